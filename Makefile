@@ -1,0 +1,50 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+# State and settings lie here: `make dev` shows what `make demo` materialized.
+export DAGSTER_HOME := $(CURDIR)
+
+.PHONY: demo test dev check bench setup lock tokenizer clean
+.DEFAULT_GOAL := demo
+
+demo: $(READY)  ## everything, from sample shards to arrays and report
+	$(BIN)/fim-assets sample
+	$(BIN)/dagster asset materialize -m fim_assets.definitions --select '*' \
+		--partition-range "$$($(BIN)/fim-assets keys --range)"
+	$(BIN)/fim-assets summary
+
+test: $(READY)  ## every test
+	$(BIN)/pytest
+
+dev: $(READY)  ## the UI, on this machine's loopback only
+	$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+
+check: $(READY)  ## format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## time and memory on real code; CORPUS=<folder> takes that folder's source files
+	$(BIN)/python -m fim_assets_tests.benchmarks $(if $(CORPUS),--corpus "$(CORPUS)")
+
+setup: $(READY)  ## the environment in .venv, as requirements.lock pins it
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+lock:  ## pin the dependencies of pyproject.toml anew
+	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header \
+		--extra dev pyproject.toml -o requirements.lock
+
+tokenizer: $(READY)  ## build the bundled dolma2 tokenizer anew
+	$(BIN)/python -m fim_assets.tokens.dolma2
+
+clean:  ## remove the environment, all outputs and Dagster's state
+	rm -rf .venv data .dagster .bench
