@@ -1,0 +1,1 @@
+"""Reproducible, lossless fill-in-the-middle data as partitioned Dagster assets."""

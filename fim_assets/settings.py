@@ -1,0 +1,67 @@
+"""Where things lie and how much runs at once, from the environment; never what the bytes are."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class SettingsError(ValueError):
+    """A variable of the environment that cannot be used; the message names it and its value."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The four variables that the README documents.
+
+    Attributes:
+        data_root: Folder that holds all outputs (`FIM_DATA_ROOT`).
+        input_root: Folder that relative globs in `raw.documents` start from (`FIM_INPUT_ROOT`).
+        recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
+        workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
+    """
+
+    data_root: Path
+    input_root: Path
+    recipe: str
+    workers: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the variables; one that is unset or empty takes its default."""
+        data_root = _folder(environment, "FIM_DATA_ROOT") or REPOSITORY / "data"
+        return cls(
+            data_root=data_root,
+            input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
+            recipe=environment.get("FIM_RECIPE") or "olmo_midtraining",
+            workers=_workers(environment),
+        )
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    if not value:
+        return None
+    if "://" in value:
+        raise SettingsError(
+            f"{name}={value}: URLs are not supported yet; give a folder of this machine"
+        )
+    return Path(value).expanduser().absolute()
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    value = environment.get("FIM_WORKERS")
+    if not value:
+        return usable_cores()
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise SettingsError(f"FIM_WORKERS={value}: give a whole number of at least 1")
+    return int(value)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
