@@ -1,0 +1,255 @@
+"""Receipts: what a partition is made of, and when it is complete.
+
+A partition of an asset is complete if and only if its receipt is there and agrees. Materializing
+deletes the receipt first and writes it last; outputs are written in a hidden folder and renamed.
+"""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fim_assets.files import FileRecord, HashingWriter
+
+
+class ReceiptError(ValueError):
+    """A receipt that cannot be read or does not agree; the message names the file."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Histogram(_Part):
+    """How a length is distributed; histograms of partitions add up.
+
+    Attributes:
+        count: Number of values.
+        sum: Their sum.
+        min: Smallest value, null without values.
+        max: Largest value, null without values.
+        p50: Median of this partition, null without values.
+        p95: 95th percentile of this partition, null without values.
+        bins: Values at or above this bin's lower edge and below the next edge of `stats.EDGES`;
+            empty bins are left out.
+    """
+
+    count: int
+    sum: int
+    min: int | None
+    max: int | None
+    p50: int | None
+    p95: int | None
+    bins: dict[int, int]
+
+
+class Result(_Part):
+    """What was made of what: the same for the same input and law.
+
+    Attributes:
+        asset: Which asset.
+        key: Its partition.
+        fingerprint: The law that made it, see `Recipe.fingerprint`.
+        seed: The partition's seed, 16 hex digits.
+        input: The file that was read.
+        outputs: The files that were written.
+        lines: Lines of the raw shard (`raw_shards`, `fim_shards`) or of the FIM shard.
+        blank: Lines without anything but white space.
+        rejected: Lines that are no document.
+        documents: Documents read, and so written.
+        files: Files in these documents; null where they were not looked at.
+        chars: Unicode code points of the texts as this asset leaves them.
+        tokens: Token ids written, BOS and EOS included; null where there are none.
+        counts: Further numbers by name, each a number of what its name says.
+        histograms: Distributions of lengths by name.
+    """
+
+    asset: str
+    key: str
+    fingerprint: str
+    seed: str
+    input: FileRecord
+    outputs: list[FileRecord]
+    lines: int
+    blank: int
+    rejected: int
+    documents: int
+    files: int | None = None
+    chars: int
+    tokens: int | None = None
+    counts: dict[str, int]
+    histograms: dict[str, Histogram]
+
+
+class Made(_Part):
+    """About the run that made it; free to differ between runs."""
+
+    at: datetime
+    seconds: float
+    versions: dict[str, str]
+    engine: str
+
+
+class Receipt(_Part):
+    """One partition of one asset, as `<asset>/<key>.json` holds it."""
+
+    format: Literal[1] = 1
+    result: Result
+    made: Made
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a stage read and wrote, as `Result` has it."""
+
+    input: FileRecord
+    lines: int
+    blank: int
+    rejected: int
+    documents: int
+    chars: int
+    files: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one partition of one asset lies.
+
+    Attributes:
+        folder: The asset's folder.
+        key: The partition's key.
+    """
+
+    folder: Path
+    key: str
+
+    def file(self, ending: str) -> Path:
+        """The partition's file with this ending."""
+        return self.folder / f"{self.key}{ending}"
+
+    @property
+    def receipt(self) -> Path:
+        """The receipt's path."""
+        return self.file(".json")
+
+
+def read_receipt(place: Place) -> Receipt | None:
+    """The partition's receipt, or None where there is none.
+
+    Raises:
+        ReceiptError: If the file is there and is no receipt.
+    """
+    try:
+        return Receipt.model_validate_json(place.receipt.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ReceiptError(
+            f"{place.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
+        ) from error
+
+
+def disagreement(receipt: Receipt, place: Place, fingerprint: str) -> str | None:
+    """Why a partition is not complete in spite of its receipt, or None if it is.
+
+    Looks at the law and at the files' sizes, not at their content.
+    """
+    result = receipt.result
+    if result.fingerprint != fingerprint:
+        return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
+    for output in result.outputs:
+        path = place.folder / output.name
+        if not path.is_file():
+            return f"{path} is missing"
+        if path.stat().st_size != output.bytes:
+            return f"{path} has {path.stat().st_size} bytes, the receipt says {output.bytes}"
+    return None
+
+
+class Staging:
+    """The files of one partition while they are made; a context manager.
+
+    Entering deletes the partition's receipt. Files are created in a hidden folder; `publish`
+    renames them into place and deletes what an earlier run left of this partition. Leaving removes
+    the hidden folder, so that a failure leaves nothing half-written.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._folder = place.folder / f".{place.key}.tmp"
+        self._open: list[tuple[str, HashingWriter]] = []
+
+    def __enter__(self) -> Self:
+        self.place.folder.mkdir(parents=True, exist_ok=True)
+        self.place.receipt.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for _, file in self._open:
+            with suppress(OSError):
+                file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def create(self, ending: str) -> HashingWriter:
+        """Begin one of the partition's output files."""
+        name = f"{self.place.key}{ending}"
+        file = HashingWriter(self._folder / f"{name}.part")
+        self._open.append((name, file))
+        return file
+
+    def scratch(self, name: str) -> Path:
+        """A path for a file that is needed only until `publish`."""
+        return self._folder / f"{name}.scratch"
+
+    def publish(self) -> list[FileRecord]:
+        """Put all files in their places and delete the partition's old ones; their records."""
+        records = []
+        for name, file in self._open:
+            file.close()
+            (self._folder / f"{name}.part").replace(self.place.folder / name)
+            records.append(file.record(name))
+        written = {record.name for record in records}
+        for ending in (".parquet", ".jsonl.zst", ".rejected.jsonl"):
+            if f"{self.place.key}{ending}" not in written:
+                self.place.file(ending).unlink(missing_ok=True)
+        for ending in (".npy", ".csv.gz"):
+            self._delete_numbered(ending, written)
+        return records
+
+    def _delete_numbered(self, ending: str, written: set[str]) -> None:
+        stale = []
+        for number in count():
+            path = self.place.file(f"-{number:05d}{ending}")
+            if path.name in written:
+                continue
+            if not path.exists():
+                break
+            stale.append(path)
+        for path in reversed(stale):
+            path.unlink()
+
+
+def write_receipt(place: Place, receipt: Receipt) -> None:
+    """Write the receipt, which completes the partition."""
+    temporary = place.folder / f".{place.key}.json.tmp"
+    temporary.write_text(receipt.model_dump_json(indent=1) + "\n", "utf-8")
+    temporary.replace(place.receipt)
+
+
+def withdraw_receipt(place: Place) -> None:
+    """Delete the receipt: the partition is no longer complete."""
+    place.receipt.unlink(missing_ok=True)

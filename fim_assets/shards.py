@@ -1,0 +1,333 @@
+"""Shards of documents: JSON lines, plain, gzip or zstd; found, read, judged and written.
+
+A line is a document, blank, or rejected with a reason. Every stage reads with the same reader, so
+that all of them judge a line alike.
+"""
+
+import gzip
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self, cast
+
+import msgspec
+import numpy as np
+import orjson
+import zstandard
+
+from fim_assets.files import FileRecord, HashingReader, HashingWriter
+from fim_assets.recipe import Raw
+
+BLOCK_BYTES = 8 << 20
+"""Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
+
+ZSTD_LEVEL = 3
+
+_WILDCARD = re.compile(r"[*?\[]")
+_SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
+_KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]")
+_JSON_SPACE = b" \t\r"
+
+
+class ShardError(ValueError):
+    """Shards that cannot be used; the message names the shard, and the line where there is one."""
+
+
+def find_shards(documents: Iterable[str], root: Path) -> dict[str, Path]:
+    """List the shards that globs match.
+
+    Args:
+        documents: Globs, relative to `root` or absolute.
+        root: Folder that relative globs start from.
+
+    Returns:
+        Paths by partition key, sorted by key. The key is the path below the glob's fixed part (the
+        folders before the first wildcard), `/` as `__`, without `.json[l][.gz|.zst]`.
+
+    Raises:
+        ShardError: If a matched file is no shard by its name, two shards have one key, or a key
+            holds what Dagster or a file name cannot carry.
+    """
+    shards: dict[str, Path] = {}
+    for pattern in documents:
+        if "://" in pattern:
+            raise ShardError(
+                f"raw.documents: {pattern}: URLs are not supported yet; give a folder's glob"
+            )
+        base, paths = _expand(pattern, root)
+        for path in paths:
+            key = _key(path, base)
+            if shards.setdefault(key, path) != path:
+                raise ShardError(f"two shards have the key {key}: {shards[key]} and {path}")
+    return dict(sorted(shards.items()))
+
+
+def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
+    parts = Path(pattern).expanduser().parts
+    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+    base = root.joinpath(*parts[:wild])
+    if not base.is_dir():
+        return base, []
+    found = base.glob(str(Path(*parts[wild:])))
+    hidden = (p for p in found if not any(n.startswith(".") for n in p.relative_to(base).parts))
+    return base, sorted(p for p in hidden if p.is_file())
+
+
+def _key(path: Path, base: Path) -> str:
+    name = path.relative_to(base).as_posix()
+    if not _SHARD_NAME.search(name):
+        raise ShardError(
+            f"{path}: raw.documents matches it, but a shard's name ends in .json or .jsonl, "
+            "with .gz or .zst behind it or not; narrow the glob or move the file away"
+        )
+    key = _SHARD_NAME.sub("", name).replace("/", "__")
+    if not key or _KEY_REFUSED.search(key):
+        raise ShardError(
+            f"{path}: its key would be {key!r}; a key may not hold control characters, commas, "
+            "brackets, backslashes or '...', nor begin with '.' or '-': rename the shard"
+        )
+    return key
+
+
+class Rejected(ValueError):  # noqa: N818
+    """A line that is no document.
+
+    Attributes:
+        reason: One word, for counting.
+        detail: What is wrong, in words.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A rejected line, kept whole.
+
+    Attributes:
+        line: Number in the shard, 1-based.
+        reason: One word.
+        detail: What is wrong, in words.
+        content: The line's bytes.
+    """
+
+    line: int
+    reason: str
+    detail: str
+    content: bytes
+
+    def to_json(self) -> bytes:
+        """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
+        row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
+        try:
+            row["content"] = self.content.decode()
+        except UnicodeDecodeError:
+            row["content_hex"] = self.content.hex()
+        return orjson.dumps(row) + b"\n"
+
+
+@dataclass(slots=True)
+class Documents:
+    """Documents of one block of a shard, in order: parallel lists, and the lines refused.
+
+    Attributes:
+        numbers: Physical line numbers, 1-based.
+        lines: The lines as they came, without the line feed.
+        ids: Ids as strings, None where a document has none.
+        texts: The texts.
+        languages: Languages, None where a document names none.
+        rejected: Lines of this block that are no document.
+        blank: Lines of this block with nothing but white space.
+    """
+
+    numbers: list[int] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    languages: list[str | None] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
+    blank: int = 0
+
+
+class ShardReader:
+    """Reads a shard once, block by block, and hashes it; a context manager.
+
+    Attributes:
+        lines: Lines read so far.
+        blank: Of these, blank ones.
+        rejected: Of these, rejected ones.
+        documents: Of these, documents; `lines == documents + blank + rejected`.
+    """
+
+    def __init__(self, path: Path, fields: Raw, block_bytes: int = BLOCK_BYTES) -> None:
+        self.lines = self.blank = self.rejected = self.documents = 0
+        self._path = path
+        self._fields = fields
+        self._block_bytes = block_bytes
+
+    def __enter__(self) -> Self:
+        self._file = HashingReader(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Documents]:
+        try:
+            for lines in _split_lines(_decompressed(self._file, self._path), self._block_bytes):
+                yield self._judge(lines)
+        except (zstandard.ZstdError, EOFError, gzip.BadGzipFile) as error:
+            raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
+
+    def record(self) -> FileRecord:
+        """The shard's identity, once it was read."""
+        return self._file.record()
+
+    def _judge(self, lines: Sequence[bytes]) -> Documents:
+        block = Documents()
+        for number, line in enumerate(lines, self.lines + 1):
+            if not line.strip(_JSON_SPACE):
+                block.blank += 1
+                continue
+            try:
+                identifier, text, language = read_document(line, self._fields)
+            except Rejected as error:
+                block.rejected.append(RejectedLine(number, error.reason, error.detail, line))
+                continue
+            block.numbers.append(number)
+            block.lines.append(line)
+            block.ids.append(identifier)
+            block.texts.append(text)
+            block.languages.append(language)
+        self.lines += len(lines)
+        self.blank += block.blank
+        self.rejected += len(block.rejected)
+        self.documents += len(block.lines)
+        return block
+
+
+def _decompressed(file: HashingReader, path: Path) -> IO[bytes]:
+    stream = cast("IO[bytes]", file)
+    if path.name.endswith(".zst"):
+        return zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+    if path.name.endswith(".gz"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
+    return stream
+
+
+def _split_lines(stream: IO[bytes], block_bytes: int) -> Iterator[list[bytes]]:
+    pending: list[bytes] = []
+    while data := stream.read(block_bytes):
+        head, newline, tail = data.rpartition(b"\n")
+        if newline:
+            yield b"".join([*pending, head]).split(b"\n")
+            pending = [tail] if tail else []
+        else:
+            pending.append(data)
+    if pending:
+        yield [b"".join(pending)]
+
+
+def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None]:
+    """Read one line.
+
+    Returns:
+        Its id (numbers as they are written), text and language; id and language may be None.
+
+    Raises:
+        Rejected: If the line is no document.
+    """
+    try:
+        content = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise Rejected("not_json", str(error)) from None
+    if not isinstance(content, dict):
+        raise Rejected("not_an_object", f"the line is a JSON {_json_type(content)}")
+    text = _lookup(content, fields.text_field)
+    if text is None:
+        raise Rejected("no_text", f"{fields.text_field} is missing or null")
+    if not isinstance(text, str):
+        raise Rejected("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
+    if not text:
+        raise Rejected("empty", f"{fields.text_field} is empty")
+    identifier = _lookup(content, fields.id_field)
+    if isinstance(identifier, int | float) and not isinstance(identifier, bool):
+        identifier = bytes(_raw_value(line, fields.id_field)).decode()
+    elif identifier is not None and not isinstance(identifier, str):
+        raise Rejected("id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}")
+    language = _lookup(content, fields.language_field)
+    return identifier, text, language if isinstance(language, str) else None
+
+
+def _lookup(content: Any, field_path: str) -> Any:
+    for name in field_path.split("."):
+        if not isinstance(content, dict):
+            return None
+        content = content.get(name)
+    return content
+
+
+def _json_type(value: Any) -> str:
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+    return "null" if value is None else names.get(type(value), "object")
+
+
+_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _raw_value(line: bytes, field_path: str) -> msgspec.Raw:
+    first, *inner = field_path.split(".")
+    raw = _raw_object.decode(line)[first]
+    for name in inner:
+        raw = _raw_object.decode(raw)[name]
+    return raw
+
+
+def text_span(line: bytes, field_path: str) -> slice:
+    """Where the bytes of a field's value stand in a line; with duplicate keys, the last one's.
+
+    Args:
+        line: A document's line.
+        field_path: The field, its names joined by dots.
+    """
+    value = _raw_value(line, field_path)
+    # msgspec.Raw is a view into the line, so that its address tells the place.
+    start = _address(value) - _address(line)
+    span = slice(start, start + memoryview(value).nbytes)
+    if line[span] != bytes(value):
+        raise RuntimeError(f"msgspec.Raw is not a view into the line: {line[:100]!r}")
+    return span
+
+
+def _address(buffer: Any) -> int:
+    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
+    return address
+
+
+def replace_text(line: bytes, field_path: str, text: str) -> bytes:
+    """The line with another text: only the value's bytes change."""
+    span = text_span(line, field_path)
+    return b"".join([line[: span.start], orjson.dumps(text), line[span.stop :]])
+
+
+class ShardWriter:
+    """Writes lines as one zstd stream of one thread: bytes depend on the lines alone."""
+
+    def __init__(self, file: HashingWriter) -> None:
+        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        self._stream = compressor.stream_writer(cast("IO[bytes]", file), closefd=False)
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Append lines, each without its line feed."""
+        data = b"\n".join(lines)
+        if data:
+            self._stream.write(data)
+            self._stream.write(b"\n")
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
