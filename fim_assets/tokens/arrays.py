@@ -1,0 +1,137 @@
+"""Token arrays in Dolma's layout: little-endian ids without a header, a csv.gz beside each."""
+
+import csv
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fim_assets.receipts import Staging
+from fim_assets.tables import TableWriter
+
+Ints = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.unsignedinteger]
+
+_TOKENS_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = 1 << 16
+
+SCHEMA = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("id", pa.string()),
+        ("array", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("tokens", pa.int64()),
+        ("added_token_literals", pa.int64()),
+    ]
+)
+"""`added_token_literals`: times a control token's name stands in the document's text, as text."""
+
+
+@dataclass(frozen=True)
+class EncodedDocuments:
+    """A partition's encoded documents, in the FIM shard's order.
+
+    Attributes:
+        tokens: Their ids one after the other, BOS and EOS included, shape (sum of lengths,).
+        lengths: Tokens of each document, shape (n,).
+        lines: Each document's line in the raw shard, shape (n,).
+        literals: Added tokens' names in each document's text, shape (n,).
+        ids: Each document's id or null, n large strings.
+        source: The FIM shard's path below the data root.
+    """
+
+    tokens: Ids
+    lengths: Ints
+    lines: Ints
+    literals: Ints
+    ids: pa.LargeStringArray
+    source: str
+
+
+def fill_arrays(lengths: Ints, max_size: int) -> list[slice]:
+    """Which documents go into which array: in order, none split, none over `max_size` tokens.
+
+    Args:
+        lengths: Tokens of each document in the order of writing, none over `max_size`, shape (n,).
+        max_size: Tokens in one array at most.
+    """
+    ends = np.cumsum(lengths)
+    slices = []
+    first = 0
+    while first < len(lengths):
+        before = ends[first] - lengths[first]
+        stop = int(np.searchsorted(ends, before + max_size, side="right"))
+        slices.append(slice(first, stop))
+        first = stop
+    return slices
+
+
+def write_arrays(documents: EncodedDocuments, order: Ints, max_size: int, staging: Staging) -> None:
+    """Write a partition's arrays, none of them empty, and its parquet in the arrays' order.
+
+    Args:
+        documents: What to write.
+        order: Indices of the documents in the order of writing, shape (n,).
+        max_size: Tokens in one array at most.
+        staging: Takes `-00000.npy`, `-00000.csv.gz` and so on, and `.parquet`.
+    """
+    begins = np.cumsum(documents.lengths) - documents.lengths
+    table = TableWriter(staging.create(".parquet"), SCHEMA)
+    for number, part in enumerate(fill_arrays(documents.lengths[order], max_size)):
+        chosen = order[part]
+        lengths = documents.lengths[chosen]
+        name = f"-{number:05d}"
+        array = staging.create(f"{name}.npy")
+        for begin, end in _batches(lengths):
+            spans = zip(
+                begins[chosen[begin:end]].tolist(), lengths[begin:end].tolist(), strict=True
+            )
+            batch = np.concatenate([documents.tokens[at : at + size] for at, size in spans])
+            array.write(np.ascontiguousarray(batch).data)
+        ends = np.cumsum(lengths)
+        with (
+            gzip.GzipFile("", "wb", 6, staging.create(f"{name}.csv.gz"), mtime=0) as packed,
+            TextIOWrapper(packed, "utf-8", newline="") as text,
+        ):
+            rows = csv.writer(text)
+            for at in range(0, len(chosen), _ROWS_AT_ONCE):
+                some = slice(at, at + _ROWS_AT_ONCE)
+                ids = documents.ids.take(pa.array(chosen[some]))
+                starts = (ends - lengths)[some]
+                rows.writerows(
+                    zip(
+                        starts.tolist(),
+                        ends[some].tolist(),
+                        map(_one_line, ids.to_pylist()),
+                        [documents.source] * len(ids),
+                        (chosen[some] + 1).tolist(),
+                        strict=True,
+                    )
+                )
+                table.write(
+                    {
+                        "line": documents.lines[chosen[some]],
+                        "id": ids.cast(pa.string()),
+                        "array": [f"{staging.place.key}{name}.npy"] * len(ids),
+                        "start": starts,
+                        "end": ends[some],
+                        "tokens": lengths[some],
+                        "added_token_literals": documents.literals[chosen[some]],
+                    }
+                )
+    table.close()
+
+
+def _batches(lengths: Ints) -> Iterator[tuple[int, int]]:
+    for part in fill_arrays(lengths, max(_TOKENS_AT_ONCE, int(lengths.max(initial=0)))):
+        yield part.start, part.stop
+
+
+def _one_line(identifier: str | None) -> str:
+    return (identifier or "").replace("\r", "\\r").replace("\n", "\\n")
