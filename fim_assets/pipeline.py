@@ -1,0 +1,302 @@
+"""One partition's way: the chosen stages in order, each checked before its receipt is written.
+
+A stage that fails, or whose check fails, costs the partition its later stages and no other
+partition anything.
+"""
+
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from fim_assets import checks
+from fim_assets.checks import CheckOutcome
+from fim_assets.files import FileRecord, record_file
+from fim_assets.fim.transform import transform_shard
+from fim_assets.profile import profile_shard
+from fim_assets.receipts import (
+    Made,
+    Place,
+    Receipt,
+    ReceiptError,
+    Result,
+    Staging,
+    Totals,
+    disagreement,
+    read_receipt,
+    withdraw_receipt,
+    write_receipt,
+)
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.shards import ShardError
+from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
+from fim_assets.tokens.tokenize import tokenize_shard
+from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
+
+CHECKS_OF: dict[str, tuple[str, ...]] = {
+    "raw_shards": (),
+    "fim_shards": ("lossless", "rates_within_bounds"),
+    "token_arrays": ("one_eos_per_document", "decodes_to_fim_text"),
+}
+
+_LIBRARIES = ("fim_assets", "numpy", "orjson", "polars", "pyarrow", "xxhash", "zstandard")
+
+USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
+"""What can be wrong with input, files and settings: its message says all that a user needs."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What all partitions share.
+
+    Attributes:
+        recipe: What decides the bytes.
+        tokenizer_hash: Content hash of the recipe's tokenizer.
+        data_root: Folder of all outputs.
+        prefix: Folders between the data root and the assets' folders.
+    """
+
+    recipe: Recipe
+    tokenizer_hash: str
+    data_root: Path
+    prefix: tuple[str, ...] = ()
+
+    def place(self, asset: str, key: str) -> Place:
+        """Where a partition of an asset lies."""
+        return Place(self.folder(asset), key)
+
+    def folder(self, asset: str) -> Path:
+        """Where an asset's files lie."""
+        return self.data_root.joinpath(*self.prefix, asset)
+
+    def fingerprint(self, asset: str) -> str:
+        """The law that makes an asset, see `Recipe.fingerprint`."""
+        return self.recipe.fingerprint(asset, self.tokenizer_hash)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One partition to work on.
+
+    Attributes:
+        corpus: What all partitions share.
+        key: The partition.
+        shard: Its raw shard.
+        assets: The assets to materialize.
+        checks: The checks to run, by name; of an asset not materialized, on what lies there.
+    """
+
+    corpus: Corpus
+    key: str
+    shard: Path
+    assets: frozenset[str]
+    checks: frozenset[str]
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What became of one stage.
+
+    Attributes:
+        asset: The stage.
+        receipt: Its receipt, None where it was not made or a check failed.
+        checks: Verdicts of its checks.
+    """
+
+    asset: str
+    receipt: Receipt | None
+    checks: tuple[CheckOutcome, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What became of one partition.
+
+    Attributes:
+        key: The partition.
+        stages: Its stages, as far as they came.
+        failure: Stage and reason, in one line, where it did not come to the end.
+        details: The traceback, where the reason is a fault of the program.
+    """
+
+    key: str
+    stages: list[StageOutcome] = field(default_factory=list)
+    failure: str | None = None
+    details: str | None = None
+
+
+def run_partition(task: Task) -> Outcome:
+    """Materialize and check a partition's chosen assets, in order, as far as they succeed."""
+    outcome = Outcome(task.key)
+    for asset in ASSETS:
+        if asset not in task.assets and not task.checks.intersection(CHECKS_OF[asset]):
+            continue
+        try:
+            stage = _run_stage(task, asset)
+        except USER_ERRORS as error:
+            outcome.failure = f"{asset}: {error}"
+            return outcome
+        except Exception as error:
+            outcome.failure = f"{asset}: {type(error).__name__}: {error}"
+            outcome.details = traceback.format_exc()
+            return outcome
+        outcome.stages.append(stage)
+        if stage.receipt is None:
+            outcome.failure = f"{asset}: " + "; ".join(
+                f"check {check.name} failed: {check.description}"
+                for check in stage.checks
+                if not check.passed
+            )
+            return outcome
+    return outcome
+
+
+def _run_stage(task: Task, asset: str) -> StageOutcome:
+    place = task.corpus.place(asset, task.key)
+    receipt = _MAKERS[asset](task, place) if asset in task.assets else _finished(task, asset)
+    checks = tuple(
+        _run_check(name, task, receipt) for name in CHECKS_OF[asset] if name in task.checks
+    )
+    if not all(check.passed for check in checks):
+        withdraw_receipt(place)
+        return StageOutcome(asset, None, checks)
+    if asset in task.assets:
+        write_receipt(place, receipt)
+    return StageOutcome(asset, receipt, checks)
+
+
+def _make_raw(task: Task, place: Place) -> Receipt:
+    clock = _Clock()
+    with Staging(place) as staging:
+        totals = profile_shard(task.shard, task.corpus.recipe, staging)
+        outputs = staging.publish()
+    return _receipt(task, "raw_shards", totals, outputs, profile_raw(place.file(".parquet")), clock)
+
+
+def _make_fim(task: Task, place: Place) -> Receipt:
+    clock = _Clock()
+    recipe = task.corpus.recipe
+    with Staging(place) as staging:
+        totals = transform_shard(task.shard, recipe.partition_seed(task.key), recipe, staging)
+        raw = read_receipt(task.corpus.place("raw_shards", task.key))
+        if raw is not None and raw.result.input.blake2b != totals.input.blake2b:
+            raise ShardError(
+                f"{task.shard}: its content is not the one that raw_shards was made of; "
+                "materialize raw_shards again"
+            )
+        outputs = staging.publish()
+    return _receipt(task, "fim_shards", totals, outputs, profile_fim(place.file(".parquet")), clock)
+
+
+def _make_tokens(task: Task, place: Place) -> Receipt:
+    corpus = task.corpus
+    tokenizer = load_tokenizer(corpus.recipe)
+    clock = _Clock(tokenizer.engine.name)
+    fim = corpus.place("fim_shards", task.key)
+    shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
+    finished = _finished(task, "fim_shards")
+    with Staging(place) as staging:
+        source = shard.relative_to(corpus.data_root).as_posix()
+        totals = tokenize_shard(shard, parquet, source, corpus.recipe, tokenizer, staging)
+        for found in (totals.input, record_file(parquet)):
+            if found not in finished.result.outputs:
+                raise ShardError(
+                    f"{fim.folder / found.name}: its content is not the one that its receipt "
+                    "says; materialize fim_shards again"
+                )
+        outputs = staging.publish()
+    profile = profile_tokens(place.file(".parquet"))
+    return _receipt(task, "token_arrays", totals, outputs, profile, clock)
+
+
+_MAKERS: dict[str, Callable[[Task, Place], Receipt]] = {
+    "raw_shards": _make_raw,
+    "fim_shards": _make_fim,
+    "token_arrays": _make_tokens,
+}
+
+
+def _run_check(name: str, task: Task, receipt: Receipt) -> CheckOutcome:
+    corpus = task.corpus
+    recipe = corpus.recipe
+    fim, tokens = corpus.place("fim_shards", task.key), corpus.place("token_arrays", task.key)
+    try:
+        match name:
+            case "lossless":
+                return checks.lossless(task.shard, fim, recipe)
+            case "rates_within_bounds":
+                return checks.rates_within_bounds(receipt, recipe)
+            case "one_eos_per_document":
+                return checks.one_eos_per_document(tokens, receipt, recipe, load_tokenizer(recipe))
+            case "decodes_to_fim_text":
+                return checks.decodes_to_fim_text(fim, tokens, recipe, load_tokenizer(recipe))
+            case _:
+                raise KeyError(name)
+    except ValueError as error:
+        return CheckOutcome(name, passed=False, description=str(error))
+
+
+def _finished(task: Task, asset: str) -> Receipt:
+    place = task.corpus.place(asset, task.key)
+    receipt = read_receipt(place)
+    if receipt is None:
+        raise ReceiptError(
+            f"{place.receipt}: no receipt, so {asset} is not finished for {task.key}; "
+            f"materialize {asset} first"
+        )
+    reason = disagreement(receipt, place, task.corpus.fingerprint(asset))
+    if reason:
+        raise ReceiptError(f"{asset} of {task.key}: {reason}; materialize {asset} again")
+    return receipt
+
+
+class _Clock:
+    """When a stage began, and which engine works."""
+
+    def __init__(self, engine: str = f"python {platform.python_version()}") -> None:
+        self._engine = engine
+        self._at = datetime.now(UTC)
+        self._begin = time.perf_counter()
+
+    def made(self) -> Made:
+        """About the run, up to now."""
+        return Made(
+            at=self._at,
+            seconds=round(time.perf_counter() - self._begin, 3),
+            versions={"python": platform.python_version()}
+            | {library: version(library) for library in _LIBRARIES},
+            engine=self._engine,
+        )
+
+
+def _receipt(
+    task: Task,
+    asset: str,
+    totals: Totals,
+    outputs: list[FileRecord],
+    profile: Profile,
+    clock: _Clock,
+) -> Receipt:
+    recipe = task.corpus.recipe
+    result = Result(
+        asset=asset,
+        key=task.key,
+        fingerprint=task.corpus.fingerprint(asset),
+        seed=f"{recipe.partition_seed(task.key):016x}",
+        input=totals.input,
+        outputs=outputs,
+        lines=totals.lines,
+        blank=totals.blank,
+        rejected=totals.rejected,
+        documents=totals.documents,
+        files=totals.files,
+        chars=totals.chars,
+        tokens=totals.tokens,
+        counts=profile.counts,
+        histograms=profile.histograms,
+    )
+    return Receipt(result=result, made=clock.made())

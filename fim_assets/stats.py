@@ -1,0 +1,218 @@
+"""Statistics with Polars: parquet in, numbers out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+from scipy.special import bdtr, bdtrc
+
+from fim_assets.receipts import Histogram
+
+EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
+"""Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
+
+
+def histogram(values: pl.Series) -> Histogram:
+    """The distribution of whole numbers of at least 0."""
+    values = values.cast(pl.Int64)
+    if values.is_empty():
+        return Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
+    ends = pl.DataFrame({"value": values}).select(
+        sum=pl.col("value").sum(),
+        min=pl.col("value").min(),
+        max=pl.col("value").max(),
+        p50=pl.col("value").quantile(0.5, "lower"),
+        p95=pl.col("value").quantile(0.95, "lower"),
+    )
+    bins = pl.Series(EDGES).search_sorted(values, side="right") - 1
+    counts = bins.value_counts(name="n").sort(bins.name)
+    return Histogram(
+        count=len(values),
+        bins={EDGES[edge]: n for edge, n in counts.iter_rows()},
+        **{name: int(value) for name, value in ends.row(0, named=True).items()},
+    )
+
+
+def add_histograms(histograms: Iterable[Histogram]) -> Histogram:
+    """The distribution over all partitions; quantiles are left out, since they do not add up."""
+    count = total = 0
+    low: int | None = None
+    high: int | None = None
+    bins: dict[int, int] = {}
+    for one in histograms:
+        count += one.count
+        total += one.sum
+        if one.min is not None and one.max is not None:
+            low = one.min if low is None else min(low, one.min)
+            high = one.max if high is None else max(high, one.max)
+        for edge, n in one.bins.items():
+            bins[edge] = bins.get(edge, 0) + n
+    return Histogram(
+        count=count,
+        sum=total,
+        min=low,
+        max=high,
+        p50=None,
+        p95=None,
+        bins=dict(sorted(bins.items())),
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Numbers of one partition of one asset, for its receipt."""
+
+    counts: dict[str, int]
+    histograms: dict[str, Histogram]
+
+
+def profile_raw(parquet: Path) -> Profile:
+    """Profile `raw_shards`: sizes, languages and literal sentinels."""
+    frame = pl.read_parquet(parquet, columns=["language", "chars", "bytes", "sentinel_literals"])
+    with_literals = frame.filter(pl.col("sentinel_literals") > 0)
+    languages = frame.group_by("language").len().sort("len", "language", descending=[True, False])
+    return Profile(
+        counts={
+            "bytes": int(frame["bytes"].sum()),
+            "sentinel_literals": int(frame["sentinel_literals"].sum()),
+            "documents_with_sentinel_literals": with_literals.height,
+            **{f"language:{name or ''}": n for name, n in languages.iter_rows()},
+        },
+        histograms={"document_chars": histogram(frame["chars"])},
+    )
+
+
+def languages_table(parquet: Path) -> pl.DataFrame:
+    """Documents, characters and bytes by language of `raw_shards`, largest first."""
+    return (
+        pl.scan_parquet(parquet)
+        .group_by("language")
+        .agg(
+            documents=pl.len(),
+            chars=pl.col("chars").sum(),
+            bytes=pl.col("bytes").sum(),
+            sentinel_literals=pl.col("sentinel_literals").sum(),
+        )
+        .sort("bytes", "language", descending=[True, False])
+        .collect()
+    )
+
+
+def profile_fim(parquet: Path) -> Profile:
+    """Profile `fim_shards`: what was rearranged, why the rest was not, and lengths.
+
+    `distinct_*` counts leave true copies out: copies are treated alike, so that a rate must count
+    them once.
+    """
+    frame = pl.read_parquet(
+        parquet,
+        columns=[
+            *("file", "chars", "order", "reason", "draw_key"),
+            *("prefix_chars", "middle_chars", "suffix_chars"),
+        ],
+    )
+    distinct = frame.unique(["draw_key", "file"])
+    eligible = distinct.filter(pl.col("reason").ne_missing("too_short"))
+    rearranged = frame.filter(pl.col("order") != "none")
+    documents = frame.filter(pl.col("file") == 0)
+    return Profile(
+        counts={
+            "psm": frame.filter(pl.col("order") == "psm").height,
+            "spm": frame.filter(pl.col("order") == "spm").height,
+            "not_selected": frame.filter(pl.col("reason") == "not_selected").height,
+            "too_short": frame.filter(pl.col("reason") == "too_short").height,
+            "separators": frame.height - documents.height,
+            "copies": documents.height - documents["draw_key"].n_unique(),
+            "distinct_eligible": eligible.height,
+            "distinct_psm": eligible.filter(pl.col("order") == "psm").height,
+            "distinct_spm": eligible.filter(pl.col("order") == "spm").height,
+        },
+        histograms={
+            "file_chars": histogram(frame["chars"]),
+            "prefix_chars": histogram(rearranged["prefix_chars"]),
+            "middle_chars": histogram(rearranged["middle_chars"]),
+            "suffix_chars": histogram(rearranged["suffix_chars"]),
+        },
+    )
+
+
+def profile_tokens(parquet: Path) -> Profile:
+    """Profile `token_arrays`: arrays, tokens a document, and control tokens' names in texts."""
+    frame = pl.read_parquet(parquet, columns=["array", "tokens", "added_token_literals"])
+    with_literals = frame.filter(pl.col("added_token_literals") > 0)
+    return Profile(
+        counts={
+            "arrays": frame["array"].n_unique(),
+            "added_token_literals": int(frame["added_token_literals"].sum()),
+            "documents_with_added_token_literals": with_literals.height,
+        },
+        histograms={"document_tokens": histogram(frame["tokens"])},
+    )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A realised share against the probability asked for.
+
+    Attributes:
+        hits: Times it happened.
+        trials: Times it could.
+        asked: The probability.
+        low: Fewest hits that the test accepts.
+        high: Most hits that the test accepts.
+    """
+
+    hits: int
+    trials: int
+    asked: float
+    low: int
+    high: int
+
+    @property
+    def realised(self) -> float | None:
+        """The share, None without trials."""
+        return self.hits / self.trials if self.trials else None
+
+    @property
+    def within(self) -> bool:
+        """Whether the test accepts the hits."""
+        return self.low <= self.hits <= self.high
+
+
+def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
+    """Test a share with the exact two-sided binomial test.
+
+    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2.
+
+    Args:
+        hits: Times it happened.
+        trials: Times it could.
+        asked: Probability of each.
+        error: Probability that a true rate of `asked` is refused, at most.
+    """
+    low = _first(trials, lambda k: float(bdtr(k, trials, asked)) > error / 2)
+    # P(X >= k) = P(X > k - 1)
+    beyond = _first(trials, lambda k: float(bdtrc(k, trials, asked)) <= error / 2)
+    return Rate(hits, trials, asked, low, beyond)
+
+
+def _first(trials: int, holds: Callable[[int], bool]) -> int:
+    low, high = 0, trials
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def language_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Documents by language from a `raw_shards` receipt's counts; '' where none is named."""
+    return {
+        name.removeprefix("language:"): n
+        for name, n in counts.items()
+        if name.startswith("language:")
+    }
