@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -77,10 +78,15 @@ def summary() -> None:
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root)
     shards = list(_shards(recipe, settings))
     rows = [_numbers(corpus, key) for key in shards]
-    table = Table(title=f"{len(shards):,} partitions")
-    table.add_column("partition")
+    table = Table(
+        title=f"{len(shards):,} partitions",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("partition", overflow="fold")
     for name in _COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for key, row in list(zip(shards, rows, strict=True))[:_ROWS_SHOWN]:
         table.add_row(key, *_cells(row))
     if len(rows) > _ROWS_SHOWN:
@@ -128,7 +134,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _rate(count: int, seconds: float) -> str:
-    return f"{count / seconds:,.0f}" if seconds else "–"
+    return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
 
 
 def _shards(recipe: Recipe, settings: Settings) -> dict[str, Path]:

@@ -34,10 +34,12 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
     Raises:
         ShardError: If the shard is damaged.
     """
-    table = TableWriter(staging.create(".parquet"), SCHEMA)
     rejects = None
     chars = 0
-    with ShardReader(shard, recipe.raw) as reader:
+    with (
+        ShardReader(shard, recipe.raw) as reader,
+        TableWriter(staging.create(".parquet"), SCHEMA) as table,
+    ):
         for block in reader:
             rows = measure(block, recipe.fim.sentinels)
             chars += int(rows["chars"].sum())
@@ -49,7 +51,6 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
                 rejects = rejects or staging.create(".rejected.jsonl")
                 rejects.write(refused.to_json())
         record = reader.record()
-    table.close()
     return Totals(
         input=record,
         lines=reader.lines,

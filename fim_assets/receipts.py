@@ -162,6 +162,8 @@ def disagreement(receipt: Receipt, place: Place, fingerprint: str) -> str | None
     Looks at the law and at the files' sizes, not at their content.
     """
     result = receipt.result
+    if (result.asset, result.key) != (place.folder.name, place.key):
+        return f"{place.receipt} is the receipt of {result.asset} {result.key}"
     if result.fingerprint != fingerprint:
         return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
     for output in result.outputs:

@@ -54,10 +54,8 @@ def write_sample(folder: Path) -> list[Path]:
     documents = list(sample_documents())
     for number, path in enumerate(paths):
         path.unlink(missing_ok=True)
-        with HashingWriter(path) as file:
-            writer = ShardWriter(file)
+        with HashingWriter(path) as file, ShardWriter(file) as writer:
             writer.write(islice(documents, number, None, SHARDS))
-            writer.close()
     return paths
 
 

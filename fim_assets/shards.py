@@ -315,7 +315,10 @@ def replace_text(line: bytes, field_path: str, text: str) -> bytes:
 
 
 class ShardWriter:
-    """Writes lines as one zstd stream of one thread: bytes depend on the lines alone."""
+    """Writes lines as one zstd stream of one thread; a context manager.
+
+    Bytes depend on the lines alone, not on how many are written at once.
+    """
 
     def __init__(self, file: HashingWriter) -> None:
         compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
@@ -328,6 +331,10 @@ class ShardWriter:
             self._stream.write(data)
             self._stream.write(b"\n")
 
-    def close(self) -> None:
-        """End the stream."""
-        self._stream.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the stream, unless something failed."""
+        if kind is None:
+            self._stream.close()

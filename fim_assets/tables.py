@@ -1,6 +1,7 @@
 """Parquet tables: written in row groups of a fixed size, so that bytes do not depend on blocks."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ ROW_GROUP_ROWS = 1 << 16
 
 
 class TableWriter:
-    """Writes one parquet file, column batch by column batch."""
+    """Writes one parquet file, column batch by column batch; a context manager."""
 
     def __init__(
         self, file: HashingWriter, schema: pa.Schema, metadata: Mapping[str, str] | None = None
@@ -33,10 +34,17 @@ class TableWriter:
         if self._rows >= ROW_GROUP_ROWS:
             self._flush(keep=self._rows % ROW_GROUP_ROWS)
 
-    def close(self) -> None:
-        """Write what is left and the footer."""
-        self._flush(keep=0)
-        self._writer.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is left and the footer; after a failure, let go of the file."""
+        if kind is None:
+            self._flush(keep=0)
+            self._writer.close()
+        else:
+            with suppress(OSError):
+                self._writer.close()
 
     def _flush(self, keep: int) -> None:
         table = pa.concat_tables([self._schema.empty_table(), *self._pending])

@@ -87,10 +87,13 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
     Raises:
         ShardError: If the shard is damaged.
     """
-    writer = ShardWriter(staging.create(".jsonl.zst"))
-    table = TableWriter(staging.create(".parquet"), SCHEMA, record_metadata(recipe.raw, recipe.fim))
     chars = files = 0
-    with ShardReader(shard, recipe.raw) as reader:
+    metadata = record_metadata(recipe.raw, recipe.fim)
+    with (
+        ShardReader(shard, recipe.raw) as reader,
+        ShardWriter(staging.create(".jsonl.zst")) as writer,
+        TableWriter(staging.create(".parquet"), SCHEMA, metadata) as table,
+    ):
         for block in reader:
             result = transform_block(block, seed, recipe)
             writer.write(result.lines)
@@ -98,8 +101,6 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
             chars += result.chars
             files += len(result.rows["file"])
         record = reader.record()
-    writer.close()
-    table.close()
     return Totals(
         input=record,
         lines=reader.lines,

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fim_assets.files import HashingWriter
 from fim_assets.receipts import Staging
 from fim_assets.tables import TableWriter
 
@@ -18,6 +18,7 @@ Ids = npt.NDArray[np.unsignedinteger]
 
 _TOKENS_AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 1 << 16
+_GZIP_LEVEL = 6
 
 SCHEMA = pa.schema(
     [
@@ -81,56 +82,62 @@ def write_arrays(documents: EncodedDocuments, order: Ints, max_size: int, stagin
         max_size: Tokens in one array at most.
         staging: Takes `-00000.npy`, `-00000.csv.gz` and so on, and `.parquet`.
     """
+    with TableWriter(staging.create(".parquet"), SCHEMA) as table:
+        for number, part in enumerate(fill_arrays(documents.lengths[order], max_size)):
+            ending = f"-{number:05d}"
+            _write_tokens(documents, order[part], staging.create(f"{ending}.npy"))
+            name = f"{staging.place.key}{ending}.npy"
+            _write_rows(documents, order[part], staging.create(f"{ending}.csv.gz"), table, name)
+
+
+def _write_tokens(documents: EncodedDocuments, chosen: Ints, file: HashingWriter) -> None:
     begins = np.cumsum(documents.lengths) - documents.lengths
-    table = TableWriter(staging.create(".parquet"), SCHEMA)
-    for number, part in enumerate(fill_arrays(documents.lengths[order], max_size)):
-        chosen = order[part]
-        lengths = documents.lengths[chosen]
-        name = f"-{number:05d}"
-        array = staging.create(f"{name}.npy")
-        for begin, end in _batches(lengths):
-            spans = zip(
-                begins[chosen[begin:end]].tolist(), lengths[begin:end].tolist(), strict=True
+    lengths = documents.lengths[chosen]
+    for part in fill_arrays(lengths, max(_TOKENS_AT_ONCE, int(lengths.max()))):
+        spans = zip(begins[chosen[part]].tolist(), lengths[part].tolist(), strict=True)
+        batch = np.concatenate([documents.tokens[at : at + size] for at, size in spans])
+        file.write(np.ascontiguousarray(batch).data)
+
+
+def _write_rows(
+    documents: EncodedDocuments,
+    chosen: Ints,
+    file: HashingWriter,
+    table: TableWriter,
+    array: str,
+) -> None:
+    lengths = documents.lengths[chosen]
+    ends = np.cumsum(lengths)
+    with (
+        gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed,
+        TextIOWrapper(packed, "utf-8", newline="") as text,
+    ):
+        rows = csv.writer(text)
+        for at in range(0, len(chosen), _ROWS_AT_ONCE):
+            some = slice(at, at + _ROWS_AT_ONCE)
+            ids = documents.ids.take(pa.array(chosen[some]))
+            starts = ends[some] - lengths[some]
+            rows.writerows(
+                zip(
+                    starts.tolist(),
+                    ends[some].tolist(),
+                    map(_one_line, ids.to_pylist()),
+                    [documents.source] * len(ids),
+                    (chosen[some] + 1).tolist(),
+                    strict=True,
+                )
             )
-            batch = np.concatenate([documents.tokens[at : at + size] for at, size in spans])
-            array.write(np.ascontiguousarray(batch).data)
-        ends = np.cumsum(lengths)
-        with (
-            gzip.GzipFile("", "wb", 6, staging.create(f"{name}.csv.gz"), mtime=0) as packed,
-            TextIOWrapper(packed, "utf-8", newline="") as text,
-        ):
-            rows = csv.writer(text)
-            for at in range(0, len(chosen), _ROWS_AT_ONCE):
-                some = slice(at, at + _ROWS_AT_ONCE)
-                ids = documents.ids.take(pa.array(chosen[some]))
-                starts = (ends - lengths)[some]
-                rows.writerows(
-                    zip(
-                        starts.tolist(),
-                        ends[some].tolist(),
-                        map(_one_line, ids.to_pylist()),
-                        [documents.source] * len(ids),
-                        (chosen[some] + 1).tolist(),
-                        strict=True,
-                    )
-                )
-                table.write(
-                    {
-                        "line": documents.lines[chosen[some]],
-                        "id": ids.cast(pa.string()),
-                        "array": [f"{staging.place.key}{name}.npy"] * len(ids),
-                        "start": starts,
-                        "end": ends[some],
-                        "tokens": lengths[some],
-                        "added_token_literals": documents.literals[chosen[some]],
-                    }
-                )
-    table.close()
-
-
-def _batches(lengths: Ints) -> Iterator[tuple[int, int]]:
-    for part in fill_arrays(lengths, max(_TOKENS_AT_ONCE, int(lengths.max(initial=0)))):
-        yield part.start, part.stop
+            table.write(
+                {
+                    "line": documents.lines[chosen[some]],
+                    "id": ids.cast(pa.string()),
+                    "array": [array] * len(ids),
+                    "start": starts,
+                    "end": ends[some],
+                    "tokens": lengths[some],
+                    "added_token_literals": documents.literals[chosen[some]],
+                }
+            )
 
 
 def _one_line(identifier: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Dagster's side: thin bodies around the plain functions."""

@@ -1,0 +1,183 @@
+"""The four assets: one step takes each shard through the three partitioned ones, one reports."""
+
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from fim_assets.defs.checks import check_specs, evaluation
+from fim_assets.defs.metadata import receipt_metadata, report_metadata
+from fim_assets.defs.partitions import nothing_found, shard_partitions
+from fim_assets.pipeline import Corpus, Outcome, Task
+from fim_assets.recipe import ASSETS
+from fim_assets.report import write_report
+from fim_assets.settings import Settings
+from fim_assets.workers import run_partitions
+
+_SECONDS_BETWEEN_LOGS = 10.0
+
+_DESCRIPTIONS = {
+    "raw_shards": (
+        "Raw code shards, read line by line and judged. `<key>.parquet` has one row a document: "
+        "line, id, language, characters, bytes, literal sentinels. Refused lines are kept whole in "
+        "`<key>.rejected.jsonl` with line number and reason: documents + blank + rejected = lines."
+    ),
+    "fim_shards": (
+        "The same documents in the same order, part of their files rearranged for "
+        "fill-in-the-middle: prefix, middle, suffix behind their sentinels, in PSM or SPM order. "
+        "`<key>.jsonl.zst` differs from the raw shard in the rearranged texts alone; "
+        "`<key>.parquet` has one row a file and suffices to undo it. Every draw is keyed by seed, "
+        "partition, id and text, so that nothing else can change it."
+    ),
+    "token_arrays": (
+        "Token ids that a trainer maps into memory, in Dolma's layout: `<key>-00000.npy` (raw "
+        "little-endian ids, no header) and `<key>-00000.csv.gz` (start, end, id, source, line). "
+        "Document text is encoded as ordinary text; sentinels, BOS and EOS are placed by id. "
+        "`<key>.parquet` has one row a document, in the arrays' order."
+    ),
+    "corpus_report": (
+        "Totals over all complete partitions: `summary.json` (with the arrays a trainer should "
+        "read) and `report.html` (realised rates, length distributions, a table a partition)."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What the assets are made from.
+
+    Attributes:
+        corpus: Recipe, tokenizer and folders.
+        settings: Where the input lies, and the number of workers.
+        shards: Raw shards by partition key.
+    """
+
+    corpus: Corpus
+    settings: Settings
+    shards: dict[str, Path]
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """The asset's key, behind the prefix."""
+        return dg.AssetKey([*self.corpus.prefix, asset])
+
+
+def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
+    """All assets and their checks."""
+    with warnings.catch_warnings():
+        # Partitioned check specifications and backfill policies: tried, and pinned in the lock.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [_partitioned_assets(graph), _report_asset(graph)]
+
+
+def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
+    partitions = shard_partitions(graph.shards)
+    keys = {asset: graph.key(asset) for asset in ASSETS}
+    names = {key: asset for asset, key in keys.items()}
+    specs = [
+        dg.AssetSpec(
+            keys[asset],
+            deps=[keys[ASSETS[place - 1]]] if place else [],
+            description=_DESCRIPTIONS[asset],
+            group_name="fim_assets",
+            code_version=graph.corpus.fingerprint(asset),
+            partitions_def=partitions,
+        )
+        for place, asset in enumerate(ASSETS)
+    ]
+
+    specs_of_checks = check_specs(keys, partitions)
+
+    @dg.multi_asset(
+        name="__".join([*graph.corpus.prefix, "shards"]),
+        specs=specs,
+        check_specs=specs_of_checks,
+        partitions_def=partitions,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def shards(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
+        selected = [names[key] for key in keys.values() if key in context.selected_asset_keys]
+        checks = frozenset(check.name for check in context.selected_asset_check_keys)
+        tasks = [
+            Task(graph.corpus, key, graph.shards[key], frozenset(selected), checks)
+            for key in context.partition_keys
+        ]
+        outcomes = []
+        begin = logged = time.monotonic()
+        for outcome in run_partitions(tasks, graph.settings.workers):
+            outcomes.append(outcome)
+            for stage in outcome.stages:
+                for check in stage.checks:
+                    context.log_event(evaluation(check, keys[stage.asset], outcome.key))
+            if outcome.failure:
+                context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
+            now = time.monotonic()
+            if len(outcomes) == len(tasks) or now - logged > _SECONDS_BETWEEN_LOGS:
+                logged = now
+                context.log.info(_progress(len(outcomes), len(tasks), now - begin))
+
+        failed = [outcome for outcome in outcomes if outcome.failure]
+        finished = [
+            (outcome.key, stage.receipt)
+            for outcome in outcomes
+            for stage in outcome.stages
+            if stage.receipt and stage.asset in selected
+        ]
+        if failed:
+            for key, receipt in finished:
+                context.log_event(
+                    dg.AssetMaterialization(
+                        keys[receipt.result.asset],
+                        partition=key,
+                        metadata=receipt_metadata(graph.corpus, receipt),
+                    )
+                )
+            raise dg.Failure(_failure(failed, len(tasks)), allow_retries=False)
+        for key, receipt in finished:
+            context.add_asset_metadata(
+                receipt_metadata(graph.corpus, receipt),
+                asset_key=keys[receipt.result.asset],
+                partition_key=key,
+            )
+        for asset in selected:
+            yield dg.MaterializeResult(asset_key=keys[asset])
+        for spec in specs_of_checks:
+            if spec.key in context.selected_asset_check_keys:
+                # Its verdicts are recorded, a partition each: only the step's output is owed.
+                yield dg.Output(None, output_name=spec.get_python_identifier())
+
+    return shards
+
+
+def _progress(done: int, of: int, seconds: float) -> str:
+    left = seconds / done * (of - done)
+    return f"{done:,} of {of:,} partitions in {seconds:.0f} s, about {left:.0f} s left"
+
+
+def _failure(failed: list[Outcome], of: int) -> str:
+    lines = [f"{outcome.key}: {outcome.failure}" for outcome in failed]
+    return "\n".join([f"{len(failed):,} of {of:,} partitions failed:", *lines])
+
+
+def _report_asset(graph: Graph) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=graph.key("corpus_report"),
+        deps=[dg.AssetDep(graph.key("token_arrays"), partition_mapping=dg.AllPartitionMapping())],
+        description=_DESCRIPTIONS["corpus_report"],
+        group_name="fim_assets",
+        code_version=graph.corpus.fingerprint("corpus_report"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def corpus_report() -> dg.MaterializeResult[None]:
+        if not graph.shards:
+            raise dg.Failure(nothing_found(graph.corpus.recipe, graph.settings))
+        summary = write_report(graph.corpus, list(graph.shards))
+        return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary))
+
+    return corpus_report

@@ -1,0 +1,152 @@
+"""Receipts to Dagster metadata: what, how many, and how sure, under stable names."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fim_assets.checks import CheckOutcome, rates
+from fim_assets.pipeline import Corpus
+from fim_assets.receipts import Histogram, Receipt, Result
+from fim_assets.report import Summary
+from fim_assets.stats import language_counts
+
+
+def receipt_metadata(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+    """Metadata of one materialized partition."""
+    result, made = receipt.result, receipt.made
+    place = corpus.place(result.asset, result.key)
+    common: dict[str, Any] = {
+        "dagster/partition_row_count": result.documents,
+        "dagster/uri": dg.MetadataValue.path(_main_output(result, place.folder)),
+        "receipt": dg.MetadataValue.path(place.receipt),
+        "seed": result.seed,
+        "fingerprint": result.fingerprint,
+        "input_blake2b": result.input.blake2b,
+        "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
+        "output_bytes": sum(output.bytes for output in result.outputs),
+        "documents": result.documents,
+        "lines": result.lines,
+        "blank_lines": result.blank,
+        "rejected_lines": result.rejected,
+        "chars": result.chars,
+        "seconds": made.seconds,
+        "engine": made.engine,
+    }
+    return common | _BY_ASSET[result.asset](corpus, receipt)
+
+
+def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
+    """Metadata of the corpus's report."""
+    folder, totals = corpus.folder("corpus_report"), summary.totals
+    realised = {
+        f"{name}_realised": rate.realised
+        for name, rate in summary.rates.items()
+        if rate.realised is not None
+    }
+    return {
+        "report": dg.MetadataValue.path(folder / "report.html"),
+        "summary": dg.MetadataValue.path(folder / "summary.json"),
+        "partitions_complete": summary.partitions.complete,
+        "partitions_incomplete": len(summary.partitions.incomplete),
+        "documents": totals.documents,
+        "rejected_lines": totals.rejected,
+        "files": totals.files,
+        "tokens": totals.tokens,
+        "arrays": totals.arrays,
+        **realised,
+    }
+
+
+def check_metadata(outcome: CheckOutcome) -> dict[str, Any]:
+    """Metadata of one check's verdict."""
+    numbers = {name: value for name, value in outcome.numbers.items() if value is not None}
+    return {"verdict": outcome.description} | numbers
+
+
+def _raw(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+    result = receipt.result
+    return {
+        "rejected_share": _share(result.rejected, result.lines - result.blank),
+        "text_bytes": result.counts["bytes"],
+        "sentinel_literals": result.counts["sentinel_literals"],
+        "documents_with_sentinel_literals": result.counts["documents_with_sentinel_literals"],
+        "languages": _languages(result),
+        "chars_per_second": _per_second(result.chars, receipt),
+        **_quantiles(result.histograms),
+    }
+
+
+def _fim(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+    result = receipt.result
+    realised: dict[str, Any] = {}
+    for name, rate in rates(result.counts, corpus.recipe).items():
+        realised[f"{name}_asked"] = rate.asked
+        if rate.realised is not None:
+            realised[f"{name}_realised"] = rate.realised
+        realised[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
+    names = ("psm", "spm", "not_selected", "too_short", "separators", "copies")
+    return {
+        **realised,
+        "files": result.files,
+        **{name: result.counts[name] for name in names},
+        "chars_per_second": _per_second(result.chars, receipt),
+        **_quantiles(result.histograms),
+    }
+
+
+def _tokens(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+    result = receipt.result
+    tokens = result.tokens or 0
+    return {
+        "tokens": tokens,
+        "arrays": result.counts["arrays"],
+        "chars_per_token": _share(result.chars, tokens),
+        "tokens_per_second": _per_second(tokens, receipt),
+        **_quantiles(result.histograms),
+    }
+
+
+_BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
+
+
+def _main_output(result: Result, folder: Path) -> Path:
+    return folder / result.outputs[0].name if result.outputs else folder
+
+
+def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:
+    numbers: dict[str, int | float] = {}
+    for name, lengths in histograms.items():
+        if lengths.p50 is None or lengths.p95 is None or lengths.max is None:
+            continue
+        numbers[f"{name}_mean"] = lengths.sum / lengths.count
+        numbers[f"{name}_p50"] = lengths.p50
+        numbers[f"{name}_p95"] = lengths.p95
+        numbers[f"{name}_max"] = lengths.max
+    return numbers
+
+
+def _languages(result: Result) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {"language": language or "(none)", "documents": n, "share": n / result.documents}
+            )
+            for language, n in language_counts(result.counts).items()
+        ],
+        schema=dg.TableSchema(
+            [
+                dg.TableColumn("language", "string"),
+                dg.TableColumn("documents", "int"),
+                dg.TableColumn("share", "float"),
+            ]
+        ),
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _per_second(count: int, receipt: Receipt) -> float:
+    return round(count / max(receipt.made.seconds, 0.001), 1)
