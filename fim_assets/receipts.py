@@ -4,11 +4,12 @@ A partition of an asset is complete if and only if its receipt is there and agre
 deletes the receipt first and writes it last; outputs are written in a hidden folder and renamed.
 """
 
+import os
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -16,6 +17,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fim_assets.files import FileRecord, HashingWriter
+
+_ENDING = r"(\.parquet|\.jsonl\.zst|\.rejected\.jsonl|-\d{5,}\.npy|-\d{5,}\.csv\.gz)"
+"""How the names of a partition's outputs end."""
 
 
 class ReceiptError(ValueError):
@@ -225,24 +229,11 @@ class Staging:
             (self._folder / f"{name}.part").replace(self.place.folder / name)
             records.append(file.record(name))
         written = {record.name for record in records}
-        for ending in (".parquet", ".jsonl.zst", ".rejected.jsonl"):
-            if f"{self.place.key}{ending}" not in written:
-                self.place.file(ending).unlink(missing_ok=True)
-        for ending in (".npy", ".csv.gz"):
-            self._delete_numbered(ending, written)
+        of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
+        for name in os.listdir(self.place.folder):  # noqa: PTH208 - names are enough, and faster
+            if of_this_partition.fullmatch(name) and name not in written:
+                (self.place.folder / name).unlink()
         return records
-
-    def _delete_numbered(self, ending: str, written: set[str]) -> None:
-        stale = []
-        for number in count():
-            path = self.place.file(f"-{number:05d}{ending}")
-            if path.name in written:
-                continue
-            if not path.exists():
-                break
-            stale.append(path)
-        for path in reversed(stale):
-            path.unlink()
 
 
 def write_receipt(place: Place, receipt: Receipt) -> None:

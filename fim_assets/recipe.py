@@ -196,9 +196,9 @@ class Recipe(_Part):
             law["seed"] = self.seed
             law["fim"] = self.fim.model_dump(exclude_defaults=True)
         if "token_arrays" in stages:
-            law["tokens"] = self.tokens.model_dump(
-                exclude_defaults=True, exclude={"tokenizer": {"name_or_path"}}
-            )
+            tokens = self.tokens.model_dump(exclude_defaults=True)
+            tokens.get("tokenizer", {}).pop("name_or_path", None)
+            law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
             law["tokenizer"] = tokenizer_hash
         canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
@@ -228,8 +228,25 @@ def load_recipe(name_or_path: str) -> Recipe:
                 f"recipe {name_or_path}: no such file, and no built-in recipe has this name; "
                 f"built in: {', '.join(built_in_recipes())}"
             )
-        text = path.read_text("utf-8")
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"recipe {name_or_path}: not UTF-8: {error}") from error
     return parse_recipe(text, name_or_path)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse_recipe(text: str, name: str) -> Recipe:
@@ -239,7 +256,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
         RecipeError: As `load_recipe`.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {name}: not YAML: {error}") from error
     if content is None:

@@ -23,7 +23,7 @@ from fim_assets.checks import RATE_ERROR, rates
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.stats import EDGES, Rate, add_histograms, language_counts
+from fim_assets.stats import EDGES, Rate, add_histograms, by_language
 
 FORMAT: Literal[1] = 1
 
@@ -247,7 +247,7 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
             continue
         complete += 1
         sums.update(_totals(results).model_dump())
-        languages.update(language_counts(results.raw.counts))
+        languages.update(by_language(results.raw.counts, "documents"))
         for result in results:
             for name, lengths in result.histograms.items():
                 known = [histograms[name]] if name in histograms else []

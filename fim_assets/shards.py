@@ -6,8 +6,10 @@ that all of them judge a line alike.
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
@@ -23,6 +25,14 @@ BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
 
 ZSTD_LEVEL = 3
+
+MAX_DEPTH = 128
+"""Levels of nesting in a line: a bound of our own, since parsers' bounds differ and depend on the
+caller's stack."""
+
+_PIECE_BYTES = 1 << 18
+_ZSTD_INPUT_BYTES = 1 << 14
+"""Compressed bytes taken at once: little, since a frame can expand ten-thousandfold."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
@@ -46,10 +56,11 @@ def find_shards(documents: Iterable[str], root: Path) -> dict[str, Path]:
         folders before the first wildcard), `/` as `__`, without `.json[l][.gz|.zst]`.
 
     Raises:
-        ShardError: If a matched file is no shard by its name, two shards have one key, or a key
-            holds what Dagster or a file name cannot carry.
+        ShardError: If a matched file is no shard by its name, two shards have one key, a shard has
+            two, or a key holds what Dagster or a file name cannot carry.
     """
     shards: dict[str, Path] = {}
+    keys: dict[Path, str] = {}
     for pattern in documents:
         if "://" in pattern:
             raise ShardError(
@@ -60,11 +71,17 @@ def find_shards(documents: Iterable[str], root: Path) -> dict[str, Path]:
             key = _key(path, base)
             if shards.setdefault(key, path) != path:
                 raise ShardError(f"two shards have the key {key}: {shards[key]} and {path}")
+            if keys.setdefault(path, key) != key:
+                raise ShardError(f"{path} has two keys, {keys[path]} and {key}: globs overlap")
     return dict(sorted(shards.items()))
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
     parts = Path(pattern).expanduser().parts
+    if not parts or parts[-1] in ("**", "/"):
+        raise ShardError(
+            f"raw.documents: {pattern!r} names no files; did you mean **/* at its end?"
+        )
     wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
     base = root.joinpath(*parts[:wild])
     if not base.is_dir():
@@ -82,7 +99,7 @@ def _key(path: Path, base: Path) -> str:
             "with .gz or .zst behind it or not; narrow the glob or move the file away"
         )
     key = _SHARD_NAME.sub("", name).replace("/", "__")
-    if not key or _KEY_REFUSED.search(key):
+    if not key or _KEY_REFUSED.search(key) or not key.isprintable():
         raise ShardError(
             f"{path}: its key would be {key!r}; a key may not hold control characters, commas, "
             "brackets, backslashes or '...', nor begin with '.' or '-': rename the shard"
@@ -178,9 +195,9 @@ class ShardReader:
 
     def __iter__(self) -> Iterator[Documents]:
         try:
-            for lines in _split_lines(_decompressed(self._file, self._path), self._block_bytes):
+            for lines in _split_lines(_pieces(self._file, self._path), self._block_bytes):
                 yield self._judge(lines)
-        except (zstandard.ZstdError, EOFError, gzip.BadGzipFile) as error:
+        except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
 
     def record(self) -> FileRecord:
@@ -210,26 +227,45 @@ class ShardReader:
         return block
 
 
-def _decompressed(file: HashingReader, path: Path) -> IO[bytes]:
-    stream = cast("IO[bytes]", file)
+def _pieces(file: HashingReader, path: Path) -> Iterator[bytes]:
+    """A shard's decompressed bytes, in pieces of any size."""
     if path.name.endswith(".zst"):
-        return zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return _zstd_pieces(file)
+    stream = cast("IO[bytes]", file)
     if path.name.endswith(".gz"):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
-    return stream
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
+    return iter(partial(stream.read, _PIECE_BYTES), b"")
 
 
-def _split_lines(stream: IO[bytes], block_bytes: int) -> Iterator[list[bytes]]:
+def _zstd_pieces(file: HashingReader) -> Iterator[bytes]:
+    # Frame by frame, since zstandard's own stream takes a frame cut short for a whole one.
+    decompressor = zstandard.ZstdDecompressor()
+    frame = None
+    while data := file.read(_ZSTD_INPUT_BYTES):
+        while data:
+            frame = frame or decompressor.decompressobj()
+            if piece := frame.decompress(data):
+                yield piece
+            data = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("the file ends inside a zstd frame")
+
+
+def _split_lines(pieces: Iterator[bytes], block_bytes: int) -> Iterator[list[bytes]]:
+    """Whole lines, in blocks of about `block_bytes` or of one longer line."""
     pending: list[bytes] = []
-    while data := stream.read(block_bytes):
-        head, newline, tail = data.rpartition(b"\n")
-        if newline:
-            yield b"".join([*pending, head]).split(b"\n")
-            pending = [tail] if tail else []
-        else:
-            pending.append(data)
-    if pending:
-        yield [b"".join(pending)]
+    size = 0
+    for piece in pieces:
+        pending.append(piece)
+        size += len(piece)
+        if size >= block_bytes and b"\n" in piece:
+            head, _, tail = b"".join(pending).rpartition(b"\n")
+            yield head.split(b"\n")
+            pending, size = [tail], len(tail)
+    if size:
+        lines = b"".join(pending).split(b"\n")
+        yield lines if lines[-1] else lines[:-1]
 
 
 def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None]:
@@ -247,6 +283,8 @@ def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None
         raise Rejected("not_json", str(error)) from None
     if not isinstance(content, dict):
         raise Rejected("not_an_object", f"the line is a JSON {_json_type(content)}")
+    if _deeper_than(content, MAX_DEPTH):
+        raise Rejected("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
     text = _lookup(content, fields.text_field)
     if text is None:
         raise Rejected("no_text", f"{fields.text_field} is missing or null")
@@ -261,6 +299,20 @@ def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None
         raise Rejected("id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}")
     language = _lookup(content, fields.language_field)
     return identifier, text, language if isinstance(language, str) else None
+
+
+def _deeper_than(content: Any, depth: int) -> bool:
+    level = [content]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _lookup(content: Any, field_path: str) -> Any:
@@ -326,10 +378,7 @@ class ShardWriter:
 
     def write(self, lines: Iterable[bytes]) -> None:
         """Append lines, each without its line feed."""
-        data = b"\n".join(lines)
-        if data:
-            self._stream.write(data)
-            self._stream.write(b"\n")
+        self._stream.write(b"".join(line + b"\n" for line in lines))
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal, get_args
 
 import polars as pl
 from scipy.special import bdtr, bdtrc
@@ -12,6 +13,11 @@ from fim_assets.receipts import Histogram
 
 EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
+
+
+LanguageMeasure = Literal["documents", "chars", "bytes"]
+
+LANGUAGE_MEASURES: tuple[LanguageMeasure, ...] = get_args(LanguageMeasure)
 
 
 def histogram(values: pl.Series) -> Histogram:
@@ -72,31 +78,23 @@ def profile_raw(parquet: Path) -> Profile:
     """Profile `raw_shards`: sizes, languages and literal sentinels."""
     frame = pl.read_parquet(parquet, columns=["language", "chars", "bytes", "sentinel_literals"])
     with_literals = frame.filter(pl.col("sentinel_literals") > 0)
-    languages = frame.group_by("language").len().sort("len", "language", descending=[True, False])
+    languages = (
+        frame.group_by(pl.col("language").fill_null(""))
+        .agg(documents=pl.len(), chars=pl.col("chars").sum(), bytes=pl.col("bytes").sum())
+        .sort("documents", "language", descending=[True, False])
+    )
     return Profile(
         counts={
             "bytes": int(frame["bytes"].sum()),
             "sentinel_literals": int(frame["sentinel_literals"].sum()),
             "documents_with_sentinel_literals": with_literals.height,
-            **{f"language:{name or ''}": n for name, n in languages.iter_rows()},
+            **{
+                f"{measure}:{row['language']}": row[measure]
+                for row in languages.iter_rows(named=True)
+                for measure in LANGUAGE_MEASURES
+            },
         },
         histograms={"document_chars": histogram(frame["chars"])},
-    )
-
-
-def languages_table(parquet: Path) -> pl.DataFrame:
-    """Documents, characters and bytes by language of `raw_shards`, largest first."""
-    return (
-        pl.scan_parquet(parquet)
-        .group_by("language")
-        .agg(
-            documents=pl.len(),
-            chars=pl.col("chars").sum(),
-            bytes=pl.col("bytes").sum(),
-            sentinel_literals=pl.col("sentinel_literals").sum(),
-        )
-        .sort("bytes", "language", descending=[True, False])
-        .collect()
     )
 
 
@@ -209,10 +207,12 @@ def _first(trials: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def language_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Documents by language from a `raw_shards` receipt's counts; '' where none is named."""
-    return {
-        name.removeprefix("language:"): n
-        for name, n in counts.items()
-        if name.startswith("language:")
-    }
+def by_language(counts: dict[str, int], measure: LanguageMeasure) -> dict[str, int]:
+    """A number by language from a `raw_shards` receipt's counts; '' where none is named.
+
+    Args:
+        counts: With names such as `documents:Python`, most documents first.
+        measure: Documents, code points of their texts, or bytes of these in UTF-8.
+    """
+    prefix = f"{measure}:"
+    return {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}

@@ -9,7 +9,7 @@ from fim_assets.checks import CheckOutcome, rates
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, Receipt, Result
 from fim_assets.report import Summary
-from fim_assets.stats import language_counts
+from fim_assets.stats import LANGUAGE_MEASURES, by_language
 
 
 def receipt_metadata(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
@@ -127,20 +127,17 @@ def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:
 
 
 def _languages(result: Result) -> dg.TableMetadataValue:
+    numbers = {measure: by_language(result.counts, measure) for measure in LANGUAGE_MEASURES}
+    columns = [dg.TableColumn(measure, "int") for measure in LANGUAGE_MEASURES]
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord(
-                {"language": language or "(none)", "documents": n, "share": n / result.documents}
+                {"language": language or "(none)"}
+                | {measure: values[language] for measure, values in numbers.items()}
             )
-            for language, n in language_counts(result.counts).items()
+            for language in numbers["documents"]
         ],
-        schema=dg.TableSchema(
-            [
-                dg.TableColumn("language", "string"),
-                dg.TableColumn("documents", "int"),
-                dg.TableColumn("share", "float"),
-            ]
-        ),
+        schema=dg.TableSchema([dg.TableColumn("language", "string"), *columns]),
     )
 
 
