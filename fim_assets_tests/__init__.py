@@ -1,0 +1,1 @@
+"""Tests of fim_assets, laid out as the package is."""

@@ -1,0 +1,1 @@
+"""Time and memory on real code: `make bench`."""

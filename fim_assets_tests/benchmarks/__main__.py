@@ -1,0 +1,125 @@
+"""`python -m fim_assets_tests.benchmarks [--corpus FOLDER] [--runs N]`: measure and print."""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from fim_assets.settings import usable_cores
+from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
+from fim_assets_tests.benchmarks.end_to_end import (
+    BenchError,
+    check_rows,
+    end_to_end_rows,
+    fixed_cost_rows,
+    materialize,
+    process_rows,
+    time_rows,
+)
+from fim_assets_tests.benchmarks.measure import Row
+
+_LIBRARIES = (
+    "dagster",
+    "polars",
+    "pyarrow",
+    "numpy",
+    "orjson",
+    "msgspec",
+    "zstandard",
+    "tokenizers",
+    "quicktok-v1",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all benches; the exit status is 1 if one could not be measured."""
+    parser = argparse.ArgumentParser("fim_assets_tests.benchmarks", description=__doc__)
+    parser.add_argument("--corpus", type=Path, help="folder of source files; default: this Python")
+    parser.add_argument("--runs", type=_at_least_one, default=3, help="medians of N runs")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        _print_machine(console)
+        corpus = build_corpus(options.corpus)
+        _print_corpus(console, corpus)
+        steps = track(range(options.runs), "end to end", console=console, transient=True)
+        runs = [materialize(corpus) for _ in steps]
+        whole = end_to_end_rows(corpus, runs)
+        fixed = fixed_cost_rows(corpus, options.runs)
+        checks = check_rows(corpus, options.runs)
+    except (BenchError, OSError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 1
+    _print_rows(console, f"real processes, medians of {options.runs}", [*whole, *fixed])
+    _print_rows(console, "where the time goes", time_rows(corpus, runs, checks, fixed[0]))
+    _print_rows(console, "largest processes, end to end", process_rows(runs))
+    return 0
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 1")
+    return number
+
+
+def _print_machine(console: Console) -> None:
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    console.print(
+        f"machine  {usable_cores()} cores, {platform.system()} {platform.machine()}, "
+        f"load {load} before the runs\n"
+        f"python   {platform.python_version()}; "
+        + ", ".join(f"{library} {_version(library)}" for library in _LIBRARIES),
+        highlight=False,
+    )
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _print_corpus(console: Console, corpus: BenchCorpus) -> None:
+    cut = "all that was found"
+    if corpus.cut_at is not None:
+        cut = f"cut at {TEXT_BYTES_AT_MOST / 1e6:.0f} MB, before {corpus.cut_at}"
+    packed = sum(corpus.shard(key).stat().st_size for key in corpus.keys)
+    console.print(
+        f"corpus   {corpus.documents:,} documents, {corpus.bytes / 1e6:.1f} MB of text "
+        f"({packed / 1e6:.1f} MB packed), {len(corpus.keys)} shards, {cut}; "
+        f"identity {corpus.identity[:12]}",
+        highlight=False,
+    )
+
+
+def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row.numbers))
+    table = Table(title=title, title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.name, *(_cell(row, column) for column in columns))
+    console.print(table)
+
+
+def _cell(row: Row, column: str) -> str:
+    if column not in row.numbers:
+        return ""
+    number = row.numbers[column]
+    if number is None:
+        return "unknown"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:,.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

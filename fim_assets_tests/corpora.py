@@ -1,0 +1,88 @@
+"""Small corpora made in the test, and the way through the pipeline without Dagster."""
+
+import gzip
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.shards import find_shards
+from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.workers import run_partitions
+
+ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
+
+TEXTS = [
+    "def add(a, b):\n    return a + b\n",
+    "日本語のコメント // émoji 🚀🔥 e\u0301\r\n\tend",
+    "print('<|fim_prefix|> and <|endoftext|> are plain text here')\n",
+    "<|file_sep|>first file here\n<|file_sep|>second file here\n<|file_sep|><|file_sep|>ab",
+    "ab",
+    "   \n\t ",
+    "x" * 3000 + "\n",
+    'quotes " and \\ back\\slashes \x00 \x7f \u2028',
+]
+
+
+def documents(count: int, salt: str = "") -> list[dict[str, Any]]:
+    """Different documents: awkward texts, each made longer by its number."""
+    return [
+        {
+            "id": f"{salt}{number}",
+            "text": f"{TEXTS[number % len(TEXTS)]}# {salt} {number} {'.' * (number % 7)}",
+            "metadata": {"language": ["Python", "C", None][number % 3]},
+        }
+        for number in range(count)
+    ]
+
+
+def json_lines(rows: Iterable[Any]) -> bytes:
+    """JSON lines; a row of bytes stands as it is."""
+    return b"".join((r if isinstance(r, bytes) else orjson.dumps(r)) + b"\n" for r in rows)
+
+
+def write_shard(path: Path, rows: Iterable[Any]) -> Path:
+    """Write a shard, packed as its name says."""
+    data = json_lines(rows)
+    if path.suffix == ".zst":
+        data = zstandard.compress(data)
+    elif path.suffix == ".gz":
+        data = gzip.compress(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def open_corpus(root: Path, recipe: Recipe | None = None, prefix: Sequence[str] = ()) -> Corpus:
+    """A corpus whose input and outputs lie below `root`."""
+    recipe = recipe or Recipe()
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
+
+
+def run_all(
+    corpus: Corpus,
+    assets: Iterable[str] = ASSETS,
+    checks: Iterable[str] | None = None,
+    workers: int = 1,
+) -> dict[str, Outcome]:
+    """Take every shard of a corpus through the chosen stages and checks, by default all theirs."""
+    assets = list(assets)
+    if checks is None:
+        checks = [name for asset in assets for name in CHECKS_OF[asset]]
+    shards = find_shards(corpus.recipe.raw.documents, corpus.data_root)
+    tasks = [Task(corpus, k, p, frozenset(assets), frozenset(checks)) for k, p in shards.items()]
+    return {outcome.key: outcome for outcome in run_partitions(tasks, workers)}
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    """Content of every file below a folder, receipts left out, by path."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".json"
+    }

@@ -1,0 +1,214 @@
+import json
+import logging
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterEventType, DagsterInstance
+
+from fim_assets.definitions import build_definitions
+from fim_assets.pipeline import CHECKS_OF
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.settings import Settings
+from fim_assets_tests.corpora import documents, write_shard
+
+KEYS = ["a", "b", "c"]
+RANGE = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for key in KEYS:
+        write_shard(tmp_path / "raw" / f"{key}.jsonl.zst", [*documents(60, key), b"refused"])
+    return tmp_path
+
+
+def definitions(root: Path, prefix: Sequence[str] = ()) -> dg.Definitions:
+    return build_definitions(Recipe(), Settings(root, root, "test", workers=2), prefix)
+
+
+def materialize(
+    root: Path,
+    select: Sequence[str] | None = None,
+    key: str | None = None,
+    tags: dict[str, str] | None = None,
+    instance: DagsterInstance | None = None,
+) -> dg.ExecuteInProcessResult:
+    assets = list(definitions(root).assets or [])
+    return dg.materialize(
+        assets,  # type: ignore[arg-type]
+        selection=select and dg.AssetSelection.assets(*select),
+        partition_key=key,
+        tags=tags,
+        instance=instance or DagsterInstance.ephemeral(),
+        raise_on_error=False,
+    )
+
+
+def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict[str, object]]:
+    """Metadata values of an asset's materializations, by partition."""
+    records = instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+    return {
+        record.partition_key: {
+            name: entry.value for name, entry in record.asset_materialization.metadata.items()
+        }
+        for record in records
+        if record.asset_materialization
+    }
+
+
+def evaluations(instance: DagsterInstance) -> set[tuple[str, str | None, bool]]:
+    """Check, partition and verdict of all recorded evaluations."""
+    found = set()
+    for run in instance.get_runs():
+        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION):
+            assert entry.dagster_event is not None
+            verdict = entry.dagster_event.asset_check_evaluation_data
+            found.add((verdict.check_name, verdict.partition, verdict.passed))
+    return found
+
+
+ALL_CHECKS = [name for names in CHECKS_OF.values() for name in names]
+
+
+def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
+    graph = definitions(root).resolve_asset_graph()
+    parents = {node.key.to_user_string(): node.parent_keys for node in graph.asset_nodes}
+    chain = [*ASSETS, "corpus_report"]
+    assert set(parents) == set(chain)
+    for before, after in pairwise(chain):
+        assert parents[after] == {dg.AssetKey(before)}
+    for node in graph.asset_nodes:
+        assert len(node.description or "") > 100
+        assert len(node.code_version or "") == 32
+    checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    assert checks == {(asset, name) for asset, names in CHECKS_OF.items() for name in names}
+    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+
+
+def test_one_partition(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, key="b", instance=instance).success
+    for asset in ASSETS:
+        assert list(materialized(instance, asset)) == ["b"]
+        assert [p.name for p in (root / asset).glob("*.json")] == ["b.json"]
+    assert evaluations(instance) == {(name, "b", True) for name in ALL_CHECKS}
+    assert (root / "corpus_report" / "report.html").exists()
+
+
+def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, tags=RANGE, instance=instance).success
+    assert evaluations(instance) == {(name, key, True) for name in ALL_CHECKS for key in KEYS}
+    for asset in ASSETS:
+        found = materialized(instance, asset)
+        assert set(found) == set(KEYS)
+        for key, metadata in found.items():
+            receipt = json.loads((root / asset / f"{key}.json").read_bytes())["result"]
+            assert metadata["seed"] == receipt["seed"]
+            assert metadata["fingerprint"] == receipt["fingerprint"]
+            assert metadata["dagster/partition_row_count"] == 60
+            assert metadata["input_blake2b"] == receipt["input"]["blake2b"]
+            assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
+    fim = materialized(instance, "fim_shards")["a"]
+    assert fim["fim_rate_asked"] == 0.5
+    assert isinstance(fim["fim_rate_realised"], float)
+    assert "middle_chars_p95" in fim
+    tokens = materialized(instance, "token_arrays")["a"]
+    assert isinstance(tokens["tokens_per_second"], float)
+    (report,) = materialized(instance, "corpus_report").values()
+    assert report["documents"] == 180
+    assert report["partitions_complete"] == 3
+
+
+def test_one_asset_of_a_range(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success
+    assert set(materialized(instance, "fim_shards")) == set(KEYS)
+    assert not (root / "raw_shards").exists()
+    assert evaluations(instance) == {(n, k, True) for n in CHECKS_OF["fim_shards"] for k in KEYS}
+
+
+def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -> None:
+    damaged = root / "raw" / "b.jsonl.zst"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    instance = DagsterInstance.ephemeral()
+    result = materialize(root, tags=RANGE, instance=instance)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.error is not None
+    message = failure.step_failure_data.error.message
+    assert "1 of 3 partitions failed:" in message
+    assert f"b: raw_shards: {damaged}: damaged after line" in message
+    for asset in ASSETS:
+        assert set(materialized(instance, asset)) == {"a", "c"}
+    assert {key for _, key, _ in evaluations(instance)} == {"a", "c"}
+    assert materialized(instance, "corpus_report") == {}
+    assert not (root / "corpus_report").exists()
+
+
+def test_failed_check_stops_its_shard_and_fails_the_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transformation that loses a character is caught before anything is tokenized."""
+    monkeypatch.setattr("fim_assets.fim.transform.arrange", lambda *_: "<|fim_prefix|>lost")
+    instance = DagsterInstance.ephemeral()
+    result = materialize(root, key="a", instance=instance)
+    assert not result.success
+    assert ("lossless", "a", False) in evaluations(instance)
+    assert set(materialized(instance, "raw_shards")) == {"a"}
+    assert materialized(instance, "fim_shards") == {}
+    assert not (root / "token_arrays").exists()
+    assert not (root / "fim_shards" / "a.json").exists()
+
+
+def test_checks_run_alone(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    materialize(root, key="a", instance=instance)
+    for path in (root / "token_arrays").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:-8] + b"\0\0\0\0\0\0\0\0")
+    assets = list(definitions(root).assets or [])
+    result = dg.materialize(
+        assets,  # type: ignore[arg-type]
+        selection=dg.AssetSelection.checks(
+            dg.AssetCheckKey(dg.AssetKey("token_arrays"), "one_eos_per_document")
+        ),
+        tags={"dagster/partition": "a"},
+        instance=instance,
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert ("one_eos_per_document", "a", False) in evaluations(instance)
+
+
+def test_prefix_goes_before_keys_and_folders(root: Path) -> None:
+    assets = list(definitions(root, ["b", "low"]).assets or [])
+    result = dg.materialize(assets, partition_key="a", instance=DagsterInstance.ephemeral())  # type: ignore[arg-type]
+    assert result.success
+    keys = {event.asset_key for event in result.get_asset_materialization_events()}
+    assert keys == {dg.AssetKey(["b", "low", asset]) for asset in (*ASSETS, "corpus_report")}
+    assert (root / "b" / "low" / "corpus_report" / "summary.json").exists()
+    assert not (root / "fim_shards").exists()
+
+
+def test_two_recipes_stand_in_one_code_location(root: Path) -> None:
+    merged = dg.Definitions.merge(definitions(root, ["x"]), definitions(root, ["y"]))
+    assert len(list(merged.resolve_asset_graph().asset_nodes)) == 8
+
+
+def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        definitions(tmp_path)
+    assert "no shard found: raw.documents = ['raw/**/*.json*']" in caplog.text
+    assets = list(definitions(tmp_path).assets or [])
+    result = dg.materialize(
+        assets,  # type: ignore[arg-type]
+        selection=["corpus_report"],
+        instance=DagsterInstance.ephemeral(),
+        raise_on_error=False,
+    )
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.error is not None
+    assert "raw/**/*.json*" in failure.step_failure_data.error.message

@@ -1,0 +1,1 @@
+"""Tests of the commands and the UI as a person uses them."""

@@ -1,0 +1,51 @@
+"""A checkout of its own for a test, in which the project's commands run as a person runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_SETTINGS = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "DAGSTER_HOME")
+_STATE = {".git", ".venv", ".dagster", ".bench", "data", "__pycache__", ".mypy_cache"}
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy the project without state and outputs; the environment in use stands as its `.venv`."""
+    shutil.copytree(
+        REPOSITORY,
+        folder,
+        ignore=lambda path, names: _STATE & set(names) if Path(path) == REPOSITORY else set(),
+    )
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    return folder
+
+
+def environment(folder: Path, settings: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's environment with the checkout's code and no settings but these."""
+    kept = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "PYTHONPATH": str(folder)} | (settings or {})
+
+
+def run(
+    command: str, folder: Path, settings: dict[str, str] | None = None, seconds: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a folder, with the environment's programs and no settings but these.
+
+    Args:
+        command: What a person would type.
+        folder: Where.
+        settings: Variables of the environment.
+        seconds: Time after which it is stopped.
+    """
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment(folder, settings),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )

@@ -1,0 +1,149 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+import pytest
+
+from fim_assets.recipe import ASSETS
+from fim_assets_tests.corpora import documents, file_bytes, json_lines, write_shard
+from fim_assets_tests.end_to_end.commands import copy_checkout, run
+
+MATERIALIZE = "dagster asset materialize -m fim_assets.definitions"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_checkout(tmp_path_factory.mktemp("checkout") / "fim_assets")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number, name in enumerate(["a.jsonl.zst", "b.json.gz", "c/d.jsonl", "c/e.json"]):
+        write_shard(tmp_path / "raw" / name, documents(50, str(number)))
+    return tmp_path
+
+
+def receipts(root: Path) -> set[str]:
+    return {p.relative_to(root).as_posix() for a in ASSETS for p in (root / a).glob("*.json")}
+
+
+def test_one_partition_of_one_asset(checkout: Path, root: Path) -> None:
+    done = run(
+        f"{MATERIALIZE} --select fim_shards --partition c__d",
+        checkout,
+        {"FIM_DATA_ROOT": str(root)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert receipts(root) == {"fim_shards/c__d.json"}
+
+
+def test_whole_range_then_the_arrays_are_what_a_trainer_reads(checkout: Path, root: Path) -> None:
+    settings = {"FIM_DATA_ROOT": str(root)}
+    keys = run("fim-assets keys", checkout, settings)
+    assert keys.stdout.split() == ["a", "b", "c__d", "c__e"]
+    done = run(
+        f'{MATERIALIZE} --select "*" --partition-range "$(fim-assets keys --range)"',
+        checkout,
+        settings,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "proceed without gating" not in done.stderr
+    assert len(receipts(root)) == 12
+    summary = orjson.loads((root / "corpus_report" / "summary.json").read_bytes())
+    assert summary["totals"]["documents"] == 200
+    tokens = 0
+    for array in summary["arrays"]:
+        ids = np.memmap(root / array["path"], array["dtype"], "r")
+        lines = gzip.decompress((root / array["path"]).with_suffix(".csv.gz").read_bytes())
+        ends = [int(line.split(b",")[1]) for line in lines.splitlines()]
+        assert (np.flatnonzero(ids == 100257) + 1).tolist() == ends
+        tokens += len(ids)
+    assert tokens == summary["totals"]["tokens"]
+    shown = run("fim-assets summary", checkout, settings)
+    assert shown.returncode == 0
+    assert f"{tokens:,}" in shown.stdout
+
+
+def test_failure_is_named_and_the_exit_status_is_one(checkout: Path, root: Path) -> None:
+    damaged = root / "raw" / "b.json.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    done = run(
+        f'{MATERIALIZE} --select "*" --partition-range a...c__e',
+        checkout,
+        {"FIM_DATA_ROOT": str(root)},
+    )
+    assert done.returncode == 1
+    assert "1 of 4 partitions failed" in done.stderr
+    assert f"b: raw_shards: {damaged}: damaged after line" in done.stderr
+    assert receipts(root) == {f"{a}/{k}.json" for a in ASSETS for k in ("a", "c__d", "c__e")}
+    assert not (root / "corpus_report").exists()
+
+
+def test_dg_launch(checkout: Path, root: Path) -> None:
+    settings = {"FIM_DATA_ROOT": str(root)}
+    done = run("dg launch --assets '*' --partition a", checkout, settings)
+    assert done.returncode == 0, done.stderr
+    assert receipts(root) == {f"{asset}/a.json" for asset in ASSETS}
+    done = run("dg launch --assets fim_shards --partition-range a...b", checkout, settings)
+    assert done.returncode == 0, done.stderr
+    assert "fim_shards/b.json" in receipts(root)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_own_shards_and_recipe(
+    checkout: Path, tmp_path: Path, workers: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A recipe in YAML that names other globs, fields and rates; bytes as with other workers."""
+    rows = [{"doc": {"body": row["text"], "key": row["id"]}} for row in documents(80)]
+    for name in ("one", "two"):
+        path = tmp_path / "elsewhere" / "deep" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(json_lines(rows))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "seed: 7\n"
+        f"raw: {{documents: ['{tmp_path}/elsewhere/**/*.jsonl'], text_field: doc.body,"
+        " id_field: doc.key}\n"
+        "fim: {fim_rate: 0.9, psm_spm_split: 1}\n"
+    )
+    out = tmp_path / "out"
+    done = run(
+        f"{MATERIALIZE} --select '*' --partition-range deep__one...deep__two",
+        checkout,
+        {"FIM_DATA_ROOT": str(out), "FIM_RECIPE": str(recipe), "FIM_WORKERS": workers},
+    )
+    assert done.returncode == 0, done.stderr
+    orders = pl.read_parquet(out / "fim_shards" / "deep__one.parquet")["order"]
+    assert set(orders) == {"none", "psm"}
+    seen = tmp_path_factory.getbasetemp() / "own shards' bytes"
+    if not seen.exists():
+        seen.mkdir()
+        for asset in ASSETS:
+            (out / asset).rename(seen / asset)
+    else:
+        for asset in ASSETS:
+            assert file_bytes(out / asset) == file_bytes(seen / asset)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"FIM_RECIPE": "nowhere.yaml"}, "recipe nowhere.yaml: no such file"),
+        ({"FIM_DATA_ROOT": "s3://bucket/x"}, "FIM_DATA_ROOT=s3://bucket/x: URLs are not supported"),
+        ({"FIM_WORKERS": "0"}, "FIM_WORKERS=0: give a whole number of at least 1"),
+    ],
+)
+def test_bad_settings_are_named(
+    checkout: Path, root: Path, settings: dict[str, str], message: str
+) -> None:
+    given = {"FIM_DATA_ROOT": str(root), **settings}
+    done = run(f"{MATERIALIZE} --select fim_shards --partition a", checkout, given)
+    assert done.returncode == 1
+    assert message in done.stderr
+    asked = run("fim-assets keys", checkout, given)
+    assert asked.returncode == 1
+    assert asked.stderr == f"Error: {asked.stderr.removeprefix('Error: ')}"
+    assert message in asked.stderr
+    assert "Traceback" not in asked.stderr

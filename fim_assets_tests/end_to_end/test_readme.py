@@ -1,0 +1,113 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.end_to_end.commands import REPOSITORY, copy_checkout, environment, run
+
+README = (REPOSITORY / "README.md").read_text("utf-8")
+
+NOT_RUN_HERE = {
+    "make test": "it is what runs this test",
+    "make check": "continuous integration runs it before the tests",
+    "make bench": "its parts have tests of their own, and it takes minutes",
+    "make bench CORPUS=<folder>": "as make bench",
+    "make dev": "it does not end: a test of its own opens it",
+}
+
+
+def commands() -> list[str]:
+    """Every command of the README's shell blocks, in its order."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    lines = [re.sub(r"\s{2,}#.*", "", line).strip() for line in "".join(blocks).splitlines()]
+    return [line for line in lines if line]
+
+
+def fenced(language: str) -> str:
+    found = re.search(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_checkout(tmp_path_factory.mktemp("readme") / "fim_assets")
+
+
+@pytest.fixture(scope="module")
+def after_all_commands(checkout: Path) -> Path:
+    for number in range(2):
+        write_shard(checkout / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
+    found = commands()
+    assert found[0] == "make demo"
+    assert set(NOT_RUN_HERE) <= set(found)
+    script = "\n".join(command for command in found if command not in NOT_RUN_HERE)
+    done = run(f"set -ex\n{script}", checkout)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return checkout
+
+
+def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
+    data = after_all_commands / "data"
+    assert len(list((data / "token_arrays").glob("*.npy"))) == 8
+    for asset in ("raw_shards", "fim_shards", "token_arrays"):
+        assert len(list((data / asset).glob("*.json"))) == 8
+    assert (data / "corpus_report" / "report.html").stat().st_size > 10_000
+
+
+def test_own_shards_and_the_snippet_that_reads_them(after_all_commands: Path) -> None:
+    code = fenced("python") + "\n    print(len(ids), ids[-1])\n"
+    done = run(f"python - <<'CODE'\n{code}CODE", after_all_commands)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["100257", "100257"]
+
+
+def test_the_recipe_shown_is_a_recipe(checkout: Path) -> None:
+    (checkout / "shown.yaml").write_text(fenced("yaml"))
+    write_shard(checkout / "in" / "shards" / "a.jsonl.zst", [{"content": "some code"}])
+    settings = {"FIM_RECIPE": "shown.yaml", "FIM_INPUT_ROOT": "in", "FIM_DATA_ROOT": "out"}
+    done = run("fim-assets keys", checkout, settings)
+    assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
+
+
+def test_the_tree_names_every_module() -> None:
+    package = REPOSITORY / "fim_assets"
+    tree = README[README.index("## The tree") :]
+    for path in package.rglob("*.py"):
+        if path.name != "__init__.py":
+            assert path.stem in tree, path
+
+
+def test_make_dev_shows_the_ui(checkout: Path) -> None:
+    port = 3917
+    server = subprocess.Popen(
+        [Path(sys.prefix) / "bin" / "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
+        cwd=checkout,
+        env=environment(checkout, {"DAGSTER_HOME": str(checkout)}),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert answer(f"http://127.0.0.1:{port}/server_info").startswith(b'{"dagster_webserver')
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+
+
+def answer(url: str) -> bytes:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310
+                body: bytes = response.read()
+                return body
+        except OSError:
+            time.sleep(1)
+    raise TimeoutError(url)

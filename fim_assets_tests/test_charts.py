@@ -1,0 +1,94 @@
+import re
+from xml.etree import ElementTree as ET
+
+import polars as pl
+import pytest
+
+from fim_assets.charts import length_distribution, realised_shares
+from fim_assets.receipts import Histogram
+from fim_assets.stats import Rate, binomial_rate, histogram
+
+SVG = "{http://www.w3.org/2000/svg}"
+NONE = histogram(pl.Series([], dtype=pl.Int64))
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314
+
+
+def filled(svg: str, colour: str) -> list[str]:
+    """Outlines of the marks in a colour."""
+    paths = ET.fromstring(svg).iter(f"{SVG}path")  # noqa: S314
+    return [path.attrib["d"] for path in paths if path.get("fill") == f"var({colour})"]
+
+
+def heights(svg: str) -> list[float]:
+    found = [re.search(r"v(-?[\d.]+)", outline) for outline in filled(svg, "--accent")]
+    return [abs(float(match[1])) for match in found if match]
+
+
+def lengths(*values: int) -> Histogram:
+    return histogram(pl.Series(values))
+
+
+def test_one_bar_a_bin_with_heights_in_proportion() -> None:
+    # 4 and 5 share a bin, 6 is in the next one, 0 has its own.
+    bars = heights(length_distribution(lengths(0, 4, 4, 5, 6, 6), "code points", "files"))
+    assert len(bars) == 3
+    assert bars == pytest.approx([bars[0], 3 * bars[0], 2 * bars[0]])
+
+
+def test_lengths_are_labelled_by_powers_of_16() -> None:
+    labels = texts(length_distribution(lengths(0, 100_000), "code points", "files"))
+    assert labels[:5] == ["1", "16", "256", "4k", "64k"]
+    assert "code points" in labels
+    assert "files" in labels
+
+
+def test_short_lengths_get_more_labels() -> None:
+    assert texts(length_distribution(lengths(3, 20), "tokens", "files"))[:3] == ["1", "4", "16"]
+
+
+def test_longest_makes_charts_share_an_axis() -> None:
+    labels = texts(length_distribution(lengths(3), "tokens", "files", longest=100_000))
+    assert labels[:5] == ["1", "16", "256", "4k", "64k"]
+
+
+def test_no_lengths_give_an_empty_chart() -> None:
+    assert heights(length_distribution(NONE, "tokens", "files")) == []
+
+
+def test_a_point_a_partition_and_an_alarm_outside_the_bounds() -> None:
+    svg = realised_shares(
+        [binomial_rate(hits, 200, 0.5, 1e-9) for hits in (100, 90, 0)]
+        + [binomial_rate(0, 0, 0.5, 1e-9)]
+    )
+    assert len(filled(svg, "--accent")) == 2
+    assert len(filled(svg, "--alarm")) == 1
+    assert len(filled(svg, "--band")) == 3
+    assert texts(svg)[:4] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("asked", [0.0, 1.0])
+def test_certain_rates_have_a_band_without_height(asked: float) -> None:
+    svg = realised_shares([binomial_rate(int(asked) * 10, 10, asked, 1e-9)])
+    assert len(filled(svg, "--accent")) == 1
+
+
+def test_no_partitions_give_an_empty_chart() -> None:
+    assert filled(realised_shares([]), "--accent") == []
+
+
+def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
+    for svg in (
+        length_distribution(lengths(1, 2, 3), "tokens", "files"),
+        realised_shares([Rate(hits=5, trials=10, asked=0.5, low=1, high=9)]),
+    ):
+        assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
+            "none",
+            "transparent",
+            *(f"var(--{name})" for name in ("accent", "band", "fg", "grid", "muted")),
+        }
+        assert "href=" not in svg
+        assert "style" not in svg
+        assert "url(" not in svg

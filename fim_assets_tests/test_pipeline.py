@@ -1,0 +1,197 @@
+import hashlib
+import os
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fim_assets.pipeline import Corpus, Outcome, Task
+from fim_assets.receipts import read_receipt
+from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.workers import run_partitions
+from fim_assets_tests.corpora import (
+    ALL_CHECKS,
+    documents,
+    file_bytes,
+    open_corpus,
+    run_all,
+    write_shard,
+)
+
+
+def write_corpus(root: Path, shards: int = 4) -> Corpus:
+    for number in range(shards):
+        rows = documents(80, f"shard {number} ")
+        write_shard(root / "raw" / "x" / f"{number}.jsonl.zst", [*rows, b"", b"{", rows[0]])
+    return open_corpus(root)
+
+
+def results(corpus: Corpus, keys: list[str]) -> dict[str, str]:
+    found = {}
+    for asset in ASSETS:
+        for key in keys:
+            receipt = read_receipt(corpus.place(asset, key))
+            assert receipt is not None
+            found[f"{asset}/{key}"] = receipt.result.model_dump_json()
+    return found
+
+
+def test_bytes_are_the_same_over_runs_workers_and_places(tmp_path: Path) -> None:
+    seen = []
+    for name, workers in (("one", 1), ("again", 1), ("two workers", 2)):
+        corpus = write_corpus(tmp_path / name)
+        outcomes = run_all(corpus, workers=workers)
+        assert [o.failure for o in outcomes.values()] == [None] * 4
+        seen.append((file_bytes(tmp_path / name), results(corpus, sorted(outcomes))))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][0]) == 4 * (1 + 2 + 2 + 3)
+
+
+def test_receipts_say_what_lies_there(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    assert run_all(corpus)["x__0"].failure is None
+    before = None
+    for asset in ASSETS:
+        place = corpus.place(asset, "x__0")
+        receipt = read_receipt(place)
+        assert receipt is not None
+        result = receipt.result
+        for output in result.outputs:
+            data = (place.folder / output.name).read_bytes()
+            assert len(data) == output.bytes
+            assert hashlib.blake2b(data, digest_size=32).hexdigest() == output.blake2b
+        assert {p.name for p in place.folder.iterdir()} == {
+            "x__0.json",
+            *(output.name for output in result.outputs),
+        }
+        assert result.lines == result.documents + result.blank + result.rejected
+        assert result.documents == 81
+        if before is not None and asset == "token_arrays":
+            assert result.input in before
+        before = result.outputs
+    raw = read_receipt(corpus.place("raw_shards", "x__0"))
+    assert raw is not None
+    assert (raw.result.lines, raw.result.blank, raw.result.rejected) == (83, 1, 1)
+    digest = hashlib.blake2b(b"3920/x__0").digest()[:8]
+    assert raw.result.seed == f"{int.from_bytes(digest, 'little'):016x}"
+
+
+def test_one_shards_failure_costs_only_its_own_later_stages(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path)
+    damaged = tmp_path / "raw" / "x" / "1.jsonl.zst"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    outcomes = run_all(corpus, workers=2)
+    failures = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure}
+    assert list(failures) == ["x__1"]
+    assert failures["x__1"] is not None
+    assert failures["x__1"].startswith(f"raw_shards: {damaged}: damaged after line ")
+    assert outcomes["x__1"].stages == []
+    for asset in ASSETS:
+        names = {path.name for path in (tmp_path / asset).iterdir()}
+        assert not any(name.startswith((".", "x__1")) for name in names)
+        assert {f"x__{n}.json" for n in (0, 2, 3)} <= names
+
+
+def test_stages_can_be_made_one_at_a_time_with_the_same_bytes(tmp_path: Path) -> None:
+    together, apart = write_corpus(tmp_path / "1", 1), write_corpus(tmp_path / "2", 1)
+    run_all(together)
+    for asset in ASSETS:
+        assert run_all(apart, [asset])["x__0"].failure is None
+    assert file_bytes(tmp_path / "1") == file_bytes(tmp_path / "2")
+
+
+def failure_of(outcomes: dict[str, Outcome]) -> str:
+    failure = outcomes["x__0"].failure
+    assert failure is not None
+    return failure
+
+
+def test_fim_needs_no_raw_profile_but_refuses_another_contents(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    assert run_all(corpus, ["fim_shards"])["x__0"].failure is None
+    run_all(corpus, ["raw_shards"])
+    write_shard(tmp_path / "raw" / "x" / "0.jsonl.zst", documents(3))
+    failure = failure_of(run_all(corpus, ["fim_shards"]))
+    assert "not the one that raw_shards was made of" in failure
+    assert not (tmp_path / "fim_shards" / "x__0.json").exists()
+    assert run_all(corpus)["x__0"].failure is None
+
+
+def test_tokens_need_a_finished_fim_shard(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    failure = failure_of(run_all(corpus, ["token_arrays"]))
+    assert "materialize fim_shards first" in failure
+
+
+def test_tokens_refuse_a_fim_shard_of_another_recipe(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    run_all(corpus, ["fim_shards"])
+    other = open_corpus(tmp_path, Recipe(fim=Fim(fim_rate=0.25)))
+    assert "made by another recipe" in failure_of(run_all(other, ["token_arrays"]))
+
+
+@pytest.mark.parametrize("ending", [".jsonl.zst", ".parquet"])
+def test_tokens_refuse_a_fim_shard_that_changed(tmp_path: Path, ending: str) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    run_all(corpus, ["fim_shards"])
+    path = tmp_path / "fim_shards" / f"x__0{ending}"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    failure_of(run_all(corpus, ["token_arrays"]))
+    assert not (tmp_path / "token_arrays" / "x__0.json").exists()
+
+
+def test_fewer_arrays_than_before_leave_no_old_one(tmp_path: Path) -> None:
+    small = Recipe.model_validate({"tokens": {"max_size": 1000}})
+    write_corpus(tmp_path, 1)
+    run_all(open_corpus(tmp_path, small))
+    assert len(list((tmp_path / "token_arrays").glob("*.npy"))) > 2
+    run_all(open_corpus(tmp_path))
+    assert [p.name for p in (tmp_path / "token_arrays").glob("*.npy")] == ["x__0-00000.npy"]
+    assert [p.name for p in (tmp_path / "token_arrays").glob("*.gz")] == ["x__0-00000.csv.gz"]
+
+
+def test_prefix_goes_before_folders_and_never_into_seeds(tmp_path: Path) -> None:
+    write_corpus(tmp_path, 1)
+    run_all(open_corpus(tmp_path))
+    run_all(open_corpus(tmp_path, prefix=["ablation", "b"]))
+    plain, prefixed = tmp_path / "fim_shards", tmp_path / "ablation" / "b" / "fim_shards"
+    assert file_bytes(plain) == file_bytes(prefixed)
+    arrays = tmp_path / "ablation" / "b" / "token_arrays"
+    assert pl.read_parquet(arrays / "x__0.parquet").height == 81
+
+
+def test_empty_shard_and_shard_without_documents(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "empty.jsonl", [])
+    write_shard(tmp_path / "raw" / "blank.jsonl.zst", [b"", b"  ", b"[]"])
+    outcomes = run_all(open_corpus(tmp_path))
+    assert [outcome.failure for outcome in outcomes.values()] == [None, None]
+    assert not list((tmp_path / "token_arrays").glob("*.npy")), "no empty array is written"
+
+
+def test_worker_that_dies_costs_its_shard_and_no_other(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 6)
+    shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
+    shards["x__3"].unlink()
+    os.mkfifo(shards["x__3"])  # whoever opens it waits for ever
+    tasks = [Task(corpus, key, path, frozenset(ASSETS), ALL_CHECKS) for key, path in shards.items()]
+    outcomes: dict[str, Outcome] = {}
+    for outcome in run_partitions(tasks, 2):
+        outcomes[outcome.key] = outcome
+        if len(outcomes) == 5:
+            for child in workers_of(os.getpid()):
+                os.kill(child, signal.SIGKILL)
+    assert sorted(outcomes) == sorted(shards)
+    assert [key for key, outcome in outcomes.items() if outcome.failure] == ["x__3"]
+    assert "worker process died" in (outcomes["x__3"].failure or "")
+
+
+def workers_of(parent: int) -> list[int]:
+    """Processes two below this one: the fork server's children."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        fields = status.read_text().rpartition(")")[2].split()
+        parents[int(status.parent.name)] = int(fields[1])
+    return [pid for pid, above in parents.items() if parents.get(above) == parent]

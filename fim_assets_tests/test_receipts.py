@@ -1,0 +1,284 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fim_assets.files import FileRecord, record_file
+from fim_assets.receipts import (
+    Histogram,
+    Made,
+    Place,
+    Receipt,
+    ReceiptError,
+    Result,
+    Staging,
+    disagreement,
+    read_receipt,
+    withdraw_receipt,
+    write_receipt,
+)
+from fim_assets.shards import find_shards
+
+ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
+
+
+def receipt_of(place: Place, outputs: list[FileRecord]) -> Receipt:
+    result = Result(
+        asset=place.folder.name,
+        key=place.key,
+        fingerprint="f" * 32,
+        seed="0123456789abcdef",
+        input=FileRecord(name="ü.jsonl.zst", bytes=12, blake2b="0" * 64),
+        outputs=outputs,
+        lines=3,
+        blank=1,
+        rejected=0,
+        documents=2,
+        chars=10,
+        tokens=5,
+        counts={"language:C++": 2, "language:": 0},
+        histograms={
+            "chars": Histogram(count=2, sum=10, min=4, max=6, p50=4, p95=6, bins={4: 1, 6: 1}),
+            "none": Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={}),
+        },
+    )
+    made = Made(at=datetime(2026, 1, 2, 3, 4, 5, 678, UTC), seconds=0.125, versions={}, engine="e")
+    return Receipt(result=result, made=made)
+
+
+def publish(place: Place, contents: dict[str, bytes]) -> list[FileRecord]:
+    with Staging(place) as staging:
+        for ending, content in contents.items():
+            staging.create(ending).write(content)
+        return staging.publish()
+
+
+def complete(place: Place, contents: dict[str, bytes]) -> Receipt:
+    receipt = receipt_of(place, publish(place, contents))
+    write_receipt(place, receipt)
+    return receipt
+
+
+def fail_half_way(place: Place) -> None:
+    with Staging(place) as staging:
+        staging.create(".parquet").write(b"new")
+        staging.create("-00001.npy").write(b"new")
+        staging.scratch("index").write_bytes(b"new")
+        raise KeyboardInterrupt
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def arrays(count: int) -> dict[str, bytes]:
+    return {
+        f"-{number:05d}{ending}": f"{count}/{number}{ending}".encode()
+        for number in range(count)
+        for ending in (".npy", ".csv.gz")
+    }
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "token_arrays", "a")
+
+
+def test_a_partitions_files_lie_in_the_assets_folder(tmp_path: Path) -> None:
+    place = Place(tmp_path / "fim_shards", "C__a")
+    assert place.receipt == tmp_path / "fim_shards" / "C__a.json"
+    assert place.file(".jsonl.zst") == tmp_path / "fim_shards" / "C__a.jsonl.zst"
+
+
+def test_a_receipt_reads_back_as_it_was_written(place: Place) -> None:
+    assert read_receipt(place) is None
+    receipt = complete(place, {".parquet": b"rows"})
+    assert read_receipt(place) == receipt
+
+
+def test_a_receipt_is_json_with_the_documented_fields(place: Place) -> None:
+    complete(place, {".parquet": b"rows"})
+    stored = json.loads(place.receipt.read_text("utf-8"))
+    assert list(stored) == ["format", "result", "made"]
+    assert stored["format"] == 1
+    assert list(stored["result"]) == [
+        *("asset", "key", "fingerprint", "seed", "input", "outputs"),
+        *("lines", "blank", "rejected", "documents", "files", "chars", "tokens"),
+        *("counts", "histograms"),
+    ]
+    assert list(stored["result"]["input"]) == ["name", "bytes", "blake2b"]
+    assert list(stored["made"]) == ["at", "seconds", "versions", "engine"]
+    assert list(place.folder.glob(".*")) == []
+
+
+@pytest.mark.parametrize("damage", ["", "{", "null", "[]", "{}", "cut", "format", "field", "type"])
+def test_a_damaged_receipt_is_an_error_that_names_it(place: Place, damage: str) -> None:
+    complete(place, {".parquet": b"rows"})
+    text = place.receipt.read_text("utf-8")
+    stored: dict[str, Any] = json.loads(text)
+    if damage == "cut":
+        damage = text[: len(text) // 2]
+    elif damage == "format":
+        damage = json.dumps(stored | {"format": 2})
+    elif damage == "field":
+        damage = json.dumps(stored | {"more": 1})
+    elif damage == "type":
+        stored["result"]["documents"] = "many"
+        damage = json.dumps(stored)
+    place.receipt.write_text(damage, "utf-8")
+    with pytest.raises(ReceiptError, match=r"token_arrays.a\.json: not a receipt: "):
+        read_receipt(place)
+
+
+def test_a_receipt_that_is_not_utf8_is_an_error(place: Place) -> None:
+    place.folder.mkdir()
+    place.receipt.write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(ReceiptError, match="not a receipt"):
+        read_receipt(place)
+
+
+def test_withdrawing_deletes_the_receipt_and_nothing_else(place: Place) -> None:
+    complete(place, {".parquet": b"rows"})
+    withdraw_receipt(place)
+    withdraw_receipt(place)
+    assert content_of(place.folder) == {"a.parquet": b"rows"}
+
+
+def test_entering_deletes_the_receipt_before_anything_is_made(place: Place) -> None:
+    complete(place, {".parquet": b"rows"})
+    with Staging(place):
+        assert not place.receipt.exists()
+        assert place.file(".parquet").read_bytes() == b"rows"
+
+
+def test_published_files_are_recorded_as_they_lie(place: Place) -> None:
+    contents = {".parquet": b"rows", "-00000.npy": b"\0" * 8, "-00000.csv.gz": b""}
+    records = publish(place, contents)
+    assert content_of(place.folder) == {f"a{end}": content for end, content in contents.items()}
+    assert records == [record_file(place.file(ending)) for ending in contents]
+
+
+def test_nothing_is_in_its_place_before_publishing(place: Place) -> None:
+    complete(place, {".parquet": b"old"})
+    with Staging(place) as staging:
+        staging.create(".parquet").write(b"new")
+        staging.create("-00000.npy").write(b"new")
+        assert place.file(".parquet").read_bytes() == b"old"
+        assert not place.file("-00000.npy").exists()
+
+
+def test_temporary_files_match_no_documented_glob(place: Place) -> None:
+    folder = place.folder
+    with Staging(place) as staging:
+        for ending in (*ENDINGS, *arrays(1)):
+            staging.create(ending).write(b"half")
+        staging.scratch("index").write_bytes(b"half")
+        for ending in (".npy", ".csv.gz", ".parquet", ".jsonl.zst", ".rejected.jsonl", ".json"):
+            assert list(folder.rglob(f"*{ending}")) == []
+        assert [path.name for path in folder.iterdir() if path.name[0] != "."] == []
+        assert find_shards(["**/*.json*"], folder) == {}
+        staging.publish()
+    assert len(list(folder.rglob("*.npy"))) == 1
+
+
+def test_scratch_files_are_gone_in_the_end(place: Place) -> None:
+    with Staging(place) as staging:
+        staging.create(".parquet").write(b"rows")
+        staging.scratch("index").write_bytes(b"half")
+        staging.publish()
+    assert content_of(place.folder) == {"a.parquet": b"rows"}
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 2), (3, 1), (2, 2), (1, 4), (12, 3), (2, 0)])
+def test_arrays_of_an_earlier_run_do_not_stay(place: Place, before: int, after: int) -> None:
+    publish(place, arrays(before))
+    publish(place, arrays(after))
+    assert content_of(place.folder) == {f"a{end}": data for end, data in arrays(after).items()}
+
+
+@pytest.mark.parametrize("left", ["-00001.npy", "-00002.npy", "-00003.csv.gz"])
+def test_an_old_array_does_not_stay_behind_a_gap(place: Place, left: str) -> None:
+    publish(place, arrays(4))
+    for path in list(place.folder.iterdir()):
+        if path.name != f"a{left}":
+            path.unlink()
+    publish(place, {".parquet": b"rows"})
+    assert content_of(place.folder) == {"a.parquet": b"rows"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_that_is_not_made_any_more_does_not_stay(place: Place, ending: str) -> None:
+    publish(place, {ending: b"old"})
+    publish(place, {"-00000.npy": b"new"})
+    assert content_of(place.folder) == {"a-00000.npy": b"new"}
+
+
+@pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.rejected", "b", "aa"])
+def test_another_partitions_files_stay(place: Place, other: str) -> None:
+    neighbour = Place(place.folder, other)
+    contents = dict.fromkeys(ENDINGS, b"theirs") | arrays(3)
+    complete(neighbour, contents)
+    theirs = content_of(place.folder)
+    complete(place, dict.fromkeys(ENDINGS, b"ours") | arrays(3))
+    publish(place, {})
+    assert content_of(place.folder) == theirs
+
+
+@pytest.mark.parametrize("old", [{}, {".parquet": b"old", "-00000.npy": b"old"}])
+def test_an_exception_leaves_old_outputs_and_nothing_new(
+    place: Place, old: dict[str, bytes]
+) -> None:
+    if old:
+        complete(place, old)
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way(place)
+    assert content_of(place.folder) == {f"a{ending}": data for ending, data in old.items()}
+
+
+def test_what_a_killed_run_left_does_not_mix_in(place: Place) -> None:
+    killed = Staging(place).__enter__()
+    killed.create(".parquet").write(b"half")
+    killed.create("-00000.npy").write(b"half")
+    publish(place, {".parquet": b"rows"})
+    assert content_of(place.folder) == {"a.parquet": b"rows"}
+
+
+def test_a_complete_partition_agrees(place: Place) -> None:
+    receipt = complete(place, {".parquet": b"rows", "-00000.npy": b""})
+    assert disagreement(receipt, place, "f" * 32) is None
+
+
+def test_another_law_disagrees(place: Place) -> None:
+    receipt = complete(place, {".parquet": b"rows"})
+    assert disagreement(receipt, place, "e" * 32) == (
+        f"made by another recipe (fingerprint {'f' * 32}, now {'e' * 32})"
+    )
+
+
+def test_a_receipt_of_another_partition_disagrees(place: Place) -> None:
+    receipt = complete(place, {})
+    copies = [Place(place.folder, "b"), Place(place.folder.parent / "fim_shards", "a")]
+    for copy in copies:
+        copy.folder.mkdir(exist_ok=True)
+        write_receipt(copy, receipt)
+        assert read_receipt(copy) == receipt
+        reason = disagreement(receipt, copy, "f" * 32)
+        assert reason == f"{copy.receipt} is the receipt of token_arrays a"
+
+
+@pytest.mark.parametrize("ending", [".parquet", "-00000.npy", "-00001.npy"])
+def test_a_missing_file_disagrees(place: Place, ending: str) -> None:
+    receipt = complete(place, {".parquet": b"rows", "-00000.npy": b"0", "-00001.npy": b"1"})
+    place.file(ending).unlink()
+    assert disagreement(receipt, place, "f" * 32) == f"{place.file(ending)} is missing"
+
+
+@pytest.mark.parametrize("content", [b"", b"row", b"rows and more"])
+def test_a_file_of_another_size_disagrees(place: Place, content: bytes) -> None:
+    receipt = complete(place, {"-00000.npy": b"0", ".parquet": b"rows"})
+    place.file(".parquet").write_bytes(content)
+    assert disagreement(receipt, place, "f" * 32) == (
+        f"{place.file('.parquet')} has {len(content)} bytes, the receipt says 4"
+    )

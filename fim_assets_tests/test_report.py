@@ -1,0 +1,302 @@
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fim_assets import report
+from fim_assets.pipeline import Corpus, Task
+from fim_assets.receipts import Histogram
+from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.report import Summary, build_summary, write_report
+from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.workers import run_partitions
+
+RECIPE = Recipe(fim=Fim(fim_rate=0.0))
+HOSTILE = "<script>alert(1)</script>"
+
+# "hello" and "é" are one token each.
+SHARDS = {
+    "a": '{"id": "1", "text": "hello", "metadata": {"language": "C"}}\n'
+    "\n"
+    "no document\n"
+    '{"id": "2", "text": "é", "metadata": {"language": "Python"}}\n',
+    "b": '{"id": "3", "text": "hello"}\n{"id": "3", "text": "hello"}\n',
+}
+
+
+def corpus_at(root: Path, recipe: Recipe = RECIPE) -> Corpus:
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    return Corpus(recipe, content_hash(tokenizer), root)
+
+
+def materialize(
+    corpus: Corpus, shards: Mapping[str, str], assets: tuple[str, ...] = ASSETS
+) -> list[str]:
+    """Write raw shards and materialize them, without checks; the keys."""
+    raw = corpus.data_root / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for key, content in shards.items():
+        path = raw / f"{key}.jsonl"
+        path.write_bytes(content.encode())
+        tasks.append(Task(corpus, key, path, frozenset(assets), frozenset()))
+    for outcome in run_partitions(tasks, workers=1):
+        assert outcome.failure is None, outcome.failure
+    return list(shards)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    made = corpus_at(tmp_path)
+    materialize(made, SHARDS)
+    return made
+
+
+def read_page(corpus: Corpus) -> str:
+    return (corpus.folder("corpus_report") / "report.html").read_text("utf-8")
+
+
+class Elements(HTMLParser):
+    """A page's elements with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    @property
+    def tags(self) -> set[str]:
+        return {tag for tag, _ in self.found}
+
+
+def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
+    summary = build_summary(corpus, ["a", "b"])
+    assert summary.totals.model_dump() == {
+        "lines": 6,
+        "blank": 1,
+        "rejected": 1,
+        "documents": 4,
+        "files": 4,
+        "chars": 16,
+        "bytes": 17,
+        "fim_chars": 16,
+        "tokens": 8,
+        "arrays": 2,
+        "psm": 0,
+        "spm": 0,
+        "not_selected": 3,
+        "too_short": 1,
+        "separators": 0,
+        "copies": 1,
+        "sentinel_literals": 0,
+        "documents_with_sentinel_literals": 0,
+        "distinct_eligible": 2,
+        "distinct_psm": 0,
+        "distinct_spm": 0,
+    }
+    assert list(summary.languages.items()) == [("", 2), ("C", 1), ("Python", 1)]
+    assert summary.histograms["document_chars"] == Histogram(
+        count=4, sum=16, min=1, max=5, p50=None, p95=None, bins={1: 1, 4: 3}
+    )
+    assert summary.histograms["document_tokens"].bins == {2: 4}
+    assert [array.model_dump() for array in summary.arrays] == [
+        {"path": f"token_arrays/{key}-00000.npy", "dtype": "uint32", "tokens": 4, "partition": key}
+        for key in ("a", "b")
+    ]
+    assert summary.partitions.model_dump() == {"total": 2, "complete": 2, "incomplete": {}}
+
+
+def test_rates_are_over_the_whole_corpus_and_count_copies_once(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=0.0)))
+    summary = build_summary(corpus, materialize(corpus, SHARDS))
+    assert summary.totals.spm == 3
+    assert summary.rates["fim_rate"].model_dump() == {
+        "asked": 1.0,
+        "realised": 1.0,
+        "hits": 2,
+        "trials": 2,
+        "low": 2,
+        "high": 2,
+        "within": True,
+    }
+    assert (summary.rates["psm_share"].hits, summary.rates["psm_share"].trials) == (0, 2)
+
+
+def test_rates_without_trials_have_no_share(corpus: Corpus) -> None:
+    rates = build_summary(corpus, ["a", "b"]).rates
+    assert (rates["fim_rate"].realised, rates["fim_rate"].trials) == (0.0, 2)
+    assert (rates["psm_share"].realised, rates["psm_share"].trials) == (None, 0)
+
+
+def remove_receipt(corpus: Corpus) -> None:
+    corpus.place("token_arrays", "a").receipt.unlink()
+
+
+def spoil_receipt(corpus: Corpus) -> None:
+    corpus.place("fim_shards", "a").receipt.write_text("{")
+
+
+def use_other_seed(corpus: Corpus) -> None:
+    other = replace(corpus, recipe=corpus.recipe.model_copy(update={"seed": 1}))
+    materialize(other, {"a": SHARDS["a"]})
+
+
+def lengthen_array(corpus: Corpus) -> None:
+    with corpus.place("token_arrays", "a").file("-00000.npy").open("ab") as file:
+        file.write(b"\0")
+
+
+def remove_array(corpus: Corpus) -> None:
+    corpus.place("token_arrays", "a").file("-00000.npy").unlink()
+
+
+def change_raw_shard(corpus: Corpus) -> None:
+    materialize(corpus, {"a": SHARDS["b"]}, ("raw_shards",))
+
+
+def change_fim_shard(corpus: Corpus) -> None:
+    materialize(corpus, {"a": SHARDS["b"]}, ("raw_shards", "fim_shards"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (remove_receipt, "token_arrays: not materialized"),
+        (spoil_receipt, "fim_shards/a.json: not a receipt: "),
+        (use_other_seed, "fim_shards: made by another recipe (fingerprint "),
+        (
+            lengthen_array,
+            "token_arrays: token_arrays/a-00000.npy has 17 bytes, the receipt says 16",
+        ),
+        (remove_array, "token_arrays: token_arrays/a-00000.npy is missing"),
+        (change_raw_shard, "fim_shards: made of another content of the raw shard"),
+        (change_fim_shard, "token_arrays: made of another FIM shard"),
+    ],
+)
+def test_incomplete_partition_is_named_with_its_reason_and_counts_nowhere(
+    corpus: Corpus, damage: Callable[[Corpus], None], reason: str
+) -> None:
+    damage(corpus)
+    summary = write_report(corpus, ["a", "b"])
+    assert summary.partitions.total == 2
+    assert summary.partitions.complete == 1
+    assert summary.partitions.incomplete.keys() == {"a"}
+    assert summary.partitions.incomplete["a"].startswith(reason)
+    assert "\n" not in summary.partitions.incomplete["a"]
+    assert [array.partition for array in summary.arrays] == ["b"]
+    assert summary.totals.documents == 2
+    page = unescape(read_page(corpus))
+    assert summary.partitions.incomplete["a"] in page
+    assert "1\xa0incomplete" in page
+
+
+def test_shard_without_documents_is_complete_without_arrays(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    summary = write_report(corpus, materialize(corpus, {"empty": "\n"}))
+    assert (summary.partitions.complete, summary.totals.blank, summary.arrays) == (1, 1, [])
+
+
+def test_empty_corpus_has_zeros_and_an_honest_page(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    summary = write_report(corpus, [])
+    assert set(summary.totals.model_dump().values()) == {0}
+    assert (summary.partitions.total, summary.arrays, summary.histograms) == (0, [], {})
+    assert "No partition is complete" in read_page(corpus)
+
+
+def test_same_receipts_give_the_same_summary(corpus: Corpus) -> None:
+    path = corpus.folder("corpus_report") / "summary.json"
+    written = write_report(corpus, ["a", "b"])
+    first = path.read_bytes()
+    # Receipts of another run differ in `made`, and only there.
+    materialize(corpus, SHARDS)
+    write_report(corpus, ["b", "a"])
+    assert path.read_bytes() == first
+    assert Summary.model_validate_json(first) == written
+    assert str(corpus.data_root).encode() not in first
+    assert {file.name for file in path.parent.iterdir()} == {"report.html", "summary.json"}
+
+
+def test_prefix_goes_before_the_arrays_paths(tmp_path: Path) -> None:
+    corpus = replace(corpus_at(tmp_path), prefix=("code", "v2"))
+    summary = write_report(corpus, materialize(corpus, {"a": SHARDS["a"]}))
+    assert [array.path for array in summary.arrays] == ["code/v2/token_arrays/a-00000.npy"]
+    assert 'open("code/v2/corpus_report/summary.json")' in unescape(read_page(corpus))
+
+
+def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(corpus, ["a", "b"])
+    snippet = re.search(r"<code>(import json.*?)</code>", read_page(corpus), re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(corpus.data_root)
+    exec(unescape(snippet[1]), names)  # noqa: S102 - the page's own words
+    eos = corpus.recipe.tokens.tokenizer.eos_token_id
+    assert len(names["ids"]) == 4
+    assert names["ids"][-1] == eos
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    keys = ["<img src=x onerror=alert>", "'\"&amp;"]
+    line = {"id": HOSTILE, "text": "hello", "metadata": {"language": HOSTILE}}
+    materialize(corpus, {keys[0]: json.dumps(line) + "\n"})
+    write_report(corpus, keys)
+    page = read_page(corpus)
+    elements = Elements(page)
+    assert not elements.tags & {"script", "img", "iframe", "object", "embed"}
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=alert&gt;" in page
+    assert "&#39;&#34;&amp;amp;" in page
+    assert not [name for _, given in elements.found for name in given if name.startswith("on")]
+
+
+def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(corpus: Corpus) -> None:
+    write_report(corpus, ["a", "b", "missing"])
+    page = read_page(corpus)
+    elements = Elements(page)
+    links = {
+        given[name] for _, given in elements.found for name in ("src", "href") if name in given
+    }
+    assert links == {"data:,", "#incomplete"}
+    assert not [given for _, given in elements.found if "style" in given]
+    policy = next(given["content"] for tag, given in elements.found if "http-equiv" in given)
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = b64encode(sha256(styles[0].encode()).digest()).decode()
+    assert len(styles) == 1
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_long_tables_say_what_they_leave_out(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "ROWS_SHOWN", 1)
+    monkeypatch.setattr(report, "LANGUAGES_SHOWN", 1)
+    summary = write_report(corpus, ["a", "b", "x", "y", "z"])
+    page = read_page(corpus)
+    assert summary.totals.documents == 4
+    assert "1 more complete partitions are left out of this table" in page
+    assert "2 more languages are left out here" in page
+    assert "2 more are left out here" in page
+    assert '<th scope="row">b</th>' not in page
+
+
+def test_page_words_the_median_as_its_bin() -> None:
+    lengths = Histogram(
+        count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
+    )
+    assert report._describe(lengths, "files") == "5 files; mean 8, median 6–7, longest 17"

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from fim_assets.settings import REPOSITORY, Settings, SettingsError, usable_cores
+
+
+def test_defaults() -> None:
+    assert Settings.from_environment({}) == Settings(
+        data_root=REPOSITORY / "data",
+        input_root=REPOSITORY / "data",
+        recipe="olmo_midtraining",
+        workers=usable_cores(),
+    )
+    assert (REPOSITORY / "pyproject.toml").is_file()
+    assert usable_cores() >= 1
+
+
+def test_an_empty_variable_takes_its_default() -> None:
+    names = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS")
+    assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
+
+
+def test_every_variable_is_read(tmp_path: Path) -> None:
+    environment = {
+        "FIM_DATA_ROOT": str(tmp_path / "out"),
+        "FIM_INPUT_ROOT": str(tmp_path / "in"),
+        "FIM_RECIPE": "mine.yaml",
+        "FIM_WORKERS": "3",
+    }
+    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3)
+    assert Settings.from_environment(environment) == expected
+
+
+def test_the_input_root_follows_the_data_root(tmp_path: Path) -> None:
+    assert Settings.from_environment({"FIM_DATA_ROOT": str(tmp_path)}).input_root == tmp_path
+
+
+def test_the_data_root_does_not_follow_the_input_root(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"FIM_INPUT_ROOT": str(tmp_path)})
+    assert settings.data_root == REPOSITORY / "data"
+
+
+@pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])
+def test_a_relative_folder_starts_from_the_working_directory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({name: "out/here"})
+    assert settings.input_root == tmp_path / "out" / "here"
+
+
+@pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])
+def test_a_tilde_is_the_home_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings.from_environment({name: "~/code"}).input_root == tmp_path / "code"
+
+
+@pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])
+@pytest.mark.parametrize("url", ["s3://bucket/a", "file:///a", "https://host/a"])
+def test_a_url_is_refused_with_the_variable(name: str, url: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}={url}: URLs are not supported"):
+        Settings.from_environment({name: url})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "2.5", "two", " 2", "1_000", "²", "٣"])
+def test_workers_that_are_no_whole_number_from_one_on_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^FIM_WORKERS={value}: give a whole number"):
+        Settings.from_environment({"FIM_WORKERS": value})

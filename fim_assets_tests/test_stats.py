@@ -1,0 +1,304 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from fim_assets.files import HashingWriter
+from fim_assets.fim.record import SCHEMA as FIM_SCHEMA
+from fim_assets.profile import SCHEMA as RAW_SCHEMA
+from fim_assets.receipts import Histogram
+from fim_assets.stats import (
+    EDGES,
+    Rate,
+    add_histograms,
+    binomial_rate,
+    by_language,
+    histogram,
+    profile_fim,
+    profile_raw,
+    profile_tokens,
+)
+from fim_assets.tables import TableWriter
+
+
+def write_rows(path: Path, schema: Any, rows: list[tuple[Any, ...]]) -> Path:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema.names)
+    with HashingWriter(path) as file, TableWriter(file, schema) as table:
+        table.write(dict(zip(schema.names, columns, strict=True)))
+    return path
+
+
+# Histograms
+
+
+def test_edges_come_two_a_doubling() -> None:
+    assert EDGES[:12] == [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]
+    assert sorted(set(EDGES)) == EDGES
+    assert EDGES[-1] > 1 << 38
+
+
+@pytest.mark.parametrize(
+    ("value", "edge"),
+    [
+        *((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 6), (7, 6), (8, 8), (11, 8)),
+        *((12, 12), (15, 12), (16, 16), (23, 16), (24, 24), (1023, 768), (1024, 1024)),
+        *((1535, 1024), (1536, 1536), (1 << 38, 1 << 38), (1 << 50, EDGES[-1])),
+    ],
+)
+def test_a_bin_holds_the_values_from_its_edge_to_the_next(value: int, edge: int) -> None:
+    assert histogram(pl.Series([value])).bins == {edge: 1}
+
+
+def test_a_histogram_worked_out_by_hand() -> None:
+    assert histogram(pl.Series([12, 0, 1, 5, 2, 11, 3, 8, 4, 6])) == Histogram(
+        count=10,
+        sum=52,
+        min=0,
+        max=12,
+        p50=4,
+        p95=11,
+        bins={0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 6: 1, 8: 2, 12: 1},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "p50", "p95"),
+    [
+        ([7], 7, 7),
+        ([1, 9], 1, 1),
+        ([1, 5, 9], 5, 5),
+        ([4, 3, 2, 1], 2, 3),
+        (list(range(1, 22)), 11, 20),
+        (list(range(101)), 50, 95),
+    ],
+)
+def test_quantiles_are_values_that_occur(values: list[int], p50: int, p95: int) -> None:
+    result = histogram(pl.Series(values))
+    assert (result.p50, result.p95) == (p50, p95)
+
+
+NOTHING = Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt32, pl.Null])
+def test_the_histogram_of_nothing_is_empty(dtype: Any) -> None:
+    assert histogram(pl.Series([], dtype=dtype)) == NOTHING
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.UInt32, pl.Int64])
+def test_the_type_of_the_values_does_not_matter(dtype: Any) -> None:
+    """A sum of small integers must not overflow."""
+    result = histogram(pl.Series([100] * 50, dtype=dtype))
+    assert (result.sum, result.bins) == (5000, {96: 50})
+
+
+def test_adding_nothing_gives_nothing() -> None:
+    assert add_histograms([]) == NOTHING
+    assert add_histograms([NOTHING, NOTHING]) == NOTHING
+
+
+def test_histograms_add_up_by_hand() -> None:
+    first = histogram(pl.Series([3, 8]))
+    second = histogram(pl.Series([9, 20, 0]))
+    assert add_histograms([first, NOTHING, second]) == Histogram(
+        count=5,
+        sum=40,
+        min=0,
+        max=20,
+        p50=None,
+        p95=None,
+        bins={0: 1, 3: 1, 8: 2, 16: 1},
+    )
+
+
+@settings(deadline=None)
+@given(parts=st.lists(st.lists(st.integers(0, 10_000), max_size=20), max_size=5))
+def test_the_sum_of_histograms_is_the_histogram_of_all(parts: list[list[int]]) -> None:
+    whole = histogram(pl.Series([v for part in parts for v in part], dtype=pl.Int64))
+    added = add_histograms(histogram(pl.Series(part, dtype=pl.Int64)) for part in parts)
+    assert added == whole.model_copy(update={"p50": None, "p95": None})
+    assert list(added.bins) == sorted(added.bins)
+    assert sum(added.bins.values()) == added.count
+
+
+# Rates
+
+
+@pytest.mark.parametrize("error", [0.05, 1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize(
+    ("trials", "asked"),
+    [
+        *((0, 0.5), (1, 0.5), (2, 0.1), (10, 0.5), (30, 0.25), (100, 0.01), (100, 0.99)),
+        *((1000, 0.5), (5000, 0.9), (100_000, 0.5), (3_000_000, 0.3)),
+        *((0, 0.0), (0, 1.0), (50, 0.0), (50, 1.0)),
+    ],
+)
+def test_bounds_are_those_of_the_exact_binomial_test(
+    trials: int, asked: float, error: float
+) -> None:
+    rate = binomial_rate(0, trials, asked, error)
+    law = binom(trials, asked)
+    assert law.cdf(rate.low) > error / 2
+    assert rate.low == 0 or law.cdf(rate.low - 1) <= error / 2
+    assert law.sf(rate.high - 1) > error / 2
+    assert rate.high == trials or law.sf(rate.high) <= error / 2
+    outside = (law.cdf(rate.low - 1) if rate.low else 0) + law.sf(rate.high)
+    assert outside <= error
+    assert (rate.hits, rate.trials, rate.asked) == (0, trials, asked)
+
+
+def test_bounds_worked_out_by_hand() -> None:
+    """Ten fair coins: P(X<=1) = 11/1024 = 0.0107, P(X<=2) = 56/1024 = 0.0547; 0.025 between."""
+    assert [k for k in range(11) if binomial_rate(k, 10, 0.5, 0.05).within] == list(range(2, 9))
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"), [(0.0, [0]), (1.0, [7]), (0.5, [0, 1, 2, 3, 4, 5, 6, 7])]
+)
+def test_certain_rates_allow_no_exception(asked: float, allowed: list[int]) -> None:
+    assert [k for k in range(8) if binomial_rate(k, 7, asked, 1e-6).within] == allowed
+
+
+def test_no_trial_has_no_rate_and_is_accepted() -> None:
+    for asked in (0.0, 0.5, 1.0):
+        rate = binomial_rate(0, 0, asked, 1e-6)
+        assert (rate.low, rate.high, rate.realised, rate.within) == (0, 0, None, True)
+
+
+def test_a_share_is_hits_by_trials() -> None:
+    assert binomial_rate(3, 8, 0.5, 1e-6).realised == 0.375
+
+
+@pytest.mark.parametrize(("hits", "within"), [(1, False), (2, True), (4, True), (5, False)])
+def test_both_bounds_belong_to_the_accepted(hits: int, within: bool) -> None:
+    assert Rate(hits, 9, 0.3, low=2, high=4).within is within
+
+
+# Profiles
+
+
+def test_raw_profile_by_hand(tmp_path: Path) -> None:
+    rows = [
+        (1, "a", "Python", 10, 12, 0),
+        (2, "b", "C", 3, 3, 2),
+        (4, None, None, 7, 7, 1),
+        (5, "d", "Python", 1, 4, 0),
+    ]
+    result = profile_raw(write_rows(tmp_path / "a.parquet", RAW_SCHEMA, rows))
+    assert result.counts == {
+        "bytes": 26,
+        "sentinel_literals": 3,
+        "documents_with_sentinel_literals": 2,
+        "documents:Python": 2,
+        "chars:Python": 11,
+        "bytes:Python": 16,
+        "documents:": 1,
+        "chars:": 7,
+        "bytes:": 7,
+        "documents:C": 1,
+        "chars:C": 3,
+        "bytes:C": 3,
+    }
+    assert result.histograms == {"document_chars": histogram(pl.Series([10, 3, 7, 1]))}
+    assert by_language(result.counts, "documents") == {"Python": 2, "": 1, "C": 1}
+    assert by_language(result.counts, "bytes") == {"Python": 16, "": 7, "C": 3}
+
+
+def test_an_empty_language_and_none_are_counted_together(tmp_path: Path) -> None:
+    """Every document is counted under some language."""
+    rows = [(n, None, language, 1, 1, 0) for n, language in enumerate(["", None, None, "C", ""])]
+    result = profile_raw(write_rows(tmp_path / "a.parquet", RAW_SCHEMA, rows))
+    assert by_language(result.counts, "documents") == {"": 4, "C": 1}
+
+
+def test_the_order_of_languages_does_not_depend_on_chance(tmp_path: Path) -> None:
+    names = ["z", "a", None, "m", "b", "m"]
+    rows = [(n, None, language, 1, 1, 0) for n, language in enumerate(names)]
+    path = write_rows(tmp_path / "a.parquet", RAW_SCHEMA, rows)
+    orders = {tuple(by_language(profile_raw(path).counts, "documents")) for _ in range(10)}
+    assert orders == {("m", "", "a", "b", "z")}
+
+
+def test_raw_profile_of_nothing(tmp_path: Path) -> None:
+    result = profile_raw(write_rows(tmp_path / "a.parquet", RAW_SCHEMA, []))
+    assert set(result.counts.values()) == {0}
+    assert result.histograms == {"document_chars": NOTHING}
+
+
+def fim_row(
+    line: int, file: int, order: str, parts: tuple[int, int, int], key: int, reason: str | None
+) -> tuple[Any, ...]:
+    chars = sum(parts) if order != "none" else 9
+    return (line, str(line), file, chars, order, "dolma", reason, *parts, key)
+
+
+FIM_ROWS = [
+    # One document of three files,
+    fim_row(1, 0, "psm", (1, 2, 3), 50, None),
+    fim_row(1, 1, "none", (0, 0, 0), 50, "too_short"),
+    fim_row(1, 2, "none", (0, 0, 0), 50, "not_selected"),
+    # a true copy of it,
+    fim_row(2, 0, "psm", (1, 2, 3), 50, None),
+    fim_row(2, 1, "none", (0, 0, 0), 50, "too_short"),
+    fim_row(2, 2, "none", (0, 0, 0), 50, "not_selected"),
+    # another that was left alone, one in SPM order and two copies of it.
+    fim_row(4, 0, "none", (0, 0, 0), 1 << 63, "not_selected"),
+    fim_row(5, 0, "spm", (4, 1, 7), 60, None),
+    fim_row(6, 0, "spm", (4, 1, 7), 60, None),
+    fim_row(7, 0, "spm", (4, 1, 7), 60, None),
+]
+
+
+def test_fim_profile_counts_copies_once_in_rates(tmp_path: Path) -> None:
+    result = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, FIM_ROWS))
+    assert result.counts == {
+        "psm": 2,
+        "spm": 3,
+        "not_selected": 3,
+        "too_short": 2,
+        "separators": 4,
+        "copies": 3,
+        "distinct_eligible": 4,
+        "distinct_psm": 1,
+        "distinct_spm": 1,
+    }
+
+
+def test_fim_profile_measures_parts_of_rearranged_files_only(tmp_path: Path) -> None:
+    result = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, FIM_ROWS))
+    assert result.histograms == {
+        "file_chars": histogram(pl.Series([6, 9, 9, 6, 9, 9, 9, 12, 12, 12])),
+        "prefix_chars": histogram(pl.Series([1, 1, 4, 4, 4])),
+        "middle_chars": histogram(pl.Series([2, 2, 1, 1, 1])),
+        "suffix_chars": histogram(pl.Series([3, 3, 7, 7, 7])),
+    }
+
+
+def test_fim_profile_of_nothing(tmp_path: Path) -> None:
+    result = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, []))
+    assert set(result.counts.values()) == {0}
+    assert set(map(Histogram.model_dump_json, result.histograms.values())) == {
+        NOTHING.model_dump_json()
+    }
+
+
+def test_token_profile_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(
+        {
+            "array": ["a-00000.npy", "a-00000.npy", "a-00001.npy"],
+            "tokens": [3, 5, 8],
+            "added_token_literals": [0, 2, 1],
+        }
+    ).write_parquet(path)
+    result = profile_tokens(path)
+    assert result.counts == {
+        "arrays": 2,
+        "added_token_literals": 3,
+        "documents_with_added_token_literals": 2,
+    }
+    assert result.histograms == {"document_tokens": histogram(pl.Series([3, 5, 8]))}
