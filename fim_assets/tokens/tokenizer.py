@@ -52,9 +52,7 @@ def find_tokenizer(name_or_path: str) -> Path:
     Raises:
         TokenizerError: If there is none.
     """
-    if name_or_path in _BUNDLED:
-        return _BUNDLED[name_or_path]
-    folder = Path(name_or_path).expanduser()
+    folder = _BUNDLED.get(name_or_path, Path(name_or_path).expanduser())
     if folder.is_dir():
         if not any((folder / name).is_file() for name in _FILES):
             raise TokenizerError(f"{folder}: holds none of a tokenizer's files")
