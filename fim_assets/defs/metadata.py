@@ -60,8 +60,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
 
 def check_metadata(outcome: CheckOutcome) -> dict[str, Any]:
     """Metadata of one check's verdict."""
-    numbers = {name: value for name, value in outcome.numbers.items() if value is not None}
-    return {"verdict": outcome.description} | numbers
+    return {name: value for name, value in outcome.numbers.items() if value is not None}
 
 
 def _raw(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.end_to_end.commands import copy_checkout, environment
+
+_MS = 90_000
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_checkout(tmp_path_factory.mktemp("ui") / "fim_assets")
+    for key in ("a", "b"):
+        write_shard(folder / "data" / "raw" / f"{key}.jsonl.zst", documents(50, key))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(checkout: Path) -> Iterator[str]:
+    """The UI and its daemon, as `make dev` starts them, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [Path(sys.prefix) / "bin" / "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
+        cwd=checkout,
+        env=environment(checkout, {"DAGSTER_HOME": str(checkout)}),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield _wait_for(f"http://127.0.0.1:{port}")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def _wait_for(url: str) -> str:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=5) as answer:  # noqa: S310
+                assert b"dagster_webserver" in answer.read()
+                return url
+        except OSError:
+            time.sleep(1)
+    raise TimeoutError(url)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if browser is None and not os.environ.get("CI"):
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = launched.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(_MS)
+        yield page
+        launched.close()
+
+
+def test_a_partition_is_materialized_by_clicking(server: str, checkout: Path, page: Page) -> None:
+    page.goto(f"{server}/asset-groups")
+    for asset in ("raw_shards", "fim_shards", "token_arrays", "corpus_report"):
+        expect(page.get_by_text(asset).first).to_be_visible(timeout=_MS)
+
+    for asset, number in (("raw_shards", "text_bytes"), ("fim_shards", "fim_rate_realised")):
+        page.goto(f"{server}/assets/{asset}?view=partitions&partition=b")
+        page.get_by_role("button", name="Materialize").first.click()
+        page.get_by_role("button", name="Launch 1 run").click()
+        expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=_MS)
+        page.reload()
+        expect(page.get_by_text(number)).to_be_visible(timeout=_MS)
+    assert (checkout / "data" / "fim_shards" / "b.json").exists()
+    assert not (checkout / "data" / "fim_shards" / "a.json").exists()
+
+    page.goto(f"{server}/assets/fim_shards?view=checks")
+    expect(page.get_by_text("All 50 documents come back exactly.").first).to_be_visible(timeout=_MS)
