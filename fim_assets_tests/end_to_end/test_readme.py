@@ -1,4 +1,6 @@
+import json
 import re
+from math import sqrt
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,11 @@ def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
     for asset in ("raw_shards", "fim_shards", "token_arrays"):
         assert len(list((data / asset).glob("*.json"))) == 8
     assert (data / "corpus_report" / "report.html").stat().st_size > 10_000
+    summary = json.loads((data / "corpus_report" / "summary.json").read_bytes())
+    assert summary["partitions"] == {"total": 8, "complete": 8, "incomplete": {}}
+    for rate in summary["rates"].values():
+        standard_error = sqrt(0.25 / rate["trials"])
+        assert abs(rate["realised"] - 0.5) < 5 * standard_error
 
 
 def test_own_shards_and_the_snippet_that_reads_them(after_all_commands: Path) -> None:
