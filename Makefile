@@ -39,7 +39,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock:  ## pin the dependencies of pyproject.toml anew
+lock: $(READY)  ## pin the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header \
 		--extra dev pyproject.toml -o requirements.lock
@@ -47,5 +47,5 @@ lock:  ## pin the dependencies of pyproject.toml anew
 tokenizer: $(READY)  ## build the bundled dolma2 tokenizer anew
 	$(BIN)/python -m fim_assets.tokens.dolma2
 
-clean:  ## remove the environment, all outputs and Dagster's state
-	rm -rf .venv data .dagster .bench
+clean:  ## remove the environment, the outputs in data/ and Dagster's state; raw shards stay
+	rm -rf .venv .dagster .bench data/raw_shards data/fim_shards data/token_arrays data/corpus_report

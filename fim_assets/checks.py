@@ -1,6 +1,7 @@
 """What must be true of a finished partition: each check reads the files as they lie there."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from fim_assets.receipts import Place, Receipt
 from fim_assets.recipe import Recipe
 from fim_assets.shards import ShardReader, text_span
 from fim_assets.stats import Rate, binomial_rate
-from fim_assets.tokens.arrays import Ids
-from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.tokens.arrays import ArrayReader, Ints
+from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer
 
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
@@ -157,28 +158,18 @@ def one_eos_per_document(
 ) -> CheckOutcome:
     """Compare where EOS stands in the arrays with where documents end."""
     name = "one_eos_per_document"
-    controls = tokenizer.controls
     documents = 0
-    frame = pl.read_parquet(tokens.file(".parquet"), columns=["array", "start", "end"])
+    frame = pl.read_parquet(tokens.file(".parquet"), glob=False, columns=["array", "start", "end"])
     arrays = [o.name for o in receipt.result.outputs if o.name.endswith(".npy")]
     if sorted(frame["array"].unique()) != sorted(arrays):
         return _fault(name, f"the parquet names {sorted(frame['array'].unique())}, not {arrays}")
     for array in arrays:
         spans = frame.filter(pl.col("array") == array)
-        starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
-        ids = read_array(tokens.folder / array, recipe)
-        covers = np.array_equal(np.append(starts, len(ids)), np.append(0, ends))
-        if not covers or (ends <= starts).any():
-            return _fault(name, f"{array}: its documents do not cover its {len(ids):,} tokens")
-        expected = ends - 1
-        if controls.bos is not None:
-            if (ids[starts] != controls.bos).any():
-                return _fault(name, f"{array}: a document does not start with BOS")
-            if controls.bos == controls.eos:
-                expected = np.sort(np.concatenate([starts, expected]))
-        if not np.array_equal(_places(ids, controls.eos), expected):
-            return _fault(name, f"{array}: EOS does not stand once at each document's end")
-        documents += len(ends)
+        with ArrayReader(tokens.folder / array, recipe.tokens.dtype) as ids:
+            fault = _misplaced_end(spans, ids, tokenizer.controls)
+        if fault:
+            return _fault(name, f"{array}: {fault}")
+        documents += spans.height
     if documents != receipt.result.documents:
         return _fault(name, f"{documents:,} documents, expected {receipt.result.documents:,}")
     return CheckOutcome(
@@ -189,17 +180,46 @@ def one_eos_per_document(
     )
 
 
+def _misplaced_end(spans: pl.DataFrame, ids: ArrayReader, controls: Controls) -> str | None:
+    starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
+    covers = np.array_equal(np.append(starts, ids.size), np.append(0, ends))
+    if not covers or (ends <= starts).any():
+        return f"its documents do not cover its {ids.size:,} tokens"
+    begun: list[Ints] = []
+    ended: list[Ints] = []
+    for begin, block in ids.blocks():
+        ended.append(np.flatnonzero(block == controls.eos) + begin)
+        if controls.bos is not None:
+            begun.append(np.flatnonzero(block == controls.bos) + begin)
+    expected = ends - 1
+    if controls.bos == controls.eos:
+        expected = np.sort(np.concatenate([starts, expected]))
+    elif controls.bos is not None and not np.isin(starts, np.concatenate(begun)).all():
+        return "a document does not start with BOS"
+    if not np.array_equal(np.concatenate(ended), expected):
+        return "EOS does not stand once at each document's end"
+    return None
+
+
 def decodes_to_fim_text(
     fim: Place, tokens: Place, recipe: Recipe, tokenizer: LoadedTokenizer
 ) -> CheckOutcome:
     """Decode every document's ids and compare them with its text in the FIM shard."""
     name = "decodes_to_fim_text"
-    frame = pl.read_parquet(tokens.file(".parquet"), columns=["line", "array", "start", "end"])
+    frame = pl.read_parquet(
+        tokens.file(".parquet"), glob=False, columns=["line", "array", "start", "end"]
+    )
     spans = frame.sort("line").select("array", "start", "end").iter_rows()
-    arrays = {a: read_array(tokens.folder / a, recipe) for a in frame["array"].unique()}
     head = 0 if tokenizer.controls.bos is None else 1
     documents = size = 0
-    with FimShardReader(fim.file(".jsonl.zst"), fim.file(".parquet")) as reader:
+    with (
+        FimShardReader(fim.file(".jsonl.zst"), fim.file(".parquet")) as reader,
+        ExitStack() as opened,
+    ):
+        arrays = {
+            array: opened.enter_context(ArrayReader(tokens.folder / array, recipe.tokens.dtype))
+            for array in frame["array"].unique()
+        }
         for block in reader:
             for number, text in zip(block.documents.numbers, block.documents.texts, strict=True):
                 span = next(spans, None)
@@ -207,7 +227,7 @@ def decodes_to_fim_text(
                     return _fault(name, f"line {number} of the FIM shard is in no array")
                 array, start, end = span
                 try:
-                    decoded = tokenizer.decode(arrays[array][start + head : end - 1])
+                    decoded = tokenizer.decode(arrays[array].read(start + head, end - 1))
                 except (TypeError, IndexError):
                     return _fault(name, f"{array}: tokens {start} to {end} hold an unknown id")
                 if decoded != text.encode():
@@ -226,17 +246,6 @@ def decodes_to_fim_text(
         description=f"All {documents:,} documents decode to their FIM texts.",
         numbers={"documents": documents, "bytes": size},
     )
-
-
-def read_array(path: Path, recipe: Recipe) -> Ids:
-    """A token array, mapped into memory."""
-    return np.memmap(path, np.dtype(recipe.tokens.dtype).newbyteorder("<"), "r")
-
-
-def _places(ids: Ids, token: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    step = 1 << 22
-    found = [np.flatnonzero(ids[at : at + step] == token) + at for at in range(0, len(ids), step)]
-    return np.concatenate(found)
 
 
 def _fault(name: str, description: str) -> CheckOutcome:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -11,12 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fim_assets.pipeline import USER_ERRORS, Corpus
+from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import Recipe, RecipeError, load_recipe
+from fim_assets.recipe import RecipeError, load_recipe
+from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
-from fim_assets.shards import find_shards
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 
 _ROWS_SHOWN = 32
@@ -63,23 +64,21 @@ def sample() -> None:
 def keys(*, as_range: bool) -> None:
     """Print the partition keys of the recipe's shards, one a line."""
     settings = Settings.from_environment()
-    recipe = load_recipe(settings.recipe)
-    shards = list(_shards(recipe, settings))
+    shards = list(_shards(_corpus(settings), settings))
     click.echo(f"{shards[0]}...{shards[-1]}" if as_range else "\n".join(shards))
 
 
 @main.command()
 @_plain_errors
 def summary() -> None:
-    """Print what the materialized partitions hold, and where it lies."""
+    """Print what the complete partitions hold, and where it lies."""
     settings = Settings.from_environment()
-    recipe = load_recipe(settings.recipe)
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
-    corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root)
-    shards = list(_shards(recipe, settings))
-    rows = [_numbers(corpus, key) for key in shards]
+    corpus = _corpus(settings)
+    shards = list(_shards(corpus, settings))
+    incomplete = build_summary(corpus, shards).partitions.incomplete
+    rows = {key: _numbers(corpus, key) for key in shards if key not in incomplete}
     table = Table(
-        title=f"{len(shards):,} partitions",
+        title=f"{len(rows):,} of {len(shards):,} partitions are complete",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -87,16 +86,26 @@ def summary() -> None:
     table.add_column("partition", overflow="fold")
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    for key, row in list(zip(shards, rows, strict=True))[:_ROWS_SHOWN]:
+    for key, row in islice(rows.items(), _ROWS_SHOWN):
         table.add_row(key, *_cells(row))
     if len(rows) > _ROWS_SHOWN:
         table.add_row(f"… {len(rows) - _ROWS_SHOWN:,} more")
     table.add_section()
-    table.add_row("total", *_cells(sum(rows, Counter())), style="bold")
+    table.add_row("total", *_cells(sum(rows.values(), Counter())), style="bold")
     Console().print(table)
+    for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
+        click.echo(f"incomplete  {key}: {reason}")
+    if len(incomplete) > _ROWS_SHOWN:
+        click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
     click.echo(f"arrays   {_shown(corpus.folder('token_arrays'))}")
     click.echo(f"report   {_shown(corpus.folder('corpus_report') / 'report.html')}")
     click.echo("next     open the report in a browser; `make dev` shows lineage and metadata")
+
+
+def _corpus(settings: Settings) -> Corpus:
+    recipe = load_recipe(settings.recipe)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    return Corpus(recipe, content_hash(tokenizer), settings.data_root)
 
 
 _COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "tokens/s")
@@ -137,12 +146,11 @@ def _rate(count: int, seconds: float) -> str:
     return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
 
 
-def _shards(recipe: Recipe, settings: Settings) -> dict[str, Path]:
-    shards = find_shards(recipe.raw.documents, settings.input_root)
+def _shards(corpus: Corpus, settings: Settings) -> dict[str, Path]:
+    shards = list_shards(corpus, settings.input_root)
     if not shards:
-        raise click.ClickException(
-            f"no shard found: {', '.join(recipe.raw.documents)} below {settings.input_root}"
-        )
+        globs = ", ".join(corpus.recipe.raw.documents)
+        raise click.ClickException(f"no shard found: {globs} below {settings.input_root}")
     return shards
 
 

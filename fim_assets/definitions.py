@@ -1,15 +1,18 @@
 """The whole graph: `build_definitions` of any recipe and settings, `defs` of the environment."""
 
+import logging
 from collections.abc import Sequence
 
 import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
-from fim_assets.defs.partitions import list_shards
-from fim_assets.pipeline import Corpus
+from fim_assets.defs.partitions import nothing_found
+from fim_assets.pipeline import Corpus, list_shards
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.settings import Settings
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def build_definitions(
@@ -25,7 +28,10 @@ def build_definitions(
     """
     tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
-    graph = Graph(corpus, settings, list_shards(recipe, settings))
+    shards = list_shards(corpus, settings.input_root)
+    if not shards:
+        log.warning("%s", nothing_found(recipe, settings))
+    graph = Graph(corpus, settings, shards)
     # In one process: the partitions' step brings its own workers.
     return dg.Definitions(assets=build_assets(graph), executor=dg.in_process_executor)
 

@@ -32,7 +32,7 @@ from fim_assets.receipts import (
     write_receipt,
 )
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.shards import ShardError
+from fim_assets.shards import ShardError, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
@@ -76,6 +76,27 @@ class Corpus:
     def fingerprint(self, asset: str) -> str:
         """The law that makes an asset, see `Recipe.fingerprint`."""
         return self.recipe.fingerprint(asset, self.tokenizer_hash)
+
+
+def list_shards(corpus: Corpus, input_root: Path) -> dict[str, Path]:
+    """The corpus's raw shards by partition key.
+
+    Args:
+        corpus: Names the globs, and where outputs lie.
+        input_root: Folder that relative globs start from.
+
+    Raises:
+        ShardError: As `find_shards`, or if a glob matches outputs.
+    """
+    shards = find_shards(corpus.recipe.raw.documents, input_root)
+    outputs = tuple(corpus.folder(asset) for asset in ASSETS)
+    for path in shards.values():
+        if any(path.is_relative_to(folder) for folder in outputs):
+            raise ShardError(
+                f"{path}: raw.documents matches this output; narrow the glob, or set "
+                "FIM_INPUT_ROOT to the folder of the raw shards"
+            )
+    return shards
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,9 @@ def run_partition(task: Task) -> Outcome:
         except USER_ERRORS as error:
             outcome.failure = f"{asset}: {error}"
             return outcome
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             outcome.failure = f"{asset}: {type(error).__name__}: {error}"
             outcome.details = traceback.format_exc()
             return outcome
@@ -157,6 +180,8 @@ def run_partition(task: Task) -> Outcome:
 
 def _run_stage(task: Task, asset: str) -> StageOutcome:
     place = task.corpus.place(asset, task.key)
+    if asset in task.assets:
+        withdraw_receipt(place)
     receipt = _MAKERS[asset](task, place) if asset in task.assets else _finished(task, asset)
     checks = tuple(
         _run_check(name, task, receipt) for name in CHECKS_OF[asset] if name in task.checks
@@ -182,23 +207,19 @@ def _make_fim(task: Task, place: Place) -> Receipt:
     recipe = task.corpus.recipe
     with Staging(place) as staging:
         totals = transform_shard(task.shard, recipe.partition_seed(task.key), recipe, staging)
-        raw = read_receipt(task.corpus.place("raw_shards", task.key))
-        if raw is not None and raw.result.input.blake2b != totals.input.blake2b:
-            raise ShardError(
-                f"{task.shard}: its content is not the one that raw_shards was made of; "
-                "materialize raw_shards again"
-            )
+        _refuse_other_content(task, totals.input)
         outputs = staging.publish()
     return _receipt(task, "fim_shards", totals, outputs, profile_fim(place.file(".parquet")), clock)
 
 
 def _make_tokens(task: Task, place: Place) -> Receipt:
     corpus = task.corpus
-    tokenizer = load_tokenizer(corpus.recipe)
+    tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash)
     clock = _Clock(tokenizer.engine.name)
     fim = corpus.place("fim_shards", task.key)
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     finished = _finished(task, "fim_shards")
+    _refuse_other_content(task, finished.result.input)
     with Staging(place) as staging:
         source = shard.relative_to(corpus.data_root).as_posix()
         totals = tokenize_shard(shard, parquet, source, corpus.recipe, tokenizer, staging)
@@ -211,6 +232,15 @@ def _make_tokens(task: Task, place: Place) -> Receipt:
         outputs = staging.publish()
     profile = profile_tokens(place.file(".parquet"))
     return _receipt(task, "token_arrays", totals, outputs, profile, clock)
+
+
+def _refuse_other_content(task: Task, raw_shard: FileRecord) -> None:
+    raw = read_receipt(task.corpus.place("raw_shards", task.key))
+    if raw is not None and raw.result.input.blake2b != raw_shard.blake2b:
+        raise ShardError(
+            f"{task.shard}: raw_shards and fim_shards are made of different contents of it; "
+            "materialize both again"
+        )
 
 
 _MAKERS: dict[str, Callable[[Task, Place], Receipt]] = {
@@ -231,9 +261,11 @@ def _run_check(name: str, task: Task, receipt: Receipt) -> CheckOutcome:
             case "rates_within_bounds":
                 return checks.rates_within_bounds(receipt, recipe)
             case "one_eos_per_document":
-                return checks.one_eos_per_document(tokens, receipt, recipe, load_tokenizer(recipe))
+                tokenizer = load_tokenizer(recipe, corpus.tokenizer_hash)
+                return checks.one_eos_per_document(tokens, receipt, recipe, tokenizer)
             case "decodes_to_fim_text":
-                return checks.decodes_to_fim_text(fim, tokens, recipe, load_tokenizer(recipe))
+                tokenizer = load_tokenizer(recipe, corpus.tokenizer_hash)
+                return checks.decodes_to_fim_text(fim, tokens, recipe, tokenizer)
             case _:
                 raise KeyError(name)
     except ValueError as error:

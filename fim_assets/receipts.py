@@ -154,6 +154,8 @@ def read_receipt(place: Place) -> Receipt | None:
         return Receipt.model_validate_json(place.receipt.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ReceiptError(f"{place.receipt}: cannot be read: {error}") from error
     except ValidationError as error:
         raise ReceiptError(
             f"{place.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
@@ -189,7 +191,7 @@ class Staging:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._folder = place.folder / f".{place.key}.tmp"
+        self._folder = place.folder / f".{place.key}.staging"
         self._open: list[tuple[str, HashingWriter]] = []
 
     def __enter__(self) -> Self:
@@ -238,7 +240,7 @@ class Staging:
 
 def write_receipt(place: Place, receipt: Receipt) -> None:
     """Write the receipt, which completes the partition."""
-    temporary = place.folder / f".{place.key}.json.tmp"
+    temporary = place.folder / f".{place.key}.receipt"
     temporary.write_text(receipt.model_dump_json(indent=1) + "\n", "utf-8")
     temporary.replace(place.receipt)
 

@@ -63,12 +63,14 @@ def _probability(value: Any) -> Any:
         elif 10 <= value <= 100:
             hint = f"; did you mean {value / 100:g}?"
         raise ValueError(f"probabilities are in [0, 1]{hint}")
-    return float(value)
+    return abs(float(value))  # -0.0 is 0.0
 
 
 def _not_empty(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("holds half of a surrogate pair, which is no text")
     return value
 
 
@@ -81,7 +83,7 @@ def _dotted(value: str) -> str:
 Probability = Annotated[float, BeforeValidator(_probability)]
 Token = Annotated[str, AfterValidator(_not_empty)]
 FieldPath = Annotated[str, AfterValidator(_dotted)]
-TokenId = Annotated[int, Field(ge=0)]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
 class _Part(BaseModel):
@@ -95,6 +97,16 @@ class Raw(_Part):
     text_field: FieldPath = "text"
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        for name, value in (("id_field", self.id_field), ("language_field", self.language_field)):
+            shorter, longer = sorted((f"{value}.", f"{self.text_field}."), key=len)
+            if longer.startswith(shorter):
+                raise ValueError(
+                    f"{name} = {value} and text_field = {self.text_field} stand in one another"
+                )
+        return self
 
 
 class Sentinels(NamedTuple):
@@ -158,7 +170,7 @@ class Tokens(_Part):
 
     tokenizer: Tokenizer = Tokenizer()
     dtype: Literal["uint16", "uint32"] = "uint32"
-    max_size: Annotated[int, Field(ge=1)] = 536870912
+    max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
 
 
@@ -257,7 +269,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
     """
     try:
         content = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"recipe {name}: not YAML: {error}") from error
     if content is None:
         content = {}

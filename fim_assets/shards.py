@@ -4,7 +4,10 @@ A line is a document, blank, or rejected with a reason. Every stage reads with t
 that all of them judge a line alike.
 """
 
+import glob
 import gzip
+import logging
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +24,8 @@ import zstandard
 from fim_assets.files import FileRecord, HashingReader, HashingWriter
 from fim_assets.recipe import Raw
 
+log = logging.getLogger(__name__)
+
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
 
@@ -36,7 +41,9 @@ _ZSTD_INPUT_BYTES = 1 << 14
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
-_KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]")
+_KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
+_KEY_BYTES = 200
+_PATHS_SHOWN = 10
 _JSON_SPACE = b" \t\r"
 
 
@@ -67,42 +74,69 @@ def find_shards(documents: Iterable[str], root: Path) -> dict[str, Path]:
                 f"raw.documents: {pattern}: URLs are not supported yet; give a folder's glob"
             )
         base, paths = _expand(pattern, root)
+        if not paths:
+            log.warning("raw.documents: %s matches nothing below %s", pattern, root)
+        _refuse_other_files(paths)
         for path in paths:
             key = _key(path, base)
             if shards.setdefault(key, path) != path:
                 raise ShardError(f"two shards have the key {key}: {shards[key]} and {path}")
-            if keys.setdefault(path, key) != key:
-                raise ShardError(f"{path} has two keys, {keys[path]} and {key}: globs overlap")
+            if keys.setdefault(path.resolve(), key) != key:
+                raise ShardError(
+                    f"{path} has two keys, {keys[path.resolve()]} and {key}: its documents would "
+                    "count twice; do globs overlap, or is there a link?"
+                )
     return dict(sorted(shards.items()))
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
     parts = Path(pattern).expanduser().parts
     if not parts or parts[-1] in ("**", "/"):
-        raise ShardError(
-            f"raw.documents: {pattern!r} names no files; did you mean **/* at its end?"
-        )
+        raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
     wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
     base = root.joinpath(*parts[:wild])
-    if not base.is_dir():
-        return base, []
-    found = base.glob(str(Path(*parts[wild:])))
-    hidden = (p for p in found if not any(n.startswith(".") for n in p.relative_to(base).parts))
-    return base, sorted(p for p in hidden if p.is_file())
+    _refuse_unreadable(base)
+    names = glob.glob(str(Path(*parts[wild:])), root_dir=base, recursive=True)  # noqa: PTH207 - follows links
+    paths = [base / name for name in names]
+    return base, sorted(path for path in paths if not path.is_dir())
+
+
+def _refuse_unreadable(base: Path) -> None:
+    """Raise where a folder cannot be listed: globs would pass over it in silence."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise ShardError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    for _ in os.walk(base, onerror=refuse):
+        pass
+
+
+def _refuse_other_files(paths: list[Path]) -> None:
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise ShardError(f"{_listed(missing)}: a link to nothing")
+    others = [path for path in paths if not _SHARD_NAME.search(path.name)]
+    if others:
+        raise ShardError(
+            f"{_listed(others)}: raw.documents matches what is no shard by its name, which ends in "
+            ".json or .jsonl, with .gz or .zst behind it or not; narrow the glob or move the files"
+        )
+
+
+def _listed(paths: list[Path]) -> str:
+    shown = ", ".join(map(str, paths[:_PATHS_SHOWN]))
+    return shown if len(paths) <= _PATHS_SHOWN else f"{shown} and {len(paths) - _PATHS_SHOWN} more"
 
 
 def _key(path: Path, base: Path) -> str:
-    name = path.relative_to(base).as_posix()
-    if not _SHARD_NAME.search(name):
+    key = _SHARD_NAME.sub("", path.relative_to(base).as_posix()).replace("/", "__")
+    refused = not key or _KEY_REFUSED.search(key) or not key.isprintable()
+    if refused or len(key.encode()) > _KEY_BYTES:
         raise ShardError(
-            f"{path}: raw.documents matches it, but a shard's name ends in .json or .jsonl, "
-            "with .gz or .zst behind it or not; narrow the glob or move the file away"
-        )
-    key = _SHARD_NAME.sub("", name).replace("/", "__")
-    if not key or _KEY_REFUSED.search(key) or not key.isprintable():
-        raise ShardError(
-            f"{path}: its key would be {key!r}; a key may not hold control characters, commas, "
-            "brackets, backslashes or '...', nor begin with '.' or '-': rename the shard"
+            f"{path}: its key would be {key!r}; a key has at most {_KEY_BYTES} bytes, holds no "
+            "control characters, commas, brackets, backslashes or '...', does not begin with '.' "
+            "or '-' nor end with '.': rename the shard"
         )
     return key
 

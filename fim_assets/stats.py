@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
-from scipy.special import bdtr, bdtrc
+from scipy.special import betainc
 
 from fim_assets.receipts import Histogram
 
@@ -76,7 +76,9 @@ class Profile:
 
 def profile_raw(parquet: Path) -> Profile:
     """Profile `raw_shards`: sizes, languages and literal sentinels."""
-    frame = pl.read_parquet(parquet, columns=["language", "chars", "bytes", "sentinel_literals"])
+    frame = pl.read_parquet(
+        parquet, glob=False, columns=["language", "chars", "bytes", "sentinel_literals"]
+    )
     with_literals = frame.filter(pl.col("sentinel_literals") > 0)
     languages = (
         frame.group_by(pl.col("language").fill_null(""))
@@ -106,6 +108,7 @@ def profile_fim(parquet: Path) -> Profile:
     """
     frame = pl.read_parquet(
         parquet,
+        glob=False,
         columns=[
             *("file", "chars", "order", "reason", "draw_key"),
             *("prefix_chars", "middle_chars", "suffix_chars"),
@@ -138,7 +141,9 @@ def profile_fim(parquet: Path) -> Profile:
 
 def profile_tokens(parquet: Path) -> Profile:
     """Profile `token_arrays`: arrays, tokens a document, and control tokens' names in texts."""
-    frame = pl.read_parquet(parquet, columns=["array", "tokens", "added_token_literals"])
+    frame = pl.read_parquet(
+        parquet, glob=False, columns=["array", "tokens", "added_token_literals"]
+    )
     with_literals = frame.filter(pl.col("added_token_literals") > 0)
     return Profile(
         counts={
@@ -190,10 +195,16 @@ def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
         asked: Probability of each.
         error: Probability that a true rate of `asked` is refused, at most.
     """
-    low = _first(trials, lambda k: float(bdtr(k, trials, asked)) > error / 2)
-    # P(X >= k) = P(X > k - 1)
-    beyond = _first(trials, lambda k: float(bdtrc(k, trials, asked)) <= error / 2)
-    return Rate(hits, trials, asked, low, beyond)
+
+    def at_most(k: int) -> float:
+        return float(betainc(trials - k, k + 1, 1 - asked)) if k < trials else 1.0
+
+    def more_than(k: int) -> float:
+        return float(betainc(k + 1, trials - k, asked)) if k < trials else 0.0
+
+    low = _first(trials, lambda k: at_most(k) > error / 2)
+    high = _first(trials, lambda k: more_than(k) <= error / 2)
+    return Rate(hits, trials, asked, low, high)
 
 
 def _first(trials: int, holds: Callable[[int], bool]) -> int:

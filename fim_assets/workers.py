@@ -40,28 +40,30 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[Outcome]:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     with ProcessPoolExecutor(workers, multiprocessing.get_context(method)) as pool:
         running: dict[Future[Outcome], Task] = {}
-        while waiting or running:
-            while waiting and len(running) < workers:
+        broken = False
+        while running or (waiting and not broken):
+            while waiting and len(running) < workers and not broken:
                 task = waiting.pop()
-                running[pool.submit(run_partition, task)] = task
+                try:
+                    running[pool.submit(run_partition, task)] = task
+                except BrokenProcessPool:
+                    waiting.append(task)
+                    broken = True
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken = False
             for future in done:
                 task = running.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     broken = True
-                    yield _died(task)
-            if broken:
-                for task in running.values():
-                    yield _died(task)
-                return
+                    yield _failed(
+                        task,
+                        "a worker process died while it was being worked on; was "
+                        "it killed for want of memory?",
+                    )
+                except Exception as error:
+                    yield _failed(task, f"{type(error).__name__}: {error}")
 
 
-def _died(task: Task) -> Outcome:
-    return Outcome(
-        task.key,
-        failure=f"{task.shard}: a worker process died while it was being worked on; "
-        "was it killed for want of memory?",
-    )
+def _failed(task: Task, reason: str) -> Outcome:
+    return Outcome(task.key, failure=f"{task.shard}: {reason}")

@@ -1,14 +1,18 @@
 import hashlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from fim_assets.pipeline import Corpus, Outcome, Task
-from fim_assets.receipts import read_receipt
+import fim_assets.pipeline
+from fim_assets.pipeline import Corpus, Outcome, Task, list_shards
+from fim_assets.receipts import Staging, Totals, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.shards import ShardError
+from fim_assets.tokens import dolma2
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
@@ -18,6 +22,8 @@ from fim_assets_tests.corpora import (
     run_all,
     write_shard,
 )
+
+LANGUAGES = ("Python", "C", "")
 
 
 def write_corpus(root: Path, shards: int = 4) -> Corpus:
@@ -113,7 +119,7 @@ def test_fim_needs_no_raw_profile_but_refuses_another_contents(tmp_path: Path) -
     run_all(corpus, ["raw_shards"])
     write_shard(tmp_path / "raw" / "x" / "0.jsonl.zst", documents(3))
     failure = failure_of(run_all(corpus, ["fim_shards"]))
-    assert "not the one that raw_shards was made of" in failure
+    assert "different contents of it" in failure
     assert not (tmp_path / "fim_shards" / "x__0.json").exists()
     assert run_all(corpus)["x__0"].failure is None
 
@@ -195,3 +201,89 @@ def workers_of(parent: int) -> list[int]:
         fields = status.read_text().rpartition(")")[2].split()
         parents[int(status.parent.name)] = int(fields[1])
     return [pid for pid, above in parents.items() if parents.get(above) == parent]
+
+
+def test_workers_that_die_between_two_partitions_cost_at_most_what_they_worked_on(
+    tmp_path: Path,
+) -> None:
+    """They may die while this process is busy with what came back, and has nothing submitted."""
+    corpus = write_corpus(tmp_path, 6)
+    shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
+    tasks = [
+        Task(corpus, key, path, frozenset(["raw_shards"]), frozenset())
+        for key, path in shards.items()
+    ]
+    outcomes = []
+    for outcome in run_partitions(tasks, 2):
+        outcomes.append(outcome)
+        if len(outcomes) == 1:
+            time.sleep(1)  # the other worker has finished too by now
+            for child in workers_of(os.getpid()):
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.5)  # and the pool has noticed
+    assert sorted(outcome.key for outcome in outcomes) == sorted(shards)
+    assert sum(outcome.failure is not None for outcome in outcomes) <= 2
+
+
+class PanicError(BaseException):
+    """What a panic in Rust raises: no Exception."""
+
+
+def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = write_corpus(tmp_path, 2)
+    profile = fim_assets.pipeline.profile_shard
+
+    def panic(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
+        if shard.name.startswith("0"):
+            raise PanicError("index out of bounds")
+        return profile(shard, recipe, staging)
+
+    monkeypatch.setattr("fim_assets.pipeline.profile_shard", panic)
+    outcomes = run_all(corpus)
+    assert outcomes["x__0"].failure == "raw_shards: PanicError: index out of bounds"
+    assert outcomes["x__1"].failure is None
+
+
+@pytest.mark.parametrize("name", ["run[1]*", "a?b", "{x,y}", "sp ace é"])
+def test_names_that_look_like_globs_are_names(tmp_path: Path, name: str) -> None:
+    write_shard(tmp_path / name / "raw" / "a.jsonl", documents(20))
+    write_shard(tmp_path / name / "raw" / "a*.jsonl", documents(30))
+    outcomes = run_all(open_corpus(tmp_path / name))
+    for key, count in (("a", 20), ("a*", 30)):
+        assert outcomes[key].failure is None
+        for stage in outcomes[key].stages:
+            assert stage.receipt is not None
+            result = stage.receipt.result
+            assert result.documents == count
+            numbers = [result.counts.get(f"documents:{language}", 0) for language in LANGUAGES]
+            assert sum(numbers) in (0, count)
+
+
+def test_tokens_refuse_two_contents_of_the_raw_shard(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    run_all(corpus)
+    write_shard(tmp_path / "raw" / "x" / "0.jsonl.zst", documents(3))
+    failure = failure_of(run_all(corpus, ["raw_shards", "token_arrays"]))
+    assert "different contents of it" in failure
+    assert not (tmp_path / "token_arrays" / "x__0.json").exists()
+
+
+def test_a_tokenizer_that_changed_since_loading_is_refused(tmp_path: Path) -> None:
+    dolma2.build(tmp_path / "tokenizer")
+    recipe = Recipe.model_validate(
+        {"tokens": {"tokenizer": {"name_or_path": str(tmp_path / "tokenizer")}}}
+    )
+    write_shard(tmp_path / "raw" / "x" / "0.jsonl.zst", documents(3))
+    corpus = open_corpus(tmp_path, recipe)
+    (tmp_path / "tokenizer" / "special_tokens_map.json").write_text("{}")
+    assert "the tokenizer changed since" in failure_of(run_all(corpus))
+
+
+def test_outputs_are_no_inputs(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate({"raw": {"documents": ["**/*.jsonl*"]}})
+    write_shard(tmp_path / "raw" / "a.jsonl", documents(3))
+    corpus = open_corpus(tmp_path, recipe)
+    assert list(list_shards(corpus, tmp_path)) == ["raw__a"]
+    run_all(corpus, ["fim_shards"])
+    with pytest.raises(ShardError, match="matches this output"):
+        list_shards(corpus, tmp_path)

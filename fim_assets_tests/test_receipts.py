@@ -282,3 +282,10 @@ def test_a_file_of_another_size_disagrees(place: Place, content: bytes) -> None:
     assert disagreement(receipt, place, "f" * 32) == (
         f"{place.file('.parquet')} has {len(content)} bytes, the receipt says 4"
     )
+
+
+def test_a_receipt_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
+    place = Place(tmp_path, "a")
+    place.receipt.mkdir()
+    with pytest.raises(ReceiptError, match="cannot be read"):
+        read_receipt(place)

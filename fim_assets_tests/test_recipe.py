@@ -335,8 +335,8 @@ def test_another_tokenizer_changes_the_fingerprints_from_tokens_on() -> None:
 def test_every_law_has_its_own_fingerprint() -> None:
     recipes = [
         Recipe(),
-        Recipe(raw=Raw(text_field="id")),
-        Recipe(raw=Raw(id_field="text")),
+        Recipe(raw=Raw(text_field="content")),
+        Recipe(raw=Raw(id_field="key")),
         Recipe(fim=Fim(fim_rate=0.25)),
         Recipe(fim=Fim(psm_spm_split=0.25)),
         Recipe(tokens=Tokens(max_size=1)),
@@ -350,3 +350,40 @@ def test_every_law_has_its_own_fingerprint() -> None:
 def test_a_key_that_stands_twice_is_refused(text: str) -> None:
     with pytest.raises(RecipeError, match=r"(seed|fim_rate) stands twice"):
         parse_recipe(text, "r")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id_field": "text"},
+        {"language_field": "text"},
+        {"id_field": "text.id"},
+        {"text_field": "doc.body", "id_field": "doc"},
+    ],
+)
+def test_a_field_that_stands_in_the_text_or_around_it_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="stand in one another"):
+        Raw(**fields)
+    assert Raw(text_field="doc.text", id_field="doc.text_id").id_field == "doc.text_id"
+
+
+@pytest.mark.parametrize(
+    "text", ["? [a, b]\n: 1", "seed: 2024-13-45", "[" * 2000, "seed: " + "9" * 5001]
+)
+def test_yaml_that_python_cannot_hold_is_a_recipe_error(text: str) -> None:
+    with pytest.raises(RecipeError):
+        parse_recipe(text, "r")
+
+
+def test_half_a_surrogate_pair_and_huge_numbers_are_refused() -> None:
+    for text in (
+        'fim: {file_separator_token: "\\uD800"}',
+        "tokens: {max_size: 9223372036854775808}",
+    ):
+        with pytest.raises(RecipeError):
+            parse_recipe(text, "r")
+
+
+def test_minus_zero_is_zero() -> None:
+    minus, zero = (Recipe(fim=Fim(fim_rate=rate)) for rate in (-0.0, 0.0))
+    assert minus.fingerprint("fim_shards", "t") == zero.fingerprint("fim_shards", "t")

@@ -700,7 +700,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 def test_one_shard_with_two_keys_is_refused(tmp_path: Path) -> None:
     """Overlapping globs would count its documents twice."""
     write_shard(tmp_path / "raw" / "C" / "a.jsonl", [])
-    with pytest.raises(ShardError, match="has two keys, C__a and a: globs overlap"):
+    with pytest.raises(ShardError, match="has two keys, C__a and a"):
         find_shards(["raw/**/*", "raw/C/*"], tmp_path)
     assert list(find_shards(["raw/**/*", "raw/*/*"], tmp_path)) == ["C__a"]
 
@@ -713,5 +713,49 @@ def test_a_glob_that_names_no_files_is_refused(tmp_path: Path, pattern: str) -> 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_bytes(b"")
+    with pytest.raises(ShardError, match="its key would be"):
+        find_shards(["*.jsonl"], tmp_path)
+
+
+def test_a_linked_folder_is_read_like_any_other(tmp_path: Path) -> None:
+    write_shard(tmp_path / "elsewhere" / "a.jsonl", [])
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "C").symlink_to(tmp_path / "elsewhere")
+    assert list(find_shards(["raw/**/*.json*"], tmp_path)) == ["C__a"]
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    (tmp_path / "raw" / "b.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(ShardError, match=r"b\.jsonl: a link to nothing"):
+        find_shards(["raw/*"], tmp_path)
+
+
+def test_a_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    (tmp_path / "raw" / "loop").symlink_to(tmp_path / "raw")
+    with pytest.raises(ShardError, match="has two keys|a link to nothing"):
+        find_shards(["raw/**/*"], tmp_path)
+
+
+def test_a_glob_that_matches_nothing_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    assert list(find_shards(["raw/*.jsonl", "rwa/*.jsonl"], tmp_path)) == ["a"]
+    assert "rwa/*.jsonl matches nothing" in caplog.text
+    assert "raw/*.jsonl matches nothing" not in caplog.text
+
+
+def test_all_files_that_are_no_shards_are_named_at_once(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.txt", "c.jsonl.bz2"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ShardError, match=r"b\.txt, .*c\.jsonl\.bz2: raw\.documents matches"):
+        find_shards(["*"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a..jsonl", f"{'k' * 201}.jsonl"])
+def test_keys_that_break_ranges_or_file_names_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
     with pytest.raises(ShardError, match="its key would be"):
         find_shards(["*.jsonl"], tmp_path)

@@ -302,3 +302,12 @@ def test_token_profile_by_hand(tmp_path: Path) -> None:
         "documents_with_added_token_literals": 2,
     }
     assert result.histograms == {"document_tokens": histogram(pl.Series([3, 5, 8]))}
+
+
+@pytest.mark.parametrize("trials", [(1 << 31) - 1, 1 << 31, 1 << 36])
+def test_rates_hold_for_whole_corpora(trials: int) -> None:
+    """At a true rate, half the trials lie in the middle of about 2 * 6.2 standard deviations."""
+    rate = binomial_rate(trials // 2, trials, 0.5, 5e-10)
+    assert rate.within
+    deviations = (rate.high - rate.low) / (trials**0.5 / 2)
+    assert deviations == pytest.approx(2 * 6.2, abs=0.1)

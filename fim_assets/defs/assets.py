@@ -103,6 +103,8 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
         selected = [names[key] for key in keys.values() if key in context.selected_asset_keys]
+        if not context.partition_keys:
+            raise dg.Failure("the range holds no partition; is its first key after its last?")
         checks = frozenset(check.name for check in context.selected_asset_check_keys)
         tasks = [
             Task(graph.corpus, key, graph.shards[key], frozenset(selected), checks)
@@ -136,6 +138,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                         keys[receipt.result.asset],
                         partition=key,
                         metadata=receipt_metadata(graph.corpus, receipt),
+                        tags={"dagster/code_version": receipt.result.fingerprint},
                     )
                 )
             raise dg.Failure(_failure(failed, len(tasks)), allow_retries=False)

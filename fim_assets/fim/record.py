@@ -1,6 +1,7 @@
 """The parquet beside a FIM shard: one row a file of a document, enough to trace and undo it all."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,9 @@ class FimShardReader:
     """
 
     def __init__(self, shard: Path, parquet: Path) -> None:
-        metadata = read_metadata(parquet)
+        self._parquet = parquet
+        with self._naming_the_parquet():
+            metadata = read_metadata(parquet)
         if metadata.get("fim_assets.format") != FORMAT:
             raise ShardError(
                 f"{parquet}: not a FIM record of format {FORMAT}; materialize fim_shards again"
@@ -92,9 +95,10 @@ class FimShardReader:
         self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
         self.shard = ShardReader(shard, self.raw)
         self._paths = f"{shard} and {parquet}"
-        self._table = TableReader(
-            parquet, [name for name in SCHEMA.names if name not in ("id", "split", "reason")]
-        )
+        with self._naming_the_parquet():
+            self._table = TableReader(
+                parquet, [name for name in SCHEMA.names if name not in ("id", "split", "reason")]
+            )
 
     def __enter__(self) -> Self:
         self.shard.__enter__()
@@ -121,9 +125,17 @@ class FimShardReader:
         if not self._table.exhausted():
             raise ShardError(f"{self._paths} disagree: the parquet has more documents")
 
+    @contextmanager
+    def _naming_the_parquet(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
+
     def _join(self, block: Documents) -> FimDocuments:
         count = len(block.lines)
-        rows = self._table.take_groups("file", count).to_pydict()
+        with self._naming_the_parquet():
+            rows = self._table.take_groups("file", count).to_pydict()
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:
             raise ShardError(f"{self._paths} disagree: the parquet has fewer documents")

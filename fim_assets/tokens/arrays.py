@@ -2,8 +2,11 @@
 
 import csv
 import gzip
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +37,55 @@ SCHEMA = pa.schema(
 """`added_token_literals`: times a control token's name stands in the document's text, as text."""
 
 
+class ArrayReader:
+    """Reads spans of ids from a file of little-endian ids without a header; a context manager.
+
+    The file is read, not mapped: mapped pages would count as the process's memory, up to the whole
+    array.
+
+    Attributes:
+        size: Ids in the file.
+    """
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._file = path.open("rb", buffering=0)
+        self.size = path.stat().st_size // self._dtype.itemsize
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, start: int, end: int) -> Ids:
+        """The ids from `start` to before `end`.
+
+        Raises:
+            EOFError: If the file ends before.
+        """
+        ids = np.empty(end - start, self._dtype)
+        left = memoryview(ids.data).cast("B")
+        self._file.seek(start * self._dtype.itemsize)
+        while left:
+            count = self._file.readinto(left)
+            if not count:
+                raise EOFError(f"{self._file.name} ends before token {end}")
+            left = left[count:]
+        return ids
+
+    def blocks(self) -> Iterator[tuple[int, Ids]]:
+        """The whole array: where each block begins, and its ids."""
+        for start in range(0, self.size, _TOKENS_AT_ONCE):
+            yield start, self.read(start, min(start + _TOKENS_AT_ONCE, self.size))
+
+
 @dataclass(frozen=True)
 class EncodedDocuments:
     """A partition's encoded documents, in the FIM shard's order.
 
     Attributes:
-        tokens: Their ids one after the other, BOS and EOS included, shape (sum of lengths,).
+        tokens: Their ids one after the other, BOS and EOS included.
         lengths: Tokens of each document, shape (n,).
         lines: Each document's line in the raw shard, shape (n,).
         literals: Added tokens' names in each document's text, shape (n,).
@@ -47,7 +93,7 @@ class EncodedDocuments:
         source: The FIM shard's path below the data root.
     """
 
-    tokens: Ids
+    tokens: ArrayReader
     lengths: Ints
     lines: Ints
     literals: Ints
@@ -91,12 +137,10 @@ def write_arrays(documents: EncodedDocuments, order: Ints, max_size: int, stagin
 
 
 def _write_tokens(documents: EncodedDocuments, chosen: Ints, file: HashingWriter) -> None:
-    begins = np.cumsum(documents.lengths) - documents.lengths
-    lengths = documents.lengths[chosen]
-    for part in fill_arrays(lengths, max(_TOKENS_AT_ONCE, int(lengths.max()))):
-        spans = zip(begins[chosen[part]].tolist(), lengths[part].tolist(), strict=True)
-        batch = np.concatenate([documents.tokens[at : at + size] for at, size in spans])
-        file.write(np.ascontiguousarray(batch).data)
+    ends = np.cumsum(documents.lengths)[chosen]
+    begins = ends - documents.lengths[chosen]
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        file.write(documents.tokens.read(begin, end).data)
 
 
 def _write_rows(

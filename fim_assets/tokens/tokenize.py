@@ -15,7 +15,7 @@ from fim_assets.fim.record import FileRow, FimDocuments, FimShardReader, split_f
 from fim_assets.receipts import Staging, Totals
 from fim_assets.recipe import Fim, Recipe
 from fim_assets.shards import ShardError
-from fim_assets.tokens.arrays import EncodedDocuments, Ids, Ints, write_arrays
+from fim_assets.tokens.arrays import ArrayReader, EncodedDocuments, Ids, Ints, write_arrays
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
 
@@ -112,8 +112,8 @@ def tokenize_shard(
 ) -> Totals:
     """Write a partition's token arrays.
 
-    The encoded documents go to a scratch file in the shard's order and from there, mapped into
-    memory, to the arrays in theirs, so that memory holds an index and not the tokens.
+    The encoded documents go to a scratch file in the shard's order and from there to the arrays in
+    theirs, so that memory holds an index and not the tokens.
 
     Args:
         shard: The FIM shard.
@@ -148,17 +148,17 @@ def tokenize_shard(
         record = reader.shard.record()
     all_lengths = np.concatenate([np.empty(0, np.int64), *lengths])
     all_keys = np.concatenate([np.empty(0, np.uint64), *keys])
-    total = int(all_lengths.sum())
-    documents = EncodedDocuments(
-        tokens=np.memmap(scratch, dtype, "r") if total else np.empty(0, dtype),
-        lengths=all_lengths,
-        lines=np.concatenate([np.empty(0, np.int64), *lines]),
-        literals=np.concatenate([np.empty(0, np.int64), *literals]),
-        ids=pa.chunked_array(ids, pa.large_string()).combine_chunks(),
-        source=source,
-    )
     order = shuffled(all_keys) if recipe.tokens.shuffle else np.arange(len(all_keys))
-    write_arrays(documents, order, recipe.tokens.max_size, staging)
+    with ArrayReader(scratch, recipe.tokens.dtype) as tokens:
+        documents = EncodedDocuments(
+            tokens=tokens,
+            lengths=all_lengths,
+            lines=np.concatenate([np.empty(0, np.int64), *lines]),
+            literals=np.concatenate([np.empty(0, np.int64), *literals]),
+            ids=pa.chunked_array(ids, pa.large_string()).combine_chunks(),
+            source=source,
+        )
+        write_arrays(documents, order, recipe.tokens.max_size, staging)
     return Totals(
         input=record,
         lines=reader.shard.lines,
@@ -167,7 +167,7 @@ def tokenize_shard(
         documents=reader.shard.documents,
         files=files,
         chars=chars,
-        tokens=total,
+        tokens=int(all_lengths.sum()),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -106,17 +107,34 @@ class ReferenceEngine:
         return np.fromiter(chain.from_iterable(rows), np.uint32, int(offsets[-1])), offsets
 
 
+_NEWER_UNICODE = re.compile(
+    "["
+    "\u088f\u0c5c\u0cdc\ua7ce-\ua7cf\ua7d2\ua7d4\ua7f1\U00010940-\U00010959"
+    "\U00010ec5-\U00010ec7\U00011db0-\U00011ddb\U00011de0-\U00011de9"
+    "\U00016ea0-\U00016eb8\U00016ebb-\U00016ed3\U00016ff2-\U00016ff6"
+    "\U000187f8-\U000187ff\U00018d09-\U00018d1e\U00018d80-\U00018df2"
+    "\U0001e6c0-\U0001e6de\U0001e6e0-\U0001e6e2\U0001e6e4-\U0001e6e5"
+    "\U0001e6e7-\U0001e6ed\U0001e6f0-\U0001e6f4\U0001e6fe-\U0001e6ff"
+    "\U0002b73a-\U0002b73f\U0002cea2-\U0002cead\U000323b0-\U00033479"
+    "]"
+)
+"""Letters to quicktok 0.4, but not yet to Hugging Face tokenizers 0.23, which splits there."""
+
+
 class QuicktokEngine:
     """quicktok, for the byte-level BPE tokenizers whose splitting it knows.
+
+    Texts with letters that only its newer Unicode tables hold go to the reference.
 
     Raises:
         ImportError: If it is not installed.
         ValueError: If it refuses the tokenizer.
     """
 
-    def __init__(self, plain: str) -> None:
+    def __init__(self, plain: str, reference: Engine) -> None:
         import quicktok
 
+        self._reference = reference
         with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
             source = Path(folder) / "tokenizer.json"
             source.write_text(plain, "utf-8")
@@ -127,7 +145,19 @@ class QuicktokEngine:
     def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
         """See `Engine`."""
         ids, offsets = self._tokenizer.encode_batch(texts, 1)
-        return ids, offsets
+        doubtful = [
+            place
+            for place, text in enumerate(texts)
+            if not text.isascii() and _NEWER_UNICODE.search(text)
+        ]
+        if not doubtful:
+            return ids, offsets
+        rows = np.split(ids, offsets[1:-1])
+        exact, bounds = self._reference.encode([texts[place] for place in doubtful])
+        for place, row in zip(doubtful, np.split(exact, bounds[1:-1]), strict=True):
+            rows[place] = row
+        lengths = [len(row) for row in rows]
+        return np.concatenate(rows), np.cumsum([0, *lengths], dtype=np.int64)
 
 
 PROBES = [
@@ -190,16 +220,25 @@ class LoadedTokenizer:
 
 
 @lru_cache(maxsize=4)
-def load_tokenizer(recipe: Recipe) -> LoadedTokenizer:
+def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTokenizer:
     """Load the recipe's tokenizer and verify that it can do what the recipe asks.
 
+    Args:
+        recipe: Names the tokenizer, the sentinels, the control ids and the dtype.
+        expected_hash: Content hash that fingerprints were made with; None takes any.
+
     Raises:
-        TokenizerError: If it is not there, changes text, has no id for a sentinel, BOS or EOS, can
-            be made to give a control id for ordinary text, or the dtype is not the one that
-            readers infer from its vocabulary.
+        TokenizerError: If it is not there, is another than expected, changes text, has no id for a
+            sentinel, BOS or EOS, can be made to give a control id for ordinary text, or the dtype
+            is not the one that readers infer from its vocabulary.
     """
     name = recipe.tokens.tokenizer.name_or_path
-    content = _read_json(find_tokenizer(name))
+    folder = find_tokenizer(name)
+    if expected_hash not in (None, content_hash(folder)):
+        raise TokenizerError(
+            f"{folder}: the tokenizer changed since the definitions were loaded; load them again"
+        )
+    content = _read_json(folder)
     _refuse_lossy(content, name)
     added = {token["content"]: token["id"] for token in content["added_tokens"]}
     token_bytes = _token_bytes(content["model"]["vocab"], added)
@@ -236,7 +275,9 @@ def _refuse_lossy(content: dict[str, Any], name: str) -> None:
     steps = pre.get("pretokenizers", [pre])
     byte_level = [step for step in steps if step.get("type") == "ByteLevel"]
     reason = None
-    if content.get("normalizer"):
+    if content["model"].get("dropout"):
+        reason = f"it draws merges at random (dropout {content['model']['dropout']})"
+    elif content.get("normalizer"):
         reason = f"it normalizes text ({content['normalizer'].get('type')})"
     elif content["model"]["type"] != "BPE" or not byte_level:
         reason = f"it is no byte-level BPE ({content['model']['type']})"
@@ -244,8 +285,8 @@ def _refuse_lossy(content: dict[str, Any], name: str) -> None:
         reason = "it puts a space before text"
     if reason:
         raise TokenizerError(
-            f"tokens.tokenizer.name_or_path = {name}: texts could not be recovered from its "
-            f"tokens: {reason}"
+            f"tokens.tokenizer.name_or_path = {name}: its tokens would not give texts back, or "
+            f"not twice the same: {reason}"
         )
 
 
@@ -296,6 +337,7 @@ def _controls(recipe: Recipe, added: dict[str, int], name: str) -> Controls:
                 f"tokens.tokenizer.{field} = {number}: no added token of {name} has this id"
             )
     sentinels = recipe.fim.sentinels
+    _refuse_shared_ids(recipe, added)
     return Controls(
         prefix=added[sentinels.prefix],
         middle=added[sentinels.middle],
@@ -306,9 +348,24 @@ def _controls(recipe: Recipe, added: dict[str, int], name: str) -> Controls:
     )
 
 
+def _refuse_shared_ids(recipe: Recipe, added: dict[str, int]) -> None:
+    ids = recipe.tokens.tokenizer
+    inside = {added[token]: token for token in recipe.fim.sentinels}
+    separator = recipe.fim.file_separator_token
+    if separator in added:
+        inside[added[separator]] = separator
+    for field in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        number = getattr(ids, field)
+        if number in inside:
+            raise TokenizerError(
+                f"tokens.tokenizer.{field} = {number}: it is {inside[number]}, which stands inside "
+                "documents"
+            )
+
+
 def _choose_engine(plain: str, reference: Engine, added: list[str]) -> Engine:
     try:
-        fast = QuicktokEngine(plain)
+        fast = QuicktokEngine(plain, reference)
     except ImportError:
         log.info("quicktok is not installed; %s encodes", reference.name)
         return reference

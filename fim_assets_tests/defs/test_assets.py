@@ -149,6 +149,24 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert not (root / "corpus_report").exists()
 
 
+def test_partitions_finished_in_a_failing_run_go_stale_with_the_recipe(root: Path) -> None:
+    (root / "raw" / "b.jsonl.zst").write_bytes(b"damaged")
+    instance = DagsterInstance.ephemeral()
+    assert not materialize(root, tags=RANGE, instance=instance).success
+    (record, *_) = instance.fetch_materializations(dg.AssetKey("fim_shards"), limit=1).records
+    assert record.asset_materialization is not None
+    tags = record.asset_materialization.tags or {}
+    receipt = json.loads((root / "fim_shards" / "a.json").read_bytes())["result"]
+    assert tags["dagster/code_version"] == receipt["fingerprint"]
+
+
+def test_a_range_without_partitions_fails(root: Path) -> None:
+    tags = {"dagster/asset_partition_range_start": "c", "dagster/asset_partition_range_end": "a"}
+    instance = DagsterInstance.ephemeral()
+    assert not materialize(root, ["fim_shards"], tags=tags, instance=instance).success
+    assert materialized(instance, "fim_shards") == {}
+
+
 def test_failed_check_stops_its_shard_and_fails_the_run(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,15 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fim_assets.receipts import Place, Staging
-from fim_assets.tokens.arrays import EncodedDocuments, fill_arrays, write_arrays
+from fim_assets.tokens.arrays import ArrayReader, EncodedDocuments, fill_arrays, write_arrays
 
 IDS = ["a", None, 'q"uote', "com,ma", "li\nne\r", "=HYPERLINK(1)"]
 
 
 def write(folder: Path, lengths: list[int], order: list[int], max_size: int) -> Place:
     count = len(lengths)
+    scratch = folder / "tokens.scratch"
+    (np.arange(sum(lengths), dtype="<u4") + 70_000).tofile(scratch)
     documents = EncodedDocuments(
-        tokens=np.arange(sum(lengths), dtype="<u4") + 70_000,
+        tokens=ArrayReader(scratch, "uint32"),
         lengths=np.array(lengths, np.int64),
         lines=np.arange(count) * 2 + 1,
         literals=np.zeros(count, np.int64),
@@ -31,6 +33,7 @@ def write(folder: Path, lengths: list[int], order: list[int], max_size: int) -> 
     with Staging(place) as staging:
         write_arrays(documents, np.array(order, np.int64), max_size, staging)
         staging.publish()
+    scratch.unlink()
     return place
 
 

@@ -33,8 +33,8 @@ def reference() -> ReferenceEngine:
 
 
 @pytest.fixture(scope="module")
-def quicktok() -> QuicktokEngine:
-    return QuicktokEngine(PLAIN)
+def quicktok(reference: ReferenceEngine) -> QuicktokEngine:
+    return QuicktokEngine(PLAIN, reference)
 
 
 def test_bundled_tokenizer_is_what_the_script_builds(tmp_path: Path) -> None:
@@ -211,3 +211,35 @@ def test_dtype_that_readers_would_not_infer_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(TokenizerError, match=r"set tokens\.dtype to uint16"):
         load_tokenizer(wide)
+
+
+def test_engines_agree_on_every_letter_of_unicode(
+    reference: ReferenceEngine, quicktok: QuicktokEngine
+) -> None:
+    """Their tables are of different years: what one takes for a letter, the other may split."""
+    points = [n for n in range(0x110000) if not 0xD800 <= n <= 0xDFFF]
+    for at in range(0, len(points), 100_000):
+        texts = [f"_{chr(n)}'ll" for n in points[at : at + 100_000]]
+        (ids, offsets), (others, bounds) = reference.encode(texts), quicktok.encode(texts)
+        assert np.array_equal(offsets, bounds)
+        assert np.array_equal(ids, others)
+
+
+def test_tokenizer_that_draws_merges_is_refused(tmp_path: Path) -> None:
+    ids = save_small_bpe(tmp_path / "bpe")
+    path = tmp_path / "bpe" / "tokenizer.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["model"]["dropout"] = 0.3
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(TokenizerError, match=r"at random \(dropout 0\.3\)"):
+        load_tokenizer(small_recipe(tmp_path / "bpe", ids))
+
+
+@pytest.mark.parametrize("field", ["bos_token_id", "eos_token_id", "pad_token_id"])
+@pytest.mark.parametrize("token", ["<pre>", "<sep>"])
+def test_an_id_that_stands_inside_documents_marks_no_ends(
+    tmp_path: Path, field: str, token: str
+) -> None:
+    ids = save_small_bpe(tmp_path / "bpe")
+    with pytest.raises(TokenizerError, match=f"{field} = {ids[token]}: it is {token}"):
+        load_tokenizer(small_recipe(tmp_path / "bpe", ids, **{field: ids[token]}))
