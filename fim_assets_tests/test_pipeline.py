@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import fim_assets.pipeline
 from fim_assets.pipeline import Corpus, Outcome, Task, list_shards
+from fim_assets.profile import profile_shard
 from fim_assets.receipts import Staging, Totals, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets.shards import ShardError
@@ -231,7 +231,7 @@ class PanicError(BaseException):
 
 def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = write_corpus(tmp_path, 2)
-    profile = fim_assets.pipeline.profile_shard
+    profile = profile_shard
 
     def panic(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
         if shard.name.startswith("0"):

@@ -363,7 +363,7 @@ def test_a_key_that_stands_twice_is_refused(text: str) -> None:
 )
 def test_a_field_that_stands_in_the_text_or_around_it_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="stand in one another"):
-        Raw(**fields)
+        Raw.model_validate(fields)
     assert Raw(text_field="doc.text", id_field="doc.text_id").id_field == "doc.text_id"
 
 
