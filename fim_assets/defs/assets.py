@@ -12,12 +12,13 @@ from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.metadata import receipt_metadata, report_metadata
 from fim_assets.defs.partitions import nothing_found, shard_partitions
 from fim_assets.pipeline import Corpus, Outcome, Task
+from fim_assets.receipts import Receipt
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
 from fim_assets.workers import run_partitions
 
-_SECONDS_BETWEEN_LOGS = 10.0
+_SECONDS_BETWEEN_LOGS = 5.0
 
 _DESCRIPTIONS = {
     "raw_shards": (
@@ -74,25 +75,24 @@ def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
 
 
 def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
+    corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in ASSETS}
-    names = {key: asset for asset, key in keys.items()}
     specs = [
         dg.AssetSpec(
             keys[asset],
             deps=[keys[ASSETS[place - 1]]] if place else [],
             description=_DESCRIPTIONS[asset],
             group_name="fim_assets",
-            code_version=graph.corpus.fingerprint(asset),
+            code_version=corpus.fingerprint(asset),
             partitions_def=partitions,
         )
         for place, asset in enumerate(ASSETS)
     ]
-
     specs_of_checks = check_specs(keys, partitions)
 
     @dg.multi_asset(
-        name="__".join([*graph.corpus.prefix, "shards"]),
+        name="__".join([*corpus.prefix, "shards"]),
         specs=specs,
         check_specs=specs_of_checks,
         partitions_def=partitions,
@@ -102,60 +102,70 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     def shards(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
-        selected = [names[key] for key in keys.values() if key in context.selected_asset_keys]
         if not context.partition_keys:
             raise dg.Failure("the range holds no partition; is its first key after its last?")
-        checks = frozenset(check.name for check in context.selected_asset_check_keys)
+        selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
+        checks = [spec for spec in specs_of_checks if spec.key in context.selected_asset_check_keys]
         tasks = [
-            Task(graph.corpus, key, graph.shards[key], frozenset(selected), checks)
+            Task(
+                corpus,
+                key,
+                graph.shards[key],
+                frozenset(selected),
+                frozenset(check.name for check in checks),
+            )
             for key in context.partition_keys
         ]
-        outcomes = []
-        begin = logged = time.monotonic()
-        for outcome in run_partitions(tasks, graph.settings.workers):
-            outcomes.append(outcome)
-            for stage in outcome.stages:
-                for check in stage.checks:
-                    context.log_event(evaluation(check, keys[stage.asset], outcome.key))
-            if outcome.failure:
-                context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
-            now = time.monotonic()
-            if len(outcomes) == len(tasks) or now - logged > _SECONDS_BETWEEN_LOGS:
-                logged = now
-                context.log.info(_progress(len(outcomes), len(tasks), now - begin))
-
+        outcomes = list(_run(tasks, graph, context))
         failed = [outcome for outcome in outcomes if outcome.failure]
         finished = [
-            (outcome.key, stage.receipt)
+            stage.receipt
             for outcome in outcomes
             for stage in outcome.stages
             if stage.receipt and stage.asset in selected
         ]
         if failed:
-            for key, receipt in finished:
-                context.log_event(
-                    dg.AssetMaterialization(
-                        keys[receipt.result.asset],
-                        partition=key,
-                        metadata=receipt_metadata(graph.corpus, receipt),
-                        tags={"dagster/code_version": receipt.result.fingerprint},
-                    )
-                )
+            for receipt in finished:
+                context.log_event(_materialization(receipt, graph))
             raise dg.Failure(_failure(failed, len(tasks)), allow_retries=False)
-        for key, receipt in finished:
+        for receipt in finished:
             context.add_asset_metadata(
-                receipt_metadata(graph.corpus, receipt),
+                receipt_metadata(corpus, receipt),
                 asset_key=keys[receipt.result.asset],
-                partition_key=key,
+                partition_key=receipt.result.key,
             )
-        for asset in selected:
-            yield dg.MaterializeResult(asset_key=keys[asset])
-        for spec in specs_of_checks:
-            if spec.key in context.selected_asset_check_keys:
-                # Its verdicts are recorded, a partition each: only the step's output is owed.
-                yield dg.Output(None, output_name=spec.get_python_identifier())
+        yield from (dg.MaterializeResult(asset_key=keys[asset]) for asset in selected)
+        # The verdicts are recorded, a partition each: only the step's outputs are owed.
+        for check in checks:
+            yield dg.Output(None, output_name=check.get_python_identifier())
 
     return shards
+
+
+def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
+    """Run partitions; record their checks, and log failures and progress, as they finish."""
+    begin = logged = time.monotonic()
+    for done, outcome in enumerate(run_partitions(tasks, graph.settings.workers), 1):
+        for stage in outcome.stages:
+            for check in stage.checks:
+                context.log_event(evaluation(check, graph.key(stage.asset), outcome.key))
+        if outcome.failure:
+            context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
+        now = time.monotonic()
+        if done == len(tasks) or now - logged > _SECONDS_BETWEEN_LOGS:
+            logged = now
+            context.log.info(_progress(done, len(tasks), now - begin))
+        yield outcome
+
+
+def _materialization(receipt: Receipt, graph: Graph) -> dg.AssetMaterialization:
+    """The event of a partition that is finished although its run fails."""
+    return dg.AssetMaterialization(
+        graph.key(receipt.result.asset),
+        partition=receipt.result.key,
+        metadata=receipt_metadata(graph.corpus, receipt),
+        tags={"dagster/code_version": receipt.result.fingerprint},
+    )
 
 
 def _progress(done: int, of: int, seconds: float) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import pyarrow as pa
@@ -105,14 +104,9 @@ class FimShardReader:
         self._table.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.shard.__exit__(kind, error, traceback)
-        self._table.__exit__(kind, error, traceback)
+    def __exit__(self, *_: object) -> None:
+        self.shard.__exit__()
+        self._table.__exit__()
 
     def __iter__(self) -> Iterator[FimDocuments]:
         for block in self.shard:
