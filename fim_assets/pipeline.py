@@ -25,14 +25,13 @@ from fim_assets.receipts import (
     ReceiptError,
     Result,
     Staging,
-    Totals,
     disagreement,
     read_receipt,
     withdraw_receipt,
     write_receipt,
 )
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.shards import ShardError, find_shards
+from fim_assets.shards import ShardError, Totals, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
@@ -319,15 +318,8 @@ def _receipt(
         key=task.key,
         fingerprint=task.corpus.fingerprint(asset),
         seed=f"{recipe.partition_seed(task.key):016x}",
-        input=totals.input,
+        **vars(totals),
         outputs=outputs,
-        lines=totals.lines,
-        blank=totals.blank,
-        rejected=totals.rejected,
-        documents=totals.documents,
-        files=totals.files,
-        chars=totals.chars,
-        tokens=totals.tokens,
         counts=profile.counts,
         histograms=profile.histograms,
     )

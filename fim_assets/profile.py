@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from fim_assets.receipts import Staging, Totals
+from fim_assets.receipts import Staging
 from fim_assets.recipe import Recipe, Sentinels
-from fim_assets.shards import Documents, ShardReader
+from fim_assets.shards import Documents, ShardReader, Totals
 from fim_assets.tables import TableWriter
 
 SCHEMA = pa.schema(
@@ -50,15 +50,7 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
             for refused in block.rejected:
                 rejects = rejects or staging.create(".rejected.jsonl")
                 rejects.write(refused.to_json())
-        record = reader.record()
-    return Totals(
-        input=record,
-        lines=reader.lines,
-        blank=reader.blank,
-        rejected=reader.rejected,
-        documents=reader.documents,
-        chars=chars,
-    )
+        return reader.totals(chars)
 
 
 def measure(block: Documents, sentinels: Sentinels) -> pl.DataFrame:

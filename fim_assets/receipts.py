@@ -108,20 +108,6 @@ class Receipt(_Part):
 
 
 @dataclass(frozen=True)
-class Totals:
-    """What a stage read and wrote, as `Result` has it."""
-
-    input: FileRecord
-    lines: int
-    blank: int
-    rejected: int
-    documents: int
-    chars: int
-    files: int | None = None
-    tokens: int | None = None
-
-
-@dataclass(frozen=True)
 class Place:
     """Where one partition of one asset lies.
 
@@ -226,9 +212,14 @@ class Staging:
             records.append(file.record(name))
         written = {record.name for record in records}
         of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
-        for name in os.listdir(self.place.folder):  # noqa: PTH208 - names are enough, and faster
-            if of_this_partition.fullmatch(name) and name not in written:
-                (self.place.folder / name).unlink()
+        with os.scandir(self.place.folder) as entries:
+            stale = [
+                entry.path
+                for entry in entries
+                if of_this_partition.fullmatch(entry.name) and entry.name not in written
+            ]
+        for path in stale:
+            Path(path).unlink()
         return records
 
 

@@ -268,7 +268,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
         RecipeError: As `load_recipe`.
     """
     try:
-        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
+        content = _UniqueKeys(text).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"recipe {name}: not YAML: {error}") from error
     if content is None:

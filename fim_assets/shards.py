@@ -141,7 +141,7 @@ def _key(path: Path, base: Path) -> str:
     return key
 
 
-class Rejected(ValueError):  # noqa: N818
+class RejectionError(ValueError):
     """A line that is no document.
 
     Attributes:
@@ -204,6 +204,20 @@ class Documents:
     blank: int = 0
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What a stage read and wrote, as its receipt says it, see `receipts.Result`."""
+
+    input: FileRecord
+    lines: int
+    blank: int
+    rejected: int
+    documents: int
+    chars: int
+    files: int | None = None
+    tokens: int | None = None
+
+
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
@@ -234,9 +248,24 @@ class ShardReader:
         except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
 
-    def record(self) -> FileRecord:
-        """The shard's identity, once it was read."""
-        return self._file.record()
+    def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
+        """What was read of the shard, once it was read, and what a stage made of it.
+
+        Args:
+            chars: Unicode code points of the texts as the stage leaves them.
+            files: Files in the documents, None where they were not looked at.
+            tokens: Token ids written, None where there are none.
+        """
+        return Totals(
+            input=self._file.record(),
+            lines=self.lines,
+            blank=self.blank,
+            rejected=self.rejected,
+            documents=self.documents,
+            chars=chars,
+            files=files,
+            tokens=tokens,
+        )
 
     def _judge(self, lines: Sequence[bytes]) -> Documents:
         block = Documents()
@@ -246,7 +275,7 @@ class ShardReader:
                 continue
             try:
                 identifier, text, language = read_document(line, self._fields)
-            except Rejected as error:
+            except RejectionError as error:
                 block.rejected.append(RejectedLine(number, error.reason, error.detail, line))
                 continue
             block.numbers.append(number)
@@ -309,28 +338,32 @@ def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None
         Its id (numbers as they are written), text and language; id and language may be None.
 
     Raises:
-        Rejected: If the line is no document.
+        RejectionError: If the line is no document.
     """
     try:
         content = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise Rejected("not_json", str(error)) from None
+        raise RejectionError("not_json", str(error)) from None
     if not isinstance(content, dict):
-        raise Rejected("not_an_object", f"the line is a JSON {_json_type(content)}")
+        raise RejectionError("not_an_object", f"the line is a JSON {_json_type(content)}")
     if _deeper_than(content, MAX_DEPTH):
-        raise Rejected("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
+        raise RejectionError(
+            "nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays"
+        )
     text = _lookup(content, fields.text_field)
     if text is None:
-        raise Rejected("no_text", f"{fields.text_field} is missing or null")
+        raise RejectionError("no_text", f"{fields.text_field} is missing or null")
     if not isinstance(text, str):
-        raise Rejected("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
+        raise RejectionError("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
     if not text:
-        raise Rejected("empty", f"{fields.text_field} is empty")
+        raise RejectionError("empty", f"{fields.text_field} is empty")
     identifier = _lookup(content, fields.id_field)
     if isinstance(identifier, int | float) and not isinstance(identifier, bool):
         identifier = bytes(_raw_value(line, fields.id_field)).decode()
     elif identifier is not None and not isinstance(identifier, str):
-        raise Rejected("id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}")
+        raise RejectionError(
+            "id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}"
+        )
     language = _lookup(content, fields.language_field)
     return identifier, text, language if isinstance(language, str) else None
 

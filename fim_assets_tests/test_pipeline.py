@@ -9,9 +9,9 @@ import pytest
 
 from fim_assets.pipeline import Corpus, Outcome, Task, list_shards
 from fim_assets.profile import profile_shard
-from fim_assets.receipts import Staging, Totals, read_receipt
+from fim_assets.receipts import Staging, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
-from fim_assets.shards import ShardError
+from fim_assets.shards import ShardError, Totals
 from fim_assets.tokens import dolma2
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import (

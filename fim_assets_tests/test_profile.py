@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from fim_assets.profile import measure, profile_shard
-from fim_assets.receipts import Place, Staging, Totals
+from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import Fim, Raw, Recipe, Sentinels
-from fim_assets.shards import Documents, ShardError
+from fim_assets.shards import Documents, ShardError, Totals
 from fim_assets.tables import ROW_GROUP_ROWS
 from fim_assets_tests.corpora import documents, write_shard
 

@@ -19,8 +19,8 @@ from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.recipe import Raw
 from fim_assets.shards import (
     BLOCK_BYTES,
-    Rejected,
     RejectedLine,
+    RejectionError,
     ShardError,
     ShardReader,
     ShardWriter,
@@ -72,7 +72,7 @@ def read(path: Path, block_bytes: int = BLOCK_BYTES, fields: Raw = RAW) -> Read:
         assert reader.rejected == len(rejected)
         assert reader.blank == blank
         assert reader.documents == len(rows)
-        return Read(rows, rejected, reader.lines, blank, len(rows), reader.record())
+        return Read(rows, rejected, reader.lines, blank, len(rows), reader.totals(0).input)
 
 
 def read_bytes(folder: Path, data: bytes, block_bytes: int = BLOCK_BYTES) -> Read:
@@ -505,7 +505,7 @@ def test_fields_may_lie_deeper() -> None:
     line = b'{"text":"x","a":{"n":1.0,"b":{"text":"deep"}},"id":"y","lang":"C"}'
     assert read_document(line, fields) == ("1.0", "deep", "C")
     for bare in (b'{"a":{"b":"text"}}', b'{"a":[{"b":{"text":"x"}}]}', b'{"a.b.text":"x"}'):
-        with pytest.raises(Rejected) as caught:
+        with pytest.raises(RejectionError) as caught:
             read_document(bare, fields)
         assert caught.value.reason == "no_text"
 
@@ -630,7 +630,7 @@ def splice(line: bytes, frames: int = 0) -> tuple[str, bytes] | str:
         return splice(line, frames - 1)
     try:
         text = read_document(line, RAW)[1]
-    except Rejected as refused:
+    except RejectionError as refused:
         return refused.reason
     return text, replace_text(line, "text", "b")
 

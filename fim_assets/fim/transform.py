@@ -11,9 +11,9 @@ from fim_assets.fim.draws import Draw, Ints, UInts, document_keys, uniforms
 from fim_assets.fim.orders import ORDERS, Order, Parts, arrange
 from fim_assets.fim.record import SCHEMA, record_metadata
 from fim_assets.fim.splits import DOLMA_MIN_CHARS, Cuts, dolma_cuts
-from fim_assets.receipts import Staging, Totals
+from fim_assets.receipts import Staging
 from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import Documents, ShardReader, ShardWriter, replace_text
+from fim_assets.shards import Documents, ShardReader, ShardWriter, Totals, replace_text
 from fim_assets.tables import TableWriter
 
 _NONE, _PSM, _SPM = range(3)
@@ -100,16 +100,7 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
             table.write(result.rows)
             chars += result.chars
             files += len(result.rows["file"])
-        record = reader.record()
-    return Totals(
-        input=record,
-        lines=reader.lines,
-        blank=reader.blank,
-        rejected=reader.rejected,
-        documents=reader.documents,
-        files=files,
-        chars=chars,
-    )
+        return reader.totals(chars, files)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from fim_assets.fim.draws import shuffled
 from fim_assets.fim.orders import dissect
 from fim_assets.fim.record import FileRow, FimDocuments, FimShardReader, split_files
-from fim_assets.receipts import Staging, Totals
+from fim_assets.receipts import Staging
 from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import ShardError
+from fim_assets.shards import ShardError, Totals
 from fim_assets.tokens.arrays import ArrayReader, EncodedDocuments, Ids, Ints, write_arrays
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
@@ -145,7 +145,7 @@ def tokenize_shard(
             ids.append(pa.array(block.documents.ids, pa.large_string()))
             chars += sum(map(len, block.documents.texts))
             files += sum(map(len, block.files))
-        record = reader.shard.record()
+        totals = reader.shard.totals(chars, files, sum(int(part.sum()) for part in lengths))
     all_lengths = np.concatenate([np.empty(0, np.int64), *lengths])
     all_keys = np.concatenate([np.empty(0, np.uint64), *keys])
     order = shuffled(all_keys) if recipe.tokens.shuffle else np.arange(len(all_keys))
@@ -159,16 +159,7 @@ def tokenize_shard(
             source=source,
         )
         write_arrays(documents, order, recipe.tokens.max_size, staging)
-    return Totals(
-        input=record,
-        lines=reader.shard.lines,
-        blank=reader.shard.blank,
-        rejected=reader.shard.rejected,
-        documents=reader.shard.documents,
-        files=files,
-        chars=chars,
-        tokens=int(all_lengths.sum()),
-    )
+    return totals
 
 
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:

@@ -29,6 +29,10 @@ def definitions(root: Path, prefix: Sequence[str] = ()) -> dg.Definitions:
     return build_definitions(Recipe(), Settings(root, root, "test", workers=2), prefix)
 
 
+def assets_of(built: dg.Definitions) -> list[dg.AssetsDefinition]:
+    return [asset for asset in built.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+
+
 def materialize(
     root: Path,
     select: Sequence[str] | None = None,
@@ -36,9 +40,9 @@ def materialize(
     tags: dict[str, str] | None = None,
     instance: DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:
-    assets = list(definitions(root).assets or [])
+    assets = assets_of(definitions(root))
     return dg.materialize(
-        assets,  # type: ignore[arg-type]
+        assets,
         selection=select and dg.AssetSelection.assets(*select),
         partition_key=key,
         tags=tags,
@@ -187,9 +191,9 @@ def test_checks_run_alone(root: Path) -> None:
     materialize(root, key="a", instance=instance)
     for path in (root / "token_arrays").glob("*.npy"):
         path.write_bytes(path.read_bytes()[:-8] + b"\0\0\0\0\0\0\0\0")
-    assets = list(definitions(root).assets or [])
+    assets = assets_of(definitions(root))
     result = dg.materialize(
-        assets,  # type: ignore[arg-type]
+        assets,
         selection=dg.AssetSelection.checks(
             dg.AssetCheckKey(dg.AssetKey("token_arrays"), "one_eos_per_document")
         ),
@@ -202,8 +206,8 @@ def test_checks_run_alone(root: Path) -> None:
 
 
 def test_prefix_goes_before_keys_and_folders(root: Path) -> None:
-    assets = list(definitions(root, ["b", "low"]).assets or [])
-    result = dg.materialize(assets, partition_key="a", instance=DagsterInstance.ephemeral())  # type: ignore[arg-type]
+    assets = assets_of(definitions(root, ["b", "low"]))
+    result = dg.materialize(assets, partition_key="a", instance=DagsterInstance.ephemeral())
     assert result.success
     keys = {event.asset_key for event in result.get_asset_materialization_events()}
     assert keys == {dg.AssetKey(["b", "low", asset]) for asset in (*ASSETS, "corpus_report")}
@@ -220,9 +224,9 @@ def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING):
         definitions(tmp_path)
     assert "no shard found: raw.documents = ['raw/**/*.json*']" in caplog.text
-    assets = list(definitions(tmp_path).assets or [])
+    assets = assets_of(definitions(tmp_path))
     result = dg.materialize(
-        assets,  # type: ignore[arg-type]
+        assets,
         selection=["corpus_report"],
         instance=DagsterInstance.ephemeral(),
         raise_on_error=False,

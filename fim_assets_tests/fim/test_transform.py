@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fim_assets.fim.draws import document_keys
 from fim_assets.fim.record import FimShardReader, restore_document
 from fim_assets.fim.transform import transform_block, transform_shard, transform_text
-from fim_assets.receipts import Place, Staging, Totals
+from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import Fim, Raw, Recipe
-from fim_assets.shards import Documents, ShardReader
+from fim_assets.shards import Documents, ShardReader, Totals
 from fim_assets_tests.corpora import documents, json_lines, write_shard
 
 SEED = 7
