@@ -7,7 +7,7 @@ import dagster as dg
 
 from fim_assets.checks import CheckOutcome, rates
 from fim_assets.pipeline import Corpus
-from fim_assets.receipts import Histogram, Receipt, Result
+from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.report import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, by_language
 
@@ -18,7 +18,7 @@ def receipt_metadata(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
     place = corpus.place(result.asset, result.key)
     common: dict[str, Any] = {
         "dagster/partition_row_count": result.documents,
-        "dagster/uri": dg.MetadataValue.path(_main_output(result, place.folder)),
+        "dagster/uri": dg.MetadataValue.path(_data_file(place, result)),
         "receipt": dg.MetadataValue.path(place.receipt),
         "seed": result.seed,
         "fingerprint": result.fingerprint,
@@ -100,6 +100,7 @@ def _tokens(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
     return {
         "tokens": tokens,
         "arrays": result.counts["arrays"],
+        "added_token_literals": result.counts["added_token_literals"],
         "chars_per_token": _share(result.chars, tokens),
         "tokens_per_second": _per_second(tokens, receipt),
         **_quantiles(result.histograms),
@@ -109,8 +110,18 @@ def _tokens(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
 _BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
 
 
-def _main_output(result: Result, folder: Path) -> Path:
-    return folder / result.outputs[0].name if result.outputs else folder
+_DATA_ENDING = {
+    "raw_shards": ".parquet",
+    "fim_shards": ".jsonl.zst",
+    "token_arrays": "-00000.npy",
+}
+"""How the file ends that holds an asset's data, the first where there are several."""
+
+
+def _data_file(place: Place, result: Result) -> Path:
+    """The partition's data, or its folder where it has no document and so no array."""
+    path = place.file(_DATA_ENDING[result.asset])
+    return path if path.name in {output.name for output in result.outputs} else place.folder
 
 
 def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:

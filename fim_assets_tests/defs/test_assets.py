@@ -15,6 +15,7 @@ from fim_assets.settings import Settings
 from fim_assets_tests.corpora import documents, write_shard
 
 KEYS = ["a", "b", "c"]
+DATA = {"raw_shards": ".parquet", "fim_shards": ".jsonl.zst", "token_arrays": "-00000.npy"}
 RANGE = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
 
 
@@ -115,6 +116,7 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
             assert metadata["fingerprint"] == receipt["fingerprint"]
             assert metadata["dagster/partition_row_count"] == 60
             assert metadata["input_blake2b"] == receipt["input"]["blake2b"]
+            assert metadata["dagster/uri"] == str(root / asset / f"{key}{DATA[asset]}")
             assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
     fim = materialized(instance, "fim_shards")["a"]
     assert fim["fim_rate_asked"] == 0.5
@@ -122,6 +124,8 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     assert "middle_chars_p95" in fim
     tokens = materialized(instance, "token_arrays")["a"]
     assert isinstance(tokens["tokens_per_second"], float)
+    assert isinstance(tokens["added_token_literals"], int)
+    assert tokens["added_token_literals"] > 0, "the corpus holds <|endoftext|> as text"
     (report,) = materialized(instance, "corpus_report").values()
     assert report["documents"] == 180
     assert report["partitions_complete"] == 3
