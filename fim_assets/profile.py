@@ -55,7 +55,7 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
 
 def measure(block: Documents, sentinels: Sentinels) -> pl.DataFrame:
     """Measure texts: code points, bytes in UTF-8, and sentinels that stand in them as text."""
-    literals = "|".join(re.escape(sentinel) for sentinel in sentinels)
+    literals = "|".join(re.escape(sentinel) for sentinel in sentinels if sentinel is not None)
     return pl.DataFrame({"text": pl.Series(block.texts, dtype=pl.String)}).select(
         chars=pl.col("text").str.len_chars().cast(pl.Int64),
         bytes=pl.col("text").str.len_bytes().cast(pl.Int64),

@@ -2,10 +2,12 @@
 
 import difflib
 import json
+import math
 from hashlib import blake2b
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import yaml
 from pydantic import (
@@ -13,15 +15,31 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_validator,
 )
 
 ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 
-LAWS = {"raw_shards": 1, "fim_shards": 1, "token_arrays": 1}
+LAWS = {"raw_shards": 1, "fim_shards": 2, "token_arrays": 1}
 """A stage's number is raised whenever the same input would give other bytes."""
+
+Split = Literal["dolma", "uniform", "lines", "syntax"]
+CharacterSplit = Literal["dolma", "uniform"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+GRAMMAR_PACKAGES = {
+    name: f"tree-sitter-{name}"
+    for name in (
+        *("bash", "c", "c-sharp", "cpp", "go", "java", "javascript", "markdown", "php"),
+        *("python", "ruby", "rust", "sql", "swift", "typescript"),
+    )
+}
+"""The packages whose versions decide where `syntax` cuts, beside tree-sitter's own."""
 
 _FROM_DOLMA = {
     "processes": "the environment variable FIM_WORKERS",
@@ -91,16 +109,31 @@ class _Part(BaseModel):
 
 
 class Raw(_Part):
-    """Which shards, and where a document's text, id and language stand in its line."""
+    """Which shards, and where a document's parts stand in its line.
+
+    Attributes:
+        documents: Globs of shards.
+        text_field: The text.
+        id_field: The id, if there is one.
+        language_field: The language's name, if there is one.
+        path_field: The file's path, if there is one; its ending tells the language where
+            `language_field` names none that `syntax` knows.
+    """
 
     documents: Annotated[tuple[Token, ...], Field(min_length=1, strict=False)] = ("raw/**/*.json*",)
     text_field: FieldPath = "text"
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
+    path_field: FieldPath = "metadata.path"
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        for name, value in (("id_field", self.id_field), ("language_field", self.language_field)):
+        others = {
+            "id_field": self.id_field,
+            "language_field": self.language_field,
+            "path_field": self.path_field,
+        }
+        for name, value in others.items():
             shorter, longer = sorted((f"{value}.", f"{self.text_field}."), key=len)
             if longer.startswith(shorter):
                 raise ValueError(
@@ -110,41 +143,165 @@ class Raw(_Part):
 
 
 class Sentinels(NamedTuple):
-    """The three control tokens of a rearranged file, as text."""
+    """The control tokens of a rearranged file, as text; None where a family has none."""
 
     prefix: str
-    middle: str
+    middle: str | None
     suffix: str
+    end: str | None = None
+
+
+SENTINELS = {
+    "dolma2": Sentinels("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
+    "starcoder2": Sentinels("<fim_prefix>", "<fim_middle>", "<fim_suffix>"),
+    "qwen2.5-coder": Sentinels("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
+    "deepseek-coder": Sentinels("<｜fim▁begin｜>", "<｜fim▁end｜>", "<｜fim▁hole｜>"),
+    "code-llama": Sentinels("▁<PRE>", "▁<MID>", "▁<SUF>", "▁<EOT>"),
+    "codegemma": Sentinels("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
+    "codestral": Sentinels("[PREFIX]", None, "[SUFFIX]"),
+}
+"""The sentinels of model families, which `fim.sentinels` names."""
+
+
+class LanguageRates(_Part):
+    """A probability by language, spelled as `raw.language_field` does, and one for the others."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Probability]
+    default: Probability
+
+    def of(self, language: str | None) -> float:
+        """The probability for a language; None is a document that names none."""
+        if language is None or language == "default":
+            return self.default
+        return (self.__pydantic_extra__ or {}).get(language, self.default)
+
+
+class SplitWeights(_Part):
+    """The probability of each law of where to cut; they add up to 1."""
+
+    dolma: Probability = 0.0
+    uniform: Probability = 0.0
+    lines: Probability = 0.0
+    syntax: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        total = self.dolma + self.uniform + self.lines + self.syntax
+        if not math.isclose(total, 1):
+            raise ValueError(f"weights must add up to 1, these to {total:g}")
+        return self
+
+
+_MAPPING = "(mapping)"
+_SCALAR = "(scalar)"
+"""Names of the alternatives of a field that is one value or a mapping; not shown in errors."""
+
+
+def _shape(value: Any) -> str:
+    return _MAPPING if isinstance(value, dict | BaseModel) else _SCALAR
 
 
 class Fim(_Part):
-    """Which files are rearranged, where they are cut and how the parts are laid out."""
+    """Which files are rearranged, where they are cut and how the parts are laid out.
 
-    fim_rate: Probability = 0.5
+    Attributes:
+        document_rate: Probability that a document's files are candidates at all.
+        fim_rate: Probability that a candidate is rearranged, one or by language.
+        psm_spm_split: Of the rearranged, probability of PSM order.
+        split: The law of where to cut, or weights of several.
+        split_fallback: The law for a file that `lines` or `syntax` cannot serve.
+        syntax_max_bytes: The largest file, in UTF-8, that `syntax` parses.
+        spm_format: How SPM order is laid out, `dolma` (`SUF s PRE p MID m`) or `v2`
+            (`PRE SUF s MID p m`).
+        file_separator_token: What stands between a document's files; None: a document is one file.
+        repository_tokens: What marks a repository's metadata: a file that holds one is left alone.
+        fim_prefix_token: Sentinel.
+        fim_middle_token: Sentinel; None where the middle follows the prefix without one.
+        fim_suffix_token: Sentinel.
+        fim_end_token: What ends a rearranged file, if anything does.
+    """
+
+    document_rate: Probability = 1.0
+    fim_rate: Annotated[
+        Annotated[Probability, Tag(_SCALAR)] | Annotated[LanguageRates, Tag(_MAPPING)],
+        Discriminator(_shape),
+    ] = 0.5
     psm_spm_split: Probability = 0.5
-    split: Literal["dolma"] = "dolma"
-    spm_format: Literal["dolma"] = "dolma"
+    split: Annotated[
+        Annotated[Split, Tag(_SCALAR)] | Annotated[SplitWeights, Tag(_MAPPING)],
+        Discriminator(_shape),
+    ] = "dolma"
+    split_fallback: CharacterSplit = "dolma"
+    syntax_max_bytes: Annotated[int, Field(ge=1, le=1 << 24)] = 1 << 20
+    spm_format: Literal["dolma", "v2"] = "dolma"
     file_separator_token: Token | None = "<|file_sep|>"
+    repository_tokens: Annotated[tuple[Token, ...], Field(strict=False)] = ()
     fim_prefix_token: Token = "<|fim_prefix|>"
-    fim_middle_token: Token = "<|fim_middle|>"
+    fim_middle_token: Token | None = "<|fim_middle|>"
     fim_suffix_token: Token = "<|fim_suffix|>"
+    fim_end_token: Token | None = None
 
     @property
     def sentinels(self) -> Sentinels:
-        """Prefix, middle and suffix sentinel."""
-        return Sentinels(self.fim_prefix_token, self.fim_middle_token, self.fim_suffix_token)
+        """Prefix, middle, suffix and end sentinel."""
+        return Sentinels(
+            self.fim_prefix_token, self.fim_middle_token, self.fim_suffix_token, self.fim_end_token
+        )
+
+    @property
+    def weights(self) -> dict[Split, float]:
+        """The laws in use and their probabilities, in the order of `SPLITS`."""
+        if isinstance(self.split, SplitWeights):
+            weights = {split: getattr(self.split, split) for split in SPLITS}
+            return {split: weight for split, weight in weights.items() if weight}
+        return {self.split: 1.0}
+
+    def rate(self, language: str | None) -> float:
+        """The probability that a candidate of a language is rearranged."""
+        if isinstance(self.fim_rate, LanguageRates):
+            return self.fim_rate.of(language)
+        return self.fim_rate
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_sentinels(cls, content: Any) -> Any:
+        """Put a named set's tokens in their fields, so that a name and its tokens are one law."""
+        if not isinstance(content, dict) or "sentinels" not in content:
+            return content
+        name = content["sentinels"]
+        if not isinstance(name, str) or name not in SENTINELS:
+            raise ValueError(
+                f"sentinels = {json.dumps(name, default=str)}: no set has this name; "
+                f"allowed: {', '.join(SENTINELS)}"
+            )
+        tokens = {f"fim_{part}_token": token for part, token in SENTINELS[name]._asdict().items()}
+        both = sorted(tokens.keys() & content.keys())
+        if both:
+            raise ValueError(f"sentinels = {name} and {', '.join(both)} say the same; give one")
+        return {key: value for key, value in content.items() if key != "sentinels"} | tokens
 
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
-        if len(set(self.sentinels)) < 3:
-            raise ValueError(f"the three sentinels must differ, got {', '.join(self.sentinels)}")
-        separator = self.file_separator_token
-        for sentinel in self.sentinels:
-            if separator is not None and separator in sentinel:
-                raise ValueError(
-                    f"the sentinel {sentinel} contains the file separator {separator}: "
-                    "cutting a document at its separators would cut the sentinel in two"
-                )
+        boundaries = [*self.repository_tokens, self.file_separator_token]
+        tokens = [token for token in (*self.sentinels, *boundaries) if token is not None]
+        if len(set(tokens)) < len(tokens):
+            raise ValueError(f"the control tokens must differ, got {', '.join(tokens)}")
+        for boundary in boundaries:
+            for token in tokens:
+                if boundary is not None and token != boundary and boundary in token:
+                    raise ValueError(
+                        f"{token} contains {boundary}: cutting a document there would cut it in two"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _check_layout(self) -> Self:
+        if self.fim_middle_token is None and (self.psm_spm_split or self.spm_format != "dolma"):
+            raise ValueError(
+                "without fim_middle_token only the layout SUF suffix PRE prefix middle tells where "
+                "the middle begins: set psm_spm_split to 0 and spm_format to dolma"
+            )
         return self
 
 
@@ -190,7 +347,8 @@ class Recipe(_Part):
     def fingerprint(self, asset: str, tokenizer_hash: str) -> str:
         """Which law makes an asset's bytes: 32 hex digits, also its Dagster code version.
 
-        Hashes the parts of the recipe that the asset and its inputs depend on, as canonical JSON.
+        Hashes the parts of the recipe that the asset and its inputs depend on, as canonical JSON;
+        where `syntax` cuts, the grammars' versions too.
         Fields at their version-1 defaults are left out, so that an option added later changes no
         existing fingerprint; so are `raw.documents` and paths, which say where, not what.
 
@@ -202,11 +360,13 @@ class Recipe(_Part):
         law: dict[str, Any] = {
             "laws": {stage: LAWS[stage] for stage in stages},
             "raw": self.raw.model_dump(exclude_defaults=True, exclude={"documents"}),
-            "sentinels": self.fim.sentinels,
+            "sentinels": [token for token in self.fim.sentinels if token is not None],
         }
         if "fim_shards" in stages:
             law["seed"] = self.seed
             law["fim"] = self.fim.model_dump(exclude_defaults=True)
+            if "syntax" in self.fim.weights:
+                law["grammars"] = grammar_versions()
         if "token_arrays" in stages:
             tokens = self.tokens.model_dump(exclude_defaults=True)
             tokens.get("tokenizer", {}).pop("name_or_path", None)
@@ -214,6 +374,12 @@ class Recipe(_Part):
             law["tokenizer"] = tokenizer_hash
         canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def grammar_versions() -> dict[str, str]:
+    """Versions of tree-sitter and its grammars, by package."""
+    packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
+    return {package: version(package) for package in packages}
 
 
 def built_in_recipes() -> list[str]:
@@ -283,7 +449,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    path = [str(part) for part in error["loc"]]
+    path = [str(part) for part in error["loc"] if part not in {_MAPPING, _SCALAR}]
     field = ".".join(path)
     if error["type"] == "extra_forbidden":
         return f"{field}: unknown field; {_instead(path)}"
@@ -296,13 +462,19 @@ def _explain(error: dict[str, Any]) -> str:
 def _instead(path: list[str]) -> str:
     model: type[BaseModel] = Recipe
     for part in path[:-1]:
-        inner = model.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        model = inner
+        model = _model_in(model.model_fields[part].annotation) or model
     name, allowed = path[-1], list(model.model_fields)
+    if model is Fim:
+        allowed.append("sentinels")
     if name in _FROM_DOLMA:
         return f"Dolma's {name} has no meaning here; what replaces it: {_FROM_DOLMA[name]}"
     close = difflib.get_close_matches(name, allowed, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{meant}allowed: {', '.join(allowed)}"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model among an annotation's alternatives, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

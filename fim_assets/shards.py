@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NamedTuple, Self, cast
 
 import msgspec
 import numpy as np
@@ -191,6 +191,7 @@ class Documents:
         ids: Ids as strings, None where a document has none.
         texts: The texts.
         languages: Languages, None where a document names none.
+        paths: Paths, None where a document has none.
         rejected: Lines of this block that are no document.
         blank: Lines of this block with nothing but white space.
     """
@@ -200,6 +201,7 @@ class Documents:
     ids: list[str | None] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     languages: list[str | None] = field(default_factory=list)
+    paths: list[str | None] = field(default_factory=list)
     rejected: list[RejectedLine] = field(default_factory=list)
     blank: int = 0
 
@@ -242,11 +244,18 @@ class ShardReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[Documents]:
+        block, size = Documents(), 0
         try:
-            for lines in _split_lines(_pieces(self._file, self._path), self._block_bytes):
-                yield self._judge(lines)
+            for lines in _split_lines(_pieces(self._file, self._path)):
+                self._judge(lines, block)
+                size += sum(map(len, lines))
+                if size >= self._block_bytes:
+                    yield block
+                    block, size = Documents(), 0
         except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
+        if block.numbers or block.rejected or block.blank:
+            yield block
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
@@ -267,27 +276,28 @@ class ShardReader:
             tokens=tokens,
         )
 
-    def _judge(self, lines: Sequence[bytes]) -> Documents:
-        block = Documents()
+    def _judge(self, lines: Sequence[bytes], block: Documents) -> None:
+        """Put lines where they belong in a block, and count them."""
+        before = len(block.lines), block.blank, len(block.rejected)
         for number, line in enumerate(lines, self.lines + 1):
             if not line.strip(_JSON_SPACE):
                 block.blank += 1
                 continue
             try:
-                identifier, text, language = read_document(line, self._fields)
+                document = read_document(line, self._fields)
             except RejectionError as error:
                 block.rejected.append(RejectedLine(number, error.reason, error.detail, line))
                 continue
             block.numbers.append(number)
             block.lines.append(line)
-            block.ids.append(identifier)
-            block.texts.append(text)
-            block.languages.append(language)
+            block.ids.append(document.id)
+            block.texts.append(document.text)
+            block.languages.append(document.language)
+            block.paths.append(document.path)
         self.lines += len(lines)
-        self.blank += block.blank
-        self.rejected += len(block.rejected)
-        self.documents += len(block.lines)
-        return block
+        self.documents += len(block.lines) - before[0]
+        self.blank += block.blank - before[1]
+        self.rejected += len(block.rejected) - before[2]
 
 
 def _pieces(file: HashingReader, path: Path) -> Iterator[bytes]:
@@ -315,27 +325,38 @@ def _zstd_pieces(file: HashingReader) -> Iterator[bytes]:
         raise EOFError("the file ends inside a zstd frame")
 
 
-def _split_lines(pieces: Iterator[bytes], block_bytes: int) -> Iterator[list[bytes]]:
-    """Whole lines, in blocks of about `block_bytes` or of one longer line."""
-    pending: list[bytes] = []
-    size = 0
+def _split_lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Whole lines, those that each piece ends."""
+    begun: list[bytes] = []
     for piece in pieces:
-        pending.append(piece)
-        size += len(piece)
-        if size >= block_bytes and b"\n" in piece:
-            head, _, tail = b"".join(pending).rpartition(b"\n")
-            yield head.split(b"\n")
-            pending, size = [tail], len(tail)
-    if size:
-        lines = b"".join(pending).split(b"\n")
-        yield lines if lines[-1] else lines[:-1]
+        first, *lines = piece.split(b"\n")
+        begun.append(first)
+        if lines:
+            whole = b"".join(begun)
+            begun = [lines.pop()]
+            yield [whole, *lines]
+    if last := b"".join(begun):
+        yield [last]
 
 
-def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None]:
+class Document(NamedTuple):
+    """What a line holds.
+
+    Attributes:
+        id: Its id, numbers as they are written; None where it has none.
+        text: Its text.
+        language: The name of its language, None where it names none.
+        path: Its path, None where it has none.
+    """
+
+    id: str | None
+    text: str
+    language: str | None = None
+    path: str | None = None
+
+
+def read_document(line: bytes, fields: Raw) -> Document:
     """Read one line.
-
-    Returns:
-        Its id (numbers as they are written), text and language; id and language may be None.
 
     Raises:
         RejectionError: If the line is no document.
@@ -364,8 +385,16 @@ def read_document(line: bytes, fields: Raw) -> tuple[str | None, str, str | None
         raise RejectionError(
             "id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}"
         )
-    language = _lookup(content, fields.language_field)
-    return identifier, text, language if isinstance(language, str) else None
+    return Document(
+        identifier,
+        text,
+        _text_or_none(_lookup(content, fields.language_field)),
+        _text_or_none(_lookup(content, fields.path_field)),
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _deeper_than(content: Any, depth: int) -> bool:
@@ -417,7 +446,7 @@ def text_span(line: bytes, field_path: str) -> slice:
     # msgspec.Raw is a view into the line, so that its address tells the place.
     start = _address(value) - _address(line)
     span = slice(start, start + memoryview(value).nbytes)
-    if line[span] != bytes(value):
+    if not 0 <= start <= span.stop <= len(line):
         raise RuntimeError(f"msgspec.Raw is not a view into the line: {line[:100]!r}")
     return span
 
@@ -445,7 +474,10 @@ class ShardWriter:
 
     def write(self, lines: Iterable[bytes]) -> None:
         """Append lines, each without its line feed."""
-        self._stream.write(b"".join(line + b"\n" for line in lines))
+        write = self._stream.write
+        for line in lines:
+            write(line)
+            write(b"\n")
 
     def __enter__(self) -> Self:
         return self

@@ -68,10 +68,12 @@ def test_sentinels_that_stand_as_text_are_counted(text: str, literals: int) -> N
         Sentinels("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
         Sentinels("<PRE> ", "\n# MID\t", "[SUF](.*)+?^$\\"),
         Sentinels("~&-#", "a b", "{2}"),
+        Sentinels("[PREFIX]", None, "[SUFFIX]", "</s>|."),
     ],
 )
 def test_a_sentinel_is_no_pattern(sentinels: Sentinels) -> None:
-    text = "".join(sentinels) + "|".join(sentinel[:-1] for sentinel in sentinels)
+    tokens = [token for token in sentinels if token is not None]
+    text = "".join(tokens) + "|".join(token[:-1] for token in tokens)
     assert measure(Documents(texts=[text]), sentinels)["sentinel_literals"].to_list() == [3]
 
 

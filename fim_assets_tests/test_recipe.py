@@ -6,13 +6,16 @@ import pytest
 from fim_assets.recipe import (
     _FROM_DOLMA,
     ASSETS,
+    SENTINELS,
     Fim,
     Raw,
     Recipe,
     RecipeError,
+    Sentinels,
     Tokenizer,
     Tokens,
     built_in_recipes,
+    grammar_versions,
     load_recipe,
     parse_recipe,
 )
@@ -22,10 +25,11 @@ ALL = (*ASSETS, "corpus_report")
 DEFAULTS = """
 seed: 3920
 raw: {documents: ["raw/**/*.json*"], text_field: text, id_field: id,
-      language_field: metadata.language}
-fim: {fim_rate: 0.5, psm_spm_split: 0.5, split: dolma, spm_format: dolma,
-      file_separator_token: "<|file_sep|>", fim_prefix_token: "<|fim_prefix|>",
-      fim_middle_token: "<|fim_middle|>", fim_suffix_token: "<|fim_suffix|>"}
+      language_field: metadata.language, path_field: metadata.path}
+fim: {document_rate: 1.0, fim_rate: 0.5, psm_spm_split: 0.5, split: dolma, split_fallback: dolma,
+      syntax_max_bytes: 1048576, spm_format: dolma, file_separator_token: "<|file_sep|>",
+      repository_tokens: [], fim_prefix_token: "<|fim_prefix|>",
+      fim_middle_token: "<|fim_middle|>", fim_suffix_token: "<|fim_suffix|>", fim_end_token: null}
 tokens: {tokenizer: {name_or_path: allenai/dolma2-tokenizer, bos_token_id: null,
                      eos_token_id: 100257, pad_token_id: 100277,
                      segment_before_tokenization: false},
@@ -52,7 +56,7 @@ def changed(changes: str, tokenizer_hash: str = "t") -> list[str]:
 
 
 def test_the_built_in_recipe_is_the_default() -> None:
-    assert built_in_recipes() == ["olmo_midtraining"]
+    assert built_in_recipes() == ["ast_fim", "olmo_midtraining", "openai_fim", "starcoder2"]
     assert load_recipe("olmo_midtraining") == Recipe()
 
 
@@ -70,7 +74,7 @@ def test_a_file_is_read_as_utf8(tmp_path: Path) -> None:
     path.write_bytes('seed: 7\nfim: {fim_prefix_token: "<｜fim▁begin｜>"}\n'.encode())
     recipe = load_recipe(str(path))
     assert recipe == Recipe(seed=7, fim=Fim(fim_prefix_token="<｜fim▁begin｜>"))
-    assert recipe.fim.sentinels == ("<｜fim▁begin｜>", "<|fim_middle|>", "<|fim_suffix|>")
+    assert recipe.fim.sentinels[:3] == ("<｜fim▁begin｜>", "<|fim_middle|>", "<|fim_suffix|>")
 
 
 def test_a_missing_file_is_refused_with_the_built_in_names(tmp_path: Path) -> None:
@@ -204,11 +208,127 @@ def test_a_bad_value_is_refused_with_field_and_value(text: str, start: str) -> N
     assert refusal(text).startswith(start)
 
 
-@pytest.mark.parametrize("field", ["fim_prefix_token", "fim_middle_token", "fim_suffix_token"])
-@pytest.mark.parametrize("sentinel", ["<|file_sep|>", "a<|file_sep|>b"])
-def test_a_sentinel_that_contains_the_separator_is_refused(field: str, sentinel: str) -> None:
-    message = refusal(f"fim: {{{field}: '{sentinel}'}}")
-    assert f"the sentinel {sentinel} contains the file separator <|file_sep|>" in message
+@pytest.mark.parametrize(
+    "field", ["fim_prefix_token", "fim_middle_token", "fim_suffix_token", "fim_end_token"]
+)
+@pytest.mark.parametrize(
+    ("sentinel", "message"),
+    [
+        ("<|file_sep|>", "the control tokens must differ"),
+        ("a<|file_sep|>b", "a<|file_sep|>b contains <|file_sep|>"),
+    ],
+)
+def test_a_sentinel_that_contains_the_separator_is_refused(
+    field: str, sentinel: str, message: str
+) -> None:
+    assert message in refusal(f"fim: {{{field}: '{sentinel}'}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("repository_tokens: [<|fim_prefix|>]", "must differ"),
+        ("repository_tokens: [<|fim]", "<|fim_prefix|> contains <|fim"),
+        ("repository_tokens: ['<|file_sep|>s']", "<|file_sep|>s contains <|file_sep|>"),
+        ("repository_tokens: [file]", "<|file_sep|> contains file"),
+        ("repository_tokens: [a, a]", "must differ"),
+        ("repository_tokens: a", 'fim.repository_tokens = "a"'),
+    ],
+)
+def test_repository_tokens_that_stand_in_other_tokens_are_refused(text: str, message: str) -> None:
+    assert message in refusal(f"fim: {{{text}}}")
+
+
+def test_named_sentinels_are_those_of_the_family() -> None:
+    recipe = parse_recipe("fim: {sentinels: starcoder2}", "r")
+    assert recipe.fim.sentinels == Sentinels("<fim_prefix>", "<fim_middle>", "<fim_suffix>")
+    spelled = "fim: {fim_prefix_token: <fim_prefix>, fim_middle_token: <fim_middle>, "
+    assert recipe == parse_recipe(f"{spelled} fim_suffix_token: <fim_suffix>}}", "r")
+    assert parse_recipe("fim: {sentinels: dolma2}", "r") == Recipe()
+    assert parse_recipe("fim: {sentinels: code-llama}", "r").fim.fim_end_token == "▁<EOT>"
+
+
+@pytest.mark.parametrize("name", SENTINELS)
+def test_every_family_makes_a_recipe(name: str) -> None:
+    psm = 0.0 if SENTINELS[name].middle is None else 0.5
+    fim = parse_recipe(f"fim: {{sentinels: {name}, psm_spm_split: {psm}}}", "r").fim
+    assert fim.sentinels == SENTINELS[name]
+    assert Fim.model_validate_json(fim.model_dump_json()) == fim
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "sentinels: starcoder",
+            'sentinels = "starcoder": no set has this name; allowed: dolma2, ',
+        ),
+        ("sentinels: [a]", 'sentinels = ["a"]: no set has this name'),
+        (
+            "sentinels: dolma2, fim_end_token: x",
+            "sentinels = dolma2 and fim_end_token say the same",
+        ),
+        ("sentinel: dolma2", "fim.sentinel: unknown field; did you mean sentinels?"),
+        ("sentinels: codestral", "without fim_middle_token only the layout SUF suffix PRE prefix"),
+        ("fim_middle_token: null, psm_spm_split: 0, spm_format: v2", "without fim_middle_token"),
+    ],
+)
+def test_sentinels_that_cannot_be_used_are_refused(text: str, message: str) -> None:
+    assert message in refusal(f"fim: {{{text}}}")
+
+
+def test_a_rate_may_be_given_by_language() -> None:
+    fim = parse_recipe("fim: {fim_rate: {default: 0.5, C: 1, Markdown: 0}}", "r").fim
+    rates = [fim.rate(name) for name in ("C", "Markdown", "c", "", None, "default")]
+    assert rates == [1.0, 0.0, 0.5, 0.5, 0.5, 0.5]
+    assert Fim.model_validate_json(fim.model_dump_json()) == fim
+    assert Fim(fim_rate=0.25).rate("C") == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fim_rate: {C: 0.5}", "fim.fim_rate.default: Field required"),
+        (
+            "fim_rate: {default: 0.5, C: 50}",
+            "fim.fim_rate.C = 50: probabilities are in [0, 1]; did",
+        ),
+        ("fim_rate: {default: x}", 'fim.fim_rate.default = "x": a probability is a number'),
+        ("fim_rate: [0.5]", "fim.fim_rate = [0.5]: a probability is a number"),
+        ("split: {syntax: 0.9}", "fim.split: weights must add up to 1, these to 0.9"),
+        ("split: {syntax: 0.9, unform: 0.1}", "fim.split.unform: unknown field; did you mean unif"),
+        ("split: {syntax: -1, dolma: 2}", "fim.split.syntax = -1: probabilities are in [0, 1]"),
+        ("split: tree", "fim.split = \"tree\": Input should be 'dolma', 'uniform', 'lines' or "),
+        (
+            "split_fallback: lines",
+            "fim.split_fallback = \"lines\": Input should be 'dolma' or 'uni",
+        ),
+        ("syntax_max_bytes: 0", "fim.syntax_max_bytes = 0"),
+        (
+            "document_rate: 50",
+            "fim.document_rate = 50: probabilities are in [0, 1]; did you mean 0.5?",
+        ),
+    ],
+)
+def test_laws_that_make_no_sense_are_refused(text: str, message: str) -> None:
+    assert message in refusal(f"fim: {{{text}}}")
+
+
+def test_weights_are_those_of_the_laws_in_use() -> None:
+    assert Fim().weights == {"dolma": 1.0}
+    fim = parse_recipe("fim: {split: {syntax: 0.9, uniform: 0.1}}", "r").fim
+    assert fim.weights == {"uniform": 0.1, "syntax": 0.9}
+
+
+def test_a_law_that_parses_depends_on_the_grammars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another grammar cuts elsewhere: outputs of an older one must not count as complete."""
+    syntax, lines = Recipe(fim=Fim(split="syntax")), Recipe(fim=Fim(split="lines"))
+    before = [recipe.fingerprint("fim_shards", "t") for recipe in (syntax, lines)]
+    versions = grammar_versions() | {"tree-sitter-c": "999"}
+    assert len(versions) == 16
+    monkeypatch.setattr("fim_assets.recipe.grammar_versions", lambda: versions)
+    after = [recipe.fingerprint("fim_shards", "t") for recipe in (syntax, lines)]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True]
 
 
 def test_the_separator_may_contain_a_sentinel() -> None:
@@ -225,7 +345,7 @@ def test_the_separator_may_contain_a_sentinel() -> None:
     ],
 )
 def test_equal_sentinels_are_refused(text: str) -> None:
-    assert refusal(text).startswith("fim: the three sentinels must differ, got ")
+    assert refusal(text).startswith("fim: the control tokens must differ, got ")
 
 
 def test_a_null_separator_makes_a_document_one_file() -> None:
@@ -254,8 +374,8 @@ def test_partition_seeds_differ_by_seed_and_key() -> None:
     ("asset", "fingerprint"),
     [
         ("raw_shards", "ec677f4f94411eab1cf3c5bc50ab2202"),
-        ("fim_shards", "658fc155e91dc0934cff46ac956134f0"),
-        ("token_arrays", "9bc74472de553c55c2cfbea0def30a0b"),
+        ("fim_shards", "cba8007a80f8662c42c3371875cb6e8b"),
+        ("token_arrays", "0317e9daca649d52e0f6c2ce6971382d"),
     ],
 )
 def test_the_default_law_is_the_published_one(asset: str, fingerprint: str) -> None:
@@ -267,7 +387,7 @@ def test_a_changed_law_is_the_published_one() -> None:
     recipe = Recipe(
         seed=1, fim=Fim(fim_rate=0.25), tokens=Tokens(tokenizer=Tokenizer(eos_token_id=1))
     )
-    assert recipe.fingerprint("token_arrays", "t") == "c40a49bac4f96c131d7e3be39a74e70f"
+    assert recipe.fingerprint("token_arrays", "t") == "d36bacf61b3eba41a55b35e5d846618d"
 
 
 def test_explicit_defaults_change_no_fingerprint() -> None:

@@ -19,6 +19,7 @@ from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.recipe import Raw
 from fim_assets.shards import (
     BLOCK_BYTES,
+    Document,
     RejectedLine,
     RejectionError,
     ShardError,
@@ -471,7 +472,7 @@ def test_every_reason_is_tested() -> None:
 
 @pytest.mark.parametrize("text", [" ", "\n", "\t\r\n", "\u3000", "\x00", "\ufeff"])
 def test_white_space_alone_is_a_document(text: str) -> None:
-    assert read_document(orjson.dumps({"text": text}), RAW) == (None, text, None)
+    assert read_document(orjson.dumps({"text": text}), RAW) == Document(None, text)
 
 
 @pytest.mark.parametrize(
@@ -493,32 +494,39 @@ def test_white_space_alone_is_a_document(text: str) -> None:
 @pytest.mark.parametrize("space", ["", " ", "\t "])
 def test_an_id_is_read_as_it_is_written(written: str, identifier: str | None, space: str) -> None:
     line = f'{{"text":"1.50","id":{space}{written}{space},"x":{{"id":7}}}}'
-    assert read_document(line.encode(), RAW) == (identifier, "1.50", None)
+    assert read_document(line.encode(), RAW) == Document(identifier, "1.50")
 
 
 def test_of_two_ids_the_last_counts() -> None:
-    assert read_document(b'{"id":1,"text":"a","id":2.0}', RAW)[0] == "2.0"
+    assert read_document(b'{"id":1,"text":"a","id":2.0}', RAW).id == "2.0"
 
 
 def test_fields_may_lie_deeper() -> None:
-    fields = Raw(text_field="a.b.text", id_field="a.n", language_field="lang")
-    line = b'{"text":"x","a":{"n":1.0,"b":{"text":"deep"}},"id":"y","lang":"C"}'
-    assert read_document(line, fields) == ("1.0", "deep", "C")
+    fields = Raw(text_field="a.b.text", id_field="a.n", language_field="lang", path_field="a.p")
+    line = b'{"text":"x","a":{"n":1.0,"b":{"text":"deep"},"p":"d/f.c"},"id":"y","lang":"C"}'
+    assert read_document(line, fields) == Document("1.0", "deep", "C", "d/f.c")
     for bare in (b'{"a":{"b":"text"}}', b'{"a":[{"b":{"text":"x"}}]}', b'{"a.b.text":"x"}'):
         with pytest.raises(RejectionError) as caught:
             read_document(bare, fields)
         assert caught.value.reason == "no_text"
 
 
-@pytest.mark.parametrize("language", ["null", "3", '["C"]', "{}"])
-def test_a_language_that_is_no_string_is_none(language: str) -> None:
-    line = f'{{"text":"a","metadata":{{"language":{language}}}}}'
-    assert read_document(line.encode(), RAW) == (None, "a", None)
+@pytest.mark.parametrize("value", ["null", "3", '["C"]', "{}"])
+def test_a_language_or_a_path_that_is_no_string_is_none(value: str) -> None:
+    line = f'{{"text":"a","metadata":{{"language":{value},"path":{value}}}}}'
+    assert read_document(line.encode(), RAW) == Document(None, "a")
 
 
-def test_no_metadata_is_no_language() -> None:
-    assert read_document(b'{"text":"a"}', RAW) == (None, "a", None)
-    assert read_document(b'{"text":"a","metadata":"C"}', RAW) == (None, "a", None)
+def test_no_metadata_is_no_language_and_no_path() -> None:
+    assert read_document(b'{"text":"a"}', RAW) == Document(None, "a")
+    assert read_document(b'{"text":"a","metadata":"C"}', RAW) == Document(None, "a")
+
+
+def test_a_block_holds_its_documents_paths(tmp_path: Path) -> None:
+    paths = ["a.py", None, "src/b.rs"]
+    rows = [{"text": "a", "metadata": {"path": path}} for path in paths]
+    with ShardReader(write_shard(tmp_path / "a.jsonl", rows), RAW) as reader:
+        assert [block.paths for block in reader] == [paths]
 
 
 # Splicing
@@ -613,11 +621,11 @@ def test_splicing_changes_the_text_and_nothing_else(
         head, tail = f'{{"text":{write(old)},"doc":{head}', f'{tail},"z":{write(old)}}}'
     line = f"{head}{write(old)}{tail}".encode()
     path = "doc.text" if nested else "text"
-    assert read_document(line, Raw(text_field=path))[1] == old
+    assert read_document(line, Raw(text_field=path)).text == old
     spliced = replace_text(line, path, new)
     assert spliced.startswith(head.encode())
     assert spliced.endswith(tail.encode())
-    assert read_document(spliced, Raw(text_field=path))[1] == new
+    assert read_document(spliced, Raw(text_field=path)).text == new
     expected = json.loads(line)
     (expected["doc"] if nested else expected)["text"] = new
     assert json.loads(spliced) == expected
@@ -629,7 +637,7 @@ def splice(line: bytes, frames: int = 0) -> tuple[str, bytes] | str:
     if frames:
         return splice(line, frames - 1)
     try:
-        text = read_document(line, RAW)[1]
+        text = read_document(line, RAW).text
     except RejectionError as refused:
         return refused.reason
     return text, replace_text(line, "text", "b")

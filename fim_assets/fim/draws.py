@@ -27,6 +27,15 @@ class Draw(IntEnum):
     FIRST_CUT = 2
     SECOND_CUT = 3
     SHUFFLE = 4
+    GATE = 5
+    SPLIT = 6
+    FIRST_RANK = 7
+    SECOND_RANK = 8
+    NODE_OR_RUN = 9
+    SYNTAX = 10
+    POSITION = 11
+    OTHER_POSITION = 12
+    LEVEL = 13
 
 
 _DRAWS_PER_FILE = 1 << 8

@@ -1,19 +1,16 @@
 """How the parts are laid out, and back: the one place that knows PSM from SPM."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from fim_assets.recipe import Sentinels
+from fim_assets.recipe import Fim, Sentinels
 
 Order = Literal["none", "psm", "spm"]
 Part = Literal["prefix", "middle", "suffix"]
+Control = Literal["prefix", "middle", "suffix", "end"]
 
 ORDERS: tuple[Order, ...] = ("none", "psm", "spm")
-
-_LAYOUTS: dict[Order, tuple[Part, ...]] = {
-    "psm": ("prefix", "suffix", "middle"),
-    "spm": ("suffix", "prefix", "middle"),
-}
 
 
 class Parts(NamedTuple):
@@ -32,18 +29,60 @@ class Lengths(NamedTuple):
     suffix: int
 
 
-def arrange(parts: Parts, order: Order, sentinels: Sentinels) -> str:
-    """The rearranged file: each part behind its sentinel."""
-    pieces: list[str] = []
-    for part in _LAYOUTS[order]:
-        pieces += (getattr(sentinels, part), getattr(parts, part))
-    return "".join(pieces)
+class _Step(NamedTuple):
+    """One piece of a layout: a sentinel, or else a part."""
+
+    sentinel: Control | None = None
+    part: Part | None = None
 
 
-def dissect(
-    text: str, order: Order, lengths: Lengths, sentinels: Sentinels
-) -> Iterator[tuple[Part, str]]:
-    """The parts of a rearranged file, in the order they stand in it.
+_PREFIX, _MIDDLE, _SUFFIX = _Step(part="prefix"), _Step(part="middle"), _Step(part="suffix")
+_PRE, _MID, _SUF, _END = _Step("prefix"), _Step("middle"), _Step("suffix"), _Step("end")
+
+_LAYOUTS = {
+    "psm": (_PRE, _PREFIX, _SUF, _SUFFIX, _MID, _MIDDLE, _END),
+    "spm dolma": (_SUF, _SUFFIX, _PRE, _PREFIX, _MID, _MIDDLE, _END),
+    "spm v2": (_PRE, _SUF, _SUFFIX, _MID, _PREFIX, _MIDDLE, _END),
+}
+
+
+class Piece(NamedTuple):
+    """A piece of a rearranged file.
+
+    Attributes:
+        text: As it stands in the file.
+        sentinel: Which sentinel it is, None for a part.
+        part: Which part it is, None for a sentinel.
+    """
+
+    text: str
+    sentinel: Control | None = None
+    part: Part | None = None
+
+
+@lru_cache
+def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece, ...]:
+    """The pieces of a rearranged file in their order, parts without text."""
+    name = f"spm {spm_format}" if order == "spm" else order
+    if name not in _LAYOUTS:
+        raise ValueError(f"{name} is no order of a rearranged file; psm and spm are")
+    steps = _LAYOUTS[name]
+    pieces = (
+        Piece(getattr(sentinels, step.sentinel) if step.sentinel else "", *step) for step in steps
+    )
+    return tuple(piece for piece in pieces if piece.text is not None)
+
+
+def arrange(parts: Parts, order: Order, fim: Fim) -> str:
+    """The rearranged file: its parts and sentinels as the recipe lays them out."""
+    layout = _layout(order, fim.spm_format, fim.sentinels)
+    return "".join(
+        [piece.text if piece.part is None else getattr(parts, piece.part) for piece in layout]
+    )
+
+
+def dissect(text: str, order: Order, lengths: Lengths, fim: Fim) -> Iterator[Piece]:
+    """The pieces of a rearranged file, in the order they stand in it.
 
     Lengths find them, not a search: a sentinel's name may stand in the text itself.
 
@@ -51,19 +90,22 @@ def dissect(
         ValueError: If a sentinel is not where the lengths say, or text is left over.
     """
     at = 0
-    for part in _LAYOUTS[order]:
-        sentinel = getattr(sentinels, part)
-        if not text.startswith(sentinel, at):
-            raise ValueError(f"{sentinel} expected at character {at}, found {text[at : at + 20]!r}")
-        at += len(sentinel)
-        end = at + getattr(lengths, part)
-        yield part, text[at:end]
-        at = end
+    for piece in _layout(order, fim.spm_format, fim.sentinels):
+        if piece.part is None:
+            if not text.startswith(piece.text, at):
+                found = text[at : at + 20]
+                raise ValueError(f"{piece.text} expected at character {at}, found {found!r}")
+            yield piece
+            at += len(piece.text)
+        else:
+            end = at + getattr(lengths, piece.part)
+            yield Piece(text[at:end], part=piece.part)
+            at = end
     if at != len(text):
         raise ValueError(f"the parts end at character {at}, the text at {len(text)}")
 
 
-def restore(text: str, order: Order, lengths: Lengths, sentinels: Sentinels) -> str:
+def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
     """The original of a file: the inverse of `arrange`.
 
     Raises:
@@ -71,10 +113,11 @@ def restore(text: str, order: Order, lengths: Lengths, sentinels: Sentinels) -> 
     """
     if order == "none":
         return text
-    parts = dict(dissect(text, order, lengths, sentinels))
+    parts = {piece.part: piece.text for piece in dissect(text, order, lengths, fim)}
     return parts["prefix"] + parts["middle"] + parts["suffix"]
 
 
-def arranged_chars(order: Order, lengths: Lengths, sentinels: Sentinels) -> int:
+def arranged_chars(order: Order, lengths: Lengths, fim: Fim) -> int:
     """Code points of a rearranged file, sentinels included."""
-    return sum(lengths) + sum(len(getattr(sentinels, part)) for part in _LAYOUTS[order])
+    layout = _layout(order, fim.spm_format, fim.sentinels)
+    return sum(lengths) + sum(len(piece.text) for piece in layout)

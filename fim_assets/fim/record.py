@@ -26,11 +26,14 @@ SCHEMA = pa.schema(
         ("middle_chars", pa.int64()),
         ("suffix_chars", pa.int64()),
         ("draw_key", pa.uint64()),
+        ("language", pa.string()),
     ]
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
-FORMAT = "1"
+FORMAT = "2"
+
+_LENGTHS = ("prefix_chars", "middle_chars", "suffix_chars")
 
 
 def record_metadata(raw: Raw, fim: Fim) -> dict[str, str]:
@@ -90,13 +93,17 @@ class FimShardReader:
             raise ShardError(
                 f"{parquet}: not a FIM record of format {FORMAT}; materialize fim_shards again"
             )
-        self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
-        self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
+        try:
+            self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
+            self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
+        except (KeyError, ValueError) as error:
+            raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
         self.shard = ShardReader(shard, self.raw)
         self._paths = f"{shard} and {parquet}"
         with self._naming_the_parquet():
             self._table = TableReader(
-                parquet, [name for name in SCHEMA.names if name not in ("id", "split", "reason")]
+                parquet,
+                ["line", "file", "chars", "order", *_LENGTHS, "draw_key"],
             )
 
     def __enter__(self) -> Self:
@@ -123,17 +130,24 @@ class FimShardReader:
     def _naming_the_parquet(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, KeyError) as error:
             raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
 
     def _join(self, block: Documents) -> FimDocuments:
         count = len(block.lines)
         with self._naming_the_parquet():
-            rows = self._table.take_groups("file", count).to_pydict()
+            table = self._table.take_groups("file", count)
+        for column in table.column_names:
+            if table[column].null_count:
+                raise ShardError(f"{self._parquet}: {column} holds nulls")
+        rows = table.to_pydict()
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:
-            raise ShardError(f"{self._paths} disagree: the parquet has fewer documents")
-        parts = zip(rows["prefix_chars"], rows["middle_chars"], rows["suffix_chars"], strict=True)
+            raise ShardError(
+                f"{self._paths} disagree: the parquet has fewer documents, none for line "
+                f"{block.numbers[len(firsts)]} of the FIM shard"
+            )
+        parts = zip(*(rows[name] for name in _LENGTHS), strict=True)
         files = [
             FileRow(order, chars, Lengths(*lengths))
             for order, chars, lengths in zip(rows["order"], rows["chars"], parts, strict=True)
@@ -162,7 +176,7 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[Fil
             at += len(separator)
         chars = row.chars
         if row.order != "none":
-            chars = arranged_chars(row.order, row.lengths, fim.sentinels)
+            chars = arranged_chars(row.order, row.lengths, fim)
         yield row, text[at : at + chars]
         at += chars
     if at != len(text):
@@ -176,7 +190,6 @@ def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
         ValueError: As `split_files`, or if a sentinel is not in its place.
     """
     originals = (
-        restore(piece, row.order, row.lengths, fim.sentinels)
-        for row, piece in split_files(text, files, fim)
+        restore(piece, row.order, row.lengths, fim) for row, piece in split_files(text, files, fim)
     )
     return (fim.file_separator_token or "").join(originals)

@@ -7,72 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fim_assets.fim.draws import Draw, Ints, UInts, document_keys, uniforms
-from fim_assets.fim.orders import ORDERS, Order, Parts, arrange
+from fim_assets.fim.decisions import NOTHING, REASONS, Codes, Decisions, Files, decide
+from fim_assets.fim.draws import document_keys
+from fim_assets.fim.orders import ORDERS, Parts, arrange
 from fim_assets.fim.record import SCHEMA, record_metadata
-from fim_assets.fim.splits import DOLMA_MIN_CHARS, Cuts, dolma_cuts
 from fim_assets.receipts import Staging
-from fim_assets.recipe import Fim, Recipe
+from fim_assets.recipe import SPLITS, Fim, Recipe
 from fim_assets.shards import Documents, ShardReader, ShardWriter, Totals, replace_text
 from fim_assets.tables import TableWriter
-
-_NONE, _PSM, _SPM = range(3)
-_REASONS = pa.array(["not_selected", "too_short"])
-_NOT_SELECTED, _TOO_SHORT = range(2)
-_SPLITS = pa.array(["dolma"])
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """What is done to n files.
-
-    Attributes:
-        orders: Index into `ORDERS`, shape (n,), int8.
-        reasons: 0 not selected, 1 too short, -1 rearranged, shape (n,), int8.
-        cuts: Where the middle begins and ends; zeros for files that are left alone.
-    """
-
-    orders: np.ndarray[tuple[int], np.dtype[np.int8]]
-    reasons: np.ndarray[tuple[int], np.dtype[np.int8]]
-    cuts: Cuts
-
-
-def decide(keys: UInts, files: Ints, lengths: Ints, fim: Fim) -> Decisions:
-    """Decide which files are rearranged, in which order, and where they are cut.
-
-    Args:
-        keys: Key of each file's document, shape (n,).
-        files: Index of each file in its document, shape (n,).
-        lengths: Code points of each file, shape (n,).
-        fim: Rates and law.
-    """
-    too_short = lengths < DOLMA_MIN_CHARS
-    selected = (uniforms(keys, files, Draw.SELECT) < fim.fim_rate) & ~too_short
-    psm = uniforms(keys, files, Draw.ORDER) < fim.psm_spm_split
-    orders = np.where(selected, np.where(psm, _PSM, _SPM), _NONE).astype(np.int8)
-    reasons = np.where(selected, -1, np.where(too_short, _TOO_SHORT, _NOT_SELECTED)).astype(np.int8)
-    first, second = np.zeros_like(lengths), np.zeros_like(lengths)
-    cuts = dolma_cuts(keys[selected], files[selected], lengths[selected])
-    first[selected], second[selected] = cuts
-    return Decisions(orders, reasons, Cuts(first, second))
-
-
-def transform_text(text: str, key: int, fim: Fim) -> str:
-    """Rearrange one document, as `fim_shards` would.
-
-    Args:
-        text: The document's text.
-        key: The document's key, see `draws.document_keys`.
-        fim: The law.
-    """
-    files = _files(text, fim.file_separator_token)
-    decisions = decide(
-        np.full(len(files), key, np.uint64),
-        np.arange(len(files)),
-        np.array([len(file) for file in files]),
-        fim,
-    )
-    return _rearrange(files, 0, decisions, fim)
 
 
 def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) -> Totals:
@@ -115,62 +57,54 @@ class TransformedBlock:
 def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
     """Rearrange the documents of one block, see `transform_shard`."""
     fim = recipe.fim
-    texts_of = [_files(text, fim.file_separator_token) for text in block.texts]
-    counts = np.array([len(files) for files in texts_of], np.int64)
-    files = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    lengths = np.array([len(file) for files in texts_of for file in files], np.int64)
     keys = document_keys(seed, block.ids, block.texts)
-    keys_of_files = np.repeat(keys, counts)
-    decisions = decide(keys_of_files, files, lengths, fim)
-
+    files = Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+    decisions = decide(files, fim)
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
-    for document, row in _rearranged_documents(decisions, counts):
-        text = _rearrange(texts_of[document], row, decisions, fim)
+    for document, text in rearranged_texts(files, decisions, fim):
         lines[document] = replace_text(lines[document], recipe.raw.text_field, text)
         chars += len(text) - len(block.texts[document])
 
-    rearranged = decisions.orders != _NONE
     first, second = decisions.cuts
+    left_alone = decisions.orders == 0
+    of_file = pa.array(files.documents)
     rows = {
-        "line": np.repeat(np.array(block.numbers, np.int64), counts),
-        "id": pa.array(block.ids, pa.string()).take(
-            pa.array(np.repeat(np.arange(len(counts)), counts))
-        ),
-        "file": files,
-        "chars": lengths,
-        "order": pa.array(ORDERS).take(pa.array(decisions.orders)),
-        "split": _SPLITS.take(pa.array(np.zeros(len(files), np.int8), mask=~rearranged)),
-        "reason": _REASONS.take(pa.array(decisions.reasons, mask=rearranged)),
+        "line": np.array(block.numbers, np.int64)[files.documents],
+        "id": pa.array(block.ids, pa.string()).take(of_file),
+        "file": files.indices,
+        "chars": files.lengths,
+        "order": _named(ORDERS, decisions.orders),
+        "split": _named(SPLITS, decisions.splits),
+        "reason": _named(REASONS, decisions.reasons),
         "prefix_chars": first,
         "middle_chars": second - first,
-        "suffix_chars": np.where(rearranged, lengths - second, 0),
-        "draw_key": keys_of_files,
+        "suffix_chars": np.where(left_alone, 0, files.lengths - second),
+        "draw_key": files.keys,
+        "language": pa.array(block.languages, pa.string()).take(of_file),
     }
     return TransformedBlock(lines, rows, chars)
 
 
-def _files(text: str, separator: str | None) -> list[str]:
-    if separator is None or separator not in text:
-        return [text]
-    return text.split(separator)
+def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:
+    """Each document of which a file is rearranged: its index, and its text as it becomes."""
+    separator = fim.file_separator_token or ""
+    rearranged = np.unique(files.documents[decisions.orders != 0])
+    begins = np.searchsorted(files.documents, rearranged).tolist()
+    ends = np.searchsorted(files.documents, rearranged, side="right").tolist()
+    for document, begin, end in zip(rearranged.tolist(), begins, ends, strict=True):
+        pieces = (_rearrange(files.texts[row], row, decisions, fim) for row in range(begin, end))
+        yield document, separator.join(pieces)
 
 
-def _rearranged_documents(decisions: Decisions, counts: Ints) -> Iterator[tuple[int, int]]:
-    first_rows = np.cumsum(counts) - counts
-    of_row = np.repeat(np.arange(len(counts)), counts)
-    for document in np.unique(of_row[decisions.orders != _NONE]).tolist():
-        yield document, int(first_rows[document])
+def _rearrange(file: str, row: int, decisions: Decisions, fim: Fim) -> str:
+    order = ORDERS[decisions.orders[row]]
+    if order == "none":
+        return file
+    first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
+    return arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
 
 
-def _rearrange(files: list[str], first_row: int, decisions: Decisions, fim: Fim) -> str:
-    done = []
-    for row, file in enumerate(files, first_row):
-        order: Order = ORDERS[decisions.orders[row]]
-        if order == "none":
-            done.append(file)
-            continue
-        first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
-        parts = Parts(file[:first], file[first:second], file[second:])
-        done.append(arrange(parts, order, fim.sentinels))
-    return (fim.file_separator_token or "").join(done)
+def _named(names: tuple[str, ...], codes: Codes) -> pa.Array:
+    """Names by code, null for -1."""
+    return pa.array(names).take(pa.array(codes, mask=codes == NOTHING))

@@ -36,16 +36,17 @@ def segments(
     controls = tokenizer.controls
     if controls.bos is not None:
         yield controls.bos
-    separator = fim.file_separator_token if controls.separator is None else controls.separator
-    for index, (row, piece) in enumerate(split_files(text, files, fim)):
-        if index and separator is not None:
-            yield separator
-        if row.order == "none":
-            yield piece
-            continue
-        for part, content in dissect(piece, row.order, row.lengths, fim.sentinels):
-            yield getattr(controls, part)
-            yield content
+    for index, (row, file) in enumerate(split_files(text, files, fim)):
+        if index and fim.file_separator_token is not None:
+            yield controls.boundaries.get(fim.file_separator_token, fim.file_separator_token)
+        if row.order != "none":
+            for piece in dissect(file, row.order, row.lengths, fim):
+                yield piece.text if piece.sentinel is None else controls.sentinels[piece.sentinel]
+        elif fim.repository_tokens:
+            pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
+            yield from (controls.boundaries.get(piece, piece) for piece in pieces if piece)
+        else:
+            yield file
     yield controls.eos
 
 

@@ -180,12 +180,18 @@ PROBES = [
 
 
 class Controls(NamedTuple):
-    """Ids that are placed, never matched in text; None where there is none."""
+    """Ids that are placed, never matched in text.
 
-    prefix: int
-    middle: int
-    suffix: int
-    separator: int | None
+    Attributes:
+        sentinels: By name: prefix, middle, suffix, end; those that the recipe has.
+        boundaries: Of the file separator and the repository tokens, by their text; those that the
+            tokenizer has an id for.
+        bos: Begins a document, None where nothing does.
+        eos: Ends a document.
+    """
+
+    sentinels: dict[str, int]
+    boundaries: dict[str, int]
     bos: int | None
     eos: int
 
@@ -322,11 +328,13 @@ def _refuse_forgeable(engine: Engine, added: dict[str, int], name: str) -> None:
 
 
 def _controls(recipe: Recipe, added: dict[str, int], name: str) -> Controls:
-    for field in ("fim_prefix_token", "fim_middle_token", "fim_suffix_token"):
-        token = getattr(recipe.fim, field)
+    sentinels = {
+        part: token for part, token in recipe.fim.sentinels._asdict().items() if token is not None
+    }
+    for part, token in sentinels.items():
         if token not in added:
             raise TokenizerError(
-                f"fim.{field} = {token}: not one id in {name}; its added tokens are "
+                f"fim.fim_{part}_token = {token}: not one id in {name}; its added tokens are "
                 f"{', '.join(added)}"
             )
     ids = recipe.tokens.tokenizer
@@ -336,29 +344,24 @@ def _controls(recipe: Recipe, added: dict[str, int], name: str) -> Controls:
             raise TokenizerError(
                 f"tokens.tokenizer.{field} = {number}: no added token of {name} has this id"
             )
-    sentinels = recipe.fim.sentinels
-    _refuse_shared_ids(recipe, added)
-    return Controls(
-        prefix=added[sentinels.prefix],
-        middle=added[sentinels.middle],
-        suffix=added[sentinels.suffix],
-        separator=added.get(recipe.fim.file_separator_token or ""),
+    boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
+    controls = Controls(
+        sentinels={part: added[token] for part, token in sentinels.items()},
+        boundaries={token: added[token] for token in boundaries if token in added},
         bos=ids.bos_token_id,
         eos=ids.eos_token_id,
     )
+    _refuse_shared_ids(recipe, {number: token for token, number in added.items()}, controls)
+    return controls
 
 
-def _refuse_shared_ids(recipe: Recipe, added: dict[str, int]) -> None:
-    ids = recipe.tokens.tokenizer
-    inside = {added[token]: token for token in recipe.fim.sentinels}
-    separator = recipe.fim.file_separator_token
-    if separator in added:
-        inside[added[separator]] = separator
+def _refuse_shared_ids(recipe: Recipe, names: dict[int, str], controls: Controls) -> None:
+    inside = {*controls.sentinels.values(), *controls.boundaries.values()}
     for field in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        number = getattr(ids, field)
+        number = getattr(recipe.tokens.tokenizer, field)
         if number in inside:
             raise TokenizerError(
-                f"tokens.tokenizer.{field} = {number}: it is {inside[number]}, which stands inside "
+                f"tokens.tokenizer.{field} = {number}: it is {names[number]}, which stands inside "
                 "documents"
             )
 

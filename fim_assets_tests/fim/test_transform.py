@@ -1,19 +1,22 @@
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import orjson
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fim_assets.fim.draws import document_keys
 from fim_assets.fim.record import FimShardReader, restore_document
-from fim_assets.fim.transform import transform_block, transform_shard, transform_text
+from fim_assets.fim.transform import TransformedBlock, transform_block, transform_shard
+from fim_assets.profile import profile_shard
 from fim_assets.receipts import Place, Staging
-from fim_assets.recipe import Fim, Raw, Recipe
-from fim_assets.shards import Documents, ShardReader, Totals
+from fim_assets.recipe import SPLITS, Fim, Raw, Recipe
+from fim_assets.shards import Document, Documents, ShardReader, Totals
 from fim_assets_tests.corpora import documents, json_lines, write_shard
 
 SEED = 7
@@ -37,14 +40,14 @@ def lines_of(place: Place) -> list[bytes]:
     return data.split(b"\n")[:-1]
 
 
-def block_of(rows: list[tuple[str | None, str]]) -> Documents:
-    lines = [orjson.dumps({"id": i, "text": t}) for i, t in rows]
+def block_of(rows: list[Document]) -> Documents:
     return Documents(
         numbers=list(range(1, len(rows) + 1)),
-        lines=lines,
-        ids=[i for i, _ in rows],
-        texts=[t for _, t in rows],
-        languages=[None] * len(rows),
+        lines=[orjson.dumps({"id": row.id, "text": row.text}) for row in rows],
+        ids=[row.id for row in rows],
+        texts=[row.text for row in rows],
+        languages=[row.language for row in rows],
+        paths=[row.path for row in rows],
     )
 
 
@@ -118,59 +121,87 @@ def test_probabilities_zero_and_one_are_exact(tmp_path: Path, rate: float, split
 
 def test_without_separator_a_document_is_one_file() -> None:
     recipe = Recipe(fim=Fim(fim_rate=1.0, file_separator_token=None))
-    result = transform_block(block_of([("a", "one<|file_sep|>two three")]), SEED, recipe)
+    result = transform_block(block_of([Document("a", "one<|file_sep|>two three")]), SEED, recipe)
     assert len(result.rows["file"]) == 1
 
 
-rows = st.lists(
-    st.tuples(
-        st.none() | st.text(max_size=5),
-        st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
-        | st.lists(
-            st.sampled_from(["<|file_sep|>", "code;\n", "<|fim_middle|>", "é"]), min_size=1
-        ).map("".join),
-    ),
-    min_size=1,
-    max_size=12,
+LAWS: dict[str, dict[str, Any]] = {
+    **{split: {"split": split} for split in SPLITS},
+    "mixture": {
+        "split": {"dolma": 0.2, "uniform": 0.2, "lines": 0.3, "syntax": 0.3},
+        "split_fallback": "uniform",
+        "document_rate": 0.7,
+        "fim_rate": {"Python": 0.8, "C": 0.3, "default": 0.6},
+        "repository_tokens": ["<repo_name>"],
+        "spm_format": "v2",
+        "fim_end_token": "<end>",
+    },
+}
+
+CODE = "def f(a):\n    return a\n"
+
+documents_of_any_kind = st.builds(
+    Document,
+    st.none() | st.text(max_size=5),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
+    | st.lists(
+        st.sampled_from(
+            ["<|file_sep|>", "<repo_name>", "a.py\n", CODE, "code;\n", "<|fim_middle|>", "é"]
+        ),
+        min_size=1,
+        max_size=8,
+    ).map("".join),
+    st.sampled_from([None, "Python", "C", "COBOL"]),
+    st.sampled_from([None, "a.py", "b.c"]),
 )
 
 
-@given(rows, st.randoms())
-@settings(max_examples=60)
+def of_each_document(result: TransformedBlock) -> list[tuple[bytes, list[tuple[object, ...]]]]:
+    """Each document's line and its files' rows, line numbers left out."""
+    columns = {
+        name: pa.array(column).to_pylist() for name, column in result.rows.items() if name != "line"
+    }
+    found: list[tuple[bytes, list[tuple[object, ...]]]] = [(line, []) for line in result.lines]
+    for number, row in zip(
+        pa.array(result.rows["line"]).to_pylist(), zip(*columns.values(), strict=True), strict=True
+    ):
+        found[number - 1][1].append(row)
+    return found
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@given(st.lists(documents_of_any_kind, min_size=1, max_size=12), st.randoms())
+@settings(max_examples=60, deadline=None)
 def test_what_happens_to_a_document_depends_on_no_other(
-    rows: list[tuple[str | None, str]], random: Random
+    law: dict[str, Any], rows: list[Document], random: Random
 ) -> None:
-    alone = {row: transform_block(block_of([row]), SEED, ALWAYS).lines[0] for row in rows}
+    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | law))
+    alone = {row: of_each_document(transform_block(block_of([row]), SEED, recipe)) for row in rows}
     random.shuffle(rows)
-    together = transform_block(block_of(rows), SEED, ALWAYS)
-    assert together.lines == [alone[row] for row in rows]
-
-
-def test_transform_text_is_what_the_shard_gets() -> None:
-    pairs: list[tuple[str | None, str]] = [(row["id"], row["text"]) for row in documents(64)]
-    block = block_of(pairs)
-    keys = document_keys(SEED, block.ids, block.texts)
-    texts = [orjson.loads(line)["text"] for line in transform_block(block, SEED, ALWAYS).lines]
-    assert texts == [
-        transform_text(text, int(key), ALWAYS.fim)
-        for text, key in zip(block.texts, keys, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("block_bytes", [1, 1000, 1 << 30])
-def test_rows_and_lines_do_not_depend_on_the_block_size(tmp_path: Path, block_bytes: int) -> None:
-    shard = write_shard(tmp_path / "a.jsonl", documents(100))
-    whole = transform_block(block_of_shard(shard, 1 << 20)[0], SEED, Recipe())
-    parts = [transform_block(b, SEED, Recipe()) for b in block_of_shard(shard, block_bytes)]
-    assert [line for part in parts for line in part.lines] == whole.lines
-    for name, column in whole.rows.items():
-        assert [v for part in parts for v in list(part.rows[name])] == list(column)
-    assert sum(part.chars for part in parts) == whole.chars
+    some = rows[: random.randint(1, len(rows))] + rows[:1]
+    together = of_each_document(transform_block(block_of(some), SEED, recipe))
+    assert together == [alone[row][0] for row in some]
 
 
 def block_of_shard(shard: Path, block_bytes: int) -> list[Documents]:
     with ShardReader(shard, Raw(), block_bytes) as reader:
         return list(reader)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1000, 1 << 30])
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_rows_and_lines_do_not_depend_on_the_block_size(
+    tmp_path: Path, law: dict[str, Any], block_bytes: int
+) -> None:
+    recipe = Recipe(fim=Fim.model_validate(law))
+    shard = write_shard(tmp_path / "a.jsonl", documents(100))
+    place, _ = transform(shard, tmp_path / "fim", recipe)
+    parts = [transform_block(b, SEED, recipe) for b in block_of_shard(shard, block_bytes)]
+    assert [line for part in parts for line in part.lines] == lines_of(place)
+    table = pq.read_table(place.file(".parquet"))
+    for name in table.column_names:
+        expected = table[name].to_pylist()
+        assert [v for part in parts for v in pa.array(part.rows[name]).to_pylist()] == expected
 
 
 def test_same_input_same_bytes(tmp_path: Path) -> None:
@@ -188,3 +219,68 @@ def test_packing_of_the_raw_shard_does_not_matter(tmp_path: Path) -> None:
     other, _ = transform(packed, tmp_path / "2", Recipe())
     assert one.file(".jsonl.zst").read_bytes() == other.file(".jsonl.zst").read_bytes()
     assert json_lines(documents(50)) != b"\n".join([*lines_of(one), b""])
+
+
+AWKWARD = [
+    "e\u0301" * 20 + "\u0300",
+    "line\r\nline\r\n\r\n" * 3,
+    "\r\r\r\r\r\r",
+    "\x00" * 9,
+    "a\x00b\n\x00\n\x00",
+    "\u2028\u2029\x85\x0b\x0c\x1c" * 2,
+    "<|file_sep|>",
+    "<|file_sep|>" * 7,
+    "<|file_sep|>\n<|file_sep|>",
+    "<|file_sep||file_sep|><|file_sep|>|>",
+    "<|fim_prefix|><|fim_suffix|><|fim_middle|>",
+    "<|fim_prefix|><|file_sep|><|fim_middle|>x<|fim_suffix|>",
+    "\ufeff\ufeffint x;\ufeff",
+    "👩‍👩‍👧 👨🏽‍🚀 🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+    "\U0010ffff\uffff\ufffe\ufdd0x",
+    "عربي ﷽ עברית \u202e txt",
+    " " * 12,
+    "\n" * 12,
+    "\\ud800 \\u0000 \\",
+]
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_awkward_texts_come_back(tmp_path: Path, law: dict[str, Any]) -> None:
+    texts = [text for text in AWKWARD for _ in range(20)]
+    rows = [
+        {"id": n, "text": text, "metadata": {"language": "C" if n % 2 else "Python"}}
+        for n, text in enumerate(texts)
+    ]
+    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | law))
+    place, totals = transform(write_shard(tmp_path / "a.jsonl", rows), tmp_path / "fim", recipe)
+    assert (totals.documents, totals.rejected) == (len(texts), 0)
+    restored = []
+    with FimShardReader(place.file(".jsonl.zst"), place.file(".parquet")) as reader:
+        for block in reader:
+            for text, files in zip(block.documents.texts, block.files, strict=True):
+                restored.append(restore_document(text, files, reader.fim))
+    assert restored == texts
+    table = pl.read_parquet(place.file(".parquet"))
+    parts = table.select(pl.sum_horizontal("prefix_chars", "middle_chars", "suffix_chars"))
+    whole = table.select(pl.when(pl.col("order") != "none").then("chars").otherwise(0))
+    assert parts.to_series().to_list() == whole.to_series().to_list()
+    pieces = [piece for text in texts for piece in text.split("<|file_sep|>")]
+    assert table["chars"].to_list() == list(map(len, pieces))
+
+
+@pytest.mark.parametrize("escape", [rb"\ud800", rb"\udfff", rb"\udc00\ud800", rb"\ud83dx\ude00"])
+def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, escape: bytes) -> None:
+    good = rb'{"text":"\ud83d\ude00 whole pair"}'
+    lines = [b'{"text":"before ' + escape + b' after"}', good]
+    place, totals = transform(
+        write_shard(tmp_path / "a.jsonl", lines), tmp_path / "fim", Recipe(fim=Fim(fim_rate=0.0))
+    )
+    assert (totals.lines, totals.rejected, totals.documents) == (2, 1, 1)
+    assert lines_of(place) == [good]
+    raw = Place(tmp_path / "raw_shards", "a")
+    with Staging(raw) as staging:
+        profile_shard(tmp_path / "a.jsonl", Recipe(), staging)
+        staging.publish()
+    refused = orjson.loads(raw.file(".rejected.jsonl").read_bytes())
+    assert (refused["line"], refused["reason"]) == (1, "not_json")
+    assert refused["content"].encode() == lines[0]

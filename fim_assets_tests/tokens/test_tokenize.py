@@ -1,17 +1,20 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+import pytest
 from tokenizers import Tokenizer
 
-from fim_assets.fim.orders import Lengths
+from fim_assets.fim.orders import Lengths, Order
 from fim_assets.fim.record import FileRow
 from fim_assets.recipe import Fim, Recipe, Tokens
 from fim_assets.recipe import Tokenizer as TokenizerRecipe
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.tokenize import segments
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer, load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 EOS = 100257
@@ -24,6 +27,143 @@ def test_segments_by_hand() -> None:
     files = [FileRow("psm", 5, Lengths(2, 1, 2)), FileRow("none", 2, Lengths(0, 0, 0))]
     found = list(segments(text, files, fim, load_tokenizer(Recipe())))
     assert found == [100258, "ab", 100260, "de", 100259, "c", "<|file_sep|>", "xy", EOS]
+
+
+def with_controls(sentinels: dict[str, int], boundaries: dict[str, int]) -> LoadedTokenizer:
+    return replace(
+        load_tokenizer(Recipe()), controls=Controls(sentinels, boundaries, bos=None, eos=EOS)
+    )
+
+
+ALONE = Lengths(0, 0, 0)
+CUT = Lengths(2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "order", "text", "expected"),
+    [
+        (
+            {},
+            "spm",
+            "<|fim_suffix|>de<|fim_prefix|>ab<|fim_middle|>c",
+            [100260, "de", 100258, "ab", 100259, "c"],
+        ),
+        (
+            {"spm_format": "v2"},
+            "spm",
+            "<|fim_prefix|><|fim_suffix|>de<|fim_middle|>abc",
+            [100258, 100260, "de", 100259, "ab", "c"],
+        ),
+        (
+            {"fim_middle_token": None, "psm_spm_split": 0.0},
+            "spm",
+            "<|fim_suffix|>de<|fim_prefix|>abc",
+            [100260, "de", 100258, "ab", "c"],
+        ),
+        (
+            {"fim_end_token": "<|im_end|>"},
+            "psm",
+            "<|fim_prefix|>ab<|fim_suffix|>de<|fim_middle|>c<|im_end|>",
+            [100258, "ab", 100260, "de", 100259, "c", 100265],
+        ),
+        (
+            {"fim_end_token": "<|im_end|>", "spm_format": "v2"},
+            "spm",
+            "<|fim_prefix|><|fim_suffix|>de<|fim_middle|>abc<|im_end|>",
+            [100258, 100260, "de", 100259, "ab", "c", 100265],
+        ),
+    ],
+)
+def test_segments_of_each_layout_by_hand(
+    fields: dict[str, Any], order: Order, text: str, expected: list[int | str]
+) -> None:
+    fim = Fim.model_validate(fields)
+    names = {"prefix": 100258, "middle": 100259, "suffix": 100260, "end": 100265}
+    found = segments(text, [FileRow(order, 5, CUT)], fim, with_controls(names, {}))
+    assert list(found) == [*expected, EOS]
+
+
+def test_repository_tokens_are_ids_where_the_tokenizer_has_them_else_text() -> None:
+    """`<|extra_id_1|>` is an added token of dolma2, `<repo>` is not; the separator is one too."""
+    fim = Fim(file_separator_token="<|extra_id_2|>", repository_tokens=("<|extra_id_1|>", "<repo>"))
+    rows = [
+        FileRow("none", 17, ALONE),
+        FileRow("none", 14, ALONE),
+        FileRow("psm", 5, CUT),
+        FileRow("none", 14, ALONE),
+    ]
+    pieces = [
+        "<|extra_id_1|>a/b",
+        "x<repo>y<repo>",
+        "<|fim_prefix|>ab<|fim_suffix|>de<|fim_middle|>c",
+        "<|extra_id_3|>",
+    ]
+    text = "<|extra_id_2|>".join(pieces)
+    boundaries = {"<|extra_id_1|>": 100266, "<|extra_id_2|>": 100267}
+    sentinels = {"prefix": 100258, "middle": 100259, "suffix": 100260}
+    found = list(segments(text, rows, fim, with_controls(sentinels, boundaries)))
+    assert found == [
+        *(100266, "a/b"),
+        *(100267, "x", "<repo>", "y", "<repo>"),
+        *(100267, 100258, "ab", 100260, "de", 100259, "c"),
+        *(100267, "<|extra_id_3|>"),
+        EOS,
+    ]
+
+
+def test_a_repositorys_arrays_by_hand(tmp_path: Path) -> None:
+    """A marker by id where there is one, and the name of another added token rearranged as text."""
+    fim = Fim(
+        fim_rate=1.0,
+        file_separator_token="<|extra_id_2|>",
+        repository_tokens=("<|extra_id_1|>", "<repo>"),
+    )
+    recipe = Recipe(fim=fim, tokens=Tokens(shuffle=False))
+    rows = [
+        {"id": "a", "text": "<|extra_id_1|>name<|extra_id_2|>ab<|extra_id_2|>"},
+        {"id": "b", "text": "<repo>name"},
+        {"id": "c", "text": "<|extra_id_3|>"},
+    ]
+    write_shard(tmp_path / "raw" / "a.jsonl", rows)
+    assert run_all(open_corpus(tmp_path, recipe))["a"].failure is None
+    found = read_documents(tmp_path, "a")
+    encode = Tokenizer.from_str(plain_tokenizer()).encode
+    name = encode("name").ids
+    assert found[1] == [100266, *name, 100267, *encode("ab").ids, 100267, EOS]
+    assert found[2] == [*encode("<repo>").ids, *name, EOS]
+    assert {i for i in found[3] if i > 100256} == {100258, 100259, 100260, EOS}
+
+
+def plain_tokenizer() -> str:
+    content = orjson.loads((dolma2.FOLDER / "tokenizer.json").read_bytes())
+    return orjson.dumps(content | {"added_tokens": []}).decode()
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "no middle": {"fim_middle_token": None, "psm_spm_split": 0.0},
+    "all the rest": {
+        "spm_format": "v2",
+        "fim_end_token": "<|im_end|>",
+        "repository_tokens": ["<|extra_id_1|>", "print("],
+        "file_separator_token": "<|extra_id_2|>",
+        "split": {"syntax": 0.5, "lines": 0.5},
+        "document_rate": 0.8,
+    },
+}
+
+
+@pytest.mark.parametrize("fields", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_passes_every_check(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Among them, that arrays decode to the FIM texts exactly."""
+    write_shard(tmp_path / "raw" / "a.jsonl.zst", documents(300))
+    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 0.9} | fields))
+    outcome = run_all(open_corpus(tmp_path, recipe))["a"]
+    assert outcome.failure is None
+    tokenizer = load_tokenizer(recipe)
+    found = read_documents(tmp_path, "a")
+    for number, line in enumerate(decompress(tmp_path / "fim_shards" / "a.jsonl.zst"), 1):
+        ids = np.array(found[number][:-1], np.uint32)
+        assert tokenizer.decode(ids).decode() == orjson.loads(line)["text"]
 
 
 def read_documents(root: Path, key: str) -> dict[int, list[int]]:

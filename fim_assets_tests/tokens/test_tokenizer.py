@@ -13,6 +13,7 @@ from fim_assets.recipe import Tokenizer as TokenizerRecipe
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.tokenizer import (
     PROBES,
+    Controls,
     QuicktokEngine,
     ReferenceEngine,
     TokenizerError,
@@ -47,7 +48,9 @@ def test_bundled_tokenizer_has_the_published_ids() -> None:
     """REFERENCES of the recipe: 100,278 ids; sentinels 100258 to 100260, EOS 100257, pad 100277."""
     loaded = load_tokenizer(Recipe())
     assert loaded.vocab_size == 100_278
-    assert loaded.controls == (100258, 100259, 100260, None, None, 100257)
+    assert loaded.controls == Controls(
+        {"prefix": 100258, "middle": 100259, "suffix": 100260}, {}, None, 100257
+    )
     names = [loaded.token_bytes[number] for number in (100256, 100257, 100261, 100275, 100277)]
     assert names == [
         b"<|extra_id_0|>",
@@ -128,7 +131,7 @@ def save_small_bpe(folder: Path, *, normalize: bool = False, size: int = 400) ->
     tokenizer.decoder = decoders.ByteLevel()
     if normalize:
         tokenizer.normalizer = normalizers.NFC()
-    specials = ["<eos>", "<pad>", "<pre>", "<mid>", "<suf>", "<sep>"]
+    specials = ["<eos>", "<pad>", "<pre>", "<mid>", "<suf>", "<sep>", "<repo>", "<end>"]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=specials,
@@ -166,7 +169,7 @@ def test_another_tokenizer_from_a_folder(tmp_path: Path) -> None:
     ids = save_small_bpe(tmp_path / "bpe")
     loaded = load_tokenizer(small_recipe(tmp_path / "bpe", ids))
     assert loaded.engine.name.startswith("tokenizers ")
-    assert loaded.controls.separator == ids["<sep>"]
+    assert loaded.controls.boundaries == {"<sep>": ids["<sep>"]}
     encoded, offsets = loaded.engine.encode(["def add", "", "<eos>é"])
     assert loaded.decode(encoded) == "def add<eos>é".encode()
     assert offsets[1] == offsets[2]
@@ -193,6 +196,43 @@ def test_sentinel_without_an_id_is_named() -> None:
     recipe = Recipe(fim=Fim(fim_middle_token="<fim_middle>"))
     with pytest.raises(TokenizerError, match=r"fim\.fim_middle_token = <fim_middle>: not one id"):
         load_tokenizer(recipe)
+
+
+def with_fim(recipe: Recipe, **fields: object) -> Recipe:
+    fim = Fim.model_validate(recipe.fim.model_dump() | fields)
+    return recipe.model_copy(update={"fim": fim})
+
+
+def test_controls_are_those_that_the_recipe_names(tmp_path: Path) -> None:
+    ids = save_small_bpe(tmp_path / "bpe")
+    recipe = small_recipe(tmp_path / "bpe", ids)
+    ends = with_fim(recipe, fim_end_token="<end>", repository_tokens=["<repo>", "<none>"])
+    assert load_tokenizer(ends).controls == Controls(
+        {"prefix": 2, "middle": 3, "suffix": 4, "end": 7}, {"<repo>": 6, "<sep>": 5}, None, 0
+    )
+    bare = with_fim(recipe, fim_middle_token=None, psm_spm_split=0.0, file_separator_token=None)
+    assert load_tokenizer(bare).controls == Controls({"prefix": 2, "suffix": 4}, {}, None, 0)
+
+
+def test_end_token_without_an_id_is_named(tmp_path: Path) -> None:
+    ids = save_small_bpe(tmp_path / "bpe")
+    recipe = with_fim(small_recipe(tmp_path / "bpe", ids), fim_end_token="<none>")
+    with pytest.raises(TokenizerError, match=r"fim\.fim_end_token = <none>: not one id"):
+        load_tokenizer(recipe)
+
+
+@pytest.mark.parametrize(
+    ("token", "fields"),
+    [("<end>", {"fim_end_token": "<end>"}), ("<repo>", {"repository_tokens": ["<repo>"]})],
+)
+def test_an_id_that_a_recipe_puts_inside_documents_marks_no_ends(
+    tmp_path: Path, token: str, fields: dict[str, object]
+) -> None:
+    ids = save_small_bpe(tmp_path / "bpe")
+    recipe = small_recipe(tmp_path / "bpe", ids, eos_token_id=ids[token])
+    assert load_tokenizer(recipe).controls.eos == ids[token]
+    with pytest.raises(TokenizerError, match=f"eos_token_id = {ids[token]}: it is {token}"):
+        load_tokenizer(with_fim(recipe, **fields))
 
 
 def test_normalizing_tokenizer_is_refused(tmp_path: Path) -> None:
