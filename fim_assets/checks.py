@@ -1,23 +1,31 @@
 """What must be true of a finished partition: each check reads the files as they lie there."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
 from fim_assets.fim.record import FimShardReader, restore_document
+from fim_assets.fim.splits import Cuts, character_ranks
 from fim_assets.receipts import Place, Receipt
-from fim_assets.recipe import Recipe
+from fim_assets.recipe import CharacterSplit, LanguageRates, Recipe
 from fim_assets.shards import ShardReader, text_span
-from fim_assets.stats import Rate, binomial_rate
+from fim_assets.stats import DISTINCT, Rate, binomial_rate, counted, sum_rates, uniform_distance
 from fim_assets.tokens.arrays import ArrayReader, Ints
 from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer
 
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
+
+LAW_ERROR = 1e-9
+"""The same for a partition whose cuts follow their laws."""
+
+_LANGUAGES_NAMED = 10
 
 Number = int | float | str | None
 
@@ -42,9 +50,14 @@ class CheckOutcome:
 CHECKS = {
     "lossless": "Every original text comes back from the FIM shard and its parquet, and every "
     "other byte of its line is as it came.",
-    "rates_within_bounds": "The shares of rearranged files and of PSM order are within the exact "
-    "two-sided binomial bounds of the probabilities asked for (error probability 1e-9 a "
-    "partition). Counted over files long enough to cut; true copies count once.",
+    "rates_within_bounds": "The shares of rearranged files, of PSM order and of each law of where "
+    "to cut are within the exact two-sided binomial bounds of the probabilities asked for (error "
+    "probability 1e-9 a partition), over all files and by language; with a document_rate, the "
+    "share of documents that are candidates too. Counted over files long enough to cut; true "
+    "copies count once.",
+    "split_law": "Where files are cut follows the law, for dolma and uniform: the ranks of the "
+    "first cut given the length, and of the second given the first, are uniform within the "
+    "Dvoretzky-Kiefer-Wolfowitz bound (error probability 1e-9 a partition).",
     "one_eos_per_document": "Documents cover the arrays without gap or overlap, each ends in EOS, "
     "and EOS stands nowhere else.",
     "decodes_to_fim_text": "The ids of every document decode to its text in the FIM shard.",
@@ -119,20 +132,59 @@ def _difference(
     return None
 
 
-def rates(counts: dict[str, int], recipe: Recipe) -> dict[str, Rate]:
-    """The two rates of a partition, from its `fim_shards` receipt's counts, with their bounds."""
-    psm, spm = counts["distinct_psm"], counts["distinct_spm"]
-    error = RATE_ERROR / 2
+def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
+    """The rates that a recipe asks for, with their bounds.
+
+    Half of `RATE_ERROR` is shared among them, the other half among `rates_by_language`. A
+    `fim_rate` by language is the sum of the languages'.
+
+    Args:
+        counts: Of a `fim_shards` receipt, or the sums of several.
+        recipe: The probabilities.
+    """
+    fim = recipe.fim
+    eligible, psm, spm = (counts[name] for name in DISTINCT)
+    rearranged = psm + spm
+    drawn = counted(counts, "distinct_drawn")
+    asked: dict[str, tuple[int, int, float]] = {}
+    if fim.document_rate < 1:
+        candidates, documents = counts["distinct_candidates"], counts["distinct_documents"]
+        asked["document_rate"] = (candidates, documents, fim.document_rate)
+    if not isinstance(fim.fim_rate, LanguageRates):
+        asked["fim_rate"] = (rearranged, eligible, fim.fim_rate)
+    asked["psm_share"] = (psm, rearranged, fim.psm_spm_split)
+    if len(fim.weights) > 1:
+        asked |= {
+            f"{split}_share": (drawn.get(split, 0), rearranged, weight)
+            for split, weight in fim.weights.items()
+        }
+    error = RATE_ERROR / 2 / len(asked)
+    tested = {name: binomial_rate(*numbers, error) for name, numbers in asked.items()}
+    if isinstance(fim.fim_rate, LanguageRates):
+        by_language = rates_by_language(counts, recipe).values()
+        tested["fim_rate"] = sum_rates([its["fim_rate"] for its in by_language])
+    return tested
+
+
+def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, dict[str, Rate]]:
+    """`fim_rate` and `psm_share` of each language, as `rates`; '' is no language named."""
+    eligible, psm, spm = (counted(counts, name) for name in DISTINCT)
+    error = RATE_ERROR / 4 / max(len(eligible), 1)
     return {
-        "fim_rate": binomial_rate(
-            psm + spm, counts["distinct_eligible"], recipe.fim.fim_rate, error
-        ),
-        "psm_share": binomial_rate(psm, psm + spm, recipe.fim.psm_spm_split, error),
+        language: {
+            "fim_rate": binomial_rate(
+                psm[language] + spm[language], files, recipe.fim.rate(language or None), error
+            ),
+            "psm_share": binomial_rate(
+                psm[language], psm[language] + spm[language], recipe.fim.psm_spm_split, error
+            ),
+        }
+        for language, files in eligible.items()
     }
 
 
 def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
-    """Compare the realised rates with the recipe's."""
+    """Compare the realised rates with the recipe's, over all files and by language."""
     numbers: dict[str, Number] = {}
     sentences = []
     tested = rates(receipt.result.counts, recipe)
@@ -145,12 +197,103 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
             f"{name}_fewest_accepted": rate.low,
             f"{name}_most_accepted": rate.high,
         }
-        sentences.append(
-            f"{name}: {rate.hits:,} of {rate.trials:,} at a probability of {rate.asked:g}, "
-            f"{rate.low:,} to {rate.high:,} accepted"
+        sentences.append(_in_words(name, rate))
+    languages = rates_by_language(receipt.result.counts, recipe)
+    too_few = [
+        language or "(none named)"
+        for language, its in languages.items()
+        if not any(rate.can_fail for rate in its.values())
+    ]
+    outside = [
+        f"{language or '(none named)'}: {_in_words(name, rate)}"
+        for language, its in languages.items()
+        for name, rate in its.items()
+        if not rate.within
+    ]
+    numbers |= {
+        "languages_tested": len(languages) - len(too_few),
+        "languages_left_out": len(too_few),
+    }
+    sentences += outside or [f"{len(languages) - len(too_few)} languages within their bounds"]
+    if too_few:
+        shown = ", ".join(too_few[:_LANGUAGES_NAMED])
+        more = (
+            ""
+            if len(too_few) <= _LANGUAGES_NAMED
+            else f" and {len(too_few) - _LANGUAGES_NAMED} more"
         )
-    passed = all(rate.within for rate in tested.values())
+        sentences.append(f"left out, with too few files for any bound: {shown}{more}")
+    passed = not outside and all(rate.within for rate in tested.values())
     return CheckOutcome("rates_within_bounds", passed, "; ".join(sentences) + ".", numbers)
+
+
+def _in_words(name: str, rate: Rate) -> str:
+    return (
+        f"{name}: {rate.hits:,} of {rate.trials:,} at a probability of {rate.asked:g}, "
+        f"{rate.low:,} to {rate.high:,} accepted"
+    )
+
+
+def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
+    """Hold the cuts of the character laws against their laws.
+
+    The rank of a cut in its law is uniform if the law holds, see `splits.character_ranks`; the
+    Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
+    distribution may be from that.
+    """
+    name = "split_law"
+    frame = pl.read_parquet(
+        fim.file(".parquet"),
+        glob=False,
+        columns=["line", "file", "chars", "split", "draw_key", "prefix_chars", "middle_chars"],
+    ).unique(["draw_key", "file"], keep="first", maintain_order=True)
+    laws = [
+        law
+        for law in get_args(CharacterSplit)
+        if law in (*recipe.fim.weights, recipe.fim.split_fallback)
+    ]
+    numbers: dict[str, Number] = {}
+    sentences = []
+    passed = True
+    for law in laws:
+        files = frame.filter(pl.col("split") == law)
+        if files.is_empty():
+            continue
+        first = files["prefix_chars"].to_numpy()
+        ranks = character_ranks(
+            law,
+            files["draw_key"].to_numpy(),
+            files["file"].to_numpy(),
+            files["chars"].to_numpy(),
+            Cuts(first, first + files["middle_chars"].to_numpy()),
+        )
+        bound = math.sqrt(math.log(2 * 2 * len(laws) / LAW_ERROR) / (2 * files.height))
+        for cut, values in ranks._asdict().items():
+            impossible = ~((values >= 0) & (values <= 1))
+            if impossible.any():
+                row = files.row(int(np.argmax(impossible)), named=True)
+                return _fault(
+                    name,
+                    f"{fim.file('.parquet')}: line {row['line']}, file {row['file']}: "
+                    f"{row['prefix_chars']} and {row['middle_chars']} characters before the "
+                    f"suffix of {row['chars']} cannot come from {law}",
+                )
+            distance = uniform_distance(values)
+            passed &= distance <= bound
+            numbers |= {
+                f"{law}_files": files.height,
+                f"{law}_{cut}_cut_distance": distance,
+                f"{law}_most_accepted": bound,
+            }
+            sentences.append(
+                f"{law}, {cut} cut: {distance:.4f} from its law over {files.height:,} files, "
+                f"{bound:.4f} accepted"
+            )
+    others = frame.filter(pl.col("split").is_in(["lines", "syntax"])).height
+    if others:
+        numbers["other_files"] = others
+        sentences.append(f"{others:,} files cut by lines or syntax, which look at the text")
+    return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
 
 
 def one_eos_per_document(

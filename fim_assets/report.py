@@ -19,11 +19,11 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from fim_assets import charts
-from fim_assets.checks import RATE_ERROR, rates
+from fim_assets.checks import RATE_ERROR, rates, rates_by_language
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
-from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.stats import EDGES, Rate, add_histograms, by_language
+from fim_assets.recipe import ASSETS, SPLITS, Recipe
+from fim_assets.stats import EDGES, Rate, add_histograms, counted
 
 FORMAT: Literal[1] = 1
 
@@ -32,7 +32,12 @@ ROWS_SHOWN = 1000
 
 LANGUAGES_SHOWN = 50
 
-_RATE_TITLES = {"fim_rate": "Files rearranged", "psm_share": "Of these, in PSM order"}
+_RATE_TITLES = {
+    "document_rate": "Documents that are candidates",
+    "fim_rate": "Files rearranged",
+    "psm_share": "Of these, in PSM order",
+    **{f"{split}_share": f"Of these, cut by {split} (or to be)" for split in SPLITS},
+}
 
 _LENGTHS = {
     "document_chars": ("Documents", "code points", "documents"),
@@ -82,11 +87,15 @@ class CorpusTotals(_Part):
         spm: Files in SPM order.
         not_selected: Files left alone by their draw.
         too_short: Files too short to cut, left alone before any draw.
+        gate: Files of documents that are no candidates.
+        repository: Files that hold a repository token.
         separators: File separators in the documents.
         copies: Documents that are true copies of another one of their partition.
         sentinel_literals: Sentinels that stand in the texts as ordinary text.
         documents_with_sentinel_literals: Documents that hold any.
-        distinct_eligible: Files long enough to cut; copies count once.
+        distinct_documents: Documents with a file long enough to cut; copies count once.
+        distinct_candidates: Those of them that are candidates.
+        distinct_eligible: Their files long enough to cut; copies count once.
         distinct_psm: Those of them in PSM order.
         distinct_spm: Those of them in SPM order.
     """
@@ -105,10 +114,14 @@ class CorpusTotals(_Part):
     spm: int = 0
     not_selected: int = 0
     too_short: int = 0
+    gate: int = 0
+    repository: int = 0
     separators: int = 0
     copies: int = 0
     sentinel_literals: int = 0
     documents_with_sentinel_literals: int = 0
+    distinct_documents: int = 0
+    distinct_candidates: int = 0
     distinct_eligible: int = 0
     distinct_psm: int = 0
     distinct_spm: int = 0
@@ -153,7 +166,10 @@ class Summary(_Part):
         fingerprints: The law that made each asset.
         partitions: How many are complete, and why the others are not.
         totals: Sums over the complete partitions.
-        rates: `fim_rate` and `psm_share` over the whole corpus.
+        rates: `fim_rate`, `psm_share` and what else the recipe asks for, over the whole corpus.
+        rates_by_language: `fim_rate` and `psm_share` of each language; '' where none is named.
+        splits: Rearranged files by the law that cut them.
+        fallbacks: Why another law than the drawn one cut a file, and how many.
         languages: Documents by language, most first; '' where none is named.
         histograms: Distributions of lengths by name.
         arrays: What a trainer should read, sorted by path.
@@ -167,6 +183,9 @@ class Summary(_Part):
     partitions: Partitions
     totals: CorpusTotals
     rates: dict[str, RateNumbers]
+    rates_by_language: dict[str, dict[str, RateNumbers]]
+    splits: dict[str, int]
+    fallbacks: dict[str, int]
     languages: dict[str, int]
     histograms: dict[str, Histogram]
     arrays: list[TokenArray]
@@ -236,6 +255,7 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
     complete = 0
     incomplete: dict[str, str] = {}
     sums: Counter[str] = Counter()
+    fim_counts: Counter[str] = Counter()
     languages: Counter[str] = Counter()
     histograms: dict[str, Histogram] = {}
     arrays: list[TokenArray] = []
@@ -247,7 +267,8 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
             continue
         complete += 1
         sums.update(_totals(results).model_dump())
-        languages.update(by_language(results.raw.counts, "documents"))
+        fim_counts.update(results.fim.counts)
+        languages.update(counted(results.raw.counts, "documents"))
         for result in results:
             for name, lengths in result.histograms.items():
                 known = [histograms[name]] if name in histograms else []
@@ -264,9 +285,13 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
         fingerprints={asset: corpus.fingerprint(asset) for asset in ASSETS},
         partitions=Partitions(total=len(keys), complete=complete, incomplete=incomplete),
         totals=totals,
-        rates={
-            name: _rate_numbers(rate) for name, rate in rates(totals.model_dump(), recipe).items()
+        rates=_rate_numbers(rates(fim_counts, recipe)),
+        rates_by_language={
+            language: _rate_numbers(its)
+            for language, its in rates_by_language(fim_counts, recipe).items()
         },
+        splits=counted(fim_counts, "split"),
+        fallbacks=counted(fim_counts, "fallback"),
         languages=dict(sorted(languages.items(), key=lambda entry: (-entry[1], entry[0]))),
         histograms=histograms,
         arrays=sorted(arrays, key=lambda array: array.path),
@@ -329,16 +354,19 @@ def _arrays(corpus: Corpus, result: Result) -> list[TokenArray]:
     ]
 
 
-def _rate_numbers(rate: Rate) -> RateNumbers:
-    return RateNumbers(
-        asked=rate.asked,
-        realised=rate.realised,
-        hits=rate.hits,
-        trials=rate.trials,
-        low=rate.low,
-        high=rate.high,
-        within=rate.within,
-    )
+def _rate_numbers(tested: dict[str, Rate]) -> dict[str, RateNumbers]:
+    return {
+        name: RateNumbers(
+            asked=rate.asked,
+            realised=rate.realised,
+            hits=rate.hits,
+            trials=rate.trials,
+            low=rate.low,
+            high=rate.high,
+            within=rate.within,
+        )
+        for name, rate in tested.items()
+    }
 
 
 class _Figure(NamedTuple):
@@ -380,7 +408,7 @@ def _rate_figures(rows: list[_Row]) -> list[_Figure]:
             Markup(charts.realised_shares([row.rates[name] for row in rows])),  # noqa: S704 - our SVG
         )
         for name, title in _RATE_TITLES.items()
-        if rows
+        if rows and name in rows[0].rates
     ]
 
 

@@ -1,23 +1,25 @@
 """Statistics with Polars: parquet in, numbers out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.special import betainc
 
+from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.receipts import Histogram
 
 EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
 
+LANGUAGE_MEASURES = ("documents", "chars", "bytes")
 
-LanguageMeasure = Literal["documents", "chars", "bytes"]
-
-LANGUAGE_MEASURES: tuple[LanguageMeasure, ...] = get_args(LanguageMeasure)
+DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
+"""Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
 
 
 def histogram(values: pl.Series) -> Histogram:
@@ -101,7 +103,7 @@ def profile_raw(parquet: Path) -> Profile:
 
 
 def profile_fim(parquet: Path) -> Profile:
-    """Profile `fim_shards`: what was rearranged, why the rest was not, and lengths.
+    """Profile `fim_shards`: what was rearranged, why the rest was not, laws used, and lengths.
 
     `distinct_*` counts leave true copies out: copies are treated alike, so that a rate must count
     them once.
@@ -110,25 +112,23 @@ def profile_fim(parquet: Path) -> Profile:
         parquet,
         glob=False,
         columns=[
-            *("file", "chars", "order", "reason", "draw_key"),
+            *("file", "chars", "order", "split", "reason", "draw_key", "language"),
             *("prefix_chars", "middle_chars", "suffix_chars"),
         ],
     )
-    distinct = frame.unique(["draw_key", "file"])
-    eligible = distinct.filter(pl.col("reason").ne_missing("too_short"))
     rearranged = frame.filter(pl.col("order") != "none")
     documents = frame.filter(pl.col("file") == 0)
+    left_alone = frame.filter(pl.col("order") == "none")["reason"]
     return Profile(
         counts={
-            "psm": frame.filter(pl.col("order") == "psm").height,
-            "spm": frame.filter(pl.col("order") == "spm").height,
-            "not_selected": frame.filter(pl.col("reason") == "not_selected").height,
-            "too_short": frame.filter(pl.col("reason") == "too_short").height,
+            "psm": rearranged.filter(pl.col("order") == "psm").height,
+            "spm": rearranged.filter(pl.col("order") == "spm").height,
+            **{reason: int((left_alone == reason).sum()) for reason in LEFT_ALONE},
             "separators": frame.height - documents.height,
             "copies": documents.height - documents["draw_key"].n_unique(),
-            "distinct_eligible": eligible.height,
-            "distinct_psm": eligible.filter(pl.col("order") == "psm").height,
-            "distinct_spm": eligible.filter(pl.col("order") == "spm").height,
+            **_counts_of("split", rearranged["split"]),
+            **_counts_of("fallback", rearranged["reason"].drop_nulls()),
+            **_distinct_counts(frame),
         },
         histograms={
             "file_chars": histogram(frame["chars"]),
@@ -137,6 +137,49 @@ def profile_fim(parquet: Path) -> Profile:
             "suffix_chars": histogram(rearranged["suffix_chars"]),
         },
     )
+
+
+def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
+    """What the rates are tested on: trials and hits, true copies counted once."""
+    distinct = frame.unique(["draw_key", "file"], keep="first", maintain_order=True)
+    could_be = distinct.filter(
+        ~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False)
+    )
+    eligible = could_be.filter(pl.col("reason").ne_missing("gate"))
+    rearranged = eligible.filter(pl.col("order") != "none")
+    drawn = (
+        pl.when(pl.col("reason") == "one_line")
+        .then(pl.lit("lines"))
+        .when(pl.col("reason").is_not_null())
+        .then(pl.lit("syntax"))
+        .otherwise(pl.col("split"))
+        .alias("drawn")
+    )
+    languages = (
+        eligible.group_by(pl.col("language").fill_null(""))
+        .agg(
+            distinct_eligible=pl.len(),
+            distinct_psm=(pl.col("order") == "psm").sum(),
+            distinct_spm=(pl.col("order") == "spm").sum(),
+        )
+        .sort("distinct_eligible", "language", descending=[True, False])
+    )
+    counts = {
+        "distinct_documents": could_be["draw_key"].n_unique(),
+        "distinct_candidates": eligible["draw_key"].n_unique(),
+        **_counts_of("distinct_drawn", rearranged.select(drawn)["drawn"]),
+    }
+    for name in DISTINCT:
+        counts[name] = int(languages[name].sum())
+        counts |= {
+            f"{name}:{row['language']}": row[name] for row in languages.iter_rows(named=True)
+        }
+    return counts
+
+
+def _counts_of(name: str, values: pl.Series) -> dict[str, int]:
+    counted = values.value_counts(name="n").sort("n", values.name, descending=[True, False])
+    return {f"{name}:{value}": n for value, n in counted.iter_rows()}
 
 
 def profile_tokens(parquet: Path) -> Profile:
@@ -183,6 +226,11 @@ class Rate:
         """Whether the test accepts the hits."""
         return self.low <= self.hits <= self.high
 
+    @property
+    def can_fail(self) -> bool:
+        """Whether there are enough trials for the test to refuse anything."""
+        return self.low > 0 or self.high < self.trials
+
 
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     """Test a share with the exact two-sided binomial test.
@@ -207,6 +255,18 @@ def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     return Rate(hits, trials, asked, low, high)
 
 
+def sum_rates(rates: Sequence[Rate]) -> Rate:
+    """Several rates as one: its bounds hold wherever theirs do."""
+    trials = sum(rate.trials for rate in rates)
+    return Rate(
+        hits=sum(rate.hits for rate in rates),
+        trials=trials,
+        asked=sum(rate.asked * rate.trials for rate in rates) / trials if trials else 0.0,
+        low=sum(rate.low for rate in rates),
+        high=sum(rate.high for rate in rates),
+    )
+
+
 def _first(trials: int, holds: Callable[[int], bool]) -> int:
     low, high = 0, trials
     while low < high:
@@ -218,12 +278,22 @@ def _first(trials: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def by_language(counts: dict[str, int], measure: LanguageMeasure) -> dict[str, int]:
-    """A number by language from a `raw_shards` receipt's counts; '' where none is named.
+def uniform_distance(values: npt.NDArray[np.float64]) -> float:
+    """The largest distance of values' empirical distribution from the uniform one on [0, 1]."""
+    ordered = np.sort(values)
+    steps = np.arange(len(values) + 1) / len(values)
+    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+
+
+def counted(counts: Mapping[str, int], name: str) -> dict[str, int]:
+    """A count by what it is about, from counts with names such as `documents:Python`.
 
     Args:
-        counts: With names such as `documents:Python`, most documents first.
-        measure: Documents, code points of their texts, or bytes of these in UTF-8.
+        counts: A receipt's.
+        name: What stands before the colon.
+
+    Returns:
+        Counts by what stands behind it, in the order of `counts`; '' is no language.
     """
-    prefix = f"{measure}:"
-    return {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
+    prefix = f"{name}:"
+    return {key.removeprefix(prefix): n for key, n in counts.items() if key.startswith(prefix)}

@@ -8,9 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from fim_assets.checks import CheckOutcome
+from fim_assets.checks import CheckOutcome, rates, rates_within_bounds
+from fim_assets.fim.draws import Ints, UInts
+from fim_assets.fim.splits import Cuts, character_cuts
 from fim_assets.pipeline import CHECKS_OF, Outcome
-from fim_assets.recipe import Fim, Recipe
+from fim_assets.receipts import Receipt
+from fim_assets.recipe import CharacterSplit, Fim, LanguageRates, Recipe, Split, SplitWeights
 from fim_assets.tokens.tokenizer import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
@@ -128,7 +131,7 @@ def test_rates_outside_their_bounds_are_noticed(
     """Draws that always select would be a rate of 1 where 0.5 was asked for."""
     write_shard(tmp_path / "raw" / "a.jsonl", documents(100))
     monkeypatch.setattr(
-        "fim_assets.fim.transform.uniforms", lambda keys, _files, _draw: np.zeros(len(keys))
+        "fim_assets.fim.decisions.uniforms", lambda keys, _files, _draw: np.zeros(len(keys))
     )
     outcome = outcome_of(tmp_path, Recipe(), ["rates_within_bounds"])
     assert outcome.failure is not None
@@ -146,6 +149,135 @@ def test_rates_count_true_copies_once(tmp_path: Path) -> None:
     assert receipt is not None
     assert receipt.result.counts["copies"] == 999
     assert receipt.result.counts["distinct_eligible"] == 1
+
+
+def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
+    """60 files of C all rearranged, and 540 of Python at 0.45, are 0.5 over all of them."""
+    counts = {
+        "distinct_eligible": 600,
+        "distinct_psm": 152,
+        "distinct_spm": 151,
+        "distinct_eligible:Python": 540,
+        "distinct_psm:Python": 122,
+        "distinct_spm:Python": 121,
+        "distinct_eligible:C": 60,
+        "distinct_psm:C": 30,
+        "distinct_spm:C": 30,
+        "distinct_eligible:": 3,
+        "distinct_psm:": 0,
+        "distinct_spm:": 0,
+    }
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    assert not check.passed
+    assert "C: fim_rate: 60 of 60 at a probability of 0.5" in check.description
+    assert "Python" not in check.description
+    assert "left out, with too few files for any bound: (none named)" in check.description
+    assert (check.numbers["languages_tested"], check.numbers["languages_left_out"]) == (2, 1)
+
+
+def test_rates_by_language_are_held_against_their_own_probabilities(tmp_path: Path) -> None:
+    counts = {
+        "distinct_eligible": 200,
+        "distinct_psm": 50,
+        "distinct_spm": 50,
+        "distinct_eligible:Python": 100,
+        "distinct_psm:Python": 50,
+        "distinct_spm:Python": 50,
+        "distinct_eligible:C": 100,
+        "distinct_psm:C": 0,
+        "distinct_spm:C": 0,
+    }
+    rate = LanguageRates.model_validate({"default": 0.0, "Python": 1.0})
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
+    assert check.passed
+    assert check.numbers["fim_rate_asked"] == 0.5
+    assert not rates_within_bounds(receipt_with(tmp_path, counts), Recipe()).passed
+
+
+def test_gated_documents_are_counted_as_clusters(tmp_path: Path) -> None:
+    """Half of the documents are candidates: of 100 files each, none or about half fares."""
+    files = "<|file_sep|>".join(f"file {n} of code" for n in range(100))
+    rows = [{"id": str(n), "text": files} for n in range(200)]
+    write_shard(tmp_path / "raw" / "a.jsonl", rows)
+    recipe = Recipe(fim=Fim(document_rate=0.5))
+    receipt = run_all(open_corpus(tmp_path, recipe), ["fim_shards"])["a"].stages[0].receipt
+    assert receipt is not None
+    rate = rates(receipt.result.counts, recipe)["document_rate"]
+    assert rate.trials == 200
+    assert 60 <= rate.hits <= 140
+    assert receipt.result.counts["distinct_eligible"] == rate.hits * 100
+    assert not rates_within_bounds(receipt, Recipe(fim=Fim(document_rate=0.99))).passed
+
+
+def test_shares_of_laws_are_tested(tmp_path: Path) -> None:
+    counts = {
+        "distinct_eligible": 1000,
+        "distinct_psm": 250,
+        "distinct_spm": 250,
+        "distinct_drawn:syntax": 450,
+        "distinct_drawn:uniform": 50,
+    }
+    for weight, passed in ((0.9, True), (0.5, False)):
+        weights = SplitWeights(syntax=weight, uniform=1 - weight)
+        check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(split=weights)))
+        assert check.passed is passed
+        assert check.numbers["syntax_share_hits"] == 450
+
+
+def receipt_with(root: Path, counts: dict[str, int]) -> Receipt:
+    write_shard(root / "raw" / "a.jsonl", documents(1))
+    receipt = run_all(open_corpus(root), ["fim_shards"])["a"].stages[0].receipt
+    assert receipt is not None
+    return receipt.model_copy(
+        update={"result": receipt.result.model_copy(update={"counts": counts})}
+    )
+
+
+def cut_everything(root: Path, recipe: Recipe, count: int = 3000) -> Outcome:
+    rows = [{"id": str(n), "text": "0123456789" * (1 + n % 40)} for n in range(count)]
+    write_shard(root / "raw" / "a.jsonl", rows)
+    return run_all(open_corpus(root, recipe), ["fim_shards"])["a"]
+
+
+@pytest.mark.parametrize("split", ["dolma", "uniform", SplitWeights(dolma=0.5, lines=0.5)])
+def test_cuts_that_follow_their_law_pass(tmp_path: Path, split: Split | SplitWeights) -> None:
+    outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0, split=split)))
+    assert outcome.failure is None
+    check = outcome.stages[0].checks[-1]
+    assert check.name == "split_law"
+    assert any(name.endswith("first_cut_distance") for name in check.numbers)
+
+
+def test_cuts_of_another_law_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts in the first half of a file alone."""
+
+    def halved(split: CharacterSplit, keys: UInts, files: Ints, lengths: Ints) -> Cuts:
+        return character_cuts(split, keys, files, lengths // 2)
+
+    monkeypatch.setattr("fim_assets.fim.decisions.character_cuts", halved)
+    outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)))
+    assert outcome.failure is not None
+    assert "check split_law failed: dolma, first cut: 0." in outcome.failure
+    assert not (tmp_path / "fim_shards" / "a.json").exists()
+
+
+def test_a_cut_that_its_law_cannot_give_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_split: CharacterSplit, _keys: UInts, _files: Ints, lengths: Ints) -> Cuts:
+        return Cuts(lengths - 2, lengths - 1)
+
+    monkeypatch.setattr("fim_assets.fim.decisions.character_cuts", late)
+    outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)), 10)
+    assert outcome.failure is not None
+    assert "line 1, file 0: 8 and 1 characters" in outcome.failure
+    assert "cannot come from dolma" in outcome.failure
+
+
+def test_a_partition_without_cuts_has_no_law_to_break(tmp_path: Path) -> None:
+    outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=0.0)), 10)
+    assert outcome.failure is None
+    assert outcome.stages[0].checks[-1].description == "no file was cut."
 
 
 def move_eos(ids: "np.ndarray[tuple[int], np.dtype[np.uint32]]") -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -16,11 +17,13 @@ from fim_assets.stats import (
     Rate,
     add_histograms,
     binomial_rate,
-    by_language,
+    counted,
     histogram,
     profile_fim,
     profile_raw,
     profile_tokens,
+    sum_rates,
+    uniform_distance,
 )
 from fim_assets.tables import TableWriter
 
@@ -204,22 +207,22 @@ def test_raw_profile_by_hand(tmp_path: Path) -> None:
         "bytes:C": 3,
     }
     assert result.histograms == {"document_chars": histogram(pl.Series([10, 3, 7, 1]))}
-    assert by_language(result.counts, "documents") == {"Python": 2, "": 1, "C": 1}
-    assert by_language(result.counts, "bytes") == {"Python": 16, "": 7, "C": 3}
+    assert counted(result.counts, "documents") == {"Python": 2, "": 1, "C": 1}
+    assert counted(result.counts, "bytes") == {"Python": 16, "": 7, "C": 3}
 
 
 def test_an_empty_language_and_none_are_counted_together(tmp_path: Path) -> None:
     """Every document is counted under some language."""
     rows = [(n, None, language, 1, 1, 0) for n, language in enumerate(["", None, None, "C", ""])]
     result = profile_raw(write_rows(tmp_path / "a.parquet", RAW_SCHEMA, rows))
-    assert by_language(result.counts, "documents") == {"": 4, "C": 1}
+    assert counted(result.counts, "documents") == {"": 4, "C": 1}
 
 
 def test_the_order_of_languages_does_not_depend_on_chance(tmp_path: Path) -> None:
     names = ["z", "a", None, "m", "b", "m"]
     rows = [(n, None, language, 1, 1, 0) for n, language in enumerate(names)]
     path = write_rows(tmp_path / "a.parquet", RAW_SCHEMA, rows)
-    orders = {tuple(by_language(profile_raw(path).counts, "documents")) for _ in range(10)}
+    orders = {tuple(counted(profile_raw(path).counts, "documents")) for _ in range(10)}
     assert orders == {("m", "", "a", "b", "z")}
 
 
@@ -233,7 +236,8 @@ def fim_row(
     line: int, file: int, order: str, parts: tuple[int, int, int], key: int, reason: str | None
 ) -> tuple[Any, ...]:
     chars = sum(parts) if order != "none" else 9
-    return (line, str(line), file, chars, order, "dolma", reason, *parts, key)
+    split = None if order == "none" else "dolma"
+    return (line, str(line), file, chars, order, split, reason, *parts, key, "C")
 
 
 FIM_ROWS = [
@@ -260,12 +264,67 @@ def test_fim_profile_counts_copies_once_in_rates(tmp_path: Path) -> None:
         "spm": 3,
         "not_selected": 3,
         "too_short": 2,
+        "gate": 0,
+        "repository": 0,
         "separators": 4,
         "copies": 3,
+        "split:dolma": 5,
+        "distinct_documents": 3,
+        "distinct_candidates": 3,
+        "distinct_drawn:dolma": 2,
         "distinct_eligible": 4,
+        "distinct_eligible:C": 4,
         "distinct_psm": 1,
+        "distinct_psm:C": 1,
         "distinct_spm": 1,
+        "distinct_spm:C": 1,
     }
+
+
+def test_fim_profile_counts_laws_gates_and_languages(tmp_path: Path) -> None:
+    none = (0, 0, 0)
+    rows = [
+        # A repository: marker, a file cut by syntax, one that syntax could not cut, a short one.
+        (1, None, 0, 9, "none", None, "repository", *none, 1, None),
+        (1, None, 1, 6, "psm", "syntax", None, 1, 2, 3, 1, None),
+        (1, None, 2, 6, "spm", "uniform", "no_grammar", 1, 2, 3, 1, None),
+        (1, None, 3, 1, "none", None, "too_short", *none, 1, None),
+        # A document that is no candidate, and one that is too short to be asked.
+        (2, None, 0, 9, "none", None, "gate", *none, 2, "C"),
+        (3, None, 0, 1, "none", None, "too_short", *none, 3, "C"),
+        # Drawn for lines, but of one line.
+        (4, None, 0, 6, "psm", "uniform", "one_line", 1, 2, 3, 4, "C"),
+        (5, None, 0, 6, "none", None, "not_selected", *none, 5, "C"),
+    ]
+    counts = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
+    assert counted(counts, "split") == {"uniform": 2, "syntax": 1}
+    assert counted(counts, "fallback") == {"no_grammar": 1, "one_line": 1}
+    assert counted(counts, "distinct_drawn") == {"syntax": 2, "lines": 1}
+    assert (counts["gate"], counts["repository"], counts["too_short"]) == (1, 1, 2)
+    assert (counts["distinct_documents"], counts["distinct_candidates"]) == (4, 3)
+    assert counted(counts, "distinct_eligible") == {"": 2, "C": 2}
+    assert counted(counts, "distinct_psm") == {"": 1, "C": 1}
+    assert counted(counts, "distinct_spm") == {"": 1, "C": 0}
+
+
+def test_uniform_distance_by_hand() -> None:
+    """The empirical distribution of 0.2 and 0.4 is 1 from 0.4 on, where the uniform one has 0.4."""
+    assert uniform_distance(np.array([0.4, 0.2])) == pytest.approx(0.6)
+    assert uniform_distance(np.array([0.9])) == pytest.approx(0.9)
+    assert uniform_distance((np.arange(1000) + 0.5) / 1000) == pytest.approx(0.0005)
+
+
+def test_sums_of_rates_by_hand() -> None:
+    total = sum_rates([Rate(1, 2, 0.5, 0, 2), Rate(6, 6, 1.0, 6, 6)])
+    assert total == Rate(hits=7, trials=8, asked=0.875, low=6, high=8)
+    assert sum_rates([]).realised is None
+
+
+def test_a_test_can_fail_where_its_bounds_leave_something_out() -> None:
+    assert not binomial_rate(3, 20, 0.5, 1e-9).can_fail
+    assert binomial_rate(20, 40, 0.5, 1e-9).can_fail
+    assert binomial_rate(0, 1, 0.0, 1e-9).can_fail
+    assert not binomial_rate(0, 0, 0.5, 1e-9).can_fail
 
 
 def test_fim_profile_measures_parts_of_rearranged_files_only(tmp_path: Path) -> None:
