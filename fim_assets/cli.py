@@ -1,5 +1,6 @@
 """`fim-assets`: what is quicker to ask in a terminal than in the Dagster UI."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -10,17 +11,28 @@ from typing import ParamSpec, TypeVar
 import click
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from fim_assets.fim.restore import count_record, restore_shard, write_lines
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
+from fim_assets.preview.documents import (
+    document_at_line,
+    document_with_id,
+    encode_document,
+    first_rearranged,
+)
+from fim_assets.preview.terminal import render, render_tokens
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import RecipeError, load_recipe
 from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
 
 _ROWS_SHOWN = 32
+_KEYS_SHOWN = 8
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +54,8 @@ def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # click ends quietly where nobody reads on
         except (RecipeError, SettingsError, *USER_ERRORS) as error:
             raise click.ClickException(str(error)) from error
 
@@ -100,6 +114,105 @@ def summary() -> None:
     click.echo(f"arrays   {_shown(corpus.folder('token_arrays'))}")
     click.echo(f"report   {_shown(corpus.folder('corpus_report') / 'report.html')}")
     click.echo("next     open the report in a browser; `make dev` shows lineage and metadata")
+
+
+@main.command()
+@click.argument("shard")
+@click.option("--line", type=click.IntRange(min=1), help="The document at this line, 1-based.")
+@click.option("--id", "identifier", help="The first document with this id.")
+@click.option("--tokens/--no-tokens", default=True, help="Show the tokens too (the default).")
+@_plain_errors
+def preview(shard: str, *, line: int | None, identifier: str | None, tokens: bool) -> None:
+    """Show what the recipe does to a document of SHARD.
+
+    SHARD is a partition key or the path of a raw shard. Without --line or --id, the document is the
+    first one with a rearranged file. Nothing is written, and nothing needs to be materialized.
+    """
+    if line is not None and identifier is not None:
+        raise click.UsageError("--line and --id name a document each; give one of them")
+    settings = Settings.from_environment()
+    recipe = load_recipe(settings.recipe)
+    # No output is looked at, so that the tokenizer's hash is not needed: it may not be there.
+    shards = _shards(Corpus(recipe, "", settings.data_root), settings)
+    key, path = _find_shard(shard, shards)
+    seed = recipe.partition_seed(key)
+    console = Console(highlight=False)
+    title = Text.assemble(
+        (key, "bold"), f" · partition seed {seed:016x} · recipe {settings.recipe}"
+    )
+    if line is not None:
+        document = document_at_line(path, seed, recipe, line)
+    elif identifier is not None:
+        document = document_with_id(path, seed, recipe, identifier)
+    else:
+        document = first_rearranged(path, seed, recipe)
+        title.append("\nthe first document with a rearranged file")
+    console.print(title, render(document, recipe.fim), sep="\n")
+    if not tokens:
+        return
+    console.print()
+    try:
+        tokenizer = load_tokenizer(recipe)
+    except TokenizerError as error:
+        console.print(Text(f"no tokens: {' '.join(str(error).split())}"))
+    else:
+        encoded = encode_document(document, recipe.fim, tokenizer)
+        console.print(render_tokens(encoded, tokenizer))
+
+
+@main.command()
+@click.argument("shard", type=click.Path(path_type=Path))
+@click.argument("parquet", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A new file, packed as its name ends (.zst, .gz); else standard output, not packed.",
+)
+@_plain_errors
+def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
+    """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.
+
+    They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
+    them, since no FIM shard holds these.
+    """
+    counts = count_record(parquet)
+    on_terminal = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not on_terminal,
+    ) as progress:
+        lines = progress.track(
+            restore_shard(shard, parquet), counts.documents, description=shard.name
+        )
+        if output is not None:
+            write_lines(lines, output)
+        else:
+            stream = sys.stdout.buffer
+            for restored in lines:
+                stream.write(restored + b"\n")
+            stream.flush()
+    click.echo(
+        f"{counts.documents:,} documents, {counts.rearranged:,} rearranged files put back", err=True
+    )
+
+
+def _find_shard(key_or_path: str, shards: dict[str, Path]) -> tuple[str, Path]:
+    if key_or_path in shards:
+        return key_or_path, shards[key_or_path]
+    wanted = Path(key_or_path).expanduser().resolve()
+    for key, path in shards.items():
+        if path.resolve() == wanted:
+            return key, path
+    some = ", ".join(islice(shards, _KEYS_SHOWN))
+    more = f" and {len(shards) - _KEYS_SHOWN:,} more" if len(shards) > _KEYS_SHOWN else ""
+    raise click.ClickException(
+        f"{key_or_path}: no partition key, and no path of a shard of the recipe; keys: {some}{more}"
+    )
 
 
 def _corpus(settings: Settings) -> Corpus:

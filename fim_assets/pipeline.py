@@ -17,6 +17,7 @@ from fim_assets import checks
 from fim_assets.checks import CheckOutcome
 from fim_assets.files import FileRecord, record_file
 from fim_assets.fim.transform import transform_shard
+from fim_assets.preview.markdown import preview_markdown
 from fim_assets.profile import profile_shard
 from fim_assets.receipts import (
     Made,
@@ -38,7 +39,7 @@ from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
 CHECKS_OF: dict[str, tuple[str, ...]] = {
     "raw_shards": (),
-    "fim_shards": ("lossless", "rates_within_bounds"),
+    "fim_shards": ("lossless", "rates_within_bounds", "split_law"),
     "token_arrays": ("one_eos_per_document", "decodes_to_fim_text"),
 }
 
@@ -125,11 +126,13 @@ class StageOutcome:
         asset: The stage.
         receipt: Its receipt, None where it was not made or a check failed.
         checks: Verdicts of its checks.
+        preview: A few of its documents as Markdown, where it was made and has any to show.
     """
 
     asset: str
     receipt: Receipt | None
     checks: tuple[CheckOutcome, ...] = ()
+    preview: str | None = None
 
 
 @dataclass
@@ -188,9 +191,22 @@ def _run_stage(task: Task, asset: str) -> StageOutcome:
     if not all(check.passed for check in checks):
         withdraw_receipt(place)
         return StageOutcome(asset, None, checks)
-    if asset in task.assets:
-        write_receipt(place, receipt)
-    return StageOutcome(asset, receipt, checks)
+    if asset not in task.assets:
+        return StageOutcome(asset, receipt, checks)
+    preview = _preview(task, asset)
+    write_receipt(place, receipt)
+    return StageOutcome(asset, receipt, checks, preview)
+
+
+def _preview(task: Task, asset: str) -> str | None:
+    """With tokens where these are made; the FIM stage needs no tokenizer."""
+    if asset == "raw_shards":
+        return None
+    recipe = task.corpus.recipe
+    tokenizer = None
+    if asset == "token_arrays":
+        tokenizer = load_tokenizer(recipe, task.corpus.tokenizer_hash)
+    return preview_markdown(task.shard, recipe.partition_seed(task.key), recipe, tokenizer)
 
 
 def _make_raw(task: Task, place: Place) -> Receipt:
@@ -259,6 +275,8 @@ def _run_check(name: str, task: Task, receipt: Receipt) -> CheckOutcome:
                 return checks.lossless(task.shard, fim, recipe)
             case "rates_within_bounds":
                 return checks.rates_within_bounds(receipt, recipe)
+            case "split_law":
+                return checks.split_law(fim, recipe)
             case "one_eos_per_document":
                 tokenizer = load_tokenizer(recipe, corpus.tokenizer_hash)
                 return checks.one_eos_per_document(tokens, receipt, recipe, tokenizer)

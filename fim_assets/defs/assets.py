@@ -5,14 +5,14 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from fim_assets.defs.checks import check_specs, evaluation
-from fim_assets.defs.metadata import receipt_metadata, report_metadata
+from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import nothing_found, shard_partitions
 from fim_assets.pipeline import Corpus, Outcome, Task
-from fim_assets.receipts import Receipt
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
@@ -119,21 +119,17 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         outcomes = list(_run(tasks, graph, context))
         failed = [outcome for outcome in outcomes if outcome.failure]
         finished = [
-            stage.receipt
+            (stage.asset, outcome.key, metadata)
             for outcome in outcomes
             for stage in outcome.stages
-            if stage.receipt and stage.asset in selected
+            if stage.asset in selected and (metadata := stage_metadata(corpus, stage))
         ]
         if failed:
-            for receipt in finished:
-                context.log_event(_materialization(receipt, graph))
+            for asset, key, metadata in finished:
+                context.log_event(_materialization(graph, asset, key, metadata))
             raise dg.Failure(_failure(failed, len(tasks)), allow_retries=False)
-        for receipt in finished:
-            context.add_asset_metadata(
-                receipt_metadata(corpus, receipt),
-                asset_key=keys[receipt.result.asset],
-                partition_key=receipt.result.key,
-            )
+        for asset, key, metadata in finished:
+            context.add_asset_metadata(metadata, asset_key=keys[asset], partition_key=key)
         yield from (dg.MaterializeResult(asset_key=keys[asset]) for asset in selected)
         # The verdicts are recorded, a partition each: only the step's outputs are owed.
         for check in checks:
@@ -158,13 +154,15 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
         yield outcome
 
 
-def _materialization(receipt: Receipt, graph: Graph) -> dg.AssetMaterialization:
+def _materialization(
+    graph: Graph, asset: str, key: str, metadata: dict[str, Any]
+) -> dg.AssetMaterialization:
     """The event of a partition that is finished although its run fails."""
     return dg.AssetMaterialization(
-        graph.key(receipt.result.asset),
-        partition=receipt.result.key,
-        metadata=receipt_metadata(graph.corpus, receipt),
-        tags={"dagster/code_version": receipt.result.fingerprint},
+        graph.key(asset),
+        partition=key,
+        metadata=metadata,
+        tags={"dagster/code_version": graph.corpus.fingerprint(asset)},
     )
 
 

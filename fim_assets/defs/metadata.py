@@ -6,14 +6,18 @@ from typing import Any
 import dagster as dg
 
 from fim_assets.checks import CheckOutcome, rates
-from fim_assets.pipeline import Corpus
+from fim_assets.fim.decisions import LEFT_ALONE
+from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.report import Summary
-from fim_assets.stats import LANGUAGE_MEASURES, by_language
+from fim_assets.stats import LANGUAGE_MEASURES, counted
 
 
-def receipt_metadata(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
-    """Metadata of one materialized partition."""
+def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
+    """Metadata of one materialized partition; none where it was not finished."""
+    if stage.receipt is None:
+        return {}
+    receipt = stage.receipt
     result, made = receipt.result, receipt.made
     place = corpus.place(result.asset, result.key)
     common: dict[str, Any] = {
@@ -33,6 +37,8 @@ def receipt_metadata(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
         "seconds": made.seconds,
         "engine": made.engine,
     }
+    if stage.preview is not None:
+        common["preview"] = dg.MetadataValue.md(stage.preview)
     return common | _BY_ASSET[result.asset](corpus, receipt)
 
 
@@ -84,11 +90,15 @@ def _fim(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
         if rate.realised is not None:
             realised[f"{name}_realised"] = rate.realised
         realised[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
-    names = ("psm", "spm", "not_selected", "too_short", "separators", "copies")
+    names = ("psm", "spm", *LEFT_ALONE, "separators", "copies")
+    fallbacks = counted(result.counts, "fallback")
     return {
         **realised,
         "files": result.files,
         **{name: result.counts[name] for name in names},
+        **{f"split_{split}": n for split, n in counted(result.counts, "split").items()},
+        "fallbacks": sum(fallbacks.values()),
+        **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
         "chars_per_second": _per_second(result.chars, receipt),
         **_quantiles(result.histograms),
     }
@@ -137,7 +147,7 @@ def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:
 
 
 def _languages(result: Result) -> dg.TableMetadataValue:
-    numbers = {measure: by_language(result.counts, measure) for measure in LANGUAGE_MEASURES}
+    numbers = {measure: counted(result.counts, measure) for measure in LANGUAGE_MEASURES}
     columns = [dg.TableColumn(measure, "int") for measure in LANGUAGE_MEASURES]
     return dg.MetadataValue.table(
         records=[

@@ -131,6 +131,18 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     assert report["partitions_complete"] == 3
 
 
+def test_a_preview_stands_in_the_metadata_with_tokens_where_they_are_made(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, key="a", instance=instance).success
+    fim = str(materialized(instance, "fim_shards")["a"]["preview"])
+    tokens = str(materialized(instance, "token_arrays")["a"]["preview"])
+    assert [kind in fim for kind in ("### PSM", "### SPM", "### Left alone")] == [True] * 3
+    assert "<|fim_middle|>" in fim
+    assert "100259 <|fim_middle|>" not in fim
+    assert "100259 <|fim_middle|>" in tokens
+    assert "preview" not in materialized(instance, "raw_shards")["a"]
+
+
 def test_one_asset_of_a_range(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success

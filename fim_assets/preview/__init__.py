@@ -1,0 +1,1 @@
+"""What a recipe does to a document, made to be looked at."""

@@ -1,0 +1,201 @@
+"""What becomes of a document, by the same transformation as the whole shard goes through."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from fim_assets.fim.orders import Lengths, Piece, dissect
+from fim_assets.fim.record import SCHEMA, FileRow, split_files
+from fim_assets.fim.transform import transform_block
+from fim_assets.recipe import Fim, Recipe
+from fim_assets.shards import Documents, ShardError, ShardReader, read_document
+from fim_assets.tokens.tokenize import segments
+from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+BLOCK_BYTES = 1 << 20
+"""Less than a stage reads at once, so that a document near the beginning shows at once."""
+
+
+class FilePreview(NamedTuple):
+    """What becomes of one file of a document.
+
+    Attributes:
+        file: Its index in the document, 0-based.
+        row: Its order and lengths.
+        split: The law that cut it, None where it was left alone.
+        reason: Why it was left alone, or why a fallback cut it; None otherwise.
+        text: The file as it will stand.
+        pieces: Its sentinels and parts in the order they will stand; none where it is left alone.
+    """
+
+    file: int
+    row: FileRow
+    split: str | None
+    reason: str | None
+    text: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class DocumentPreview:
+    """What becomes of one document.
+
+    Attributes:
+        line: Its physical line in the raw shard, 1-based.
+        id: Its id, None where it has none.
+        language: Its language, None where it names none.
+        text: The document as it will stand.
+        files: Its files.
+    """
+
+    line: int
+    id: str | None
+    language: str | None
+    text: str
+    files: tuple[FilePreview, ...]
+
+    @property
+    def orders(self) -> set[str]:
+        """The orders that occur among its files."""
+        return {file.row.order for file in self.files}
+
+    @property
+    def rearranged(self) -> bool:
+        """Whether one of its files is rearranged."""
+        return self.orders != {"none"}
+
+
+def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
+    """Preview the documents of one block, in order.
+
+    Args:
+        block: The documents.
+        seed: The partition's seed.
+        recipe: What is done to them.
+    """
+    result = transform_block(block, seed, recipe)
+    rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
+    by_document = groupby(rows, itemgetter("line"))
+    for line, (number, files) in zip(result.lines, by_document, strict=True):
+        document = read_document(line, recipe.raw)
+        yield DocumentPreview(
+            number,
+            document.id,
+            document.language,
+            document.text,
+            tuple(_preview_files(document.text, list(files), recipe.fim)),
+        )
+
+
+def _preview_files(text: str, rows: list[dict[str, Any]], fim: Fim) -> Iterator[FilePreview]:
+    records = [
+        FileRow(
+            row["order"],
+            row["chars"],
+            Lengths(row["prefix_chars"], row["middle_chars"], row["suffix_chars"]),
+        )
+        for row in rows
+    ]
+    for row, (record, file) in zip(rows, split_files(text, records, fim), strict=True):
+        left_alone = record.order == "none"
+        pieces = () if left_alone else tuple(dissect(file, record.order, record.lengths, fim))
+        yield FilePreview(row["file"], record, row["split"], row["reason"], file, pieces)
+
+
+def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
+    """Preview the first document of which a file is rearranged.
+
+    Args:
+        shard: The raw shard, read up to this document.
+        seed: The partition's seed.
+        recipe: What is done to it.
+
+    Raises:
+        ShardError: If there is none.
+    """
+    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
+        for block in reader:
+            for preview in preview_documents(block, seed, recipe):
+                if preview.rearranged:
+                    return preview
+        raise ShardError(
+            f"{shard}: the recipe rearranges no file of its {reader.documents:,} documents; "
+            "name a document by its line or id to see it"
+        )
+
+
+def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
+    """Preview the document at a physical line of the raw shard, 1-based; see `first_rearranged`.
+
+    Raises:
+        ShardError: If the line is blank, rejected or not there.
+    """
+    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
+        for block in reader:
+            if reader.lines < line:
+                continue
+            for refused in block.rejected:
+                if refused.line == line:
+                    raise ShardError(
+                        f"{shard}: line {line} is rejected as {refused.reason}: {refused.detail}"
+                    )
+            if line not in block.numbers:
+                raise ShardError(f"{shard}: line {line} is blank")
+            place = block.numbers.index(line)
+            return next(islice(preview_documents(block, seed, recipe), place, None))
+        raise ShardError(f"{shard}: no line {line}; the shard has {reader.lines:,} lines")
+
+
+def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:
+    """Preview the first document with an id; see `first_rearranged`.
+
+    Raises:
+        ShardError: If there is none.
+    """
+    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
+        for block in reader:
+            if identifier in block.ids:
+                place = block.ids.index(identifier)
+                return next(islice(preview_documents(block, seed, recipe), place, None))
+        raise ShardError(
+            f"{shard}: no document has the id {identifier!r}; the shard has {reader.lines:,} "
+            f"lines, {reader.documents:,} of them documents"
+        )
+
+
+class EncodedSegment(NamedTuple):
+    """A segment of a document, see `tokens.tokenize.segments`.
+
+    Attributes:
+        ids: Its token ids, one for a control.
+        control: Whether it was placed by id, not encoded.
+    """
+
+    ids: list[int]
+    control: bool
+
+
+def encode_document(
+    preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer
+) -> list[EncodedSegment]:
+    """The token ids of a document as they will stand in an array, BOS and EOS included."""
+    rows = [file.row for file in preview.files]
+    return encode_segments(segments(preview.text, rows, fim, tokenizer), tokenizer)
+
+
+def encode_segments(parts: Iterable[int | str], tokenizer: LoadedTokenizer) -> list[EncodedSegment]:
+    """The token ids of segments, texts encoded one by one; see `tokens.tokenize.segments`."""
+    parts = list(parts)
+    ids, offsets = tokenizer.engine.encode([part for part in parts if isinstance(part, str)])
+    encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
+    return [
+        EncodedSegment([part], control=True)
+        if isinstance(part, int)
+        else EncodedSegment(next(encoded), control=False)
+        for part in parts
+    ]

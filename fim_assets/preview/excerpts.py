@@ -1,0 +1,109 @@
+"""What of a text is shown: its ends, with nothing in it that could act on what shows it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fim_assets.preview.documents import FilePreview
+from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+_BLANKS = " \t\n"
+_NAME_CHARS = 60
+_TOKEN_CHARS = 20
+
+
+class Limits(NamedTuple):
+    """How much is shown of a document's files, and of each part."""
+
+    files: int
+    lines: int
+    chars: int
+
+
+class Excerpt(NamedTuple):
+    """A text's lines, safe to show; of a long text the first and the last ones.
+
+    Attributes:
+        head: The first lines, or all.
+        omitted: Characters left out.
+        tail: The last lines where some are left out.
+    """
+
+    head: list[str]
+    omitted: int
+    tail: list[str]
+
+
+def excerpt(text: str, limits: Limits) -> Excerpt:
+    """What is shown of a text; white space at its ends is marked."""
+    if len(text) <= limits.chars and text.count("\n") < limits.lines:
+        lead = len(text) - len(text.lstrip(_BLANKS))
+        trail = max(lead, len(text.rstrip(_BLANKS)))
+        shown = _marked(text[:lead]) + _visible(text[lead:trail]) + _marked(text[trail:])
+        return Excerpt(shown.removesuffix("\n").split("\n"), 0, [])
+    half = limits.lines // 2
+    head = "\n".join(text[: limits.chars // 2].split("\n")[:half])
+    tail = "\n".join(text[-(limits.chars // 2) :].split("\n")[-half:])
+    lead = len(head) - len(head.lstrip(_BLANKS))
+    trail = len(tail.rstrip(_BLANKS))
+    return Excerpt(
+        (_marked(head[:lead]) + _visible(head[lead:])).split("\n"),
+        len(text) - len(head) - len(tail),
+        (_visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
+    )
+
+
+def _marked(blanks: str) -> str:
+    """White space at a part's edge, which would not be seen there otherwise."""
+    return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
+
+
+def _visible(text: str) -> str:
+    """Text of which only line feeds and tabs still act on what shows it."""
+    return text if text.isprintable() else "".join(map(_visible_character, text))
+
+
+def _visible_character(character: str) -> str:
+    # Not printable are controls, marks that change the direction of writing or join characters, and
+    # what Unicode has not assigned.
+    if character in "\n\t" or character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"‹U+{code:04X}›"
+
+
+def one_line(text: str, chars: int) -> str:
+    """The beginning of a text on one line."""
+    shown = _visible(text[:chars]).replace("\n", "↵").replace("\t", "→")
+    return f"{shown}…" if len(text) > chars else shown
+
+
+def shown_name(name: str) -> str:
+    """An id, language or token on one line."""
+    return one_line(name, _NAME_CHARS) or "(empty)"
+
+
+def token_text(token: int, tokenizer: LoadedTokenizer) -> str:
+    """What a token id stands for, shortened, on one line."""
+    text = (tokenizer.token_bytes[token] or b"").decode("utf-8", "backslashreplace")
+    return one_line(text, _TOKEN_CHARS).replace(" ", "·")
+
+
+def shown_files(files: Sequence[FilePreview], most: int) -> list[FilePreview]:
+    """So many files at most, in order; rearranged ones come before those left alone."""
+    chosen = sorted(files, key=lambda file: file.row.order == "none")[:most]
+    return sorted(chosen, key=lambda file: file.file)
+
+
+def how_cut(file: FilePreview) -> str:
+    """Which law cut a file, or why it was left alone."""
+    if file.row.order == "none":
+        return f"left alone: {file.reason}"
+    fallback = f" as the fallback: {file.reason}" if file.reason else ""
+    return f"cut by {file.split}{fallback}"
+
+
+def file_count(count: int) -> str:
+    """A number of files, in words."""
+    return "1 file" if count == 1 else f"{count:,} files"

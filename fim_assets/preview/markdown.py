@@ -1,0 +1,184 @@
+"""Documents' previews as Markdown, for a partition's metadata.
+
+Names stand in code spans and texts in fences, both longer than any run of backticks in them, so
+that nothing in them is markup.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+from fim_assets.fim.orders import Part
+from fim_assets.preview.documents import (
+    BLOCK_BYTES,
+    DocumentPreview,
+    FilePreview,
+    encode_segments,
+    preview_documents,
+)
+from fim_assets.preview.excerpts import (
+    Limits,
+    excerpt,
+    file_count,
+    shown_files,
+    shown_name,
+    token_text,
+)
+from fim_assets.recipe import Fim, Recipe
+from fim_assets.shards import ShardReader
+from fim_assets.tokens.tokenize import segments
+from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+MARKDOWN_BYTES = 12_000
+"""What a preview takes at most in a partition's metadata."""
+
+_MARKDOWN_BLOCKS = 4
+_MARKDOWN_LIMITS = (
+    Limits(files=4, lines=16, chars=1200),
+    Limits(files=4, lines=16, chars=600),
+    Limits(files=4, lines=16, chars=300),
+    Limits(files=2, lines=8, chars=150),
+    Limits(files=1, lines=8, chars=75),
+    Limits(files=1, lines=4, chars=20),
+)
+"""Less and less, until it is small enough: a character can take 14 bytes."""
+
+_MARKDOWN_TOKENS = 40
+_MARKDOWN_ENCODED = 1 << 16
+_SQUARES: dict[Part, str] = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩"}
+
+
+def preview_markdown(
+    shard: Path, seed: int, recipe: Recipe, tokenizer: LoadedTokenizer | None
+) -> str:
+    """Three documents as Markdown: the first in PSM order, the first other in SPM, one left alone.
+
+    Args:
+        shard: The raw shard, of which the first few MB are read.
+        seed: The partition's seed.
+        recipe: What is done to it.
+        tokenizer: Encodes the first tokens that are shown; None shows none.
+
+    Returns:
+        Less than `MARKDOWN_BYTES` in UTF-8, whatever the documents hold.
+
+    Raises:
+        ShardError: If the shard's beginning is damaged.
+    """
+    found: dict[str, DocumentPreview] = {}
+    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
+        blocks = islice(reader, _MARKDOWN_BLOCKS)
+        for preview in chain.from_iterable(preview_documents(b, seed, recipe) for b in blocks):
+            wanted = ("psm", "spm") if preview.rearranged else ("none",)
+            new = [order for order in wanted if order in preview.orders and order not in found]
+            if new:
+                found[new[0]] = preview
+            if len(found) == 3:
+                break
+    chosen = [found[order] for order in ("psm", "spm", "none") if order in found]
+    return to_markdown(chosen, recipe.fim, tokenizer)
+
+
+def to_markdown(
+    previews: Sequence[DocumentPreview], fim: Fim, tokenizer: LoadedTokenizer | None
+) -> str:
+    """A few documents as Markdown, see `preview_markdown`.
+
+    Args:
+        previews: Three documents at most.
+        fim: What was done to them.
+        tokenizer: As for `preview_markdown`.
+    """
+    if not previews:
+        return "No document in the shard's beginning.\n"
+    tokens = [_first_tokens(preview, fim, tokenizer) for preview in previews]
+    markdown = ""
+    for limits in _MARKDOWN_LIMITS:
+        documents = map(_document_markdown, previews, tokens, [limits] * len(previews))
+        markdown = "\n\n".join(chain.from_iterable(documents)) + "\n"
+        if len(markdown.encode()) < MARKDOWN_BYTES:
+            break
+    return markdown
+
+
+def _first_tokens(
+    preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer | None
+) -> list[str]:
+    """The first tokens of a document, each as its id and text."""
+    if tokenizer is None:
+        return []
+    rows = [file.row for file in preview.files]
+    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS)
+    # So few tokens do not depend on what stands this far behind them.
+    texts = (part if isinstance(part, int) else part[:_MARKDOWN_ENCODED] for part in beginning)
+    ids = chain.from_iterable(segment.ids for segment in encode_segments(texts, tokenizer))
+    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS)]
+
+
+def _document_markdown(
+    preview: DocumentPreview, tokens: list[str], limits: Limits
+) -> Iterator[str]:
+    orders = [order.upper() for order in ("psm", "spm") if order in preview.orders]
+    identifier = "no id" if preview.id is None else f"id {_code(preview.id)}"
+    language = "no language" if preview.language is None else _code(preview.language)
+    kind = " and ".join(orders) or "Left alone"
+    yield f"### {kind}: line {preview.line}, {identifier}, {language}"
+    files = shown_files(preview.files, limits.files)
+    rows = [
+        "| file | order | split | reason | characters | prefix | middle | suffix |",
+        "| --: | :-- | :-- | :-- | --: | --: | --: | --: |",
+    ]
+    for file in files:
+        lengths = " | ".join(f"{length:,}" for length in file.row.lengths)
+        names = f"{file.row.order} | {file.split or ''} | {file.reason or ''}"
+        rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
+    yield "\n".join(rows)
+    if len(files) < len(preview.files):
+        yield f"{file_count(len(preview.files) - len(files))} not shown"
+    for file in files:
+        if len(preview.files) > 1:
+            yield f"**File {file.file}**"
+        yield from _file_markdown(file, limits)
+    if tokens:
+        lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
+        yield f"**First {len(tokens)} tokens**"
+        yield _fenced("\n".join(lines))
+
+
+def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
+    if not file.pieces:
+        yield "⬜ as it came"
+        yield _fenced(_shortened(file.text, limits))
+    label = ""
+    for piece in file.pieces:
+        if piece.part is None:
+            label += f" {_code(piece.text)}"
+            continue
+        yield f"{_SQUARES[piece.part]}{label} {piece.part}"
+        yield _fenced(_shortened(piece.text, limits))
+        label = ""
+    if label:
+        yield f"⬛{label}"
+
+
+def _shortened(text: str, limits: Limits) -> str:
+    head, omitted, tail = excerpt(text or "(empty)", limits)
+    return "\n".join([*head, f"… {omitted:,} characters …", *tail] if omitted else head)
+
+
+def _fence(text: str, least: int) -> str:
+    """Backticks, more than stand in a row in a text."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
+def _fenced(text: str) -> str:
+    fence = _fence(text, 3)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _code(name: str) -> str:
+    text = shown_name(name)
+    fence = _fence(text, 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"

@@ -1,0 +1,184 @@
+"""A document's preview for the terminal, in colour.
+
+Every colour has a contrast of 3.5 or more against black and against white, and the three differ to
+colour-blind eyes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from rich.cells import chop_cells
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from fim_assets.fim.orders import Lengths, Part
+from fim_assets.preview.documents import DocumentPreview, EncodedSegment, FilePreview
+from fim_assets.preview.excerpts import (
+    Limits,
+    excerpt,
+    file_count,
+    how_cut,
+    shown_files,
+    shown_name,
+    token_text,
+)
+from fim_assets.recipe import Fim
+from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+_COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
+_GLYPHS: dict[Part, str] = {"prefix": "░", "middle": "█", "suffix": "▒"}
+_CONTROL = Style(bold=True, reverse=True)
+_DIM = Style(dim=True)
+_SHADES = (Style.parse("#ffffff on #262626"), Style.parse("#ffffff on #5c5c5c"))
+_OF_IDS = Style(color="#c8c8c8")
+_BAR_CELLS = 60
+_PART = Limits(files=6, lines=16, chars=1000)
+_LEFT_ALONE = Limits(files=6, lines=8, chars=500)
+_SEGMENTS = 40
+_TOKENS = 24
+
+
+def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
+    """A document for the terminal: each file's cut as a picture, then the file as it will stand.
+
+    Args:
+        preview: The document.
+        fim: What was done to it.
+    """
+    rows: list[RenderableType] = [_heading(preview)]
+    following = 0
+    for file in shown_files(preview.files, _PART.files):
+        rows += [*_omitted_files(file.file - following), Text(), *_render_file(file, fim)]
+        following = file.file + 1
+    return Group(*rows, *_omitted_files(len(preview.files) - following))
+
+
+def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer) -> RenderableType:
+    """A document's tokens for the terminal: ids and what they stand for, controls by name.
+
+    Args:
+        encoded: The document's segments.
+        tokenizer: What encoded them.
+    """
+    total = sum(len(segment.ids) for segment in encoded)
+    controls = sum(segment.control for segment in encoded)
+    rows: list[RenderableType] = [
+        Text.assemble((f"{total:,} tokens", "bold"), f", {controls:,} of them placed by id")
+    ]
+    for segment in encoded[:_SEGMENTS]:
+        if segment.control:
+            token = segment.ids[0]
+            rows.append(_indented(f" {token} {token_text(token, tokenizer)} ", _CONTROL))
+        else:
+            rows.append(_TokenRows(segment.ids, tokenizer))
+    omitted = sum(len(segment.ids) for segment in encoded[_SEGMENTS:])
+    if omitted:
+        rows.append(_indented(f"… {omitted:,} tokens …", _DIM))
+    return Group(*rows)
+
+
+def _heading(preview: DocumentPreview) -> Text:
+    identifier = "no id" if preview.id is None else f"id {shown_name(preview.id)}"
+    language = "no language" if preview.language is None else shown_name(preview.language)
+    return Text.assemble((f"line {preview.line:,}", "bold"), f" · {identifier} · {language}")
+
+
+def _omitted_files(count: int) -> list[RenderableType]:
+    return [Text(), _indented(f"… {file_count(count)} not shown …", _DIM)] if count else []
+
+
+def _render_file(file: FilePreview, fim: Fim) -> Iterator[RenderableType]:
+    if file.file and fim.file_separator_token is not None:
+        yield Text(shown_name(fim.file_separator_token), _CONTROL)
+    order = "" if file.row.order == "none" else f"  {file.row.order.upper()}"
+    yield Text.assemble(
+        (f"file {file.file}{order}", "bold"), f"  {how_cut(file)}  {file.row.chars:,} characters"
+    )
+    if not file.pieces:
+        yield _PartRows(file.text, _LEFT_ALONE, Style())
+        return
+    parts = [piece.part for piece in file.pieces if piece.part is not None]
+    yield _bar("original  ", file.row.lengths, list(_COLOURS))
+    yield _bar("rearranged", file.row.lengths, parts)
+    legend = [
+        (f"{_GLYPHS[part]} {part} {getattr(file.row.lengths, part):,}", colour)
+        for part, colour in _COLOURS.items()
+    ]
+    yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
+    for piece in file.pieces:
+        if piece.part is not None:
+            yield _PartRows(piece.text, _PART, Style.parse(_COLOURS[piece.part]))
+        elif piece.sentinel is not None:
+            tint = Style() if piece.sentinel == "end" else Style.parse(_COLOURS[piece.sentinel])
+            yield _indented(shown_name(piece.text), tint + _CONTROL)
+
+
+def _indented(text: str, style: Style) -> RenderableType:
+    return Text.assemble("  ", (text, style), overflow="fold")
+
+
+def _bar(label: str, lengths: Lengths, parts: Sequence[Part]) -> Text:
+    """Parts in proportion, at least one cell for each that is not empty."""
+    cells = {
+        part: max(1, getattr(lengths, part) * _BAR_CELLS // sum(lengths))
+        for part in parts
+        if getattr(lengths, part)
+    }
+    cells[max(cells, key=cells.__getitem__)] += _BAR_CELLS - sum(cells.values())
+    pictures = [(_GLYPHS[part] * cells[part], _COLOURS[part]) for part in parts if part in cells]
+    return Text.assemble(f"  {label}  ", *pictures)
+
+
+class _PartRows:
+    """A text, folded at the terminal's edge, with a bar beside it."""
+
+    def __init__(self, text: str, limits: Limits, style: Style) -> None:
+        head, omitted, tail = excerpt(text, limits)
+        self._style = style
+        self._lines = [(line.expandtabs(4), style) for line in head]
+        if omitted:
+            self._lines.append((f"… {omitted:,} characters …", _DIM))
+        self._lines += [(line.expandtabs(4), style) for line in tail]
+        if not text:
+            self._lines = [("(empty)", _DIM)]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        for line, style in self._lines:
+            for row in chop_cells(line, max(2, options.max_width - 4)) or [""]:
+                yield Segment("  ▌ ", self._style)
+                yield Segment(row, style)
+                yield Segment.line()
+
+
+class _TokenRows:
+    """A segment's tokens, alternately shaded, as many in a row as fit."""
+
+    def __init__(self, ids: list[int], tokenizer: LoadedTokenizer) -> None:
+        half = _TOKENS // 2
+        shown = ids if len(ids) <= _TOKENS else [*ids[:half], *ids[-half:]]
+        self._cells = [
+            [
+                Segment(f" {token} ", _SHADES[place % 2] + _OF_IDS),
+                Segment(f"{token_text(token, tokenizer)} ", _SHADES[place % 2]),
+            ]
+            for place, token in enumerate(shown)
+        ]
+        if len(shown) < len(ids):
+            omitted = f" … {len(ids) - len(shown):,} tokens … "
+            self._cells.insert(half, [Segment(omitted, _DIM)])
+        if not ids:
+            self._cells = [[Segment("(empty)", _DIM)]]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        used = 0
+        for cell in self._cells:
+            size = sum(segment.cell_length for segment in cell)
+            if not used or used + size > options.max_width:
+                if used:
+                    yield Segment.line()
+                yield Segment("    ")
+                used = 4
+            yield from cell
+            used += size
+        yield Segment.line()

@@ -1,0 +1,152 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+from click.testing import CliRunner, Result
+
+from fim_assets.cli import main
+from fim_assets.pipeline import list_shards
+from fim_assets_tests.corpora import documents, json_lines, open_corpus, write_shard
+
+ROWS = [b"", b"not json", {"text": "ab"}, *documents(60)]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.jsonl.zst", "c/d.json.gz"):
+        write_shard(tmp_path / "raw" / name, ROWS)
+    for name in ("FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def fim_shard(root: Path) -> tuple[str, str]:
+    """A FIM shard and its parquet."""
+    from fim_assets.fim.transform import transform_shard
+    from fim_assets.receipts import Staging
+
+    corpus = open_corpus(root)
+    shard = list_shards(corpus, root)["a"]
+    place = corpus.place("fim_shards", "a")
+    with Staging(place) as staging:
+        transform_shard(shard, corpus.recipe.partition_seed("a"), corpus.recipe, staging)
+        staging.publish()
+    return str(place.file(".jsonl.zst")), str(place.file(".parquet"))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_preview_by_key_and_by_path(root: Path) -> None:
+    by_key = run("preview", "c__d")
+    assert by_key.exit_code == 0
+    assert by_key.stdout.startswith("c__d · partition seed ")
+    assert "the first document with a rearranged file" in by_key.stdout
+    assert by_key.stdout.splitlines()[-1].strip() == "100257 <|endoftext|>"
+    assert run("preview", str(root / "raw" / "c" / "d.json.gz")).stdout == by_key.stdout
+    other_seed = run("preview", "a", "--no-tokens").stdout
+    assert other_seed.splitlines()[0] != by_key.stdout.splitlines()[0]
+    assert "100257" not in other_seed
+
+
+def test_preview_of_one_document(root: Path) -> None:
+    by_line = run("preview", "a", "--line", "10")
+    assert by_line.stdout.splitlines()[1] == "line 10 · id 6 · Python"
+    assert run("preview", "a", "--id", "6").stdout == by_line.stdout
+    assert (root / "raw").parent == root
+    assert [path.name for path in root.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "--line", "1"], "line 1 is blank"),
+        (["a", "--line", "2"], "line 2 is rejected as not_json"),
+        (["a", "--line", "64"], "no line 64; the shard has 63 lines"),
+        (["a", "--id", "y"], "no document has the id 'y'"),
+        (["nowhere"], "nowhere: no partition key, and no path of a shard of the recipe; keys: a, "),
+        (["fim_shards/a.jsonl.zst"], "no partition key, and no path of a shard"),
+        (["a", "--line", "0"], "0 is not in the range"),
+        (["a", "--line", "3", "--id", "6"], "give one of them"),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_preview_refuses(arguments: list[str], message: str) -> None:
+    done = run("preview", *arguments)
+    assert done.exit_code != 0
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("fim: {sentinels: codestral, psm_spm_split: 0, fim_rate: 1}", "[PREFIX]: not one id"),
+        ("tokens: {tokenizer: {name_or_path: EMPTY}}", "holds none of a tokenizer's files"),
+    ],
+)
+def test_preview_without_a_tokenizer(
+    root: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, message: str
+) -> None:
+    empty = root / "empty"
+    empty.mkdir()
+    path = root / "mine.yaml"
+    path.write_text(recipe.replace("EMPTY", str(empty)))
+    monkeypatch.setenv("FIM_RECIPE", str(path))
+    done = run("preview", "a")
+    assert done.exit_code == 0
+    shown = " ".join(done.stdout.split())
+    assert "original" in shown
+    assert "no tokens: " in shown
+    assert message in shown
+
+
+def test_restore_to_standard_output(fim_shard: tuple[str, str]) -> None:
+    done = run("restore", *fim_shard)
+    assert done.exit_code == 0
+    assert done.stdout_bytes == json_lines(ROWS[2:])
+    documents_and_files = done.stderr.removesuffix(" rearranged files put back\n")
+    assert documents_and_files.startswith("61 documents, ")
+    assert 20 < int(documents_and_files.removeprefix("61 documents, ")) < 70
+
+
+def test_restore_to_a_file_that_is_new(root: Path, fim_shard: tuple[str, str]) -> None:
+    output = root / "back.jsonl.zst"
+    done = run("restore", *fim_shard, "--output", str(output))
+    assert (done.exit_code, done.stdout) == (0, "")
+    data = output.read_bytes()
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(data) == json_lines(ROWS[2:])
+    again = run("restore", *fim_shard, "--output", str(output))
+    assert again.exit_code == 1
+    assert "back.jsonl.zst is there already" in again.stderr
+    assert output.read_bytes() == data
+
+
+def test_restore_names_what_is_wrong(root: Path, fim_shard: tuple[str, str]) -> None:
+    shard, _ = fim_shard
+    done = run("restore", shard, str(root / "nowhere.parquet"))
+    assert done.exit_code == 1
+    assert "nowhere.parquet: cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["restore", "preview"])
+def test_nobody_reads_on(fim_shard: tuple[str, str], command: str) -> None:
+    """More than a pipe holds; the reader goes away after the first line."""
+    arguments = fim_shard if command == "restore" else ("a", "--id", "6")
+    program = [sys.executable, "-c", "from fim_assets.cli import main; main()", command]
+    with subprocess.Popen(
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if command == "restore":
+            assert process.stdout.readline() == b'{"text":"ab"}\n'
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() != 0
