@@ -4,7 +4,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from rich.table import Table
 from fim_assets.settings import usable_cores
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.end_to_end import (
-    BenchError,
     check_rows,
     end_to_end_rows,
     fixed_cost_rows,
@@ -23,7 +22,16 @@ from fim_assets_tests.benchmarks.end_to_end import (
     process_rows,
     time_rows,
 )
-from fim_assets_tests.benchmarks.measure import Row
+from fim_assets_tests.benchmarks.fim_stage import (
+    FREE_BYTES,
+    LARGE_BYTES,
+    ROUNDS,
+    large_shard,
+    peak_rows,
+    stage_rows,
+    step_rows,
+)
+from fim_assets_tests.benchmarks.measure import BenchError, Row
 
 _LIBRARIES = (
     "dagster",
@@ -37,6 +45,8 @@ _LIBRARIES = (
     "quicktok-v1",
 )
 
+_WIDTH_OF_LOGS = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all benches; the exit status is 1 if one could not be measured."""
@@ -44,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, help="folder of source files; default: this Python")
     parser.add_argument("--runs", type=_at_least_one, default=3, help="medians of N runs")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_LOGS)
     try:
         _print_machine(console)
         corpus = build_corpus(options.corpus)
         _print_corpus(console, corpus)
-        steps = track(range(options.runs), "end to end", console=console, transient=True)
-        runs = [materialize(corpus) for _ in steps]
+        _print_fim_stage(console, corpus, max(options.runs, ROUNDS))
+        runs = [materialize(corpus) for _ in _track(console, "end to end", options.runs)]
         whole = end_to_end_rows(corpus, runs)
         fixed = fixed_cost_rows(corpus, options.runs)
         checks = check_rows(corpus, options.runs)
@@ -61,6 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print_rows(console, "where the time goes", time_rows(corpus, runs, checks, fixed[0]))
     _print_rows(console, "largest processes, end to end", process_rows(runs))
     return 0
+
+
+def _print_fim_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None:
+    stage = stage_rows(corpus, _track(console, "FIM stage", rounds))
+    _print_rows(console, f"FIM stage alone, medians of {rounds} rounds", stage)
+    steps = step_rows(corpus, _track(console, "steps of dolma", rounds))
+    title = f"where dolma's time goes, one process, medians of {rounds} rounds"
+    _print_rows(console, title, steps)
+    large = large_shard(corpus)
+    if large is None:
+        console.print(
+            f"{corpus.folder}: peak memory on a large shard is not measured, since the disk has "
+            f"less than {FREE_BYTES / 1e9:.0f} GB free",
+            highlight=False,
+        )
+        return
+    title = f"FIM stage, one shard of {LARGE_BYTES / 1e9:.0f} GB uncompressed, one process"
+    _print_rows(console, title, peak_rows(corpus, large))
+
+
+def _track(console: Console, name: str, times: int) -> Iterable[int]:
+    return track(range(times), name, console=console, transient=True)
 
 
 def _at_least_one(text: str) -> int:
@@ -107,8 +139,10 @@ def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
     table.add_column("", overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
+    if any(row.remark for row in rows):
+        table.add_column("", overflow="fold")
     for row in rows:
-        table.add_row(row.name, *(_cell(row, column) for column in columns))
+        table.add_row(row.name, *(_cell(row, column) for column in columns), row.remark)
     console.print(table)
 
 

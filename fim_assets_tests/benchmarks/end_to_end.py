@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,15 @@ from fim_assets.report import write_report
 from fim_assets.settings import REPOSITORY, usable_cores
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus, build_corpus
-from fim_assets_tests.benchmarks.measure import Measurement, Row, measure
+from fim_assets_tests.benchmarks.measure import (
+    BenchError,
+    Measurement,
+    Row,
+    measure_success,
+    process_row,
+)
 
 RECIPE = "olmo_midtraining"
-
-_OUTPUT_LINES_SHOWN = 60
-
-
-class BenchError(RuntimeError):
-    """A run that failed or left something out; the message says which, with its last output."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,13 @@ def materialize(corpus: BenchCorpus) -> Run:
         command += ["-m", "fim_assets.definitions", "--select", "*"]
         command += ["--partition-range", f"{corpus.keys[0]}...{corpus.keys[-1]}"]
         environment = _environment(DAGSTER_HOME=home, FIM_DATA_ROOT=str(corpus.folder))
-        measurement = measure(command, environment, Path(home))
-    if measurement.status:
-        raise BenchError(_failure(command, measurement))
+        measurement = measure_success(command, environment, Path(home))
     return Run(measurement, tuple(finished_receipts(corpus)))
 
 
 def end_to_end_rows(corpus: BenchCorpus, runs: Sequence[Run]) -> list[Row]:
     """The whole corpus: medians of the runs."""
-    row = _process_row("all shards: assets, checks and report", [r.measurement for r in runs])
+    row = process_row("all shards: assets, checks and report", [r.measurement for r in runs])
     wall = row.numbers["wall s"] or 0.0
     rates: dict[str, float | None] = {
         "MB/s": corpus.bytes / 1e6 / wall,
@@ -108,10 +106,10 @@ def fixed_cost_rows(corpus: BenchCorpus, runs: int) -> list[Row]:
     )
     report = f"import {__name__} as bench; bench.write_report_again({str(corpus.folder)!r})"
     return [
-        _process_row("one document: assets, checks and report", one_document),
-        _process_row("alone: definitions imported", _starts("import fim_assets.definitions", runs)),
-        _process_row("alone: Python started, tokenizer loaded", _starts(worker, runs)),
-        _process_row("alone: Python started, report written", _starts(report, runs)),
+        process_row("one document: assets, checks and report", one_document),
+        process_row("alone: definitions imported", _starts("import fim_assets.definitions", runs)),
+        process_row("alone: Python started, tokenizer loaded", _starts(worker, runs)),
+        process_row("alone: Python started, report written", _starts(report, runs)),
     ]
 
 
@@ -201,22 +199,7 @@ def _starts(code: str, runs: int) -> list[Measurement]:
     command = [sys.executable, "-c", code]
     with tempfile.TemporaryDirectory(prefix="fim-bench-") as folder:
         environment = _environment(FIM_DATA_ROOT=folder)
-        measurements = [measure(command, environment, Path(folder)) for _ in range(runs)]
-    for measurement in measurements:
-        if measurement.status:
-            raise BenchError(_failure(command, measurement))
-    return measurements
-
-
-def _process_row(name: str, measurements: Sequence[Measurement]) -> Row:
-    return Row(
-        name,
-        {
-            "wall s": median(m.wall_seconds for m in measurements),
-            "CPU s": _median(m.cpu_seconds for m in measurements),
-            "peak MB": _median(m.peak_bytes and m.peak_bytes / 1e6 for m in measurements),
-        },
-    )
+        return [measure_success(command, environment, Path(folder)) for _ in range(runs)]
 
 
 def _worker_row(name: str, seconds: float, corpus: BenchCorpus) -> Row:
@@ -228,11 +211,6 @@ def _worker_row(name: str, seconds: float, corpus: BenchCorpus) -> Row:
             "wall s": seconds / _workers(corpus),
         },
     )
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
 
 
 def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
@@ -271,8 +249,3 @@ def _environment(**variables: str) -> dict[str, str]:
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("FIM_", "DAGSTER_"))}
     fixed = {"FIM_RECIPE": RECIPE, "FIM_WORKERS": str(usable_cores())}
     return kept | fixed | variables
-
-
-def _failure(command: Sequence[str], measurement: Measurement) -> str:
-    output = measurement.output.splitlines()[-_OUTPUT_LINES_SHOWN:]
-    return "\n".join([f"exit status {measurement.status}: {' '.join(command)}", *output])

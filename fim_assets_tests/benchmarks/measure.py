@@ -8,16 +8,22 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 
 SECONDS_BETWEEN_SAMPLES = 0.05
 _SECONDS_FOR_ORPHANS = 10.0
+_OUTPUT_LINES_SHOWN = 60
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
+
+
+class BenchError(RuntimeError):
+    """A run that failed or left something out; the message says which, with its last output."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,12 @@ class Row:
     Attributes:
         name: What was measured.
         numbers: Values by column, the unit in the column's name; None is unknown.
+        remark: What stands behind them, such as a target and whether it is reached.
     """
 
     name: str
     numbers: dict[str, float | None] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,40 @@ def measure(
         cpu_seconds=None if cpu_before is None or cpu_after is None else cpu_after - cpu_before,
         processes=tuple(sorted(found, key=lambda p: -p.peak_bytes)) or None,
     )
+
+
+def measure_success(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Measurement:
+    """Run a command that must end well and measure it, see `measure`.
+
+    Raises:
+        BenchError: If it fails.
+    """
+    measurement = measure(command, environment, folder)
+    if measurement.status:
+        output = measurement.output.splitlines()[-_OUTPUT_LINES_SHOWN:]
+        raise BenchError(
+            "\n".join([f"exit status {measurement.status}: {' '.join(command)}", *output])
+        )
+    return measurement
+
+
+def process_row(name: str, measurements: Sequence[Measurement]) -> Row:
+    """What a command cost: medians of its measurements."""
+    return Row(
+        name,
+        {
+            "wall s": median(m.wall_seconds for m in measurements),
+            "CPU s": _median(m.cpu_seconds for m in measurements),
+            "peak MB": _median(m.peak_bytes and m.peak_bytes / 1e6 for m in measurements),
+        },
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 @contextmanager

@@ -1,20 +1,45 @@
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import orjson
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 
-from fim_assets.recipe import Raw
-from fim_assets.shards import ShardReader
+from fim_assets.fim.transform import transform_block
+from fim_assets.recipe import Fim, Raw, Recipe
+from fim_assets.shards import BLOCK_BYTES, ShardReader
+from fim_assets_tests.benchmarks import fim_stage
 from fim_assets_tests.benchmarks.corpus import (
     SHARDS,
+    BenchCorpus,
     SourceFile,
     balance,
     build_corpus,
     find_files,
     select_files,
 )
-from fim_assets_tests.benchmarks.end_to_end import BenchError, Run, finished_receipts, time_rows
-from fim_assets_tests.benchmarks.measure import Measurement, Row, measure
+from fim_assets_tests.benchmarks.end_to_end import Run, finished_receipts, time_rows
+from fim_assets_tests.benchmarks.fim_stage import (
+    Cost,
+    Steps,
+    Variant,
+    chosen_files,
+    floor,
+    floor_in_memory,
+    large_shard,
+    peak_rows,
+    rearranged_lines,
+    stage_rows,
+    step_rows,
+    transform,
+    transform_in_steps,
+    variant_rows,
+)
+from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure
 
 
 @pytest.fixture
@@ -160,3 +185,201 @@ def test_times_add_up_to_the_whole(source: Path, tmp_path: Path) -> None:
     *parts, whole = time_rows(corpus, runs, checks, fixed=Row("fixed", {"wall s": 3.0}))
     assert whole.numbers == {"wall s": 10.0, "share %": 100.0}
     assert sum(row.numbers["wall s"] or 0.0 for row in parts) == pytest.approx(10.0)
+
+
+def open_tiny_corpus(folder: Path) -> BenchCorpus:
+    source = folder / "source"
+    (source / "a").mkdir(parents=True)
+    for name, text in {
+        "a/add.py": "def add(a, b):\n    return a + b\n",
+        "a/broken.py": ")]}" * 20,
+        "a/short.py": "x=1",
+        "main.go": "package main\n\nfunc main() {\n\tprintln(1)\n}\n",
+        "style.css": "p { color: red }\n",
+    }.items():
+        (source / name).write_text(text)
+    return build_corpus(source, folder / "bench")
+
+
+EVERY_FILE = Recipe(fim=Fim(fim_rate=1, split="syntax"))
+
+
+def test_the_files_that_syntax_parses_are_those_that_its_record_says(tmp_path: Path) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    chosen = [f for key in corpus.keys for f in chosen_files(corpus.shard(key), EVERY_FILE)]
+    # No grammar serves CSS, and a file of 3 characters is too short; broken code is parsed in vain.
+    assert sorted((file.path or "", len(file.source)) for file in chosen) == [
+        ("a/add.py", 32),
+        ("a/broken.py", 60),
+        ("main.go", 42),
+    ]
+
+    for key in corpus.keys:
+        transform(EVERY_FILE, corpus.shard(key), tmp_path / "out")
+    rows = [row for key in corpus.keys for row in read_rows(tmp_path / "out" / f"{key}.parquet")]
+    assert sorted(row["id"] for row in rows if row["split"] == "syntax") == ["a/add.py", "main.go"]
+    assert {row["id"]: row["reason"] for row in rows if row["reason"]} == {
+        "a/broken.py": "syntax_errors",
+        "a/short.py": "too_short",
+        "style.css": "no_grammar",
+    }
+
+
+def read_rows(parquet: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(parquet).to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("work", [floor, floor_in_memory])
+def test_the_floor_keeps_the_bytes_and_parses_every_line(
+    work: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    # More than two blocks, of lines that end anywhere in them, and a last one without a line feed.
+    lines = [b'{"text":"%d%s"}' % (n, b"x" * (n * 997 % 200_000)) for n in range(200)]
+    data = b"\n".join(lines)
+    assert len(data) > 2 * BLOCK_BYTES
+    shard = tmp_path / "a.jsonl.zst"
+    shard.write_bytes(zstandard.compress(data))
+    out = tmp_path / "out"
+    out.mkdir()
+    work(shard, out)
+    packed = (out / "a.jsonl.zst").read_bytes()
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(packed) == data
+
+    for number in (0, 90, 199):
+        broken = [b"{" if n == number else line for n, line in enumerate(lines)]
+        shard.write_bytes(zstandard.compress(b"\n".join(broken)))
+        with pytest.raises(orjson.JSONDecodeError):
+            work(shard, out)
+
+
+def test_every_variant_is_measured_as_often_as_asked(tmp_path: Path) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    rows = {row.name: row for row in stage_rows(corpus, range(2))}
+    assert list(rows) == [
+        "floor",
+        "floor, whole shards in memory",
+        "dolma",
+        "uniform",
+        "lines",
+        "mixture of the three",
+        "syntax",
+        "tree-sitter's parse alone",
+    ]
+    for row in rows.values():
+        assert all(number is not None and number > 0 for number in row.numbers.values())
+    assert rows["floor"].numbers["× floor"] == 1
+    # Nothing is left behind but the corpus.
+    assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
+
+
+def test_ratios_are_of_medians_and_held_against_the_targets() -> None:
+    costs = {
+        "floor": [Cost(2, 4), Cost(1, 2), Cost(9, 9)],
+        "dolma": [Cost(2.7, 5), Cost(2.6, 5), Cost(9, 9)],
+        "uniform": [Cost(2.8, 5), Cost(2.6, 5), Cost(9, 9)],
+        "syntax": [Cost(9.7, 19), Cost(9.1, 18), Cost(20, 20)],
+        "tree-sitter's parse alone": [Cost(4, 8), Cost(5, 10), Cost(4.5, 9)],
+    }
+    variants = [Variant(name, floor, (), 18_000_000) for name in costs]
+    rows = {row.name: row for row in variant_rows(variants, costs, workers=2)}
+    assert rows["dolma"].numbers == pytest.approx(
+        {
+            "wall s": 2.7,
+            "CPU s": 5,
+            "cores": 5 / 2.7,
+            "MB/s": 18 / 2.7,
+            "× floor": 1.35,
+            "CPU × floor": 1.25,
+        }
+    )
+    assert [row.remark for row in rows.values()] == [
+        "",
+        "at most 1.35: yes",
+        "at most 1.35: no",
+        "1.35 × (dolma + parse), CPU 1.36 ×; at most 1.3: no",
+        "18.0 MB; 2.0 MB/s a core",
+    ]
+
+    # Nobody can tell where the floor had the machine to itself and `dolma` had not.
+    costs["dolma"] = [Cost(3, 5)]
+    rows = {row.name: row for row in variant_rows(variants, costs, workers=2)}
+    assert rows["dolma"].remark == "at most 1.35: unknown, the machine was busy"
+    assert rows["uniform"].remark == "at most 1.35: no"
+
+
+def test_steps_write_what_the_stage_writes_and_add_up_to_its_time(tmp_path: Path) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    recipe, steps = Recipe(), Steps()
+    for key in corpus.keys:
+        timed = transform_in_steps(recipe, corpus.shard(key), tmp_path / "steps", steps)
+        assert timed == transform(recipe, corpus.shard(key), tmp_path / "stage")
+        with ShardReader(corpus.shard(key), recipe.raw) as reader:
+            for block in reader:
+                lines = rearranged_lines(block, 7, recipe, Steps())
+                assert lines == transform_block(block, 7, recipe).lines
+
+    *parts, whole = step_rows(corpus, range(3))
+    assert len(parts) == len(steps.seconds)
+    for column, total in (("CPU s", whole.numbers["CPU s"]), ("share %", 100)):
+        assert sum(row.numbers[column] or 0.0 for row in parts) == pytest.approx(total)
+    of_floor = [row.numbers["floor CPU s"] or 0.0 for row in parts if "floor CPU s" in row.numbers]
+    assert sum(of_floor) == pytest.approx(whole.numbers["floor CPU s"])
+
+
+def test_steps_count_the_time_of_what_is_inside_and_no_other() -> None:
+    def spend(seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    def blocks() -> Iterator[int]:
+        for number in range(3):
+            spend(0.02)
+            yield number
+
+    steps = Steps()
+    for _ in steps.each("read", blocks()):
+        spend(0.03)
+        with steps.timed("write"):
+            spend(0.01)
+    assert steps.seconds["read"] == pytest.approx(0.06, abs=0.02)
+    assert steps.seconds["write"] == pytest.approx(0.03, abs=0.02)
+
+
+def test_a_large_shard_holds_the_corpus_again_under_new_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    monkeypatch.setattr(fim_stage, "FREE_BYTES", 0)
+    path = large_shard(corpus, at_least=5000)
+    assert path is not None
+    assert path.parent == corpus.folder
+    with zstandard.open(path) as file:
+        assert 5000 <= len(file.read()) < 5200
+    once = [row for key in corpus.keys for row in read_documents(corpus.shard(key))]
+    large = read_documents(path)
+    assert len(large) == len({identifier for identifier, _, _ in large}) > 5 * len(once)
+    for number, (identifier, *rest) in enumerate(large):
+        of_corpus, *as_in_corpus = once[number % len(once)]
+        assert identifier == f"{number // len(once)}/{of_corpus}"
+        assert rest == as_in_corpus
+
+    built = path.stat().st_mtime_ns
+    assert large_shard(corpus, at_least=5000) == path
+    assert path.stat().st_mtime_ns == built
+    monkeypatch.setattr(fim_stage, "FREE_BYTES", 1 << 62)
+    assert large_shard(corpus, at_least=5000) is None
+
+
+def test_peaks_are_of_processes_of_their_own(tmp_path: Path) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    rows = peak_rows(corpus, corpus.shard("bench-00"))
+    assert [row.name for row in rows] == ["dolma", "syntax"]
+    if sys.platform == "linux":
+        for row in rows:
+            assert 30 <= (row.numbers["peak MB"] or 0) <= 400
+            assert row.remark == "at most 400: yes"
+
+    with pytest.raises(BenchError, match="No such file"):
+        peak_rows(corpus, tmp_path / "missing.jsonl.zst")

@@ -1,0 +1,567 @@
+"""The FIM stage alone, shards in, FIM shards and parquet out, beside the floor in the same run.
+
+The floor is what no tool can go without: decompress, parse each line once, compress the same bytes.
+Rates count the text of the raw shards (MB = 10^6 bytes of UTF-8). Files are read from a warm page
+cache.
+"""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count, islice
+from pathlib import Path, PurePath
+from statistics import median
+from threading import Barrier
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import orjson
+import zstandard
+from tree_sitter import Parser
+
+from fim_assets.files import FileRecord, HashingWriter
+from fim_assets.fim.decisions import REASONS, Files, decide
+from fim_assets.fim.draws import document_keys
+from fim_assets.fim.record import SCHEMA, record_metadata
+from fim_assets.fim.syntax import CannotCutError, parse
+from fim_assets.fim.transform import rearranged_texts, transform_block, transform_shard
+from fim_assets.receipts import Place, Staging
+from fim_assets.recipe import SPLITS, Fim, Recipe, SplitWeights
+from fim_assets.settings import usable_cores
+from fim_assets.shards import (
+    BLOCK_BYTES,
+    ZSTD_LEVEL,
+    Documents,
+    ShardReader,
+    ShardWriter,
+    replace_text,
+)
+from fim_assets.tables import TableWriter
+from fim_assets_tests.benchmarks.corpus import LANGUAGES, BenchCorpus
+from fim_assets_tests.benchmarks.measure import Row, measure_success, process_row
+
+ROUNDS = 5
+"""The fewest rounds that a median is taken of."""
+
+CHARACTER_TARGET = 1.35
+"""Times the floor, for laws that do not parse."""
+
+SYNTAX_TARGET = 1.3
+"""Times `dolma` and tree-sitter's own parse of the chosen files."""
+
+QUIET = 0.85
+"""The smallest share of its workers' cores with which a wall time counts."""
+
+PEAK_TARGET_MB = 400
+LARGE_BYTES = 2_000_000_000
+FREE_BYTES = 5_000_000_000
+
+FLOOR = "floor"
+FLOOR_IN_MEMORY = "floor, whole shards in memory"
+MIXTURE = "mixture of the three"
+PARSE = "tree-sitter's parse alone"
+
+_RECIPES = {
+    "dolma": Recipe(fim=Fim(split="dolma")),
+    "uniform": Recipe(fim=Fim(split="uniform")),
+    "lines": Recipe(fim=Fim(split="lines")),
+    MIXTURE: Recipe(fim=Fim(split=SplitWeights(dolma=0.4, uniform=0.3, lines=0.3))),
+    "syntax": Recipe(fim=Fim(split="syntax")),
+}
+
+_PARSED = [REASONS.index(reason) for reason in ("syntax_errors", "no_node")]
+"""Why `syntax` could not cut a file that it has parsed."""
+
+READ, COMPRESS = "read: decompress, split, parse, judge", "compress, hash and write"
+PARQUET = "parquet: encode, hash and write"
+HASH, DECIDE, REARRANGE = "hash documents to keys", "find files and decide", "rearrange"
+SPLICE = "splice the text into its line"
+REST = "the rest: rows and counts, hash of the input, files published"
+
+W = TypeVar("W")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way through the corpus.
+
+    Attributes:
+        name: What is measured.
+        run: What a worker does with one file; it writes below the folder.
+        files: The files, one a shard.
+        bytes: Of the texts in them, in UTF-8.
+    """
+
+    name: str
+    run: Callable[[Path, Path], object]
+    files: tuple[Path, ...]
+    bytes: int
+
+
+class Cost(NamedTuple):
+    """What one round of a variant cost: seconds on the wall, and of all workers' CPU time."""
+
+    wall: float
+    cpu: float
+
+
+def stage_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
+    """The floor, every law, and tree-sitter's parse: medians, the variants taking turns.
+
+    Args:
+        corpus: Its shards are worked on by as many processes as there are usable cores.
+        rounds: As many as rounds are wanted.
+    """
+    shards = tuple(corpus.shard(key) for key in corpus.keys)
+    workers = min(usable_cores(), len(shards))
+    with _started_pool(workers) as pool, _folder_beside(corpus) as folder:
+        sizes = pool.map(partial(write_chosen_files, _RECIPES["syntax"], folder), shards)
+        parsed = sum(sizes)
+        variants = [
+            Variant(FLOOR, floor, shards, corpus.bytes),
+            Variant(FLOOR_IN_MEMORY, floor_in_memory, shards, corpus.bytes),
+            *(
+                Variant(name, partial(transform, recipe), shards, corpus.bytes)
+                for name, recipe in _RECIPES.items()
+            ),
+            Variant(PARSE, parse_chosen_files, tuple(folder.iterdir()), parsed),
+        ]
+        costs: dict[str, list[Cost]] = defaultdict(list)
+        for _ in rounds:
+            for variant in variants:
+                with _folder_beside(corpus) as outputs:
+                    costs[variant.name].append(_run(pool, variant, outputs))
+    return variant_rows(variants, costs, workers)
+
+
+def variant_rows(
+    variants: Sequence[Variant], costs: Mapping[str, Sequence[Cost]], workers: int
+) -> list[Row]:
+    """Medians of the rounds, held against the floor and the targets.
+
+    Columns: `cores` is CPU time by wall time. Where it is far below the number of workers, others
+    kept the machine busy: then wall times do not tell whether a target is reached.
+
+    Args:
+        variants: All that were measured.
+        costs: Each variant's rounds by its name.
+        workers: Processes that worked at once.
+    """
+    medians = {
+        name: Cost(median(cost.wall for cost in rounds), median(cost.cpu for cost in rounds))
+        for name, rounds in costs.items()
+    }
+    least, parse_alone = medians[FLOOR], medians[PARSE]
+
+    def target(ratio: float, at_most: float, *measured: Cost) -> str:
+        if min(cost.cpu / cost.wall for cost in measured) < QUIET * workers:
+            return f"at most {at_most:g}: unknown, the machine was busy"
+        return _against(ratio, at_most)
+
+    rows = []
+    for variant in variants:
+        name, size, (wall, cpu) = variant.name, variant.bytes / 1e6, medians[variant.name]
+        numbers: dict[str, float | None] = {
+            "wall s": wall,
+            "CPU s": cpu,
+            "cores": cpu / wall,
+            "MB/s": size / wall,
+            "× floor": wall / least.wall,
+            "CPU × floor": cpu / least.cpu,
+        }
+        remark = ""
+        if name == "syntax":
+            ratio = wall / (medians["dolma"].wall + parse_alone.wall)
+            of_cpu = cpu / (medians["dolma"].cpu + parse_alone.cpu)
+            met = target(ratio, SYNTAX_TARGET, medians[name], medians["dolma"], parse_alone)
+            remark = f"{ratio:.2f} × (dolma + parse), CPU {of_cpu:.2f} ×; {met}"
+        elif name == PARSE:
+            remark = f"{size:.1f} MB; {size / cpu:.1f} MB/s a core"
+        elif name in _RECIPES:
+            remark = target(wall / least.wall, CHARACTER_TARGET, medians[name], least)
+        rows.append(Row(name, numbers, remark))
+    return rows
+
+
+def _against(value: float, target: float) -> str:
+    return f"at most {target:g}: {'yes' if value <= target else 'no'}"
+
+
+def _run(pool: ProcessPoolExecutor, variant: Variant, outputs: Path) -> Cost:
+    largest_first = sorted(variant.files, key=lambda file: -file.stat().st_size)
+    work = partial(_cpu_seconds, variant.run, outputs)
+    begin = time.perf_counter()
+    cpu = sum(pool.map(work, largest_first))
+    return Cost(time.perf_counter() - begin, cpu)
+
+
+def _cpu_seconds(run: Callable[[Path, Path], object], outputs: Path, file: Path) -> float:
+    begin = time.process_time()
+    run(file, outputs)
+    return time.process_time() - begin
+
+
+@contextmanager
+def _started_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that have imported and loaded all that they need."""
+    # Never fork: a fork after Polars has run in the parent hangs.
+    context = multiprocessing.get_context("spawn")
+    all_there = context.Barrier(workers)
+    with ProcessPoolExecutor(workers, context, _prepare_worker, (all_there,)) as pool:
+        for started in [pool.submit(os.getpid) for _ in range(workers)]:
+            started.result()
+        yield pool
+
+
+def _prepare_worker(all_there: Barrier) -> None:
+    for ending, language in LANGUAGES.items():
+        with suppress(CannotCutError):
+            _parser(language, ending)
+    all_there.wait()
+
+
+@contextmanager
+def _folder_beside(corpus: BenchCorpus) -> Iterator[Path]:
+    """A folder on the corpus's disk, deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix=".fim-stage-", dir=corpus.folder) as folder:
+        yield Path(folder)
+
+
+def floor(shard: Path, folder: Path) -> None:
+    """Decompress, parse each line and compress, in bounded memory: one stream, block by block.
+
+    Args:
+        shard: A raw shard.
+        folder: Takes the same bytes, compressed again.
+    """
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    with (folder / shard.name).open("wb") as file, compressor.stream_writer(file) as stream:
+        for block in parsed_blocks(shard):
+            stream.write(block)
+
+
+def parsed_blocks(shard: Path) -> Iterator[bytes]:
+    """A shard's decompressed bytes, each line parsed and forgotten.
+
+    Raises:
+        orjson.JSONDecodeError: If a line is not JSON.
+    """
+    begun: list[bytes] = []
+    decompressor = zstandard.ZstdDecompressor()
+    with shard.open("rb") as file, decompressor.stream_reader(file) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            lines = block.split(b"\n")
+            begun.append(lines[0])
+            if len(lines) > 1:
+                lines[0] = b"".join(begun)
+                begun = [lines.pop()]
+                _parse_lines(lines)
+            yield block
+    _parse_lines([b"".join(begun)])
+
+
+def _parse_lines(lines: Iterable[bytes]) -> None:
+    for line in lines:
+        if line:
+            orjson.loads(line)
+
+
+def floor_in_memory(shard: Path, folder: Path) -> None:
+    """The floor with a shard in memory as a whole: see `floor`."""
+    data = zstandard.ZstdDecompressor().decompressobj().decompress(shard.read_bytes())
+    _parse_lines(data.split(b"\n"))
+    packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+    (folder / shard.name).write_bytes(packed)
+
+
+def transform(recipe: Recipe, shard: Path, folder: Path) -> list[FileRecord]:
+    """The FIM stage of one shard: its outputs' records."""
+    key = _key(shard)
+    with Staging(Place(folder, key)) as staging:
+        transform_shard(shard, recipe.partition_seed(key), recipe, staging)
+        return staging.publish()
+
+
+def _key(shard: Path) -> str:
+    return shard.name.removesuffix(".jsonl.zst")
+
+
+class ChosenFile(NamedTuple):
+    """A file that `syntax` parses.
+
+    Attributes:
+        source: Its text in UTF-8.
+        language: Its document's language.
+        path: Its document's path.
+    """
+
+    source: bytes
+    language: str | None
+    path: str | None
+
+
+_chosen_files = msgspec.msgpack.Decoder(list[ChosenFile])
+
+
+def chosen_files(shard: Path, recipe: Recipe) -> Iterator[ChosenFile]:
+    """The files of a shard that `syntax` parses, by a recipe without repository tokens."""
+    seed = recipe.partition_seed(_key(shard))
+    with ShardReader(shard, recipe.raw) as reader:
+        for block in reader:
+            files = _files(block, seed, recipe.fim)
+            decisions = decide(files, recipe.fim)
+            cut = decisions.splits == SPLITS.index("syntax")
+            for row in np.flatnonzero(cut | np.isin(decisions.reasons, _PARSED)).tolist():
+                document = int(files.documents[row])
+                yield ChosenFile(
+                    files.texts[row].encode(), block.languages[document], block.paths[document]
+                )
+
+
+def write_chosen_files(recipe: Recipe, folder: Path, shard: Path) -> int:
+    """Keep the files of a shard that `syntax` parses, for `parse_chosen_files`; their bytes."""
+    chosen = list(chosen_files(shard, recipe))
+    (folder / _key(shard)).write_bytes(msgspec.msgpack.encode(chosen))
+    return sum(len(file.source) for file in chosen)
+
+
+def parse_chosen_files(chosen: Path, _folder: Path) -> None:
+    """Parse the files of a shard that `syntax` parses, and nothing else."""
+    for file in _chosen_files.decode(chosen.read_bytes()):
+        _parser(file.language, PurePath(file.path or "").suffix).parse(file.source)
+
+
+@cache
+def _parser(language: str | None, ending: str) -> Parser:
+    return Parser(parse(b"", language, f"file{ending}", max_bytes=1).language)
+
+
+def _files(block: Documents, seed: int, fim: Fim) -> Files:
+    keys = document_keys(seed, block.ids, block.texts)
+    return Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+
+
+class Steps:
+    """CPU seconds of this process by step.
+
+    Attributes:
+        seconds: So far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Count what happens inside."""
+        begin = time.process_time()
+        yield
+        self.seconds[step] += time.process_time() - begin
+
+    def each(self, step: str, blocks: Iterable[T]) -> Iterator[T]:
+        """Count what it takes to get each block."""
+        iterator = iter(blocks)
+        while True:
+            with self.timed(step):
+                found = list(islice(iterator, 1))
+            if not found:
+                return
+            yield from found
+
+    @contextmanager
+    def leaving(self, step: str, writer: AbstractContextManager[W]) -> Iterator[W]:
+        """Count what it takes to end a writer that ends well."""
+        with ExitStack() as stack:
+            yield stack.enter_context(writer)
+            with self.timed(step):
+                stack.close()
+
+
+def step_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
+    """Where the CPU time of `dolma` goes, in one process; the rows above the last add up to it.
+
+    Beside it the floor's, in the same process.
+
+    Args:
+        corpus: What is worked on.
+        rounds: As many as rounds are wanted; the columns are medians.
+    """
+    stages: list[Mapping[str, float]] = []
+    floors: list[Mapping[str, float]] = []
+    for _ in rounds:
+        stage, least = Steps(), Steps()
+        with _folder_beside(corpus) as outputs:
+            for key in corpus.keys:
+                transform_in_steps(_RECIPES["dolma"], corpus.shard(key), outputs, stage)
+                (outputs / f"{key}.jsonl.zst").unlink()
+                floor_in_steps(corpus.shard(key), outputs, least)
+        stages.append(stage.seconds)
+        floors.append(least.seconds)
+    return _step_rows(_medians(stages), _medians(floors))
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {step: median(seconds[step] for seconds in rounds) for step in rounds[0]}
+
+
+def _step_rows(stage: Mapping[str, float], floor: Mapping[str, float]) -> list[Row]:
+    """Rows in the order of the work, and the whole."""
+    whole = sum(stage.values())
+    rows = []
+    for step in (READ, HASH, DECIDE, REARRANGE, SPLICE, COMPRESS, PARQUET, REST):
+        numbers: dict[str, float | None] = {
+            "CPU s": stage[step],
+            "share %": stage[step] / whole * 100,
+        }
+        if step in floor:
+            numbers["floor CPU s"] = floor[step]
+        rows.append(Row(step, numbers))
+    total = {"CPU s": whole, "share %": 100.0, "floor CPU s": sum(floor.values())}
+    return [*rows, Row("dolma", {**total})]
+
+
+def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) -> list[FileRecord]:
+    """The FIM stage of one shard as `transform` does it, timed; its outputs' records.
+
+    What happens within a block is done a second time to be timed, which counts nowhere else.
+    """
+    key = _key(shard)
+    seed = recipe.partition_seed(key)
+    known = sum(steps.seconds.values())
+    again = 0.0
+    begin = time.process_time()
+    with (
+        Staging(Place(folder, key)) as staging,
+        ShardReader(shard, recipe.raw) as reader,
+    ):
+        record = staging.create(".jsonl.zst"), staging.create(".parquet")
+        metadata = record_metadata(recipe.raw, recipe.fim)
+        with (
+            steps.leaving(COMPRESS, ShardWriter(record[0])) as writer,
+            steps.leaving(PARQUET, TableWriter(record[1], SCHEMA, metadata)) as table,
+        ):
+            for block in steps.each(READ, reader):
+                result = transform_block(block, seed, recipe)
+                with steps.timed(COMPRESS):
+                    writer.write(result.lines)
+                with steps.timed(PARQUET):
+                    table.write(result.rows)
+                before = time.process_time()
+                rearranged_lines(block, seed, recipe, steps)
+                again += time.process_time() - before
+        reader.totals(chars=0)
+        records = staging.publish()
+    whole = time.process_time() - begin - again
+    steps.seconds[REST] += whole - (sum(steps.seconds.values()) - known)
+    return records
+
+
+def rearranged_lines(block: Documents, seed: int, recipe: Recipe, steps: Steps) -> list[bytes]:
+    """The lines of a block as `transform_block` gives them, timed."""
+    fim = recipe.fim
+    with steps.timed(HASH):
+        keys = document_keys(seed, block.ids, block.texts)
+    with steps.timed(DECIDE):
+        files = Files.split(
+            block.texts, keys, block.languages, block.paths, fim.file_separator_token
+        )
+        decisions = decide(files, fim)
+    with steps.timed(REARRANGE):
+        rearranged = list(rearranged_texts(files, decisions, fim))
+    with steps.timed(SPLICE):
+        lines = list(block.lines)
+        for document, text in rearranged:
+            lines[document] = replace_text(lines[document], recipe.raw.text_field, text)
+    return lines
+
+
+def floor_in_steps(shard: Path, folder: Path, steps: Steps) -> None:
+    """The floor as `floor` does it, timed."""
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    with (
+        (folder / shard.name).open("wb") as file,
+        steps.leaving(COMPRESS, compressor.stream_writer(file)) as stream,
+    ):
+        for block in steps.each(READ, parsed_blocks(shard)):
+            with steps.timed(COMPRESS):
+                stream.write(block)
+
+
+def large_shard(corpus: BenchCorpus, at_least: int = LARGE_BYTES) -> Path | None:
+    """One large shard: the corpus's documents, written again under new ids; built once.
+
+    Args:
+        corpus: The documents.
+        at_least: Uncompressed bytes.
+
+    Returns:
+        Its path, None if the disk has less than `FREE_BYTES` free.
+    """
+    if shutil.disk_usage(corpus.folder).free < FREE_BYTES:
+        return None
+    path = corpus.folder / f"large-{at_least}.jsonl.zst"
+    if not path.is_file():
+        with _folder_beside(corpus) as folder:
+            part = folder / path.name
+            with HashingWriter(part) as file, ShardWriter(file) as writer:
+                for lines in _documents_again(corpus, at_least):
+                    writer.write(lines)
+            part.replace(path)
+    return path
+
+
+def _documents_again(corpus: BenchCorpus, at_least: int) -> Iterator[list[bytes]]:
+    size = 0
+    for number in count():
+        for key in corpus.keys:
+            with ShardReader(corpus.shard(key), Recipe().raw) as reader:
+                for block in reader:
+                    lines = [_under_new_id(line, number) for line in block.lines]
+                    yield lines
+                    size += sum(map(len, lines)) + len(lines)
+                    if size >= at_least:
+                        return
+
+
+def _under_new_id(line: bytes, number: int) -> bytes:
+    document = orjson.loads(line)
+    document["id"] = f"{number}/{document['id']}"
+    return orjson.dumps(document)
+
+
+def peak_rows(corpus: BenchCorpus, large: Path) -> list[Row]:
+    """Peak memory of the FIM stage on one large shard, each law in a process of its own.
+
+    Args:
+        corpus: Beside it the outputs are written, and deleted.
+        large: The shard.
+
+    Raises:
+        BenchError: If a process fails.
+    """
+    rows = []
+    for name in ("dolma", "syntax"):
+        with _folder_beside(corpus) as folder:
+            code = f"import {__name__} as b; b.transform_alone({name!r}, {str(large)!r}, '.')"
+            measurement = measure_success([sys.executable, "-c", code], None, folder)
+        row = process_row(name, [measurement])
+        peak = row.numbers["peak MB"]
+        remark = "" if peak is None else _against(peak, PEAK_TARGET_MB)
+        rows.append(Row(row.name, row.numbers, remark))
+    return rows
+
+
+def transform_alone(law: str, shard: str, folder: str) -> None:
+    """The FIM stage of one shard; a process of its own calls this."""
+    transform(_RECIPES[law], Path(shard), Path(folder))
