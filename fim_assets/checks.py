@@ -14,7 +14,7 @@ from fim_assets.fim.record import FimShardReader, restore_document
 from fim_assets.fim.splits import Cuts, character_ranks
 from fim_assets.receipts import Place, Receipt
 from fim_assets.recipe import CharacterSplit, LanguageRates, Recipe
-from fim_assets.shards import ShardReader, text_span
+from fim_assets.shards import Line, ShardReader, text_span
 from fim_assets.stats import DISTINCT, Rate, binomial_rate, counted, sum_rates, uniform_distance
 from fim_assets.tokens.arrays import ArrayReader, Ints
 from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer
@@ -93,7 +93,7 @@ def lossless(raw_shard: Path, fim: Place, recipe: Recipe) -> CheckOutcome:
 
 @dataclass(frozen=True)
 class _Restored:
-    line: bytes
+    line: Line
     text: str
     raw_number: int
     rearranged: bool
@@ -115,19 +115,17 @@ def _restored(fim: Place) -> Iterator[_Restored]:
 
 
 def _difference(
-    line: bytes, text: str, number: int, found: _Restored, text_field: str
+    line: Line, text: str, number: int, found: _Restored, text_field: str
 ) -> str | None:
     if number != found.raw_number:
         return f"the FIM shard has line {found.raw_number} in its place"
     if not found.rearranged:
-        return None if found.line == line else "left alone, but its bytes differ"
+        return None if bytes(found.line) == bytes(line) else "left alone, but its bytes differ"
     if found.text != text:
         return "another text comes back"
     before, after = text_span(line, text_field), text_span(found.line, text_field)
-    if (line[: before.start], line[before.stop :]) != (
-        found.line[: after.start],
-        found.line[after.stop :],
-    ):
+    outside = bytes(line[: before.start]), bytes(line[before.stop :])
+    if outside != (bytes(found.line[: after.start]), bytes(found.line[after.stop :])):
         return "bytes outside the text differ"
     return None
 

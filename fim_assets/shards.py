@@ -10,9 +10,9 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, cast
 
@@ -37,7 +37,7 @@ caller's stack."""
 
 _PIECE_BYTES = 1 << 18
 _ZSTD_INPUT_BYTES = 1 << 14
-"""Compressed bytes taken at once: little, since a frame can expand ten-thousandfold."""
+"""Compressed bytes decompressed at once: little, since a frame can expand ten-thousandfold."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
@@ -45,6 +45,9 @@ _KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
 _KEY_BYTES = 200
 _PATHS_SHOWN = 10
 _JSON_SPACE = b" \t\r"
+
+
+Line = bytes | memoryview
 
 
 class ShardError(ValueError):
@@ -187,7 +190,7 @@ class Documents:
 
     Attributes:
         numbers: Physical line numbers, 1-based.
-        lines: The lines as they came, without the line feed.
+        lines: The lines as they came, without the line feed; views of the block's bytes.
         ids: Ids as strings, None where a document has none.
         texts: The texts.
         languages: Languages, None where a document names none.
@@ -197,7 +200,7 @@ class Documents:
     """
 
     numbers: list[int] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     languages: list[str | None] = field(default_factory=list)
@@ -244,18 +247,11 @@ class ShardReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[Documents]:
-        block, size = Documents(), 0
         try:
-            for lines in _split_lines(_pieces(self._file, self._path)):
-                self._judge(lines, block)
-                size += sum(map(len, lines))
-                if size >= self._block_bytes:
-                    yield block
-                    block, size = Documents(), 0
+            for data in _blocks(_pieces(self._file, self._path), self._block_bytes):
+                yield self._judge(data)
         except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
-        if block.numbers or block.rejected or block.blank:
-            yield block
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
@@ -276,17 +272,18 @@ class ShardReader:
             tokens=tokens,
         )
 
-    def _judge(self, lines: Sequence[bytes], block: Documents) -> None:
-        """Put lines where they belong in a block, and count them."""
-        before = len(block.lines), block.blank, len(block.rejected)
-        for number, line in enumerate(lines, self.lines + 1):
-            if not line.strip(_JSON_SPACE):
-                block.blank += 1
-                continue
+    def _judge(self, data: bytes) -> Documents:
+        block = Documents()
+        number = self.lines
+        for number, line in enumerate(_lines(data), self.lines + 1):
             try:
                 document = read_document(line, self._fields)
             except RejectionError as error:
-                block.rejected.append(RejectedLine(number, error.reason, error.detail, line))
+                content = bytes(line)
+                if content.strip(_JSON_SPACE):
+                    block.rejected.append(RejectedLine(number, error.reason, error.detail, content))
+                else:
+                    block.blank += 1
                 continue
             block.numbers.append(number)
             block.lines.append(line)
@@ -294,10 +291,11 @@ class ShardReader:
             block.texts.append(document.text)
             block.languages.append(document.language)
             block.paths.append(document.path)
-        self.lines += len(lines)
-        self.documents += len(block.lines) - before[0]
-        self.blank += block.blank - before[1]
-        self.rejected += len(block.rejected) - before[2]
+        self.lines = number
+        self.blank += block.blank
+        self.rejected += len(block.rejected)
+        self.documents += len(block.lines)
+        return block
 
 
 def _pieces(file: HashingReader, path: Path) -> Iterator[bytes]:
@@ -314,29 +312,45 @@ def _zstd_pieces(file: HashingReader) -> Iterator[bytes]:
     # Frame by frame, since zstandard's own stream takes a frame cut short for a whole one.
     decompressor = zstandard.ZstdDecompressor()
     frame = None
-    while data := file.read(_ZSTD_INPUT_BYTES):
-        while data:
-            frame = frame or decompressor.decompressobj()
-            if piece := frame.decompress(data):
-                yield piece
-            data = frame.unused_data if frame.eof else b""
-            frame = None if frame.eof else frame
+    while compressed := file.read(_PIECE_BYTES):
+        for begin in range(0, len(compressed), _ZSTD_INPUT_BYTES):
+            data = compressed[begin : begin + _ZSTD_INPUT_BYTES]
+            while data:
+                frame = frame or decompressor.decompressobj()
+                if piece := frame.decompress(data):
+                    yield piece
+                data = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
     if frame is not None:
         raise EOFError("the file ends inside a zstd frame")
 
 
-def _split_lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Whole lines, those that each piece ends."""
-    begun: list[bytes] = []
+def _blocks(pieces: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
+    """Whole lines, about `block_bytes` of them or one longer line."""
+    pending: list[bytes] = []
+    size = 0
     for piece in pieces:
-        first, *lines = piece.split(b"\n")
-        begun.append(first)
-        if lines:
-            whole = b"".join(begun)
-            begun = [lines.pop()]
-            yield [whole, *lines]
-    if last := b"".join(begun):
-        yield [last]
+        pending.append(piece)
+        size += len(piece)
+        end = piece.rfind(b"\n") + 1
+        if size >= block_bytes and end:
+            pending[-1] = piece[:end]
+            yield b"".join(pending)
+            pending = [piece[end:]]
+            size = len(pending[0])
+    if size:
+        yield b"".join(pending)
+
+
+def _lines(data: bytes) -> Iterator[memoryview]:
+    """The lines of a block, without their line feeds and without copying them."""
+    view = memoryview(data)
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        yield view[begin:end]
+        begin = end + 1
 
 
 class Document(NamedTuple):
@@ -355,7 +369,7 @@ class Document(NamedTuple):
     path: str | None = None
 
 
-def read_document(line: bytes, fields: Raw) -> Document:
+def read_document(line: Line, fields: Raw) -> Document:
     """Read one line.
 
     Raises:
@@ -412,11 +426,16 @@ def _deeper_than(content: Any, depth: int) -> bool:
 
 
 def _lookup(content: Any, field_path: str) -> Any:
-    for name in field_path.split("."):
+    for name in _names(field_path):
         if not isinstance(content, dict):
             return None
         content = content.get(name)
     return content
+
+
+@lru_cache
+def _names(field_path: str) -> tuple[str, ...]:
+    return tuple(field_path.split("."))
 
 
 def _json_type(value: Any) -> str:
@@ -427,15 +446,15 @@ def _json_type(value: Any) -> str:
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _raw_value(line: bytes, field_path: str) -> msgspec.Raw:
-    first, *inner = field_path.split(".")
+def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
+    first, *inner = _names(field_path)
     raw = _raw_object.decode(line)[first]
     for name in inner:
         raw = _raw_object.decode(raw)[name]
     return raw
 
 
-def text_span(line: bytes, field_path: str) -> slice:
+def text_span(line: Line, field_path: str) -> slice:
     """Where the bytes of a field's value stand in a line; with duplicate keys, the last one's.
 
     Args:
@@ -447,7 +466,7 @@ def text_span(line: bytes, field_path: str) -> slice:
     start = _address(value) - _address(line)
     span = slice(start, start + memoryview(value).nbytes)
     if not 0 <= start <= span.stop <= len(line):
-        raise RuntimeError(f"msgspec.Raw is not a view into the line: {line[:100]!r}")
+        raise RuntimeError(f"msgspec.Raw is not a view into the line: {bytes(line[:100])!r}")
     return span
 
 
@@ -456,7 +475,7 @@ def _address(buffer: Any) -> int:
     return address
 
 
-def replace_text(line: bytes, field_path: str, text: str) -> bytes:
+def replace_text(line: Line, field_path: str, text: str) -> bytes:
     """The line with another text: only the value's bytes change."""
     span = text_span(line, field_path)
     return b"".join([line[: span.start], orjson.dumps(text), line[span.stop :]])
@@ -472,7 +491,7 @@ class ShardWriter:
         compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         self._stream = compressor.stream_writer(cast("IO[bytes]", file), closefd=False)
 
-    def write(self, lines: Iterable[bytes]) -> None:
+    def write(self, lines: Iterable[Line]) -> None:
         """Append lines, each without its line feed."""
         write = self._stream.write
         for line in lines:

@@ -66,7 +66,8 @@ def read(path: Path, block_bytes: int = BLOCK_BYTES, fields: Raw = RAW) -> Read:
     blank = 0
     with ShardReader(path, fields, block_bytes) as reader:
         for block in reader:
-            columns = (block.numbers, block.lines, block.ids, block.texts, block.languages)
+            lines = list(map(bytes, block.lines))
+            columns = (block.numbers, lines, block.ids, block.texts, block.languages)
             rows += zip(*columns, strict=True)
             rejected += block.rejected
             blank += block.blank

@@ -81,7 +81,11 @@ def restore_shard(shard: Path, parquet: Path) -> Iterator[bytes]:
                         f"{shard} and {parquet} disagree at line {number} of the FIM shard: {error}"
                     ) from error
                 rearranged = any(file.order != "none" for file in files)
-                yield replace_text(line, reader.raw.text_field, original) if rearranged else line
+                yield (
+                    replace_text(line, reader.raw.text_field, original)
+                    if rearranged
+                    else bytes(line)
+                )
 
 
 def write_lines(lines: Iterable[bytes], output: Path) -> None:

@@ -13,7 +13,14 @@ from fim_assets.fim.orders import ORDERS, Parts, arrange
 from fim_assets.fim.record import SCHEMA, record_metadata
 from fim_assets.receipts import Staging
 from fim_assets.recipe import SPLITS, Fim, Recipe
-from fim_assets.shards import Documents, ShardReader, ShardWriter, Totals, replace_text
+from fim_assets.shards import (
+    Documents,
+    Line,
+    ShardReader,
+    ShardWriter,
+    Totals,
+    replace_text,
+)
 from fim_assets.tables import TableWriter
 
 
@@ -49,7 +56,7 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
 class TransformedBlock:
     """One block's FIM lines, its rows for the parquet, and its texts' code points."""
 
-    lines: list[bytes]
+    lines: list[Line]
     rows: dict[str, np.ndarray | pa.Array | list[str | None]]
     chars: int
 

@@ -21,7 +21,7 @@ from itertools import count, islice
 from pathlib import Path, PurePath
 from statistics import median
 from threading import Barrier
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -36,12 +36,13 @@ from fim_assets.fim.record import SCHEMA, record_metadata
 from fim_assets.fim.syntax import CannotCutError, parse
 from fim_assets.fim.transform import rearranged_texts, transform_block, transform_shard
 from fim_assets.receipts import Place, Staging
-from fim_assets.recipe import SPLITS, Fim, Recipe, SplitWeights
+from fim_assets.recipe import SPLITS, CharacterSplit, Fim, Recipe, SplitWeights
 from fim_assets.settings import usable_cores
 from fim_assets.shards import (
     BLOCK_BYTES,
     ZSTD_LEVEL,
     Documents,
+    Line,
     ShardReader,
     ShardWriter,
     replace_text,
@@ -54,7 +55,7 @@ ROUNDS = 5
 """The fewest rounds that a median is taken of."""
 
 CHARACTER_TARGET = 1.35
-"""Times the floor, for laws that do not parse."""
+"""Times the floor, for the laws that depend on lengths alone."""
 
 SYNTAX_TARGET = 1.3
 """Times `dolma` and tree-sitter's own parse of the chosen files."""
@@ -188,7 +189,7 @@ def variant_rows(
             remark = f"{ratio:.2f} × (dolma + parse), CPU {of_cpu:.2f} ×; {met}"
         elif name == PARSE:
             remark = f"{size:.1f} MB; {size / cpu:.1f} MB/s a core"
-        elif name in _RECIPES:
+        elif name in get_args(CharacterSplit):
             remark = target(wall / least.wall, CHARACTER_TARGET, medians[name], least)
         rows.append(Row(name, numbers, remark))
     return rows
@@ -467,7 +468,7 @@ def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) 
     return records
 
 
-def rearranged_lines(block: Documents, seed: int, recipe: Recipe, steps: Steps) -> list[bytes]:
+def rearranged_lines(block: Documents, seed: int, recipe: Recipe, steps: Steps) -> list[Line]:
     """The lines of a block as `transform_block` gives them, timed."""
     fim = recipe.fim
     with steps.timed(HASH):
@@ -534,7 +535,7 @@ def _documents_again(corpus: BenchCorpus, at_least: int) -> Iterator[list[bytes]
                         return
 
 
-def _under_new_id(line: bytes, number: int) -> bytes:
+def _under_new_id(line: Line, number: int) -> bytes:
     document = orjson.loads(line)
     document["id"] = f"{number}/{document['id']}"
     return orjson.dumps(document)

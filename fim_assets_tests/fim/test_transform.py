@@ -161,7 +161,9 @@ def of_each_document(result: TransformedBlock) -> list[tuple[bytes, list[tuple[o
     columns = {
         name: pa.array(column).to_pylist() for name, column in result.rows.items() if name != "line"
     }
-    found: list[tuple[bytes, list[tuple[object, ...]]]] = [(line, []) for line in result.lines]
+    found: list[tuple[bytes, list[tuple[object, ...]]]] = [
+        (bytes(line), []) for line in result.lines
+    ]
     for number, row in zip(
         pa.array(result.rows["line"]).to_pylist(), zip(*columns.values(), strict=True), strict=True
     ):
