@@ -1,6 +1,5 @@
 """What must be true of a finished partition: each check reads the files as they lie there."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,11 +10,19 @@ import numpy as np
 import polars as pl
 
 from fim_assets.fim.record import FimShardReader, restore_document
-from fim_assets.fim.splits import Cuts, character_ranks
+from fim_assets.fim.splits import Cuts, Ranks, character_ranks
 from fim_assets.receipts import Place, Receipt
 from fim_assets.recipe import CharacterSplit, LanguageRates, Recipe
 from fim_assets.shards import Line, ShardReader, text_span
-from fim_assets.stats import DISTINCT, Rate, binomial_rate, counted, sum_rates, uniform_distance
+from fim_assets.stats import (
+    DISTINCT,
+    Rate,
+    binomial_rate,
+    counted,
+    sum_rates,
+    uniform_bound,
+    uniform_distance,
+)
 from fim_assets.tokens.arrays import ArrayReader, Ints
 from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer
 
@@ -214,13 +221,9 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
     }
     sentences += outside or [f"{len(languages) - len(too_few)} languages within their bounds"]
     if too_few:
-        shown = ", ".join(too_few[:_LANGUAGES_NAMED])
-        more = (
-            ""
-            if len(too_few) <= _LANGUAGES_NAMED
-            else f" and {len(too_few) - _LANGUAGES_NAMED} more"
-        )
-        sentences.append(f"left out, with too few files for any bound: {shown}{more}")
+        rest = len(too_few) - _LANGUAGES_NAMED
+        shown = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        sentences.append(f"left out, with too few files for any bound: {shown}")
     passed = not outside and all(rate.within for rate in tested.values())
     return CheckOutcome("rates_within_bounds", passed, "; ".join(sentences) + ".", numbers)
 
@@ -238,6 +241,9 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
     The rank of a cut in its law is uniform if the law holds, see `splits.character_ranks`; the
     Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
     distribution may be from that.
+
+    Raises:
+        ValueError: If a cut cannot come from its law at all.
     """
     name = "split_law"
     frame = pl.read_parquet(
@@ -245,11 +251,8 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
         glob=False,
         columns=["line", "file", "chars", "split", "draw_key", "prefix_chars", "middle_chars"],
     ).unique(["draw_key", "file"], keep="first", maintain_order=True)
-    laws = [
-        law
-        for law in get_args(CharacterSplit)
-        if law in (*recipe.fim.weights, recipe.fim.split_fallback)
-    ]
+    used = {*recipe.fim.weights, recipe.fim.split_fallback}
+    laws = [law for law in get_args(CharacterSplit) if law in used]
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
@@ -257,32 +260,13 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
         files = frame.filter(pl.col("split") == law)
         if files.is_empty():
             continue
-        first = files["prefix_chars"].to_numpy()
-        ranks = character_ranks(
-            law,
-            files["draw_key"].to_numpy(),
-            files["file"].to_numpy(),
-            files["chars"].to_numpy(),
-            Cuts(first, first + files["middle_chars"].to_numpy()),
-        )
-        bound = math.sqrt(math.log(2 * 2 * len(laws) / LAW_ERROR) / (2 * files.height))
+        ranks = _ranks(law, files)
+        bound = uniform_bound(files.height, LAW_ERROR / (len(laws) * len(ranks)))
+        numbers |= {f"{law}_files": files.height, f"{law}_most_accepted": bound}
         for cut, values in ranks._asdict().items():
-            impossible = ~((values >= 0) & (values <= 1))
-            if impossible.any():
-                row = files.row(int(np.argmax(impossible)), named=True)
-                return _fault(
-                    name,
-                    f"{fim.file('.parquet')}: line {row['line']}, file {row['file']}: "
-                    f"{row['prefix_chars']} and {row['middle_chars']} characters before the "
-                    f"suffix of {row['chars']} cannot come from {law}",
-                )
             distance = uniform_distance(values)
             passed &= distance <= bound
-            numbers |= {
-                f"{law}_files": files.height,
-                f"{law}_{cut}_cut_distance": distance,
-                f"{law}_most_accepted": bound,
-            }
+            numbers[f"{law}_{cut}_cut_distance"] = distance
             sentences.append(
                 f"{law}, {cut} cut: {distance:.4f} from its law over {files.height:,} files, "
                 f"{bound:.4f} accepted"
@@ -292,6 +276,30 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
         numbers["other_files"] = others
         sentences.append(f"{others:,} files cut by lines or syntax, which look at the text")
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
+
+
+def _ranks(law: CharacterSplit, files: pl.DataFrame) -> Ranks:
+    """Where the cuts of files stand in their law.
+
+    Raises:
+        ValueError: If the law cannot give one of them.
+    """
+    first = files["prefix_chars"].to_numpy()
+    ranks = character_ranks(
+        law,
+        files["draw_key"].to_numpy(),
+        files["file"].to_numpy(),
+        files["chars"].to_numpy(),
+        Cuts(first, first + files["middle_chars"].to_numpy()),
+    )
+    possible = np.all([(values >= 0) & (values <= 1) for values in ranks], axis=0)
+    if not possible.all():
+        row = files.row(int(np.argmin(possible)), named=True)
+        raise ValueError(
+            f"line {row['line']}, file {row['file']}: a prefix of {row['prefix_chars']} and a "
+            f"middle of {row['middle_chars']} of {row['chars']} characters cannot come from {law}"
+        )
+    return ranks
 
 
 def one_eos_per_document(

@@ -170,6 +170,12 @@ class LanguageRates(_Part):
     __pydantic_extra__: dict[str, Probability]
     default: Probability
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if "" in (self.__pydantic_extra__ or {}):
+            raise ValueError("a language's name must not be empty; default is for those without")
+        return self
+
     def of(self, language: str | None) -> float:
         """The probability for a language; None is a document that names none."""
         if language is None or language == "default":

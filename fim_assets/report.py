@@ -36,7 +36,7 @@ _RATE_TITLES = {
     "document_rate": "Documents that are candidates",
     "fim_rate": "Files rearranged",
     "psm_share": "Of these, in PSM order",
-    **{f"{split}_share": f"Of these, cut by {split} (or to be)" for split in SPLITS},
+    **{f"{split}_share": f"Of these, drawn for {split}" for split in SPLITS},
 }
 
 _LENGTHS = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,11 @@ def uniform_distance(values: npt.NDArray[np.float64]) -> float:
     ordered = np.sort(values)
     steps = np.arange(len(values) + 1) / len(values)
     return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+
+
+def uniform_bound(count: int, error: float) -> float:
+    """The largest distance that so many uniform values exceed with this probability at most."""
+    return sqrt(log(2 / error) / (2 * count))
 
 
 def counted(counts: Mapping[str, int], name: str) -> dict[str, int]:

@@ -270,7 +270,7 @@ def test_a_cut_that_its_law_cannot_give_is_named(
     monkeypatch.setattr("fim_assets.fim.decisions.character_cuts", late)
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)), 10)
     assert outcome.failure is not None
-    assert "line 1, file 0: 8 and 1 characters" in outcome.failure
+    assert "line 1, file 0: a prefix of 8 and a middle of 1 of 10 characters" in outcome.failure
     assert "cannot come from dolma" in outcome.failure
 
 

@@ -293,6 +293,7 @@ def test_a_rate_may_be_given_by_language() -> None:
             "fim_rate: {default: 0.5, C: 50}",
             "fim.fim_rate.C = 50: probabilities are in [0, 1]; did",
         ),
+        ("fim_rate: {default: 1, '': 0}", "fim.fim_rate: a language's name must not be empty"),
         ("fim_rate: {default: x}", 'fim.fim_rate.default = "x": a probability is a number'),
         ("fim_rate: [0.5]", "fim.fim_rate = [0.5]: a probability is a number"),
         ("split: {syntax: 0.9}", "fim.split: weights must add up to 1, these to 0.9"),

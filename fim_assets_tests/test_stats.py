@@ -23,6 +23,7 @@ from fim_assets.stats import (
     profile_raw,
     profile_tokens,
     sum_rates,
+    uniform_bound,
     uniform_distance,
 )
 from fim_assets.tables import TableWriter
@@ -312,6 +313,14 @@ def test_uniform_distance_by_hand() -> None:
     assert uniform_distance(np.array([0.4, 0.2])) == pytest.approx(0.6)
     assert uniform_distance(np.array([0.9])) == pytest.approx(0.9)
     assert uniform_distance((np.arange(1000) + 0.5) / 1000) == pytest.approx(0.0005)
+
+
+def test_uniform_values_stay_within_their_bound() -> None:
+    """With n = 200: sqrt(ln(2 / 0.01) / 400) = 0.1151, which 99 of 100 samples keep."""
+    assert uniform_bound(200, 0.01) == pytest.approx(0.1151, abs=1e-4)
+    samples = np.random.default_rng(1).random((2000, 200))
+    beyond = sum(uniform_distance(sample) > uniform_bound(200, 0.01) for sample in samples)
+    assert 0 < beyond <= 2000 * 0.01 + 15
 
 
 def test_sums_of_rates_by_hand() -> None:
