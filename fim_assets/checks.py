@@ -9,10 +9,11 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from fim_assets.fim.record import FimShardReader, restore_document
-from fim_assets.fim.splits import Cuts, Ranks, character_ranks
+from fim_assets.fim.decisions import FALLBACKS
+from fim_assets.fim.record import PART_CHARS, FimShardReader, restore_document
+from fim_assets.fim.splits import Cuts, Ranks, character_ranks, min_chars
 from fim_assets.receipts import Place, Receipt
-from fim_assets.recipe import CharacterSplit, LanguageRates, Recipe
+from fim_assets.recipe import CharacterSplit, Fim, LanguageRates, Recipe
 from fim_assets.shards import Line, ShardReader, text_span
 from fim_assets.stats import (
     DISTINCT,
@@ -64,7 +65,8 @@ CHECKS = {
     "copies count once.",
     "split_law": "Where files are cut follows the law, for dolma and uniform: the ranks of the "
     "first cut given the length, and of the second given the first, are uniform within the "
-    "Dvoretzky-Kiefer-Wolfowitz bound (error probability 1e-9 a partition).",
+    "Dvoretzky-Kiefer-Wolfowitz bound (error probability 1e-9 a partition). No file is cut by "
+    "another law than the recipe's, or left alone as too short without being so.",
     "one_eos_per_document": "Documents cover the arrays without gap or overlap, each ends in EOS, "
     "and EOS stands nowhere else.",
     "decodes_to_fim_text": "The ids of every document decode to its text in the FIM shard.",
@@ -166,8 +168,9 @@ def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
     error = RATE_ERROR / 2 / len(asked)
     tested = {name: binomial_rate(*numbers, error) for name, numbers in asked.items()}
     if isinstance(fim.fim_rate, LanguageRates):
-        by_language = rates_by_language(counts, recipe).values()
-        tested["fim_rate"] = sum_rates([its["fim_rate"] for its in by_language])
+        by_language = [its["fim_rate"] for its in rates_by_language(counts, recipe).values()]
+        nothing = binomial_rate(0, 0, fim.fim_rate.default, error)
+        tested["fim_rate"] = sum_rates(by_language) if by_language else nothing
     return tested
 
 
@@ -224,6 +227,9 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
         rest = len(too_few) - _LANGUAGES_NAMED
         shown = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
         sentences.append(f"left out, with too few files for any bound: {shown}")
+    absent = sorted(recipe.fim.languages - languages.keys())
+    if absent:
+        sentences.append(f"no file of {', '.join(absent)}, though fim_rate names it")
     passed = not outside and all(rate.within for rate in tested.values())
     return CheckOutcome("rates_within_bounds", passed, "; ".join(sentences) + ".", numbers)
 
@@ -243,24 +249,26 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
     distribution may be from that.
 
     Raises:
-        ValueError: If a cut cannot come from its law at all.
+        ValueError: If a file was cut by another law than the recipe's, or left alone as too short
+            though it is not, or a cut cannot come from its law at all.
     """
     name = "split_law"
-    frame = pl.read_parquet(
-        fim.file(".parquet"),
-        glob=False,
-        columns=["line", "file", "chars", "split", "draw_key", "prefix_chars", "middle_chars"],
-    ).unique(["draw_key", "file"], keep="first", maintain_order=True)
+    parquet = fim.file(".parquet")
+    columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
+    frame = pl.read_parquet(parquet, glob=False, columns=columns)
+    _refuse_other_laws(frame, recipe.fim, parquet)
     used = {*recipe.fim.weights, recipe.fim.split_fallback}
     laws = [law for law in get_args(CharacterSplit) if law in used]
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
     for law in laws:
-        files = frame.filter(pl.col("split") == law)
+        files = frame.filter(pl.col("split") == law).unique(
+            ["draw_key", "file"], keep="first", maintain_order=True
+        )
         if files.is_empty():
             continue
-        ranks = _ranks(law, files)
+        ranks = _ranks(law, files, parquet)
         bound = uniform_bound(files.height, LAW_ERROR / (len(laws) * len(ranks)))
         numbers |= {f"{law}_files": files.height, f"{law}_most_accepted": bound}
         for cut, values in ranks._asdict().items():
@@ -278,7 +286,34 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
 
 
-def _ranks(law: CharacterSplit, files: pl.DataFrame) -> Ranks:
+def _refuse_other_laws(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
+    """Hold what is exact in a record against the recipe.
+
+    Raises:
+        ValueError: If a file's law or reason is not the recipe's.
+    """
+    fallen = pl.col("reason").is_in(FALLBACKS).fill_null(False)
+    short = pl.col("chars") < min_chars(fim)
+    marker = pl.col("reason").eq_missing("repository")
+    wrong = {
+        "is cut by a law that the recipe does not name": ~fallen
+        & ~pl.col("split").is_in(list(fim.weights)),
+        "has fallen back on another law than split_fallback": fallen
+        & (pl.col("split") != fim.split_fallback),
+        "is left alone as too_short, or should be": ~marker
+        & (short != pl.col("reason").eq_missing("too_short")),
+    }
+    for what, condition in wrong.items():
+        found = frame.filter(condition)
+        if not found.is_empty():
+            row = found.row(0, named=True)
+            raise ValueError(
+                f"{parquet}: line {row['line']}, file {row['file']} {what}: {row['chars']} "
+                f"characters, split {row['split']}, reason {row['reason']}"
+            )
+
+
+def _ranks(law: CharacterSplit, files: pl.DataFrame, parquet: Path) -> Ranks:
     """Where the cuts of files stand in their law.
 
     Raises:
@@ -296,8 +331,9 @@ def _ranks(law: CharacterSplit, files: pl.DataFrame) -> Ranks:
     if not possible.all():
         row = files.row(int(np.argmin(possible)), named=True)
         raise ValueError(
-            f"line {row['line']}, file {row['file']}: a prefix of {row['prefix_chars']} and a "
-            f"middle of {row['middle_chars']} of {row['chars']} characters cannot come from {law}"
+            f"{parquet}: line {row['line']}, file {row['file']}: a prefix of "
+            f"{row['prefix_chars']} and a middle of {row['middle_chars']} in {row['chars']} "
+            f"characters are no cut by {law}"
         )
     return ranks
 

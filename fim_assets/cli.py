@@ -231,7 +231,9 @@ def _numbers(corpus: Corpus, key: str) -> Counter[str]:
     if fim is not None:
         result = fim.result
         numbers.update(documents=result.documents, rejected=result.rejected)
-        numbers.update({name: result.counts[name] for name in ("psm", "spm", "not_selected")})
+        numbers.update(
+            {name: result.counts[name] for name in ("psm", "spm", "not_selected", "gate")}
+        )
     if tokens is not None:
         numbers.update(tokens=tokens.result.tokens or 0)
         numbers.update(microseconds=round(tokens.made.seconds * 1e6))
@@ -244,7 +246,7 @@ def _cells(numbers: Counter[str]) -> list[str]:
     return [
         f"{numbers['documents']:,}",
         f"{numbers['rejected']:,}",
-        _percent(rearranged, rearranged + numbers["not_selected"]),
+        _percent(rearranged, rearranged + numbers["not_selected"] + numbers["gate"]),
         _percent(numbers["psm"], rearranged),
         f"{numbers['tokens']:,}",
         _rate(numbers["tokens"], numbers["microseconds"] / 1e6),

@@ -43,7 +43,16 @@ CHECKS_OF: dict[str, tuple[str, ...]] = {
     "token_arrays": ("one_eos_per_document", "decodes_to_fim_text"),
 }
 
-_LIBRARIES = ("fim_assets", "numpy", "orjson", "polars", "pyarrow", "xxhash", "zstandard")
+_LIBRARIES = (
+    "fim_assets",
+    "numpy",
+    "orjson",
+    "polars",
+    "pyarrow",
+    "tree-sitter",
+    "xxhash",
+    "zstandard",
+)
 
 USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
 """What can be wrong with input, files and settings: its message says all that a user needs."""
@@ -206,7 +215,8 @@ def _preview(task: Task, asset: str) -> str | None:
     tokenizer = None
     if asset == "token_arrays":
         tokenizer = load_tokenizer(recipe, task.corpus.tokenizer_hash)
-    return preview_markdown(task.shard, recipe.partition_seed(task.key), recipe, tokenizer)
+    fim = task.corpus.place("fim_shards", task.key)
+    return preview_markdown(fim.file(".jsonl.zst"), fim.file(".parquet"), recipe, tokenizer)
 
 
 def _make_raw(task: Task, place: Place) -> Receipt:

@@ -163,6 +163,14 @@ SENTINELS = {
 """The sentinels of model families, which `fim.sentinels` names."""
 
 
+_SEPARATORS = {
+    "starcoder2": "<file_sep>",
+    "qwen2.5-coder": "<|file_sep|>",
+    "codegemma": "<|file_separator|>",
+}
+"""The file separators of the families that have one, which come with their sentinels."""
+
+
 class LanguageRates(_Part):
     """A probability by language, spelled as `raw.language_field` does, and one for the others."""
 
@@ -256,12 +264,27 @@ class Fim(_Part):
         )
 
     @property
+    def languages(self) -> set[str]:
+        """The languages that `fim_rate` names."""
+        named = isinstance(self.fim_rate, LanguageRates) and self.fim_rate.__pydantic_extra__
+        return set(named or {})
+
+    @property
     def weights(self) -> dict[Split, float]:
         """The laws in use and their probabilities, in the order of `SPLITS`."""
         if isinstance(self.split, SplitWeights):
             weights = {split: getattr(self.split, split) for split in SPLITS}
             return {split: weight for split, weight in weights.items() if weight}
         return {self.split: 1.0}
+
+    def law(self) -> dict[str, Any]:
+        """What of it decides the bytes: without fields at their defaults or without use."""
+        unused = set()
+        if "syntax" not in self.weights:
+            unused.add("syntax_max_bytes")
+        if not {"lines", "syntax"} & self.weights.keys():
+            unused.add("split_fallback")
+        return self.model_dump(exclude_defaults=True, exclude=unused)
 
     def rate(self, language: str | None) -> float:
         """The probability that a candidate of a language is rearranged."""
@@ -285,10 +308,17 @@ class Fim(_Part):
         both = sorted(tokens.keys() & content.keys())
         if both:
             raise ValueError(f"sentinels = {name} and {', '.join(both)} say the same; give one")
-        return {key: value for key, value in content.items() if key != "sentinels"} | tokens
+        if name in _SEPARATORS:
+            tokens["file_separator_token"] = _SEPARATORS[name]
+        return tokens | {key: value for key, value in content.items() if key != "sentinels"}
 
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
+        if self.repository_tokens and self.file_separator_token is None:
+            raise ValueError(
+                "repository_tokens need a file_separator_token: without one a document is one "
+                "file, and a document with such a token would be left alone as a whole"
+            )
         boundaries = [*self.repository_tokens, self.file_separator_token]
         tokens = [token for token in (*self.sentinels, *boundaries) if token is not None]
         if len(set(tokens)) < len(tokens):
@@ -365,14 +395,16 @@ class Recipe(_Part):
         stages = ASSETS[: ASSETS.index(asset) + 1] if asset in ASSETS else ASSETS
         law: dict[str, Any] = {
             "laws": {stage: LAWS[stage] for stage in stages},
-            "raw": self.raw.model_dump(exclude_defaults=True, exclude={"documents"}),
+            "raw": self.raw.model_dump(exclude_defaults=True, exclude={"documents", "path_field"}),
             "sentinels": [token for token in self.fim.sentinels if token is not None],
         }
         if "fim_shards" in stages:
             law["seed"] = self.seed
-            law["fim"] = self.fim.model_dump(exclude_defaults=True)
+            law["fim"] = self.fim.law()
             if "syntax" in self.fim.weights:
                 law["grammars"] = grammar_versions()
+                if self.raw.path_field != Raw().path_field:
+                    law["raw"]["path_field"] = self.raw.path_field
         if "token_arrays" in stages:
             tokens = self.tokens.model_dump(exclude_defaults=True)
             tokens.get("tokenizer", {}).pop("name_or_path", None)
@@ -459,7 +491,7 @@ def _explain(error: dict[str, Any]) -> str:
     field = ".".join(path)
     if error["type"] == "extra_forbidden":
         return f"{field}: unknown field; {_instead(path)}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     if isinstance(error["input"], dict):
         return f"{field}: {message}" if field else message
     return f"{field} = {json.dumps(error['input'], default=str)}: {message}"

@@ -141,13 +141,20 @@ def profile_fim(parquet: Path) -> Profile:
 
 
 def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
-    """What the rates are tested on: trials and hits, true copies counted once."""
-    distinct = frame.unique(["draw_key", "file"], keep="first", maintain_order=True)
-    could_be = distinct.filter(
+    """What the rates are tested on: trials and hits, true copies counted once.
+
+    Copies in two languages count once for each, and once over all languages.
+    """
+    eligible = frame.filter(
         ~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False)
-    )
-    eligible = could_be.filter(pl.col("reason").ne_missing("gate"))
-    rearranged = eligible.filter(pl.col("order") != "none")
+    ).with_columns(pl.col("language").fill_null(""))
+    candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
+    rearranged = candidates.filter(pl.col("order") != "none")
+    by_language = {
+        "distinct_eligible": candidates,
+        "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
+        "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
+    }
     drawn = (
         pl.when(pl.col("reason") == "one_line")
         .then(pl.lit("lines"))
@@ -156,26 +163,22 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
         .otherwise(pl.col("split"))
         .alias("drawn")
     )
-    languages = (
-        eligible.group_by(pl.col("language").fill_null(""))
-        .agg(
-            distinct_eligible=pl.len(),
-            distinct_psm=(pl.col("order") == "psm").sum(),
-            distinct_spm=(pl.col("order") == "spm").sum(),
-        )
-        .sort("distinct_eligible", "language", descending=[True, False])
-    )
+    names = candidates["language"].unique().sort().to_list()
     counts = {
-        "distinct_documents": could_be["draw_key"].n_unique(),
-        "distinct_candidates": eligible["draw_key"].n_unique(),
-        **_counts_of("distinct_drawn", rearranged.select(drawn)["drawn"]),
+        "distinct_documents": eligible["draw_key"].n_unique(),
+        "distinct_candidates": candidates["draw_key"].n_unique(),
+        **_counts_of("distinct_drawn", _distinct(rearranged).select(drawn)["drawn"]),
     }
-    for name in DISTINCT:
-        counts[name] = int(languages[name].sum())
-        counts |= {
-            f"{name}:{row['language']}": row[name] for row in languages.iter_rows(named=True)
-        }
+    for name, files in by_language.items():
+        counts[name] = _distinct(files).height
+        found = dict(_distinct(files, "language")["language"].value_counts().iter_rows())
+        counts |= {f"{name}:{language}": found.get(language, 0) for language in names}
     return counts
+
+
+def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
+    """Files, true copies once."""
+    return files.unique(["draw_key", "file", *also], keep="first", maintain_order=True)
 
 
 def _counts_of(name: str, values: pl.Series) -> dict[str, int]:

@@ -270,8 +270,77 @@ def test_a_cut_that_its_law_cannot_give_is_named(
     monkeypatch.setattr("fim_assets.fim.decisions.character_cuts", late)
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)), 10)
     assert outcome.failure is not None
-    assert "line 1, file 0: a prefix of 8 and a middle of 1 of 10 characters" in outcome.failure
-    assert "cannot come from dolma" in outcome.failure
+    assert "line 1, file 0: a prefix of 8 and a middle of 1 in 10 characters" in outcome.failure
+    assert "are no cut by dolma" in outcome.failure
+
+
+def record(root: Path, recipe: Recipe, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> str:
+    """The verdict on a record that was edited, as if another law had made it."""
+    outcome = cut_everything(root, recipe, 50)
+    assert outcome.failure is None
+    edit_table(root, "fim_shards", edit)
+    task = run_all(open_corpus(root, recipe), [], ["split_law"])["a"]
+    assert task.failure is not None
+    return task.failure
+
+
+@pytest.mark.parametrize("law", ["uniform", "lines", "syntax"])
+def test_another_law_than_the_recipes_is_noticed(tmp_path: Path, law: str) -> None:
+    message = record(
+        tmp_path,
+        Recipe(fim=Fim(fim_rate=1.0)),
+        lambda table: table.with_columns(split=pl.lit(law)),
+    )
+    assert "a.parquet: line 1, file 0 is cut by a law that the recipe does not name" in message
+    assert f"split {law}, reason None" in message
+
+
+def test_another_fallback_than_the_recipes_is_noticed(tmp_path: Path) -> None:
+    message = record(
+        tmp_path,
+        Recipe(fim=Fim(fim_rate=1.0, split="lines", split_fallback="uniform")),
+        lambda table: table.with_columns(split=pl.lit("dolma")),
+    )
+    assert "has fallen back on another law than split_fallback" in message
+
+
+def test_files_wrongly_left_alone_as_too_short_are_noticed(tmp_path: Path) -> None:
+    message = record(
+        tmp_path,
+        Recipe(fim=Fim(fim_rate=0.0)),
+        lambda table: table.with_columns(reason=pl.lit("too_short")),
+    )
+    assert "is left alone as too_short, or should be: 10 characters" in message
+
+
+def test_copies_in_two_languages_count_once_for_each(tmp_path: Path) -> None:
+    """A document of A that is never rearranged, and its copies as B, which always are."""
+    rows = [
+        {"text": f"some code {n}", "metadata": {"language": language}}
+        for n in range(300)
+        for language in ("A", "B")
+    ]
+    write_shard(tmp_path / "raw" / "a.jsonl", rows)
+    rate = LanguageRates.model_validate({"default": 0.0, "B": 1.0})
+    outcome = run_all(open_corpus(tmp_path, Recipe(fim=Fim(fim_rate=rate))), ["fim_shards"])["a"]
+    assert outcome.failure is None
+    receipt = outcome.stages[0].receipt
+    assert receipt is not None
+    counts = receipt.result.counts
+    assert (counts["distinct_eligible:A"], counts["distinct_eligible:B"]) == (300, 300)
+    assert counts["distinct_psm"] + counts["distinct_spm"] == 300
+    assert outcome.stages[0].checks[-1].numbers["dolma_files"] == 300
+
+
+def test_languages_that_the_recipe_names_and_nobody_has_are_said(tmp_path: Path) -> None:
+    counts = {
+        "distinct_eligible": 9, "distinct_psm": 2, "distinct_spm": 2,
+        "distinct_eligible:Python": 9, "distinct_psm:Python": 2, "distinct_spm:Python": 2,
+    }
+    rate = LanguageRates.model_validate({"default": 0.5, "python": 0.9})
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
+    assert check.passed
+    assert "no file of python, though fim_rate names it" in check.description
 
 
 def test_a_partition_without_cuts_has_no_law_to_break(tmp_path: Path) -> None:

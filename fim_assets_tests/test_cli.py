@@ -7,10 +7,13 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from fim_assets.cli import main
+from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
+from fim_assets.receipts import Staging
 from fim_assets_tests.corpora import documents, json_lines, open_corpus, write_shard
 
 ROWS = [b"", b"not json", {"text": "ab"}, *documents(60)]
+MORE_THAN_A_PIPE_HOLDS = [*ROWS, {"id": "long", "text": "0123456789" * 100_000}]
 
 
 @pytest.fixture
@@ -23,19 +26,20 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def fim_shard(root: Path) -> tuple[str, str]:
+def make_fim_shard(root: Path, key: str) -> tuple[str, str]:
     """A FIM shard and its parquet."""
-    from fim_assets.fim.transform import transform_shard
-    from fim_assets.receipts import Staging
-
     corpus = open_corpus(root)
-    shard = list_shards(corpus, root)["a"]
-    place = corpus.place("fim_shards", "a")
+    shard = list_shards(corpus, root)[key]
+    place = corpus.place("fim_shards", key)
     with Staging(place) as staging:
-        transform_shard(shard, corpus.recipe.partition_seed("a"), corpus.recipe, staging)
+        transform_shard(shard, corpus.recipe.partition_seed(key), corpus.recipe, staging)
         staging.publish()
     return str(place.file(".jsonl.zst")), str(place.file(".parquet"))
+
+
+@pytest.fixture
+def fim_shard(root: Path) -> tuple[str, str]:
+    return make_fim_shard(root, "a")
 
 
 def run(*arguments: str) -> Result:
@@ -136,9 +140,10 @@ def test_restore_names_what_is_wrong(root: Path, fim_shard: tuple[str, str]) -> 
 
 
 @pytest.mark.parametrize("command", ["restore", "preview"])
-def test_nobody_reads_on(fim_shard: tuple[str, str], command: str) -> None:
+def test_nobody_reads_on(root: Path, command: str) -> None:
     """More than a pipe holds; the reader goes away after the first line."""
-    arguments = fim_shard if command == "restore" else ("a", "--id", "6")
+    write_shard(root / "raw" / "long.jsonl", MORE_THAN_A_PIPE_HOLDS)
+    arguments = make_fim_shard(root, "long") if command == "restore" else ("a", "--id", "6")
     program = [sys.executable, "-c", "from fim_assets.cli import main; main()", command]
     with subprocess.Popen(
         [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE

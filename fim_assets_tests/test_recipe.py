@@ -232,6 +232,7 @@ def test_a_sentinel_that_contains_the_separator_is_refused(
         ("repository_tokens: ['<|file_sep|>s']", "<|file_sep|>s contains <|file_sep|>"),
         ("repository_tokens: [file]", "<|file_sep|> contains file"),
         ("repository_tokens: [a, a]", "must differ"),
+        ("repository_tokens: [a], file_separator_token: null", "need a file_separator_token"),
         ("repository_tokens: a", 'fim.repository_tokens = "a"'),
     ],
 )
@@ -243,7 +244,10 @@ def test_named_sentinels_are_those_of_the_family() -> None:
     recipe = parse_recipe("fim: {sentinels: starcoder2}", "r")
     assert recipe.fim.sentinels == Sentinels("<fim_prefix>", "<fim_middle>", "<fim_suffix>")
     spelled = "fim: {fim_prefix_token: <fim_prefix>, fim_middle_token: <fim_middle>, "
+    spelled += "file_separator_token: <file_sep>, "
     assert recipe == parse_recipe(f"{spelled} fim_suffix_token: <fim_suffix>}}", "r")
+    other = parse_recipe("fim: {sentinels: starcoder2, file_separator_token: <f>}", "r")
+    assert other.fim.file_separator_token == "<f>"
     assert parse_recipe("fim: {sentinels: dolma2}", "r") == Recipe()
     assert parse_recipe("fim: {sentinels: code-llama}", "r").fim.fim_end_token == "▁<EOT>"
 
@@ -319,6 +323,23 @@ def test_weights_are_those_of_the_laws_in_use() -> None:
     assert Fim().weights == {"dolma": 1.0}
     fim = parse_recipe("fim: {split: {syntax: 0.9, uniform: 0.1}}", "r").fim
     assert fim.weights == {"uniform": 0.1, "syntax": 0.9}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raw: {path_field: file.name}",
+        "fim: {syntax_max_bytes: 5}",
+        "fim: {split_fallback: uniform}",
+    ],
+)
+def test_what_no_law_uses_changes_no_fingerprint(text: str) -> None:
+    assert changed(text) == []
+    law = ", split: syntax}"
+    used = f"{text}\nfim: {{split: syntax}}" if "raw" in text else text.replace("}", law)
+    assert parse_recipe(used, "r").fingerprint("fim_shards", "t") != parse_recipe(
+        "fim: {split: syntax}", "r"
+    ).fingerprint("fim_shards", "t")
 
 
 def test_a_law_that_parses_depends_on_the_grammars(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,9 @@ SCHEMA = pa.schema(
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
-FORMAT = "2"
+FORMAT = "1"
 
-_LENGTHS = ("prefix_chars", "middle_chars", "suffix_chars")
+PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
 
 
 def record_metadata(raw: Raw, fim: Fim) -> dict[str, str]:
@@ -103,7 +103,7 @@ class FimShardReader:
         with self._naming_the_parquet():
             self._table = TableReader(
                 parquet,
-                ["line", "file", "chars", "order", *_LENGTHS, "draw_key"],
+                ["line", "file", "chars", "order", *PART_CHARS, "draw_key"],
             )
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class FimShardReader:
                 f"{self._paths} disagree: the parquet has fewer documents, none for line "
                 f"{block.numbers[len(firsts)]} of the FIM shard"
             )
-        parts = zip(*(rows[name] for name in _LENGTHS), strict=True)
+        parts = zip(*(rows[name] for name in PART_CHARS), strict=True)
         files = [
             FileRow(order, chars, Lengths(*lengths))
             for order, chars, lengths in zip(rows["order"], rows["chars"], parts, strict=True)

@@ -247,21 +247,21 @@ def _aligned_run(root: Node, start: int, end: int) -> Span | None:
     around = root.descendant_for_byte_range(start, end)
     if around is None or start == end:
         return None
-    if not around.child_count:
-        return Span(around.start_byte, around.end_byte)
-    # Children inside the span only add to the fit: the question is those at its ends.
-    before = _first_beyond(around, start) - 1
-    after = _first_beyond(around, end)
-    last = around.child_count - 1
-    lefts = range(max(before, 0), min(before + 2, last) + 1)
-    rights = range(max(after - 2, 0), min(after + 1, last) + 1)
-    child = {place: around.child(place) for place in {*lefts, *rights}}
-    runs = [
-        Span(first.start_byte, final.end_byte)
-        for left in lefts
-        for right in rights
-        if left <= right and (first := child[left]) and (final := child[right])
-    ]
+    runs = [Span(around.start_byte, around.end_byte)]
+    if around.child_count:
+        # Children inside the span only add to the fit: the question is those at its ends.
+        before = _first_beyond(around, start) - 1
+        after = _first_beyond(around, end)
+        last = around.child_count - 1
+        lefts = range(max(before, 0), min(before + 2, last) + 1)
+        rights = range(max(after - 2, 0), min(after + 1, last) + 1)
+        child = {place: around.child(place) for place in {*lefts, *rights}}
+        runs = [
+            Span(first.start_byte, final.end_byte)
+            for left in lefts
+            for right in rights
+            if left <= right and (first := child[left]) and (final := child[right])
+        ]
     span = Span(start, end)
     fit, best = max(((_overlap(run, span), run) for run in runs), key=lambda found: found[0])
     return best if fit > 0 else None

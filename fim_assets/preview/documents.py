@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fim_assets.fim.orders import Lengths, Piece, dissect
-from fim_assets.fim.record import SCHEMA, FileRow, split_files
+from fim_assets.fim.record import PART_CHARS, SCHEMA, FileRow, split_files
 from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import Documents, ShardError, ShardReader, read_document
+from fim_assets.shards import Document, Documents, ShardError, ShardReader, read_document
+from fim_assets.tables import TableReader
 from fim_assets.tokens.tokenize import segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
@@ -79,16 +80,48 @@ def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[D
         recipe: What is done to them.
     """
     result = transform_block(block, seed, recipe)
+    documents = (read_document(line, recipe.raw) for line in result.lines)
     rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
+    yield from _previews(documents, rows, recipe.fim)
+
+
+def finished_documents(
+    shard: Path, parquet: Path, recipe: Recipe, blocks: int
+) -> Iterator[DocumentPreview]:
+    """Preview the first documents of a FIM shard, as they stand there.
+
+    Args:
+        shard: The FIM shard.
+        parquet: The parquet beside it.
+        recipe: What made them.
+        blocks: Blocks of about 1 MB that are read at most.
+
+    Raises:
+        ShardError: If the shard's beginning is damaged.
+    """
+    columns = ["line", "file", "chars", "order", "split", "reason", *PART_CHARS]
+    with (
+        ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader,
+        TableReader(parquet, columns) as table,
+    ):
+        for block in islice(reader, blocks):
+            documents = map(Document, block.ids, block.texts, block.languages)
+            rows = table.take_groups("file", len(block.texts)).to_pylist()
+            yield from _previews(documents, rows, recipe.fim)
+
+
+def _previews(
+    documents: Iterable[Document], rows: list[dict[str, Any]], fim: Fim
+) -> Iterator[DocumentPreview]:
+    """Documents as they stand in a FIM shard, with the rows of all their files."""
     by_document = groupby(rows, itemgetter("line"))
-    for line, (number, files) in zip(result.lines, by_document, strict=True):
-        document = read_document(line, recipe.raw)
+    for document, (number, files) in zip(documents, by_document, strict=True):
         yield DocumentPreview(
             number,
             document.id,
             document.language,
             document.text,
-            tuple(_preview_files(document.text, list(files), recipe.fim)),
+            tuple(_preview_files(document.text, list(files), fim)),
         )
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from fim_assets.fim.orders import Part
 from fim_assets.preview.documents import (
-    BLOCK_BYTES,
     DocumentPreview,
     FilePreview,
     encode_segments,
-    preview_documents,
+    finished_documents,
 )
 from fim_assets.preview.excerpts import (
     Limits,
@@ -26,7 +25,6 @@ from fim_assets.preview.excerpts import (
     token_text,
 )
 from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import ShardReader
 from fim_assets.tokens.tokenize import segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
@@ -44,20 +42,22 @@ _MARKDOWN_LIMITS = (
 )
 """Less and less, until it is small enough: a character can take 14 bytes."""
 
-_MARKDOWN_TOKENS = 40
+_MARKDOWN_TOKENS = (40, 40, 40, 24, 8, 8)
+"""Tokens shown of a document with each of these limits."""
+
 _MARKDOWN_ENCODED = 1 << 16
 _SQUARES: dict[Part, str] = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩"}
 
 
 def preview_markdown(
-    shard: Path, seed: int, recipe: Recipe, tokenizer: LoadedTokenizer | None
+    shard: Path, parquet: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None
 ) -> str:
     """Three documents as Markdown: the first in PSM order, the first other in SPM, one left alone.
 
     Args:
-        shard: The raw shard, of which the first few MB are read.
-        seed: The partition's seed.
-        recipe: What is done to it.
+        shard: The FIM shard, of which the first few MB are read.
+        parquet: The parquet beside it.
+        recipe: What made them.
         tokenizer: Encodes the first tokens that are shown; None shows none.
 
     Returns:
@@ -67,15 +67,13 @@ def preview_markdown(
         ShardError: If the shard's beginning is damaged.
     """
     found: dict[str, DocumentPreview] = {}
-    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
-        blocks = islice(reader, _MARKDOWN_BLOCKS)
-        for preview in chain.from_iterable(preview_documents(b, seed, recipe) for b in blocks):
-            wanted = ("psm", "spm") if preview.rearranged else ("none",)
-            new = [order for order in wanted if order in preview.orders and order not in found]
-            if new:
-                found[new[0]] = preview
-            if len(found) == 3:
-                break
+    for preview in finished_documents(shard, parquet, recipe, _MARKDOWN_BLOCKS):
+        wanted = ("psm", "spm") if preview.rearranged else ("none",)
+        new = [order for order in wanted if order in preview.orders and order not in found]
+        if new:
+            found[new[0]] = preview
+        if len(found) == 3:
+            break
     chosen = [found[order] for order in ("psm", "spm", "none") if order in found]
     return to_markdown(chosen, recipe.fim, tokenizer)
 
@@ -94,8 +92,9 @@ def to_markdown(
         return "No document in the shard's beginning.\n"
     tokens = [_first_tokens(preview, fim, tokenizer) for preview in previews]
     markdown = ""
-    for limits in _MARKDOWN_LIMITS:
-        documents = map(_document_markdown, previews, tokens, [limits] * len(previews))
+    for limits, most in zip(_MARKDOWN_LIMITS, _MARKDOWN_TOKENS, strict=True):
+        shown = [its[:most] for its in tokens]
+        documents = map(_document_markdown, previews, shown, [limits] * len(previews))
         markdown = "\n\n".join(chain.from_iterable(documents)) + "\n"
         if len(markdown.encode()) < MARKDOWN_BYTES:
             break
@@ -109,11 +108,11 @@ def _first_tokens(
     if tokenizer is None:
         return []
     rows = [file.row for file in preview.files]
-    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS)
+    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS[0])
     # So few tokens do not depend on what stands this far behind them.
     texts = (part if isinstance(part, int) else part[:_MARKDOWN_ENCODED] for part in beginning)
     ids = chain.from_iterable(segment.ids for segment in encode_segments(texts, tokenizer))
-    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS)]
+    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS[0])]
 
 
 def _document_markdown(

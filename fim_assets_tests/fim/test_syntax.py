@@ -10,6 +10,7 @@ from tree_sitter import Node, Tree, TreeCursor
 from fim_assets.fim import syntax
 from fim_assets.fim.draws import Draw, document_keys, uniforms
 from fim_assets.fim.syntax import LEVELS, CannotCutError, Span, choose_span, parse, syntax_cuts
+from fim_assets.recipe import GRAMMAR_PACKAGES
 
 MANY = 100_000
 MAX_BYTES = 1 << 20
@@ -299,8 +300,11 @@ def test_errors_over_more_than_half(language: str, broken: str) -> None:
 )
 def test_white_space_alone_has_no_node(snippet: Snippet) -> None:
     """But in Markdown, whose grammar has nodes for blank lines."""
-    for source in (" \n\t\n", "\r\n", " "):
-        assert reason_of(source, snippet.names[0]) == "no_node"
+    for source in (b" \n\t\n", b"\r\n", b" ", b"\n"):
+        tree = parse(source, snippet.names[0], None, 99)
+        for key in document_keys(1, [None] * 40, [str(n) for n in range(40)]).tolist():
+            with pytest.raises(CannotCutError, match="no_node"):
+                choose_span(tree, len(source), key, 0)
 
 
 def test_a_file_with_some_errors_is_served_and_errors_are_no_nodes() -> None:
@@ -404,3 +408,8 @@ def test_the_ending_decides_between_the_grammars_of_one_language() -> None:
     with pytest.raises(CannotCutError, match="syntax_errors"):
         syntax.parse(source, "TypeScript", "a/b.ts", 100)
     assert syntax.parse(b"x = 1\n", "Python", "a/b.tsx", 100).root_node.type == "module"
+
+
+def test_every_grammar_is_part_of_the_fingerprint() -> None:
+    modules = {package.replace("-", "_") for package in GRAMMAR_PACKAGES.values()}
+    assert modules == {grammar.module for grammar in syntax._GRAMMARS}

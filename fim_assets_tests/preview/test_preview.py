@@ -342,7 +342,6 @@ def test_reading_stops_at_the_document(tmp_path: Path) -> None:
     assert document_at_line(shard, SEED, ALWAYS, 2).id == "1"
     assert document_with_id(shard, SEED, ALWAYS, "3").line == 4
     assert first_rearranged(shard, SEED, ALWAYS).line == 1
-    assert preview_markdown(shard, SEED, ALWAYS, None).count("### ") == 2
     with pytest.raises(ShardError, match="damaged"):
         document_with_id(shard, SEED, ALWAYS, "59")
 
@@ -407,6 +406,15 @@ def test_layouts_in_markdown(layout: str, labels: list[str]) -> None:
     assert [line for line in markdown.splitlines() if line[0:1] in "🟦🟧🟩⬛" and line] == labels
 
 
+def finished_markdown(shard: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None = None) -> str:
+    """The preview of a FIM shard that is made of this raw shard."""
+    place = Place(shard.parent / "fim", shard.name)
+    with Staging(place) as staging:
+        transform_shard(shard, SEED, recipe, staging)
+        staging.publish()
+    return preview_markdown(place.file(".jsonl.zst"), place.file(".parquet"), recipe, tokenizer)
+
+
 def test_three_documents_in_markdown(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
     """The first of each kind, and a document that holds both orders counts as the first of one."""
     recipe = Recipe()
@@ -415,22 +423,20 @@ def test_three_documents_in_markdown(tmp_path: Path, tokenizer: LoadedTokenizer)
     psm = next(p for p in found if "psm" in p.orders)
     spm = next(p for p in found if "spm" in p.orders and p is not psm)
     alone = next(p for p in found if p.orders == {"none"})
-    assert preview_markdown(shard, SEED, recipe, tokenizer) == to_markdown(
+    assert finished_markdown(shard, recipe, tokenizer) == to_markdown(
         [psm, spm, alone], recipe.fim, tokenizer
     )
-    headings, _ = structure(preview_markdown(shard, SEED, recipe, tokenizer))
+    headings, _ = structure(finished_markdown(shard, recipe, tokenizer))
     assert headings == 3
 
 
 def test_only_kinds_that_exist_in_markdown(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.jsonl", documents(40))
     never = Recipe(fim=Fim(fim_rate=0))
-    assert preview_markdown(shard, SEED, never, None).count("### ") == 1
-    assert preview_markdown(shard, SEED, never, None).startswith(
-        "### Left alone: line 1, id `0`, `Py"
-    )
+    assert finished_markdown(shard, never).count("### ") == 1
+    assert finished_markdown(shard, never).startswith("### Left alone: line 1, id `0`, `Py")
     nothing = write_shard(tmp_path / "b.jsonl", [b"refused"])
-    assert "No document" in preview_markdown(nothing, SEED, never, None)
+    assert "No document" in finished_markdown(nothing, never)
 
 
 @given(st.text(), st.text(max_size=30), st.text(max_size=30))
@@ -450,6 +456,7 @@ def test_no_text_breaks_out_of_the_markdown(text: str, identifier: str, language
     [
         HOSTILE * 20,
         "\U0010fffd" * 5000,
+        "\xa0" * 40_000,
         "`" * 5000,
         "\U0010fffd`\n" * 5000,
         " \n" * 5000,
