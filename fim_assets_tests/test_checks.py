@@ -334,8 +334,12 @@ def test_copies_in_two_languages_count_once_for_each(tmp_path: Path) -> None:
 
 def test_languages_that_the_recipe_names_and_nobody_has_are_said(tmp_path: Path) -> None:
     counts = {
-        "distinct_eligible": 9, "distinct_psm": 2, "distinct_spm": 2,
-        "distinct_eligible:Python": 9, "distinct_psm:Python": 2, "distinct_spm:Python": 2,
+        "distinct_eligible": 9,
+        "distinct_psm": 2,
+        "distinct_spm": 2,
+        "distinct_eligible:Python": 9,
+        "distinct_psm:Python": 2,
+        "distinct_spm:Python": 2,
     }
     rate = LanguageRates.model_validate({"default": 0.5, "python": 0.9})
     check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
