@@ -4,9 +4,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from io import BufferedWriter, RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import IO, ParamSpec, TypeVar
 
 import click
 from rich import box
@@ -192,7 +193,10 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
         if output is not None:
             write_lines(lines, output)
         else:
-            stream = sys.stdout.buffer
+            stream: IO[bytes] = sys.stdout.buffer
+            if isinstance(stream, RawIOBase):
+                # Python runs unbuffered: a raw stream may take a part of what it is given.
+                stream = BufferedWriter(stream)
             for restored in lines:
                 stream.write(restored + b"\n")
             stream.flush()

@@ -139,9 +139,13 @@ def test_restore_names_what_is_wrong(root: Path, fim_shard: tuple[str, str]) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["restore", "preview"])
-def test_nobody_reads_on(root: Path, command: str) -> None:
+def test_nobody_reads_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, command: str, unbuffered: str
+) -> None:
     """More than a pipe holds; the reader goes away after the first line."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     write_shard(root / "raw" / "long.jsonl", MORE_THAN_A_PIPE_HOLDS)
     arguments = make_fim_shard(root, "long") if command == "restore" else ("a", "--id", "6")
     program = [sys.executable, "-c", "from fim_assets.cli import main; main()", command]
