@@ -14,6 +14,7 @@ from fim_assets.fim.splits import Cuts, character_cuts
 from fim_assets.pipeline import CHECKS_OF, Outcome
 from fim_assets.receipts import Receipt
 from fim_assets.recipe import CharacterSplit, Fim, LanguageRates, Recipe, Split, SplitWeights
+from fim_assets.stats import DISTINCT
 from fim_assets.tokens.tokenizer import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
@@ -153,20 +154,7 @@ def test_rates_count_true_copies_once(tmp_path: Path) -> None:
 
 def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
     """60 files of C all rearranged, and 540 of Python at 0.45, are 0.5 over all of them."""
-    counts = {
-        "distinct_eligible": 600,
-        "distinct_psm": 152,
-        "distinct_spm": 151,
-        "distinct_eligible:Python": 540,
-        "distinct_psm:Python": 122,
-        "distinct_spm:Python": 121,
-        "distinct_eligible:C": 60,
-        "distinct_psm:C": 30,
-        "distinct_spm:C": 30,
-        "distinct_eligible:": 3,
-        "distinct_psm:": 0,
-        "distinct_spm:": 0,
-    }
+    counts = counts_of({"Python": (540, 122, 121), "C": (60, 30, 30), "": (3, 0, 0)})
     check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
     assert not check.passed
     assert "C: fim_rate: 60 of 60 at a probability of 0.5" in check.description
@@ -176,17 +164,7 @@ def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
 
 
 def test_rates_by_language_are_held_against_their_own_probabilities(tmp_path: Path) -> None:
-    counts = {
-        "distinct_eligible": 200,
-        "distinct_psm": 50,
-        "distinct_spm": 50,
-        "distinct_eligible:Python": 100,
-        "distinct_psm:Python": 50,
-        "distinct_spm:Python": 50,
-        "distinct_eligible:C": 100,
-        "distinct_psm:C": 0,
-        "distinct_spm:C": 0,
-    }
+    counts = counts_of({"Python": (100, 50, 50), "C": (100, 0, 0)})
     rate = LanguageRates.model_validate({"default": 0.0, "Python": 1.0})
     check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
     assert check.passed
@@ -210,18 +188,22 @@ def test_gated_documents_are_counted_as_clusters(tmp_path: Path) -> None:
 
 
 def test_shares_of_laws_are_tested(tmp_path: Path) -> None:
-    counts = {
-        "distinct_eligible": 1000,
-        "distinct_psm": 250,
-        "distinct_spm": 250,
-        "distinct_drawn:syntax": 450,
-        "distinct_drawn:uniform": 50,
-    }
+    drawn = {"distinct_drawn:syntax": 450, "distinct_drawn:uniform": 50}
+    counts = counts_of({"": (1000, 250, 250)}) | drawn
     for weight, passed in ((0.9, True), (0.5, False)):
         weights = SplitWeights(syntax=weight, uniform=1 - weight)
         check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(split=weights)))
         assert check.passed is passed
         assert check.numbers["syntax_share_hits"] == 450
+
+
+def counts_of(languages: dict[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Counts of a receipt: files that could be rearranged, in PSM and in SPM order, by language."""
+    counts = {}
+    for place, name in enumerate(DISTINCT):
+        counts[name] = sum(numbers[place] for numbers in languages.values())
+        counts |= {f"{name}:{language}": its[place] for language, its in languages.items()}
+    return counts
 
 
 def receipt_with(root: Path, counts: dict[str, int]) -> Receipt:
@@ -333,14 +315,7 @@ def test_copies_in_two_languages_count_once_for_each(tmp_path: Path) -> None:
 
 
 def test_languages_that_the_recipe_names_and_nobody_has_are_said(tmp_path: Path) -> None:
-    counts = {
-        "distinct_eligible": 9,
-        "distinct_psm": 2,
-        "distinct_spm": 2,
-        "distinct_eligible:Python": 9,
-        "distinct_psm:Python": 2,
-        "distinct_spm:Python": 2,
-    }
+    counts = counts_of({"Python": (9, 2, 2)})
     rate = LanguageRates.model_validate({"default": 0.5, "python": 0.9})
     check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
     assert check.passed

@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
-from fim_assets.cli import main
+from fim_assets.cli import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import Staging
@@ -159,3 +160,9 @@ def test_nobody_reads_on(
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() != 0
+
+
+def test_the_summarys_shares_are_of_all_files_long_enough_to_cut() -> None:
+    """One in PSM and one in SPM order, one not drawn, and five of documents that are gated."""
+    numbers = Counter(psm=1, spm=1, not_selected=1, gate=5)
+    assert _cells(numbers)[2:4] == ["25.00%", "50.00%"]

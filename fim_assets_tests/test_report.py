@@ -14,7 +14,7 @@ import pytest
 from fim_assets import report
 from fim_assets.pipeline import Corpus, Task
 from fim_assets.receipts import Histogram
-from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights
 from fim_assets.report import Summary, build_summary, write_report
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
@@ -304,3 +304,25 @@ def test_page_words_the_median_as_its_bin() -> None:
         count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
     )
     assert report._describe(lengths, "files") == "5 files; mean 8, median 6–7, longest 17"
+
+
+def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
+    weights = SplitWeights(lines=0.5, uniform=0.5)
+    fim = Fim(fim_rate=1.0, document_rate=0.5, split=weights, split_fallback="uniform")
+    made = corpus_at(tmp_path, Recipe(fim=fim))
+    lines = "".join(
+        f'{{"text": "one line {n}", "metadata": {{"language": "C"}}}}\n' for n in range(400)
+    )
+    summary = write_report(made, materialize(made, {"a": lines}))
+    totals = summary.totals
+    assert (totals.psm + totals.spm + totals.gate, totals.not_selected) == (400, 0)
+    assert 100 < totals.gate < 300
+    assert summary.splits == {"uniform": 400 - totals.gate}
+    assert 20 < summary.fallbacks["one_line"] < 200
+    assert summary.rates["lines_share"].hits == summary.fallbacks["one_line"]
+    assert summary.rates["document_rate"].trials == 400
+    assert summary.rates_by_language["C"]["fim_rate"].realised == 1.0
+    page = unescape(read_page(made))
+    assert f"<dt>Rearranged share</dt><dd>{1 - totals.gate / 400:.2%}</dd><dd>asked 50.00%" in page
+    assert "of these, fallen back on uniform: one_line" in page
+    assert "Of these, drawn for lines" in page

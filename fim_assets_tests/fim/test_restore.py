@@ -119,6 +119,43 @@ def test_disagreement_names_both_and_the_line(
     assert f"{shard} and {parquet}" in str(raised.value)
 
 
+def test_an_order_that_is_none(tmp_path: Path) -> None:
+    shard, parquet = transform(tmp_path, documents(3), Fim(fim_rate=1))
+    rewrite(parquet, lambda rows: rows[0].update(order="msp"))
+    with pytest.raises(ShardError, match="line 1 of the FIM shard: msp is no order"):
+        list(restore_shard(shard, parquet))
+
+
+def test_nulls_in_the_record(tmp_path: Path) -> None:
+    shard, parquet = transform(tmp_path, documents(3), Fim(fim_rate=1))
+    rewrite(parquet, lambda rows: rows[0].update(prefix_chars=None))
+    with pytest.raises(ShardError, match=r"a\.parquet: prefix_chars holds nulls"):
+        list(restore_shard(shard, parquet))
+
+
+@pytest.mark.parametrize("change", [{}, {b"fim_assets.fim": b'{"nope": 1}'}])
+def test_a_record_without_recipe(tmp_path: Path, change: dict[bytes, bytes]) -> None:
+    shard, parquet = transform(tmp_path, documents(3), Fim())
+    table = pq.read_table(parquet)
+    metadata = {b"fim_assets.format": b"1", **change}
+    pq.write_table(table.replace_schema_metadata(metadata), parquet)
+    with pytest.raises(ShardError, match=r"a\.parquet: its metadata hold no recipe"):
+        list(restore_shard(shard, parquet))
+
+
+def test_a_record_of_more_or_fewer_columns(tmp_path: Path) -> None:
+    """Columns that nobody needs for the inverse may come and go; one that is needed is named."""
+    rows = documents(30)
+    shard, parquet = transform(tmp_path, rows, Fim(fim_rate=1))
+    table = pq.read_table(parquet)
+    pq.write_table(table.drop_columns(["language", "split", "reason"]), parquet)
+    restored = [orjson.loads(line)["text"] for line in restore_shard(shard, parquet)]
+    assert restored == [row["text"] for row in rows]
+    pq.write_table(table.drop_columns(["middle_chars"]), parquet)
+    with pytest.raises(ShardError, match="middle_chars"):
+        list(restore_shard(shard, parquet))
+
+
 def test_fewer_rows(tmp_path: Path) -> None:
     shard, parquet = transform(tmp_path, documents(9), Fim())
     rewrite(parquet, lambda rows: rows.pop())
