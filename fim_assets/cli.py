@@ -221,7 +221,7 @@ def _find_shard(key_or_path: str, shards: dict[str, Path]) -> tuple[str, Path]:
 
 def _corpus(settings: Settings) -> Corpus:
     recipe = load_recipe(settings.recipe)
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), settings.data_root)
 
 

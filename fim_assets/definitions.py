@@ -26,7 +26,7 @@ def build_definitions(
         key_prefix: Goes before asset keys and output folders, never into seeds, so that several
             recipes can stand in one code location.
     """
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
     shards = list_shards(corpus, settings.input_root)
     if not shards:

@@ -7,14 +7,17 @@ partition anything.
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fim_assets import checks
-from fim_assets.checks import CheckOutcome
+from fim_assets.checks import fim_shards, token_arrays
+from fim_assets.checks.outcome import CheckOutcome, fault
+from fim_assets.checks.token_arrays import TokenPartition
 from fim_assets.files import FileRecord, record_file
 from fim_assets.fim.transform import transform_shard
 from fim_assets.preview.markdown import preview_markdown
@@ -34,14 +37,16 @@ from fim_assets.receipts import (
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.shards import ShardError, Totals, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
+from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
-CHECKS_OF: dict[str, tuple[str, ...]] = {
-    "raw_shards": (),
-    "fim_shards": ("lossless", "rates_within_bounds", "split_law"),
-    "token_arrays": ("one_eos_per_document", "decodes_to_fim_text"),
+CHECKS_OF: dict[str, dict[str, str]] = {
+    "raw_shards": {},
+    "fim_shards": fim_shards.CHECKS,
+    "token_arrays": {name: check.description for name, check in token_arrays.CHECKS.items()},
 }
+"""The checks of each asset in the order of running, and what they say of themselves."""
 
 _LIBRARIES = (
     "fim_assets",
@@ -53,6 +58,8 @@ _LIBRARIES = (
     "xxhash",
     "zstandard",
 )
+
+_TOKEN_LIBRARIES = ("quicktok-v1", "tokenizers", "transformers")
 
 USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
 """What can be wrong with input, files and settings: its message says all that a user needs."""
@@ -194,9 +201,7 @@ def _run_stage(task: Task, asset: str) -> StageOutcome:
     if asset in task.assets:
         withdraw_receipt(place)
     receipt = _MAKERS[asset](task, place) if asset in task.assets else _finished(task, asset)
-    checks = tuple(
-        _run_check(name, task, receipt) for name in CHECKS_OF[asset] if name in task.checks
-    )
+    checks = tuple(_run_checks(task, asset, receipt))
     if not all(check.passed for check in checks):
         withdraw_receipt(place)
         return StageOutcome(asset, None, checks)
@@ -240,14 +245,17 @@ def _make_fim(task: Task, place: Place) -> Receipt:
 def _make_tokens(task: Task, place: Place) -> Receipt:
     corpus = task.corpus
     tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash)
-    clock = _Clock(tokenizer.engine.name)
+    clock = _Clock(tokenizer.engine_in_words, _TOKEN_LIBRARIES)
     fim = corpus.place("fim_shards", task.key)
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     finished = _finished(task, "fim_shards")
     _refuse_other_content(task, finished.result.input)
     with Staging(place) as staging:
         source = shard.relative_to(corpus.data_root).as_posix()
-        totals = tokenize_shard(shard, parquet, source, corpus.recipe, tokenizer, staging)
+        settings = ArraySettings(
+            corpus.recipe.tokens, corpus.recipe.fim, source, corpus.tokenizer_hash
+        )
+        totals = tokenize_shard(shard, parquet, settings, tokenizer, staging)
         for found in (totals.input, record_file(parquet)):
             if found not in finished.result.outputs:
                 raise ShardError(
@@ -275,28 +283,45 @@ _MAKERS: dict[str, Callable[[Task, Place], Receipt]] = {
 }
 
 
-def _run_check(name: str, task: Task, receipt: Receipt) -> CheckOutcome:
+def _run_checks(task: Task, asset: str, receipt: Receipt) -> Iterator[CheckOutcome]:
+    names = [name for name in CHECKS_OF[asset] if name in task.checks]
+    runs = _RUNS[asset](task, receipt) if names else {}
+    for name in names:
+        try:
+            yield runs[name]()
+        except ValueError as error:
+            yield fault(name, str(error))
+
+
+Runs = dict[str, Callable[[], CheckOutcome]]
+
+
+def _runs_of_fim(task: Task, receipt: Receipt) -> Runs:
+    place, recipe = task.corpus.place("fim_shards", task.key), task.corpus.recipe
+    return {
+        "lossless": partial(fim_shards.lossless, task.shard, place, recipe),
+        "rates_within_bounds": partial(fim_shards.rates_within_bounds, receipt, recipe),
+        "split_law": partial(fim_shards.split_law, place, recipe),
+    }
+
+
+def _runs_of_tokens(task: Task, receipt: Receipt) -> Runs:
     corpus = task.corpus
-    recipe = corpus.recipe
-    fim, tokens = corpus.place("fim_shards", task.key), corpus.place("token_arrays", task.key)
-    try:
-        match name:
-            case "lossless":
-                return checks.lossless(task.shard, fim, recipe)
-            case "rates_within_bounds":
-                return checks.rates_within_bounds(receipt, recipe)
-            case "split_law":
-                return checks.split_law(fim, recipe)
-            case "one_eos_per_document":
-                tokenizer = load_tokenizer(recipe, corpus.tokenizer_hash)
-                return checks.one_eos_per_document(tokens, receipt, recipe, tokenizer)
-            case "decodes_to_fim_text":
-                tokenizer = load_tokenizer(recipe, corpus.tokenizer_hash)
-                return checks.decodes_to_fim_text(fim, tokens, recipe, tokenizer)
-            case _:
-                raise KeyError(name)
-    except ValueError as error:
-        return CheckOutcome(name, passed=False, description=str(error))
+    partition = TokenPartition(
+        raw=corpus.place("raw_shards", task.key),
+        fim=corpus.place("fim_shards", task.key),
+        tokens=corpus.place("token_arrays", task.key),
+        receipt=receipt,
+        recipe=corpus.recipe,
+        tokenizer=load_tokenizer(corpus.recipe, corpus.tokenizer_hash),
+    )
+    return {name: partial(check.run, partition) for name, check in token_arrays.CHECKS.items()}
+
+
+_RUNS: dict[str, Callable[[Task, Receipt], Runs]] = {
+    "fim_shards": _runs_of_fim,
+    "token_arrays": _runs_of_tokens,
+}
 
 
 def _finished(task: Task, asset: str) -> Receipt:
@@ -316,8 +341,13 @@ def _finished(task: Task, asset: str) -> Receipt:
 class _Clock:
     """When a stage began, and which engine works."""
 
-    def __init__(self, engine: str = f"python {platform.python_version()}") -> None:
+    def __init__(
+        self,
+        engine: str = f"python {platform.python_version()}",
+        libraries: Sequence[str] = (),
+    ) -> None:
         self._engine = engine
+        self._libraries = (*_LIBRARIES, *libraries)
         self._at = datetime.now(UTC)
         self._begin = time.perf_counter()
 
@@ -327,9 +357,16 @@ class _Clock:
             at=self._at,
             seconds=round(time.perf_counter() - self._begin, 3),
             versions={"python": platform.python_version()}
-            | {library: version(library) for library in _LIBRARIES},
+            | {library: found for library in self._libraries if (found := _version(library))},
             engine=self._engine,
         )
+
+
+def _version(library: str) -> str | None:
+    """Its version, None where it is not installed."""
+    with suppress(PackageNotFoundError):
+        return version(library)
+    return None
 
 
 def _receipt(

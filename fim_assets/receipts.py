@@ -17,8 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fim_assets.files import FileRecord, HashingWriter
 
-_ENDING = r"(\.parquet|\.jsonl\.zst|\.rejected\.jsonl|-\d{5,}\.npy|-\d{5,}\.csv\.gz)"
+_ENDING = (
+    r"(\.parquet|\.jsonl\.zst|\.rejected\.jsonl"
+    r"|-\d{5,}\.(npy|csv\.gz|bin|idx|ds|ds\.index|ds\.metadata|ds\.loss))"
+)
 """How the names of a partition's outputs end."""
+
+_FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
+"""Folders beside an asset's own that hold outputs of its partitions too."""
 
 
 class ReceiptError(ValueError):
@@ -123,6 +129,10 @@ class Place:
         """The partition's file with this ending."""
         return self.folder / f"{self.key}{ending}"
 
+    def output(self, name: str) -> Path:
+        """Where an output lies that its record names: in the folder, or in one beside it."""
+        return (self.folder.parent if "/" in name else self.folder) / name
+
     @property
     def receipt(self) -> Path:
         """The receipt's path."""
@@ -158,7 +168,7 @@ def disagreement(receipt: Receipt, place: Place, fingerprint: str) -> str | None
     if result.fingerprint != fingerprint:
         return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
     for output in result.outputs:
-        path = place.folder / output.name
+        path = place.output(output.name)
         if not path.is_file():
             return f"{path} is missing"
         if path.stat().st_size != output.bytes:
@@ -172,55 +182,71 @@ class Staging:
     Entering deletes the partition's receipt. Files are created in a hidden folder; `publish`
     renames them into place and deletes what an earlier run left of this partition. Leaving removes
     the hidden folder, so that a failure leaves nothing half-written.
+
+    Attributes:
+        place: The partition.
+        folder: The hidden folder, which may hold what is needed only until `publish`.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._folder = place.folder / f".{place.key}.staging"
+        self.folder = place.folder / f".{place.key}.staging"
         self._open: list[tuple[str, HashingWriter]] = []
 
     def __enter__(self) -> Self:
         self.place.folder.mkdir(parents=True, exist_ok=True)
         self.place.receipt.unlink(missing_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
         return self
 
     def __exit__(self, *_error: object) -> None:
         for _, file in self._open:
             with suppress(OSError):
                 file.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create(self, ending: str) -> HashingWriter:
-        """Begin one of the partition's output files."""
+    def create(self, ending: str, beside: str | None = None) -> HashingWriter:
+        """Begin one of the partition's output files.
+
+        Args:
+            ending: How its name ends, behind the key.
+            beside: A folder beside the asset's own that takes it.
+        """
         name = f"{self.place.key}{ending}"
-        file = HashingWriter(self._folder / f"{name}.part")
+        if beside is not None:
+            name = f"{beside}/{name}"
+        file = HashingWriter(self.folder / f"{len(self._open)}.part")
         self._open.append((name, file))
         return file
-
-    def scratch(self, name: str) -> Path:
-        """A path for a file that is needed only until `publish`."""
-        return self._folder / f"{name}.scratch"
 
     def publish(self) -> list[FileRecord]:
         """Put all files in their places and delete the partition's old ones; their records."""
         records = []
-        for name, file in self._open:
+        for number, (name, file) in enumerate(self._open):
             file.close()
-            (self._folder / f"{name}.part").replace(self.place.folder / name)
+            path = self.place.output(name)
+            path.parent.mkdir(exist_ok=True)
+            (self.folder / f"{number}.part").replace(path)
             records.append(file.record(name))
-        written = {record.name for record in records}
-        of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
-        with os.scandir(self.place.folder) as entries:
-            stale = [
-                entry.path
-                for entry in entries
-                if of_this_partition.fullmatch(entry.name) and entry.name not in written
-            ]
-        for path in stale:
-            Path(path).unlink()
+        written = {self.place.output(record.name) for record in records}
+        for path in self._outputs():
+            if path not in written:
+                path.unlink()
         return records
+
+    def _outputs(self) -> list[Path]:
+        """All outputs of this partition, of this and of earlier runs."""
+        of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
+        own = self.place.folder
+        beside = [own.with_name(name) for name in _FOLDERS_BESIDE.get(own.name, ())]
+        return [
+            Path(entry.path)
+            for folder in (own, *beside)
+            if folder.is_dir()
+            for entry in os.scandir(folder)
+            if of_this_partition.fullmatch(entry.name)
+        ]
 
 
 def write_receipt(place: Place, receipt: Receipt) -> None:

@@ -24,11 +24,12 @@ from pydantic import (
 
 ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 
-LAWS = {"raw_shards": 1, "fim_shards": 2, "token_arrays": 1}
+LAWS = {"raw_shards": 1, "fim_shards": 2, "token_arrays": 2}
 """A stage's number is raised whenever the same input would give other bytes."""
 
 Split = Literal["dolma", "uniform", "lines", "syntax"]
 CharacterSplit = Literal["dolma", "uniform"]
+Layout = Literal["dolma", "megatron", "datatrove"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -341,14 +342,31 @@ class Fim(_Part):
         return self
 
 
+def _end_of_documents(value: Any) -> Any:
+    if value is None:
+        raise ValueError("every document ends in EOS, or trainers could not tell documents apart")
+    return value
+
+
 class Tokenizer(_Part):
-    """Which tokenizer, and the ids that mark a document's ends."""
+    """Which tokenizer, and the ids that mark a document's ends.
+
+    Attributes:
+        name_or_path: A bundled tokenizer's name, a folder, or a name on the Hugging Face Hub.
+        revision: The Hub's commit, 40 hex digits, for a name on the Hub.
+        bos_token_id: Begins every document; None: nothing does.
+        eos_token_id: Ends every document.
+        pad_token_id: What a trainer pads with; stands nowhere in the arrays.
+        segment_before_tokenization: Whether texts are encoded paragraph by paragraph: line feeds
+            and what follows them, up to the next line feeds.
+    """
 
     name_or_path: Token = "allenai/dolma2-tokenizer"
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
     bos_token_id: TokenId | None = None
-    eos_token_id: TokenId = 100257
+    eos_token_id: Annotated[TokenId, BeforeValidator(_end_of_documents)] = 100257
     pad_token_id: TokenId | None = 100277
-    segment_before_tokenization: Literal[False] = False
+    segment_before_tokenization: bool = False
 
 
 class Tokens(_Part):
@@ -356,12 +374,20 @@ class Tokens(_Part):
 
     Attributes:
         tokenizer: The tokenizer and its control ids.
-        dtype: Type of one token id in an array; the smallest that holds the vocabulary.
+        allow_lossy: Whether a tokenizer may be one that does not give every text back exactly.
+        layout: Whose files the arrays are: `dolma` (`.npy`, `.csv.gz`), `megatron` (`.bin`,
+            `.idx`) or `datatrove` (`.ds`, `.ds.index`, `.ds.metadata`).
+        label_mask: `middle`: beside each array, which of its tokens are trained on; None: all are.
+        dtype: Type of one token id in an array; the smallest that holds the vocabulary. Megatron
+            knows no uint32 and gets int32.
         max_size: Tokens in one array file; a document never spans two.
         shuffle: Whether a partition's documents are mixed, by keyed draws.
     """
 
     tokenizer: Tokenizer = Tokenizer()
+    allow_lossy: bool = False
+    layout: Layout = "dolma"
+    label_mask: Literal["middle"] | None = None
     dtype: Literal["uint16", "uint32"] = "uint32"
     max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
@@ -407,7 +433,8 @@ class Recipe(_Part):
                     law["raw"]["path_field"] = self.raw.path_field
         if "token_arrays" in stages:
             tokens = self.tokens.model_dump(exclude_defaults=True)
-            tokens.get("tokenizer", {}).pop("name_or_path", None)
+            for where in ("name_or_path", "revision"):
+                tokens.get("tokenizer", {}).pop(where, None)
             law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
             law["tokenizer"] = tokenizer_hash
         canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))

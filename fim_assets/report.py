@@ -19,7 +19,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from fim_assets import charts
-from fim_assets.checks import RATE_ERROR, rates, rates_by_language
+from fim_assets.checks.fim_shards import RATE_ERROR, rates, rates_by_language
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, SPLITS, Recipe

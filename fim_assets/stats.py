@@ -189,7 +189,7 @@ def _counts_of(name: str, values: pl.Series) -> dict[str, int]:
 def profile_tokens(parquet: Path) -> Profile:
     """Profile `token_arrays`: arrays, tokens a document, and control tokens' names in texts."""
     frame = pl.read_parquet(
-        parquet, glob=False, columns=["array", "tokens", "added_token_literals"]
+        parquet, glob=False, columns=["array", "tokens", "added_token_literals", "changed"]
     )
     with_literals = frame.filter(pl.col("added_token_literals") > 0)
     return Profile(
@@ -197,6 +197,7 @@ def profile_tokens(parquet: Path) -> Profile:
             "arrays": frame["array"].n_unique(),
             "added_token_literals": int(frame["added_token_literals"].sum()),
             "documents_with_added_token_literals": with_literals.height,
+            "changed_documents": int(frame["changed"].sum()),
         },
         histograms={"document_tokens": histogram(frame["tokens"])},
     )

@@ -60,7 +60,7 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
 def open_corpus(root: Path, recipe: Recipe | None = None, prefix: Sequence[str] = ()) -> Corpus:
     """A corpus whose input and outputs lie below `root`."""
     recipe = recipe or Recipe()
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
 
 

@@ -33,7 +33,7 @@ SHARDS = {
 
 
 def corpus_at(root: Path, recipe: Recipe = RECIPE) -> Corpus:
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), root)
 
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from fim_assets.checks import CHECKS, CheckOutcome
+from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.defs.metadata import check_metadata
 from fim_assets.pipeline import CHECKS_OF
 
@@ -19,12 +19,12 @@ def check_specs(
         dg.AssetCheckSpec(
             name,
             asset=asset_keys[asset],
-            description=CHECKS[name],
+            description=description,
             blocking=True,
             partitions_def=partitions,
         )
-        for asset, names in CHECKS_OF.items()
-        for name in names
+        for asset, checks in CHECKS_OF.items()
+        for name, description in checks.items()
     ]
 
 

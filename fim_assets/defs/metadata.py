@@ -5,12 +5,15 @@ from typing import Any
 
 import dagster as dg
 
-from fim_assets.checks import CheckOutcome, rates
+from fim_assets.checks.fim_shards import rates
+from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.receipts import Histogram, Place, Receipt, Result
+from fim_assets.recipe import Layout
 from fim_assets.report import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, counted
+from fim_assets.tokens.layouts import LAYOUTS
 
 
 def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
@@ -22,7 +25,9 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     place = corpus.place(result.asset, result.key)
     common: dict[str, Any] = {
         "dagster/partition_row_count": result.documents,
-        "dagster/uri": dg.MetadataValue.path(_data_file(place, result)),
+        "dagster/uri": dg.MetadataValue.path(
+            _data_file(place, result, corpus.recipe.tokens.layout)
+        ),
         "receipt": dg.MetadataValue.path(place.receipt),
         "seed": result.seed,
         "fingerprint": result.fingerprint,
@@ -104,13 +109,15 @@ def _fim(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _tokens(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+def _tokens(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
     result = receipt.result
     tokens = result.tokens or 0
     return {
         "tokens": tokens,
+        "layout": corpus.recipe.tokens.layout,
         "arrays": result.counts["arrays"],
         "added_token_literals": result.counts["added_token_literals"],
+        "changed_documents": result.counts["changed_documents"],
         "chars_per_token": _share(result.chars, tokens),
         "tokens_per_second": _per_second(tokens, receipt),
         **_quantiles(result.histograms),
@@ -123,14 +130,15 @@ _BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
 _DATA_ENDING = {
     "raw_shards": ".parquet",
     "fim_shards": ".jsonl.zst",
-    "token_arrays": "-00000.npy",
+    **{f"token_arrays {name}": f"-00000{its.ending}" for name, its in LAYOUTS.items()},
 }
 """How the file ends that holds an asset's data, the first where there are several."""
 
 
-def _data_file(place: Place, result: Result) -> Path:
+def _data_file(place: Place, result: Result, layout: Layout) -> Path:
     """The partition's data, or its folder where it has no document and so no array."""
-    path = place.file(_DATA_ENDING[result.asset])
+    name = f"token_arrays {layout}" if result.asset == "token_arrays" else result.asset
+    path = place.file(_DATA_ENDING[name])
     return path if path.name in {output.name for output in result.outputs} else place.folder
 
 

@@ -36,6 +36,7 @@ class Draw(IntEnum):
     POSITION = 11
     OTHER_POSITION = 12
     LEVEL = 13
+    SAMPLE = 14
 
 
 _DRAWS_PER_FILE = 1 << 8

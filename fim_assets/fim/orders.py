@@ -11,6 +11,7 @@ Part = Literal["prefix", "middle", "suffix"]
 Control = Literal["prefix", "middle", "suffix", "end"]
 
 ORDERS: tuple[Order, ...] = ("none", "psm", "spm")
+PARTS: tuple[Part, ...] = ("prefix", "middle", "suffix")
 
 
 class Parts(NamedTuple):
@@ -60,9 +61,17 @@ class Piece(NamedTuple):
     part: Part | None = None
 
 
+def layout(order: Order, fim: Fim) -> tuple[Piece, ...]:
+    """The pieces of a rearranged file in their order, parts without text.
+
+    Raises:
+        ValueError: If it is no order of a rearranged file.
+    """
+    return _layout(order, fim.spm_format, fim.sentinels)
+
+
 @lru_cache
 def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece, ...]:
-    """The pieces of a rearranged file in their order, parts without text."""
     name = f"spm {spm_format}" if order == "spm" else order
     if name not in _LAYOUTS:
         raise ValueError(f"{name} is no order of a rearranged file; psm and spm are")
@@ -75,9 +84,9 @@ def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece,
 
 def arrange(parts: Parts, order: Order, fim: Fim) -> str:
     """The rearranged file: its parts and sentinels as the recipe lays them out."""
-    layout = _layout(order, fim.spm_format, fim.sentinels)
+    pieces = layout(order, fim)
     return "".join(
-        [piece.text if piece.part is None else getattr(parts, piece.part) for piece in layout]
+        [piece.text if piece.part is None else getattr(parts, piece.part) for piece in pieces]
     )
 
 
@@ -90,7 +99,7 @@ def dissect(text: str, order: Order, lengths: Lengths, fim: Fim) -> Iterator[Pie
         ValueError: If a sentinel is not where the lengths say, or text is left over.
     """
     at = 0
-    for piece in _layout(order, fim.spm_format, fim.sentinels):
+    for piece in layout(order, fim):
         if piece.part is None:
             if not text.startswith(piece.text, at):
                 found = text[at : at + 20]
@@ -119,5 +128,5 @@ def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
 
 def arranged_chars(order: Order, lengths: Lengths, fim: Fim) -> int:
     """Code points of a rearranged file, sentinels included."""
-    layout = _layout(order, fim.spm_format, fim.sentinels)
-    return sum(lengths) + sum(len(piece.text) for piece in layout)
+    pieces = layout(order, fim)
+    return sum(lengths) + sum(len(piece.text) for piece in pieces)

@@ -15,7 +15,7 @@ from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Recipe
 from fim_assets.shards import Document, Documents, ShardError, ShardReader, read_document
 from fim_assets.tables import TableReader
-from fim_assets.tokens.tokenize import segments
+from fim_assets.tokens.tokenize import Segment, segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
 BLOCK_BYTES = 1 << 20
@@ -221,9 +221,11 @@ def encode_document(
     return encode_segments(segments(preview.text, rows, fim, tokenizer), tokenizer)
 
 
-def encode_segments(parts: Iterable[int | str], tokenizer: LoadedTokenizer) -> list[EncodedSegment]:
+def encode_segments(
+    segments_of_it: Iterable[Segment], tokenizer: LoadedTokenizer
+) -> list[EncodedSegment]:
     """The token ids of segments, texts encoded one by one; see `tokens.tokenize.segments`."""
-    parts = list(parts)
+    parts = [segment.content for segment in segments_of_it]
     ids, offsets = tokenizer.engine.encode([part for part in parts if isinstance(part, str)])
     encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
     return [

@@ -86,7 +86,7 @@ def shown_name(name: str) -> str:
 
 def token_text(token: int, tokenizer: LoadedTokenizer) -> str:
     """What a token id stands for, shortened, on one line."""
-    text = (tokenizer.token_bytes[token] or b"").decode("utf-8", "backslashreplace")
+    text = (tokenizer.vocabulary.token_bytes[token] or b"").decode("utf-8", "backslashreplace")
     return one_line(text, _TOKEN_CHARS).replace(" ", "·")
 
 

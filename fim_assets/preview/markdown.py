@@ -110,7 +110,12 @@ def _first_tokens(
     rows = [file.row for file in preview.files]
     beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS[0])
     # So few tokens do not depend on what stands this far behind them.
-    texts = (part if isinstance(part, int) else part[:_MARKDOWN_ENCODED] for part in beginning)
+    texts = (
+        segment
+        if isinstance(segment.content, int)
+        else segment._replace(content=segment.content[:_MARKDOWN_ENCODED])
+        for segment in beginning
+    )
     ids = chain.from_iterable(segment.ids for segment in encode_segments(texts, tokenizer))
     return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS[0])]
 

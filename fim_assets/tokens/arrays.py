@@ -1,27 +1,36 @@
-"""Token arrays in Dolma's layout: little-endian ids without a header, a csv.gz beside each."""
+"""Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows."""
 
-import csv
-import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fim_assets.files import HashingWriter
+from fim_assets.fim.orders import ORDERS, PARTS
 from fim_assets.receipts import Staging
+from fim_assets.recipe import Fim, Tokens
 from fim_assets.tables import TableWriter
-
-Ints = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.unsignedinteger]
+from fim_assets.tokens.layouts import LAYOUTS, Entry, Index
+from fim_assets.tokens.spool import Ids, Records, SpooledDocument
 
 _TOKENS_AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 1 << 16
-_GZIP_LEVEL = 6
+
+FORMAT = "1"
+
+_FILES = pa.struct(
+    [
+        ("file_order", pa.string()),
+        ("file_start", pa.int64()),
+        ("file_end", pa.int64()),
+        *((f"{part}_{edge}", pa.int64()) for part in PARTS for edge in ("start", "end")),
+    ]
+)
 
 SCHEMA = pa.schema(
     [
@@ -31,10 +40,65 @@ SCHEMA = pa.schema(
         ("start", pa.int64()),
         ("end", pa.int64()),
         ("tokens", pa.int64()),
+        ("order", pa.string()),
+        ("files", pa.list_(_FILES)),
         ("added_token_literals", pa.int64()),
+        ("changed", pa.bool_()),
     ]
 )
-"""`added_token_literals`: times a control token's name stands in the document's text, as text."""
+"""One row a document, in the arrays' order.
+
+`order`: its files', `mixed` where they differ. `files`: each file's order, and where it and its
+parts start and end, as tokens of the array like `start` and `end`; null for the parts of a file
+left alone. `added_token_literals`: times a control token's name stands in the document's text, as
+text. `changed`: whether the text does not come back from the ids exactly (`tokens.allow_lossy`).
+"""
+
+
+@dataclass(frozen=True)
+class ArraySettings:
+    """How arrays are written.
+
+    Attributes:
+        tokens: Layout, dtype, array size and label mask.
+        fim: The law that made the documents.
+        source: The FIM shard's path below the data root.
+        tokenizer_hash: Content hash of the tokenizer that made the ids.
+    """
+
+    tokens: Tokens
+    fim: Fim
+    source: str
+    tokenizer_hash: str
+
+    def metadata(self) -> dict[str, str]:
+        """The parquet's key-value metadata: all that is needed to read the arrays.
+
+        Without the tokenizer's name, which says where it lies, not what it is.
+        """
+        where = {"tokenizer": {"name_or_path", "revision"}}
+        return {
+            "fim_assets.format": FORMAT,
+            "fim_assets.fim": self.fim.model_dump_json(),
+            "fim_assets.tokens": self.tokens.model_dump_json(exclude=where),
+            "fim_assets.tokenizer_hash": self.tokenizer_hash,
+        }
+
+
+def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
+    """Which tokens of a document are trained on, shape (tokens,).
+
+    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of a file
+    left alone; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
+    """
+    trained = np.ones(len(document.tokens), np.bool_)
+    for number, file in enumerate(document.files):
+        if file["order"]:
+            trained[file["start"] if number else 0 : file["end"]] = False
+            trained[file["middle_start"] : file["middle_end"]] = True
+            if fim.fim_end_token is not None:
+                trained[file["end"] - 1] = True
+    return trained
 
 
 class ArrayReader:
@@ -47,8 +111,8 @@ class ArrayReader:
         size: Ids in the file.
     """
 
-    def __init__(self, path: Path, dtype: str) -> None:
-        self._dtype = np.dtype(dtype).newbyteorder("<")
+    def __init__(self, path: Path, dtype: "np.dtype[Any]") -> None:
+        self._dtype = dtype
         self._file = path.open("rb", buffering=0)
         self.size = path.stat().st_size // self._dtype.itemsize
 
@@ -80,109 +144,131 @@ class ArrayReader:
             yield start, self.read(start, min(start + _TOKENS_AT_ONCE, self.size))
 
 
-@dataclass(frozen=True)
-class EncodedDocuments:
-    """A partition's encoded documents, in the FIM shard's order.
-
-    Attributes:
-        tokens: Their ids one after the other, BOS and EOS included.
-        lengths: Tokens of each document, shape (n,).
-        lines: Each document's line in the raw shard, shape (n,).
-        literals: Added tokens' names in each document's text, shape (n,).
-        ids: Each document's id or null, n large strings.
-        source: The FIM shard's path below the data root.
-    """
-
-    tokens: ArrayReader
-    lengths: Ints
-    lines: Ints
-    literals: Ints
-    ids: pa.LargeStringArray
-    source: str
-
-
-def fill_arrays(lengths: Ints, max_size: int) -> list[slice]:
-    """Which documents go into which array: in order, none split, none over `max_size` tokens.
-
-    Args:
-        lengths: Tokens of each document in the order of writing, none over `max_size`, shape (n,).
-        max_size: Tokens in one array at most.
-    """
-    ends = np.cumsum(lengths)
-    slices = []
-    first = 0
-    while first < len(lengths):
-        before = ends[first] - lengths[first]
-        stop = int(np.searchsorted(ends, before + max_size, side="right"))
-        slices.append(slice(first, stop))
-        first = stop
-    return slices
-
-
-def write_arrays(documents: EncodedDocuments, order: Ints, max_size: int, staging: Staging) -> None:
+def write_arrays(
+    documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
+) -> None:
     """Write a partition's arrays, none of them empty, and its parquet in the arrays' order.
 
+    Documents go into an array as long as they fit; none is split.
+
     Args:
-        documents: What to write.
-        order: Indices of the documents in the order of writing, shape (n,).
-        max_size: Tokens in one array at most.
-        staging: Takes `-00000.npy`, `-00000.csv.gz` and so on, and `.parquet`.
+        documents: What to write, in order; none has more than `max_size` tokens.
+        settings: How.
+        staging: Takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy` and
+            so on, and `.parquet`.
     """
-    with TableWriter(staging.create(".parquet"), SCHEMA) as table:
-        for number, part in enumerate(fill_arrays(documents.lengths[order], max_size)):
-            ending = f"-{number:05d}"
-            _write_tokens(documents, order[part], staging.create(f"{ending}.npy"))
-            name = f"{staging.place.key}{ending}.npy"
-            _write_rows(documents, order[part], staging.create(f"{ending}.csv.gz"), table, name)
-
-
-def _write_tokens(documents: EncodedDocuments, chosen: Ints, file: HashingWriter) -> None:
-    ends = np.cumsum(documents.lengths)[chosen]
-    begins = ends - documents.lengths[chosen]
-    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        file.write(documents.tokens.read(begin, end).data)
-
-
-def _write_rows(
-    documents: EncodedDocuments,
-    chosen: Ints,
-    file: HashingWriter,
-    table: TableWriter,
-    array: str,
-) -> None:
-    lengths = documents.lengths[chosen]
-    ends = np.cumsum(lengths)
+    most = settings.tokens.max_size
     with (
-        gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed,
-        TextIOWrapper(packed, "utf-8", newline="") as text,
+        TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table,
+        _Rows(table) as rows,
+        ExitStack() as stack,
     ):
-        rows = csv.writer(text)
-        for at in range(0, len(chosen), _ROWS_AT_ONCE):
-            some = slice(at, at + _ROWS_AT_ONCE)
-            ids = documents.ids.take(pa.array(chosen[some]))
-            starts = ends[some] - lengths[some]
-            rows.writerows(
-                zip(
-                    starts.tolist(),
-                    ends[some].tolist(),
-                    map(_one_line, ids.to_pylist()),
-                    [documents.source] * len(ids),
-                    (chosen[some] + 1).tolist(),
-                    strict=True,
-                )
-            )
-            table.write(
-                {
-                    "line": documents.lines[chosen[some]],
-                    "id": ids.cast(pa.string()),
-                    "array": [array] * len(ids),
-                    "start": starts,
-                    "end": ends[some],
-                    "tokens": lengths[some],
-                    "added_token_literals": documents.literals[chosen[some]],
-                }
-            )
+        number, current = 0, None
+        for document in documents:
+            if current is None or current.size + len(document.tokens) > most:
+                stack.close()
+                current = stack.enter_context(_Array(number, settings, staging))
+                number += 1
+            rows.add(document, current.name, current.size)
+            current.add(document)
 
 
-def _one_line(identifier: str | None) -> str:
-    return (identifier or "").replace("\r", "\\r").replace("\n", "\\n")
+class _Array:
+    """One array while it is written, with all that lies beside it; a context manager.
+
+    Attributes:
+        name: The file's name.
+        size: Tokens written.
+    """
+
+    def __init__(self, number: int, settings: ArraySettings, staging: Staging) -> None:
+        tokens, stem = settings.tokens, f"-{number:05d}"
+        beside = LAYOUTS[tokens.layout]
+        self.name = f"{staging.place.key}{stem}{beside.ending}"
+        self.size = 0
+        self._fim = settings.fim
+        self._ids = staging.create(f"{stem}{beside.ending}")
+        self._index: Index = beside.open_index(
+            lambda ending: staging.create(f"{stem}{ending}"), tokens, settings.source
+        )
+        self._mask: HashingWriter | None = None
+        if tokens.label_mask is not None:
+            self._mask = staging.create(f"{stem}{beside.mask}", beside.mask_folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the index, unless something failed."""
+        if kind is None:
+            self._index.close()
+
+    def add(self, document: SpooledDocument) -> None:
+        """Write the next document."""
+        start, self.size = self.size, self.size + len(document.tokens)
+        self._ids.write(document.tokens.data)
+        self._index.add(Entry(start, self.size, document.id, int(document.header["shard_line"][0])))
+        if self._mask is not None:
+            self._mask.write(label_mask(document, self._fim).data)
+
+
+class _Rows:
+    """The parquet's rows, gathered until there are many; a context manager."""
+
+    def __init__(self, table: TableWriter) -> None:
+        self._table = table
+        self._documents: list[SpooledDocument] = []
+        self._arrays: list[str] = []
+        self._starts: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is left, unless something failed."""
+        if kind is None:
+            self._flush()
+
+    def add(self, document: SpooledDocument, array: str, start: int) -> None:
+        """Note a document that begins at a token of an array."""
+        nothing = document.tokens[:0]
+        self._documents.append(document._replace(tokens=nothing))
+        self._arrays.append(array)
+        self._starts.append(start)
+        if len(self._documents) == _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._documents:
+            return
+        documents: Records = np.concatenate([document.header for document in self._documents])
+        files: Records = np.concatenate([document.files for document in self._documents])
+        starts = np.array(self._starts, np.int64)
+        base = np.repeat(starts, documents["files"])
+        bounds = np.concatenate([[0], np.cumsum(documents["files"])])
+        columns = [pa.array(np.array(ORDERS)[files["order"]])]
+        for name in (field.name.removeprefix("file_") for field in list(_FILES)[1:]):
+            nowhere = files[name] < 0
+            columns.append(pa.array(files[name] + base, pa.int64(), mask=nowhere))
+        names = [field.name for field in _FILES]
+        low = np.minimum.reduceat(files["order"], bounds[:-1])
+        high = np.maximum.reduceat(files["order"], bounds[:-1])
+        orders = np.where(low == high, np.array(ORDERS)[low], "mixed")
+        self._table.write(
+            {
+                "line": documents["line"],
+                "id": [document.id for document in self._documents],
+                "array": self._arrays,
+                "start": starts,
+                "end": starts + documents["tokens"],
+                "tokens": documents["tokens"],
+                "order": orders,
+                "files": pa.ListArray.from_arrays(
+                    pa.array(bounds, pa.int32()), pa.StructArray.from_arrays(columns, names)
+                ),
+                "added_token_literals": documents["literals"],
+                "changed": documents["changed"],
+            }
+        )
+        for gathered in (self._documents, self._arrays, self._starts):
+            gathered.clear()

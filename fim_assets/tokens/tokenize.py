@@ -7,47 +7,91 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from fim_assets.fim.draws import shuffled
-from fim_assets.fim.orders import dissect
+from fim_assets.fim.draws import UInts, shuffled
+from fim_assets.fim.orders import ORDERS, PARTS, Part, dissect
 from fim_assets.fim.record import FileRow, FimDocuments, FimShardReader, split_files
 from fim_assets.receipts import Staging
-from fim_assets.recipe import Fim, Recipe
+from fim_assets.recipe import Fim
 from fim_assets.shards import ShardError, Totals
-from fim_assets.tokens.arrays import ArrayReader, EncodedDocuments, Ids, Ints, write_arrays
+from fim_assets.tokens.arrays import ArraySettings, write_arrays
+from fim_assets.tokens.layouts import id_dtype
+from fim_assets.tokens.spool import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
+
+
+class Segment(NamedTuple):
+    """What is encoded alone, or placed.
+
+    Attributes:
+        content: A control id, or a text.
+        file: Index of the file that it belongs to; None between files and at a document's ends.
+        part: The part that it belongs to, None where it is no part of a rearranged file.
+    """
+
+    content: int | str
+    file: int | None = None
+    part: Part | None = None
 
 
 def segments(
     text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
-) -> Iterator[int | str]:
-    """What a document's ids are made of, in order: control ids, and texts that are encoded alone.
+) -> Iterator[Segment]:
+    """What a document's ids are made of, in order.
 
     Args:
         text: The rearranged document.
         files: Its files' rows.
         fim: The law that rearranged it.
-        tokenizer: The control ids.
+        tokenizer: The control ids, and whether texts are encoded paragraph by paragraph.
 
     Raises:
         ValueError: If text and rows disagree.
     """
+    whole = _segments(text, files, fim, tokenizer)
+    if not tokenizer.paragraphs:
+        yield from whole
+        return
+    for segment in whole:
+        if isinstance(segment.content, str):
+            for paragraph in paragraphs(segment.content):
+                yield segment._replace(content=paragraph)
+        else:
+            yield segment
+
+
+def _segments(
+    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
+) -> Iterator[Segment]:
     controls = tokenizer.controls
     if controls.bos is not None:
-        yield controls.bos
+        yield Segment(controls.bos)
     for index, (row, file) in enumerate(split_files(text, files, fim)):
         if index and fim.file_separator_token is not None:
-            yield controls.boundaries.get(fim.file_separator_token, fim.file_separator_token)
+            separator = fim.file_separator_token
+            yield Segment(controls.boundaries.get(separator, separator))
         if row.order != "none":
             for piece in dissect(file, row.order, row.lengths, fim):
-                yield piece.text if piece.sentinel is None else controls.sentinels[piece.sentinel]
+                sentinel = piece.sentinel
+                content = piece.text if sentinel is None else controls.sentinels[sentinel]
+                yield Segment(content, index, piece.part)
         elif fim.repository_tokens:
             pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
-            yield from (controls.boundaries.get(piece, piece) for piece in pieces if piece)
+            for found in [piece for piece in pieces if piece] or [""]:
+                yield Segment(controls.boundaries.get(found, found), index)
         else:
-            yield file
-    yield controls.eos
+            yield Segment(file, index)
+    yield Segment(controls.eos)
+
+
+def paragraphs(text: str) -> list[str]:
+    """A text cut before each run of line feeds, but for one that it begins with.
+
+    This is what Dolma's `segment_before_tokenization` encodes one by one.
+    """
+    return _PARAGRAPH.findall(text)
 
 
 class EncodedBlock(NamedTuple):
@@ -55,13 +99,13 @@ class EncodedBlock(NamedTuple):
 
     Attributes:
         tokens: Their ids one after the other, uint32.
-        lengths: Tokens of each document, shape (n,).
-        literals: Added tokens' names in each document's text, shape (n,).
+        documents: `spool.DOCUMENT`s, shape (n,).
+        files: `spool.FILE`s of all of them, in order.
     """
 
     tokens: Ids
-    lengths: Ints
-    literals: Ints
+    documents: Records
+    files: Records
 
 
 def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) -> EncodedBlock:
@@ -72,30 +116,90 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     """
     texts: list[str] = []
     placed: list[int] = []
+    of_file: list[int] = []
+    of_part: list[int] = []
     begins: list[int] = []
+    first_file = 0
     for text, files in zip(block.documents.texts, block.files, strict=True):
         begins.append(len(placed))
-        for segment in segments(text, files, fim, tokenizer):
-            if isinstance(segment, str):
-                texts.append(segment)
+        for content, file, part in segments(text, files, fim, tokenizer):
+            if isinstance(content, str):
+                texts.append(content)
                 placed.append(-1)
             else:
-                placed.append(segment)
+                placed.append(content)
+            of_file.append(-1 if file is None else first_file + file)
+            of_part.append(-1 if part is None else PARTS.index(part))
+        first_file += len(files)
+    documents = np.zeros(len(begins), DOCUMENT)
     if not begins:
-        return EncodedBlock(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64))
+        return EncodedBlock(np.empty(0, np.uint32), documents, np.empty(0, FILE))
     encoded, offsets = tokenizer.engine.encode(texts)
     controls = np.array(placed, np.int64)
     is_text = controls < 0
     sizes = np.ones(len(placed), np.int64)
     sizes[is_text] = np.diff(offsets)
-    ids = np.empty(int(sizes.sum()), np.uint32)
-    is_control = np.zeros(len(ids), bool)
-    is_control[(np.cumsum(sizes) - sizes)[~is_text]] = True
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    ids = np.empty(ends[-1], np.uint32)
+    is_control = np.zeros(len(ids), np.bool_)
+    is_control[starts[~is_text]] = True
     ids[is_control] = controls[~is_text]
     ids[~is_control] = encoded
-    literals = np.zeros(len(placed), np.int64)
-    literals[is_text] = _count_literals(texts, tokenizer.added)
-    return EncodedBlock(ids, np.add.reduceat(sizes, begins), np.add.reduceat(literals, begins))
+
+    counts = np.zeros((2, len(placed)), np.int64)
+    counts[0, is_text] = _count_literals(texts, tokenizer.added)
+    counts[1, is_text] = _changed(texts, tokenizer)
+    literals, changed = np.add.reduceat(counts, begins, axis=1)
+    documents["tokens"] = np.add.reduceat(sizes, begins)
+    documents["files"] = [len(files) for files in block.files]
+    documents["line"] = block.raw_numbers
+    documents["shard_line"] = block.documents.numbers
+    documents["literals"] = literals
+    documents["changed"] = changed > 0
+    places = _Places(of_file, of_part, starts, ends)
+    base = np.repeat(starts[begins], documents["files"])
+    return EncodedBlock(ids, documents, _file_records(block, places, base))
+
+
+class _Places(NamedTuple):
+    """The segments of a block: lists and arrays of the same length.
+
+    Attributes:
+        files: The file of each, counted over the block, -1 for none.
+        parts: The part of each, by its place in `PARTS`, -1 for none.
+        starts: Where its tokens start in the block.
+        ends: Where they end.
+    """
+
+    files: list[int]
+    parts: list[int]
+    starts: Ints
+    ends: Ints
+
+
+def _file_records(block: FimDocuments, places: _Places, base: Ints) -> Records:
+    """Where the files of a block and their parts lie among their documents' tokens.
+
+    Args:
+        block: The documents.
+        places: Their segments.
+        base: Where each file's document starts in the block, shape (files,).
+    """
+    found = np.empty(len(base), FILE)
+    found["order"] = [ORDERS.index(row.order) for files in block.files for row in files]
+    file, part = np.array(places.files), np.array(places.parts)
+    chosen = {"": file >= 0, **{f"{name}_": part == n for n, name in enumerate(PARTS)}}
+    for name, segments_of_it in chosen.items():
+        # The segments of a file, and of a part, stand together: of what is assigned to one place,
+        # the last stays, which is where the first starts or the last ends.
+        some = np.flatnonzero(segments_of_it)
+        back = some[::-1]
+        start, end = np.full((2, len(base)), -1)
+        start[file[back]] = places.starts[back] - base[file[back]]
+        end[file[some]] = places.ends[some] - base[file[some]]
+        found[f"{name}start"], found[f"{name}end"] = start, end
+    return found
 
 
 def _count_literals(texts: list[str], added: tuple[str, ...]) -> Ints:
@@ -103,64 +207,57 @@ def _count_literals(texts: list[str], added: tuple[str, ...]) -> Ints:
     return pl.Series(texts, dtype=pl.String).str.count_matches(names).cast(pl.Int64).to_numpy()
 
 
+def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints | int:
+    """Which texts do not come back exactly from their ids."""
+    if not tokenizer.vocabulary.lossy:
+        return 0
+    return np.array([tokenizer.normal_form(text) != text.encode() for text in texts], np.int64)
+
+
 def tokenize_shard(
     shard: Path,
     parquet: Path,
-    source: str,
-    recipe: Recipe,
+    settings: ArraySettings,
     tokenizer: LoadedTokenizer,
     staging: Staging,
 ) -> Totals:
     """Write a partition's token arrays.
 
-    The encoded documents go to a scratch file in the shard's order and from there to the arrays in
-    theirs, so that memory holds an index and not the tokens.
-
     Args:
         shard: The FIM shard.
         parquet: The parquet beside it.
-        source: The FIM shard's path below the data root, for `src` in csv.gz.
-        recipe: dtype, array size and whether to shuffle.
+        settings: How arrays are written.
         tokenizer: The recipe's tokenizer.
         staging: Takes the files, see `arrays.write_arrays`.
 
     Raises:
         ShardError: If shard and parquet disagree, or a document is larger than an array.
     """
-    dtype = np.dtype(recipe.tokens.dtype).newbyteorder("<")
-    scratch = staging.scratch("tokens")
-    lengths, lines, literals, keys, ids = [], [], [], [], []
-    chars = files = 0
-    with scratch.open("wb") as spool, FimShardReader(shard, parquet) as reader:
+    keys = [np.empty(0, np.uint64)]
+    chars = files = tokens = 0
+    with (
+        FimShardReader(shard, parquet) as reader,
+        Spool(staging.folder, id_dtype(settings.tokens)) as spool,
+    ):
         for block in reader:
             try:
                 encoded = encode_documents(block, reader.fim, tokenizer)
             except ValueError as error:
                 raise ShardError(f"{shard} and {parquet} disagree: {error}") from error
-            _refuse_too_large(block, encoded.lengths, shard, recipe.tokens.max_size)
-            spool.write(encoded.tokens.astype(dtype, copy=False).data)
-            lengths.append(encoded.lengths)
-            literals.append(encoded.literals)
-            lines.append(np.array(block.raw_numbers, np.int64))
+            _refuse_too_large(block, encoded.documents["tokens"], shard, settings.tokens.max_size)
+            spool.append(*encoded, block.documents.ids)
             keys.append(np.array(block.draw_keys, np.uint64))
-            ids.append(pa.array(block.documents.ids, pa.large_string()))
             chars += sum(map(len, block.documents.texts))
-            files += sum(map(len, block.files))
-        totals = reader.shard.totals(chars, files, sum(int(part.sum()) for part in lengths))
-    all_lengths = np.concatenate([np.empty(0, np.int64), *lengths])
-    all_keys = np.concatenate([np.empty(0, np.uint64), *keys])
-    order = shuffled(all_keys) if recipe.tokens.shuffle else np.arange(len(all_keys))
-    with ArrayReader(scratch, recipe.tokens.dtype) as tokens:
-        documents = EncodedDocuments(
-            tokens=tokens,
-            lengths=all_lengths,
-            lines=np.concatenate([np.empty(0, np.int64), *lines]),
-            literals=np.concatenate([np.empty(0, np.int64), *literals]),
-            ids=pa.chunked_array(ids, pa.large_string()).combine_chunks(),
-            source=source,
-        )
-        write_arrays(documents, order, recipe.tokens.max_size, staging)
+            files += len(encoded.files)
+            tokens += len(encoded.tokens)
+        totals = reader.shard.totals(chars, files, tokens)
+        order = _order(np.concatenate(keys), shuffle=settings.tokens.shuffle)
+        write_arrays(map(spool.__getitem__, order), settings, staging)
     return totals
+
+
+def _order(keys: UInts, *, shuffle: bool) -> Iterator[int]:
+    yield from (shuffled(keys) if shuffle else range(len(keys)))
 
 
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:

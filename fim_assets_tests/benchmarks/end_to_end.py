@@ -236,7 +236,7 @@ def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
 
 
 def _files(corpus: BenchCorpus, recipe: Recipe) -> Corpus:
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer.name_or_path)
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), corpus.folder)
 
 

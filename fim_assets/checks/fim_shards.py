@@ -1,14 +1,14 @@
-"""What must be true of a finished partition: each check reads the files as they lie there."""
+"""Checks of `fim_shards`: originals come back, and rates and cuts follow the law."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import polars as pl
 
+from fim_assets.checks.outcome import CheckOutcome, Number, fault
 from fim_assets.fim.decisions import FALLBACKS
 from fim_assets.fim.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim.splits import Cuts, Ranks, character_ranks, min_chars
@@ -24,8 +24,6 @@ from fim_assets.stats import (
     uniform_bound,
     uniform_distance,
 )
-from fim_assets.tokens.arrays import ArrayReader, Ints
-from fim_assets.tokens.tokenizer import Controls, LoadedTokenizer
 
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
@@ -34,26 +32,6 @@ LAW_ERROR = 1e-9
 """The same for a partition whose cuts follow their laws."""
 
 _LANGUAGES_NAMED = 10
-
-Number = int | float | str | None
-
-
-@dataclass(frozen=True)
-class CheckOutcome:
-    """A check's verdict on one partition.
-
-    Attributes:
-        name: The check.
-        passed: Its verdict.
-        description: The verdict in one sentence, with the first fault if there is one.
-        numbers: What was counted.
-    """
-
-    name: str
-    passed: bool
-    description: str
-    numbers: dict[str, Number] = field(default_factory=dict)
-
 
 CHECKS = {
     "lossless": "Every original text comes back from the FIM shard and its parquet, and every "
@@ -67,9 +45,6 @@ CHECKS = {
     "first cut given the length, and of the second given the first, are uniform within the "
     "Dvoretzky-Kiefer-Wolfowitz bound (error probability 1e-9 a partition). No file is cut by "
     "another law than the recipe's, or left alone as too short without being so.",
-    "one_eos_per_document": "Documents cover the arrays without gap or overlap, each ends in EOS, "
-    "and EOS stands nowhere else.",
-    "decodes_to_fim_text": "The ids of every document decode to its text in the FIM shard.",
 }
 """Names and descriptions, in the order of running."""
 
@@ -84,14 +59,14 @@ def lossless(raw_shard: Path, fim: Place, recipe: Recipe) -> CheckOutcome:
             for number, line, text in zip(block.numbers, block.lines, block.texts, strict=True):
                 found = next(restored, None)
                 if found is None:
-                    return _fault(name, f"{raw_shard}: line {number} is not in the FIM shard")
-                fault = _difference(line, text, number, found, recipe.raw.text_field)
-                if fault:
-                    return _fault(name, f"{raw_shard}: line {number}: {fault}")
+                    return fault(name, f"{raw_shard}: line {number} is not in the FIM shard")
+                difference = _difference(line, text, number, found, recipe.raw.text_field)
+                if difference:
+                    return fault(name, f"{raw_shard}: line {number}: {difference}")
                 documents += 1
                 chars += len(text)
     if next(restored, None) is not None:
-        return _fault(name, f"{fim.file('.jsonl.zst')} has more documents than {raw_shard}")
+        return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {raw_shard}")
     return CheckOutcome(
         name,
         passed=True,
@@ -336,102 +311,3 @@ def _ranks(law: CharacterSplit, files: pl.DataFrame, parquet: Path) -> Ranks:
             f"characters are no cut by {law}"
         )
     return ranks
-
-
-def one_eos_per_document(
-    tokens: Place, receipt: Receipt, recipe: Recipe, tokenizer: LoadedTokenizer
-) -> CheckOutcome:
-    """Compare where EOS stands in the arrays with where documents end."""
-    name = "one_eos_per_document"
-    documents = 0
-    frame = pl.read_parquet(tokens.file(".parquet"), glob=False, columns=["array", "start", "end"])
-    arrays = [o.name for o in receipt.result.outputs if o.name.endswith(".npy")]
-    if sorted(frame["array"].unique()) != sorted(arrays):
-        return _fault(name, f"the parquet names {sorted(frame['array'].unique())}, not {arrays}")
-    for array in arrays:
-        spans = frame.filter(pl.col("array") == array)
-        with ArrayReader(tokens.folder / array, recipe.tokens.dtype) as ids:
-            fault = _misplaced_end(spans, ids, tokenizer.controls)
-        if fault:
-            return _fault(name, f"{array}: {fault}")
-        documents += spans.height
-    if documents != receipt.result.documents:
-        return _fault(name, f"{documents:,} documents, expected {receipt.result.documents:,}")
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"{documents:,} documents in {len(arrays)} arrays, one EOS at the end of each.",
-        numbers={"documents": documents, "arrays": len(arrays)},
-    )
-
-
-def _misplaced_end(spans: pl.DataFrame, ids: ArrayReader, controls: Controls) -> str | None:
-    starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
-    covers = np.array_equal(np.append(starts, ids.size), np.append(0, ends))
-    if not covers or (ends <= starts).any():
-        return f"its documents do not cover its {ids.size:,} tokens"
-    begun: list[Ints] = []
-    ended: list[Ints] = []
-    for begin, block in ids.blocks():
-        ended.append(np.flatnonzero(block == controls.eos) + begin)
-        if controls.bos is not None:
-            begun.append(np.flatnonzero(block == controls.bos) + begin)
-    expected = ends - 1
-    if controls.bos == controls.eos:
-        expected = np.sort(np.concatenate([starts, expected]))
-    elif controls.bos is not None and not np.isin(starts, np.concatenate(begun)).all():
-        return "a document does not start with BOS"
-    if not np.array_equal(np.concatenate(ended), expected):
-        return "EOS does not stand once at each document's end"
-    return None
-
-
-def decodes_to_fim_text(
-    fim: Place, tokens: Place, recipe: Recipe, tokenizer: LoadedTokenizer
-) -> CheckOutcome:
-    """Decode every document's ids and compare them with its text in the FIM shard."""
-    name = "decodes_to_fim_text"
-    frame = pl.read_parquet(
-        tokens.file(".parquet"), glob=False, columns=["line", "array", "start", "end"]
-    )
-    spans = frame.sort("line").select("array", "start", "end").iter_rows()
-    head = 0 if tokenizer.controls.bos is None else 1
-    documents = size = 0
-    with (
-        FimShardReader(fim.file(".jsonl.zst"), fim.file(".parquet")) as reader,
-        ExitStack() as opened,
-    ):
-        arrays = {
-            array: opened.enter_context(ArrayReader(tokens.folder / array, recipe.tokens.dtype))
-            for array in frame["array"].unique()
-        }
-        for block in reader:
-            for number, text in zip(block.documents.numbers, block.documents.texts, strict=True):
-                span = next(spans, None)
-                if span is None:
-                    return _fault(name, f"line {number} of the FIM shard is in no array")
-                array, start, end = span
-                try:
-                    decoded = tokenizer.decode(arrays[array].read(start + head, end - 1))
-                except (TypeError, IndexError):
-                    return _fault(name, f"{array}: tokens {start} to {end} hold an unknown id")
-                if decoded != text.encode():
-                    return _fault(
-                        name,
-                        f"{array}: tokens {start} to {end} decode to another text than line "
-                        f"{number} of the FIM shard",
-                    )
-                documents += 1
-                size += len(decoded)
-    if next(spans, None) is not None:
-        return _fault(name, "the arrays hold more documents than the FIM shard")
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"All {documents:,} documents decode to their FIM texts.",
-        numbers={"documents": documents, "bytes": size},
-    )
-
-
-def _fault(name: str, description: str) -> CheckOutcome:
-    return CheckOutcome(name, passed=False, description=description)

@@ -1,0 +1,431 @@
+"""Engines: two ways from text to ids, and the proof that they give the same ones.
+
+The reference, Hugging Face tokenizers, serves every tokenizer. quicktok is many times faster and is
+used where it was proved equal, once for a tokenizer and a pair of versions; what the proof found,
+and quicktok's tables, are kept in the user's cache folder.
+"""
+
+import json
+import logging
+import platform
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
+from hashlib import blake2b
+from importlib.metadata import version
+from io import StringIO
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fim_assets.files import record_file
+
+log = logging.getLogger(__name__)
+
+TokenIds = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+
+_PROOF = 1
+"""Version of the proof: raised when it looks at more, so that it is made again."""
+
+_TABLES = "tables"
+_VERDICT = "proof.json"
+_DOUBTFUL_MOST = 1 << 14
+_SURROGATES = range(0xD800, 0xE000)
+_DENSE = (range(0x34000), range(0xE0000, 0xE0200))
+_SPARSE = range(0x34000, 0x110000, 97)
+"""Unicode has assigned code points in the first ranges alone: of the others few are looked at."""
+
+_IN_ONE_TEXT = 16
+
+
+class EngineError(ValueError):
+    """An engine that cannot serve a tokenizer; the message says why."""
+
+
+class Engine(Protocol):
+    """Encodes ordinary text: no added token is matched in it."""
+
+    @property
+    def name(self) -> str:
+        """Library and version."""
+
+    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
+        """Encode texts: flat ids, and n + 1 offsets of where each text's ids begin in them."""
+
+
+class ReferenceEngine:
+    """Hugging Face tokenizers, which serves every tokenizer.
+
+    Args:
+        plain: `tokenizer.json` without added tokens and without a post-processor.
+    """
+
+    name = f"tokenizers {tokenizers.__version__}"
+
+    def __init__(self, plain: str) -> None:
+        self._tokenizer = tokenizers.Tokenizer.from_str(plain)
+
+    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
+        """See `Engine`."""
+        rows = [e.ids for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        return np.fromiter(chain.from_iterable(rows), np.uint32, int(offsets[-1])), offsets
+
+    def normalize(self, text: str) -> str:
+        """The text as the tokenizer's normalizer leaves it."""
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    def pieces(self, text: str) -> list[str]:
+        """What is given to the model: the normalized text as the pre-tokenizer cuts it."""
+        normal = self.normalize(text)
+        cut = self._tokenizer.pre_tokenizer
+        return [normal] if cut is None else [piece for piece, _ in cut.pre_tokenize_str(normal)]
+
+
+class QuicktokEngine:
+    """quicktok, for the byte-level BPE tokenizers whose splitting it knows.
+
+    Texts that the tokenizer normalizes, and texts with letters that the two libraries know
+    differently, go to the reference.
+
+    Args:
+        folder: Its tables.
+        doubtful: Code points on which it was found to differ.
+        reference: Serves where it does not.
+        token_bytes: Each id's bytes.
+        normalizes: Whether the tokenizer has a normalizer, one that leaves ASCII alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        doubtful: Sequence[int],
+        reference: ReferenceEngine,
+        token_bytes: Sequence[bytes | None],
+        *,
+        normalizes: bool,
+    ) -> None:
+        import quicktok
+
+        self.name = f"quicktok {version('quicktok-v1')}"
+        self._tokenizer = quicktok.Tokenizer(_TABLES, str(folder))
+        self._reference = reference
+        self._normalizes = normalizes
+        self._doubtful = re.compile(f"[{''.join(map(re.escape, map(chr, doubtful)))}]")
+        self._begins_doubtful = _can_begin(doubtful, token_bytes) if doubtful else None
+
+    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
+        """See `Engine`."""
+        ids, offsets = self._tokenizer.encode_batch(texts, 1)
+        others = sorted({*self._holding_doubtful(texts, ids, offsets), *self._normalized(texts)})
+        if not others:
+            return ids, offsets
+        rows = np.split(ids, offsets[1:-1])
+        exact, bounds = self._reference.encode([texts[place] for place in others])
+        for place, row in zip(others, np.split(exact, bounds[1:-1]), strict=True):
+            rows[place] = row
+        return np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64)
+
+    def _holding_doubtful(self, texts: list[str], ids: TokenIds, offsets: Offsets) -> list[int]:
+        if self._begins_doubtful is None:
+            return []
+        # Ids tell which few texts to search: searching them all would cost as much as encoding.
+        at = np.flatnonzero(self._begins_doubtful[ids])
+        places = np.unique(np.searchsorted(offsets, at, side="right") - 1).tolist()
+        return [place for place in places if self._doubtful.search(texts[place])]
+
+    def _normalized(self, texts: list[str]) -> list[int]:
+        if not self._normalizes:
+            return []
+        return [
+            place
+            for place, text in enumerate(texts)
+            if not text.isascii() and self._reference.normalize(text) != text
+        ]
+
+
+def _can_begin(
+    doubtful: Sequence[int], token_bytes: Sequence[bytes | None]
+) -> npt.NDArray[np.bool_]:
+    """Which ids can hold the beginning of one of some characters, of their UTF-8 or all of it."""
+    encoded = [chr(point).encode() for point in doubtful]
+    begins = {whole[:size] for whole in encoded for size in range(1, len(whole) + 1)}
+    sizes = {whole[0]: len(whole) for whole in encoded}
+    can = np.zeros(len(token_bytes), np.bool_)
+    for token, content in enumerate(token_bytes):
+        if content is None or content.isascii():
+            continue
+        can[token] = any(
+            content[at : at + sizes[byte]] in begins
+            for at, byte in enumerate(content)
+            if byte in sizes
+        )
+    return can
+
+
+class Choice(NamedTuple):
+    """The engines of a tokenizer.
+
+    Attributes:
+        reference: Hugging Face tokenizers.
+        engine: The one to encode with.
+        reason: Why it is not the fast one, None where it is.
+    """
+
+    reference: ReferenceEngine
+    engine: Engine
+    reason: str | None = None
+
+
+def choose_engine(
+    content: dict[str, Any], token_bytes: Sequence[bytes | None], names: Sequence[str]
+) -> Choice:
+    """Choose what a tokenizer's texts are encoded with: quicktok if it is proved, or the reference.
+
+    Args:
+        content: `tokenizer.json` without added tokens and without a post-processor.
+        token_bytes: Each id's bytes, None where an id is not used.
+        names: Names of the added tokens, which as text must give the same ids too.
+    """
+    plain = json.dumps(content)
+    reference = ReferenceEngine(plain)
+    try:
+        _refuse_normalizer(content)
+        with _proved_tables(plain, reference, token_bytes, names) as (folder, doubtful):
+            fast = QuicktokEngine(
+                folder, doubtful, reference, token_bytes, normalizes=bool(content["normalizer"])
+            )
+    except ImportError:
+        return Choice(reference, reference, "quicktok is not installed")
+    except EngineError as error:
+        return Choice(reference, reference, f"quicktok {error}")
+    return Choice(reference, fast)
+
+
+def _refuse_normalizer(content: dict[str, Any]) -> None:
+    """Raise unless ASCII text, and what the reference leaves as it is, needs no normalizer."""
+    normalizer = content["normalizer"]
+    if normalizer and normalizer["type"] != "NFC":
+        raise EngineError(f"does not know the normalizer {normalizer['type']}")
+
+
+class _Proof(BaseModel):
+    """What a proof found.
+
+    Attributes:
+        refused: Why quicktok cannot serve the tokenizer, None if it can.
+        doubtful: Code points with which it gives other ids.
+        files: Hashes of its tables, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    refused: str | None = None
+    doubtful: list[int] = []
+    files: dict[str, str] = {}
+
+
+@contextmanager
+def _proved_tables(
+    plain: str,
+    reference: ReferenceEngine,
+    token_bytes: Sequence[bytes | None],
+    names: Sequence[str],
+) -> Iterator[tuple[Path, list[int]]]:
+    """Quicktok's tables for a tokenizer, and the code points with which it gives other ids.
+
+    Kept in the user's cache folder; where that cannot be written, they are made for this use.
+
+    Raises:
+        ImportError: If quicktok is not installed.
+        EngineError: If it refuses the tokenizer or differs from the reference.
+    """
+    import quicktok
+
+    key = blake2b(digest_size=16)
+    versions = (str(_PROOF), version("quicktok-v1"), reference.name, platform.machine())
+    for part in (*versions, quicktok.__file__, *names, plain):
+        key.update(f"{len(part)} {part}".encode())
+    with TemporaryDirectory(prefix="fim-assets-") as temporary:
+        folder = user_cache_path("fim_assets", appauthor=False) / "engines" / key.hexdigest()
+        proof = _read_proof(folder)
+        if proof is None:
+            made = Path(temporary, _TABLES)
+            made.mkdir()
+            proof = _make_tables(made, plain, reference, token_bytes, names)
+            folder = _keep(made, folder)
+        if proof.refused:
+            raise EngineError(proof.refused)
+        yield folder, proof.doubtful
+
+
+def _read_proof(folder: Path) -> _Proof | None:
+    """A proof that was kept, None where there is none or its tables are not as it left them."""
+    try:
+        proof = _Proof.model_validate_json((folder / _VERDICT).read_bytes())
+        agree = all(record_file(folder / n).blake2b == h for n, h in proof.files.items())
+    except (OSError, ValidationError):
+        return None
+    return proof if agree else None
+
+
+def _make_tables(
+    folder: Path,
+    plain: str,
+    reference: ReferenceEngine,
+    token_bytes: Sequence[bytes | None],
+    names: Sequence[str],
+) -> _Proof:
+    """Have quicktok read a tokenizer, and prove what it does with it."""
+    import quicktok
+
+    source = folder.parent / "tokenizer.json"
+    # What is normalized, the reference encodes.
+    source.write_text(json.dumps(json.loads(plain) | {"normalizer": None}), "utf-8")
+    try:
+        with redirect_stdout(StringIO()):
+            quicktok.import_tokenizer(str(source), _TABLES, str(folder))
+        tokenizer = quicktok.Tokenizer(_TABLES, str(folder))
+        doubtful = _prove(partial(tokenizer.encode_batch, threads=1), reference, token_bytes, names)
+        files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
+        proof = _Proof(doubtful=doubtful, files=files)
+    except (ValueError, RuntimeError) as error:
+        proof = _Proof(refused=" ".join(f"{error}".split()))
+    (folder / _VERDICT).write_text(proof.model_dump_json(), "utf-8")
+    return proof
+
+
+def _keep(made: Path, folder: Path) -> Path:
+    """Put tables where the next process finds them; where they lie now."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
+            whole = shutil.copytree(made, Path(beside, _TABLES))
+            shutil.rmtree(folder, ignore_errors=True)
+            whole.rename(folder)
+    except OSError as error:
+        log.info("%s cannot be kept, each process proves its engine anew: %s", folder, error)
+        return made
+    return folder
+
+
+Encode = Callable[[list[str]], tuple[TokenIds, Offsets]]
+
+
+def _prove(
+    encode: Encode,
+    reference: ReferenceEngine,
+    token_bytes: Sequence[bytes | None],
+    names: Sequence[str],
+) -> list[int]:
+    """Compare an engine with the reference; the code points with which it gives other ids.
+
+    First every code point that Unicode may have assigned, in places that show whether it is taken
+    for a letter, a number, white space or none of these. Then, without those on which they differ:
+    awkward texts, every token's text, long runs, and random texts of characters that matter.
+
+    Raises:
+        EngineError: If they differ on ASCII, on too many code points, or on another text.
+    """
+    doubtful = _differing(_code_points(), encode, reference)
+    if doubtful and (doubtful[0] < 0x80 or len(doubtful) > _DOUBTFUL_MOST):
+        raise EngineError(
+            f"differs from {reference.name} on {len(doubtful)} code points, the first of them "
+            f"U+{doubtful[0]:04X}"
+        )
+    without = str.maketrans("", "", "".join(map(chr, doubtful)))
+    texts = [text.translate(without) for text in _proof_texts(token_bytes, names)]
+    texts = [text for text in texts if reference.normalize(text) == text]
+    for place in _differences(texts, encode, reference):
+        raise EngineError(f"differs from {reference.name} on {texts[place][:60]!r}")
+    return doubtful
+
+
+def _code_points() -> list[int]:
+    return sorted({*chain(*_DENSE, _SPARSE)} - {*_SURROGATES})
+
+
+def _differing(points: list[int], encode: Encode, reference: ReferenceEngine) -> list[int]:
+    """Code points with which the engines give other ids, found a group at a time."""
+    groups = [points[at : at + _IN_ONE_TEXT] for at in range(0, len(points), _IN_ONE_TEXT)]
+    found = _differences(["".join(map(_in_context, group)) for group in groups], encode, reference)
+    alone = [point for place in found for point in groups[place]]
+    return [alone[place] for place in _differences([*map(_in_context, alone)], encode, reference)]
+
+
+def _in_context(point: int) -> str:
+    character = chr(point)
+    return f"_{character}'ll 1{character}2 {character}\n"
+
+
+def _differences(texts: list[str], encode: Encode, reference: ReferenceEngine) -> list[int]:
+    """Which texts get other ids; what the reference normalizes is left out."""
+    (ids, offsets), (others, bounds) = encode(texts), reference.encode(texts)
+    if np.array_equal(ids, others) and np.array_equal(offsets, bounds):
+        return []
+    return [
+        place
+        for place, text in enumerate(texts)
+        if not np.array_equal(
+            ids[offsets[place] : offsets[place + 1]], others[bounds[place] : bounds[place + 1]]
+        )
+        and reference.normalize(text) == text
+    ]
+
+
+AWKWARD = (
+    "",
+    " ",
+    "def add(a, b):\n    return a + b\n",
+    "\r\nwindows\r\nlines\r\n\r\n",
+    "\tfor (;;) {\n\t\t\n\t}   \n   \t \n",
+    "don't CAN'T we'Ve I'LL 'tis ''s",
+    "1234567 3.14159 0xDEADBEEF ½ ² ٣٤٥٦",
+    "日本語のコメント // émoji 🚀🔥 👩‍👩‍👧 e\u0301 ﷽ \u200b\u00a0\u3000\u2028 \ufeff",
+    "ǅungla ſtraße ΑΒΓ İı K's ﬁ",
+    "\x00\x01\x7f\x85\u0085 \x1c\x1d",
+    "<|endoftext|> <|fim_prefix|> |||EMAIL_ADDRESS||| <s> </s> [MID]",
+    "/* **** */ ####### -------- ======== ;;;; }}}} ))))",
+    "naïve café Zürich Ω≈ç√∫ हिन्दी 한국어 עברית العربية ไทย",
+)
+"""Texts on which engines have differed."""
+
+_RUN = 5000
+_RANDOM_TEXTS = 4000
+_ALPHABETS = (
+    "abcdefghij ABCDEFGHIJ",
+    " \n\r\t",
+    " \n\r\t.,;(){}[]'\"/*#<>|=-_",
+    "'sStTlLvVrReEdDmM ſK",
+    "0123456789.xe_ ½٣",
+    "aé日本語Ωд한ไहन् \u0301\u200d\ufe0f🚀👩",
+    "\x00\x7f\x85\xa0\u2028\u3000\ufeff\U0010ffff a1\n",
+)
+
+
+def _proof_texts(token_bytes: Sequence[bytes | None], names: Sequence[str]) -> Iterator[str]:
+    yield from AWKWARD
+    yield from names
+    for content in token_bytes:
+        if content is not None:
+            with suppress(UnicodeDecodeError):
+                yield content.decode()
+    for character in "a \n=é0日🚀\t\r_":
+        yield character * _RUN
+    draws = random.Random(_PROOF)  # noqa: S311 - texts to try, nothing secret
+    for _ in range(_RANDOM_TEXTS):
+        alphabet = "".join(draws.sample(_ALPHABETS, 2))
+        yield "".join(draws.choices(alphabet, k=draws.randrange(1, 60)))

@@ -1,0 +1,189 @@
+"""What a tokenizer's ids stand for, and which texts come back from them.
+
+Two ways of writing bytes in a vocabulary are known: byte-level (GPT-2), a printable character for
+each byte; and SentencePiece's, `▁` for a space and `<0xNN>` for a byte that no piece holds.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fim_assets.tokens import dolma2
+
+PUTS_SPACE = "it puts a space before text"
+
+_SPACE = "▁"
+_CANONICAL = {"NFC", "NFD", "NFKC", "NFKD"}
+"""Unicode's normal forms, which leave ASCII text alone."""
+
+_KEEPING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "UnicodeScripts"}
+"""Pre-tokenizers that only cut, unless they are told to remove what they find."""
+
+
+def flattened(part: dict[str, Any] | None, steps: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, those of sequences one by one.
+
+    Args:
+        part: As `tokenizer.json` holds it.
+        steps: Where a sequence holds its steps: `normalizers` or `pretokenizers`.
+    """
+    if part is None:
+        return []
+    if part["type"] == "Sequence":
+        return [step for inner in part[steps] for step in flattened(inner, steps)]
+    return [part]
+
+
+def why_unusable(content: Mapping[str, Any]) -> str | None:
+    """Why a tokenizer cannot encode every text, or not twice alike; None if it can.
+
+    Args:
+        content: `tokenizer.json`.
+    """
+    model = content["model"]
+    if model.get("dropout"):
+        return f"it draws merges at random (dropout {model['dropout']})"
+    if model["type"] not in {"BPE", "Unigram"}:
+        return f"a {model['type']} model does not tell from its tokens where words touched"
+    for field in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(field):
+            return f"its tokens carry the mark {model[field]} ({field})"
+    numbers = vocabulary_ids(content)
+    bytes_alone = _BYTE_OF if _is_byte_level(content) else _FALLBACK
+    if not _is_byte_level(content) and not model.get("byte_fallback"):
+        return "a character outside of its vocabulary is lost (no byte_fallback)"
+    missing = [byte for token, byte in bytes_alone.items() if token not in numbers]
+    if missing:
+        return f"it has no token for the byte 0x{min(missing):02X}"
+    return None
+
+
+def why_lossy(content: Mapping[str, Any]) -> list[str]:
+    """Why texts may not come back from their ids exactly; empty if they do.
+
+    Args:
+        content: `tokenizer.json`.
+    """
+    normalizers = flattened(content.get("normalizer"), "normalizers")
+    reasons = [f"it normalizes text ({step['type']})" for step in normalizers]
+    if any(step["type"] == "Prepend" for step in normalizers):
+        reasons.append(PUTS_SPACE)
+    if not _is_byte_level(content):
+        reasons.append(f"it writes a space as {_SPACE}, as which it reads a {_SPACE} in text too")
+    for step in flattened(content.get("pre_tokenizer"), "pretokenizers"):
+        if step["type"] not in _KEEPING or step.get("behavior") == "Removed" or step.get("invert"):
+            reasons.append(f"its pre-tokenizer may leave characters out ({step['type']})")
+        if step.get("add_prefix_space") or step.get("prepend_scheme", "never") != "never":
+            reasons.append(PUTS_SPACE)
+    return reasons
+
+
+def vocabulary_ids(content: Mapping[str, Any]) -> dict[str, int]:
+    """The model's tokens and their ids, added tokens aside."""
+    vocab = content["model"]["vocab"]
+    if isinstance(vocab, dict):
+        return vocab
+    return {piece: number for number, (piece, _) in enumerate(vocab)}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer's ids and their bytes.
+
+    Attributes:
+        token_bytes: Each id's bytes, None where an id is not used; its length is the highest id
+            plus one.
+        byte_level: Whether the model is given bytes as printable characters.
+        lossy: Why texts may not come back exactly, empty if they do.
+        ascii_comes_back: Whether at least every ASCII text does.
+    """
+
+    token_bytes: tuple[bytes | None, ...]
+    byte_level: bool
+    lossy: tuple[str, ...]
+    ascii_comes_back: bool
+
+    def decode(self, ids: npt.NDArray[np.integer]) -> bytes:
+        """The bytes that ids stand for, control tokens by their names.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
+        if len(ids) and not 0 <= ids.min() <= ids.max() < len(self.token_bytes):
+            raise ValueError(f"an id is outside of the vocabulary of {len(self.token_bytes):,}")
+        found = self._column.take(pa.array(ids))
+        if found.null_count:
+            unused = ids[found.is_null().to_numpy(zero_copy_only=False)][0]
+            raise ValueError(f"the vocabulary does not use the id {unused}")
+        content = found.buffers()[2]
+        return b"" if content is None else content.to_pybytes()
+
+    @cached_property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Which ids are used, shape (vocabulary,)."""
+        return np.array([content is not None for content in self.token_bytes], np.bool_)
+
+    @cached_property
+    def _column(self) -> pa.BinaryArray:
+        return pa.array(self.token_bytes, pa.binary())
+
+    def spell(self, pieces: Iterable[str]) -> bytes:
+        """The bytes of what the model was given."""
+        text = "".join(pieces)
+        if self.byte_level:
+            return bytes(map(_BYTE_OF.__getitem__, text))
+        return text.replace(_SPACE, " ").encode()
+
+
+def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary of a tokenizer that is not `why_unusable`.
+
+    Args:
+        content: `tokenizer.json`.
+    """
+    numbers = vocabulary_ids(content)
+    added = content["added_tokens"]
+    size = 1 + max(chain(numbers.values(), (token["id"] for token in added)))
+    table: list[bytes | None] = [None] * size
+    byte_level = _is_byte_level(content)
+    for token, number in numbers.items():
+        table[number] = _byte_level(token) if byte_level else _sentencepiece(token)
+    for token in added:
+        # An added token that the model knows too can be made of ordinary text, unless special.
+        if token["special"] or token["content"] not in numbers:
+            table[token["id"]] = token["content"].encode()
+    lossy = tuple(why_lossy(content))
+    normalizers = flattened(content.get("normalizer"), "normalizers")
+    only_canonical = len(lossy) == len(normalizers)
+    return Vocabulary(
+        tuple(table),
+        byte_level,
+        lossy,
+        only_canonical and all(step["type"] in _CANONICAL for step in normalizers),
+    )
+
+
+_BYTE_OF = {character: byte for byte, character in dolma2.byte_characters().items()}
+_FALLBACK = {f"<0x{byte:02X}>": byte for byte in range(256)}
+
+
+def _is_byte_level(content: Mapping[str, Any]) -> bool:
+    steps = flattened(content.get("pre_tokenizer"), "pretokenizers")
+    return any(step["type"] == "ByteLevel" for step in steps)
+
+
+def _byte_level(token: str) -> bytes | None:
+    known = all(character in _BYTE_OF for character in token)
+    return bytes(map(_BYTE_OF.__getitem__, token)) if known else None
+
+
+def _sentencepiece(token: str) -> bytes:
+    if token in _FALLBACK:
+        return bytes([_FALLBACK[token]])
+    return token.replace(_SPACE, " ").encode()
