@@ -48,4 +48,4 @@ tokenizer: $(READY)  ## build the bundled dolma2 tokenizer anew
 	$(BIN)/python -m fim_assets.tokens.dolma2
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's state; raw shards stay
-	rm -rf .venv .dagster .bench data/raw_shards data/fim_shards data/token_arrays data/corpus_report
+	rm -rf .venv .dagster .bench data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report

@@ -24,12 +24,13 @@ from fim_assets.preview.documents import (
     encode_document,
     first_rearranged,
 )
-from fim_assets.preview.terminal import render, render_tokens
+from fim_assets.preview.terminal import render, render_document, render_tokens
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import RecipeError, load_recipe
 from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
+from fim_assets.tokens.reader import TokenArray
 from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
 
 _ROWS_SHOWN = 32
@@ -203,6 +204,35 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     click.echo(
         f"{counts.documents:,} documents, {counts.rearranged:,} rearranged files put back", err=True
     )
+
+
+@main.command()
+@click.argument("array", type=click.Path(path_type=Path))
+@click.option("--document", "number", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--tokens", is_flag=True, help="Show ids below each text.")
+@_plain_errors
+def show(array: Path, *, number: int, tokens: bool) -> None:
+    """Show a document of a token ARRAY, decoded, its parts in colour.
+
+    ARRAY is a file that token_arrays wrote, in any layout; --document counts its documents from 0.
+    The tokenizer is the recipe's, and must be the one that made the array.
+    """
+    documents = TokenArray(array)
+    recipe = load_recipe(Settings.from_environment().recipe)
+    found = content_hash(find_tokenizer(recipe.tokens.tokenizer))
+    if found != documents.tokenizer_hash:
+        raise click.ClickException(
+            f"{array}: made with another tokenizer (content hash {documents.tokenizer_hash}) than "
+            f"the recipe's, {recipe.tokens.tokenizer.name_or_path} ({found}); set FIM_RECIPE to "
+            "the recipe that made it"
+        )
+    if number >= len(documents):
+        raise click.ClickException(
+            f"{array}: no document {number:,}; it holds {len(documents):,}, counted from 0"
+        )
+    console = Console(highlight=False)
+    tokenizer = load_tokenizer(recipe)
+    console.print(render_document(documents[number], number, tokenizer, tokens=tokens))
 
 
 def _find_shard(key_or_path: str, shards: dict[str, Path]) -> tuple[str, Path]:

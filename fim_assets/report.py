@@ -12,7 +12,6 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Literal, NamedTuple
 
-import numpy as np
 import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -22,10 +21,14 @@ from fim_assets import charts
 from fim_assets.checks.fim_shards import RATE_ERROR, rates, rates_by_language
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
-from fim_assets.recipe import ASSETS, SPLITS, Recipe
+from fim_assets.recipe import ASSETS, SPLITS, Layout, Recipe
 from fim_assets.stats import EDGES, Rate, add_histograms, counted
+from fim_assets.tokens.layouts import LAYOUTS, id_dtype
 
 FORMAT: Literal[1] = 1
+
+_NO_FOLDER = "fim"
+"""The label, in a mix, of arrays whose shard lies in no folder below its glob's fixed part."""
 
 ROWS_SHOWN = 1000
 """Partitions in each of the page's tables and charts; the summary has no such bound."""
@@ -90,6 +93,7 @@ class CorpusTotals(_Part):
         gate: Files of documents that are no candidates.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
+        changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
         copies: Documents that are true copies of another one of their partition.
         sentinel_literals: Sentinels that stand in the texts as ordinary text.
         documents_with_sentinel_literals: Documents that hold any.
@@ -117,6 +121,7 @@ class CorpusTotals(_Part):
     gate: int = 0
     repository: int = 0
     separators: int = 0
+    changed_documents: int = 0
     copies: int = 0
     sentinel_literals: int = 0
     documents_with_sentinel_literals: int = 0
@@ -139,17 +144,21 @@ class RateNumbers(_Part):
     within: bool
 
 
-class TokenArray(_Part):
+class ListedArray(_Part):
     """A token array of a complete partition.
 
     Attributes:
         path: Where it lies, relative to the data root, with `/`.
+        label_mask: Where its label mask lies, null where it has none.
+        layout: Whose layout it is in, see `recipe.Tokens`.
         dtype: Type of one id, little-endian; the file has no header.
         tokens: Number of ids.
         partition: The partition's key.
     """
 
     path: str
+    label_mask: str | None
+    layout: Layout
     dtype: str
     tokens: int
     partition: str
@@ -188,7 +197,7 @@ class Summary(_Part):
     fallbacks: dict[str, int]
     languages: dict[str, int]
     histograms: dict[str, Histogram]
-    arrays: list[TokenArray]
+    arrays: list[ListedArray]
 
 
 def build_summary(corpus: Corpus, keys: Sequence[str]) -> Summary:
@@ -202,9 +211,9 @@ def build_summary(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
 
 def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
-    """Write `corpus_report/report.html` and `corpus_report/summary.json`.
+    """Write `corpus_report/report.html`, `corpus_report/summary.json` and `token_arrays/mix.txt`.
 
-    Each file takes the place of the old one at once.
+    Each file takes the place of the old one at once. Only arrays in Dolma's layout are in a mix.
 
     Args:
         corpus: Recipe, tokenizer and folders.
@@ -214,14 +223,19 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
     folder = corpus.folder("corpus_report")
     summary_path = (folder / "summary.json").relative_to(corpus.data_root).as_posix()
     contents = {
-        "report.html": _render(report, summary_path),
-        "summary.json": report.summary.model_dump_json(indent=1) + "\n",
+        folder / "report.html": _render(report, summary_path),
+        folder / "summary.json": report.summary.model_dump_json(indent=1) + "\n",
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        temporary = folder / f".{name}.tmp"
+    mix = corpus.folder("token_arrays") / "mix.txt"
+    if corpus.recipe.tokens.layout == "dolma":
+        contents[mix] = _mix(report.summary.arrays)
+    else:
+        mix.unlink(missing_ok=True)
+    for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_bytes(content.encode())
-        temporary.replace(folder / name)
+        temporary.replace(path)
     return report.summary
 
 
@@ -258,7 +272,7 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
     fim_counts: Counter[str] = Counter()
     languages: Counter[str] = Counter()
     histograms: dict[str, Histogram] = {}
-    arrays: list[TokenArray] = []
+    arrays: list[ListedArray] = []
     for key in sorted(keys):
         try:
             results = _read_results(corpus, key)
@@ -339,19 +353,43 @@ def _totals(results: _Results) -> CorpusTotals:
     )
 
 
-def _arrays(corpus: Corpus, result: Result) -> list[TokenArray]:
-    folder = corpus.folder(result.asset).relative_to(corpus.data_root)
-    dtype = corpus.recipe.tokens.dtype
-    return [
-        TokenArray(
-            path=(folder / output.name).as_posix(),
-            dtype=dtype,
-            tokens=output.bytes // np.dtype(dtype).itemsize,
-            partition=result.key,
-        )
-        for output in result.outputs
-        if output.name.endswith(".npy")
-    ]
+def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
+    place, tokens = corpus.place(result.asset, result.key), corpus.recipe.tokens
+    beside, dtype = LAYOUTS[tokens.layout], id_dtype(tokens)
+
+    def path(name: str) -> str:
+        return place.output(name).relative_to(corpus.data_root).as_posix()
+
+    outputs = {output.name: output.bytes for output in result.outputs}
+    arrays = []
+    for name, size in outputs.items():
+        if name.endswith(beside.ending) and "/" not in name:
+            mask = name.removesuffix(beside.ending) + beside.mask
+            if beside.mask_folder is not None:
+                mask = f"{beside.mask_folder}/{mask}"
+            arrays.append(
+                ListedArray(
+                    path=path(name),
+                    label_mask=path(mask) if tokens.label_mask is not None else None,
+                    layout=tokens.layout,
+                    dtype=dtype.name,
+                    tokens=size // dtype.itemsize,
+                    partition=result.key,
+                )
+            )
+    return arrays
+
+
+def _mix(arrays: Sequence[ListedArray]) -> str:
+    """Arrays as OLMo-core's mixes list them: `label,path`, paths relative to the data root.
+
+    The label is the shard's top folder, which in a corpus sorted by language is the language.
+    """
+    rows = []
+    for array in arrays:
+        folder, separator, _ = array.partition.partition("__")
+        rows.append(f"{folder if separator else _NO_FOLDER},{array.path}\n")
+    return "".join(rows)
 
 
 def _rate_numbers(tested: dict[str, Rate]) -> dict[str, RateNumbers]:
@@ -385,6 +423,7 @@ def _render(report: _Report, summary_path: str) -> str:
     template = environment.from_string((files("fim_assets") / "report.html.j2").read_text("utf-8"))
     return template.render(
         summary=summary,
+        dtype=id_dtype(summary.recipe.tokens).name,
         rate_error=RATE_ERROR,
         rows=report.rows,
         rate_titles=_RATE_TITLES,

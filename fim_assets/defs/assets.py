@@ -34,14 +34,17 @@ _DESCRIPTIONS = {
         "partition, id and text, so that nothing else can change it."
     ),
     "token_arrays": (
-        "Token ids that a trainer maps into memory, in Dolma's layout: `<key>-00000.npy` (raw "
-        "little-endian ids, no header) and `<key>-00000.csv.gz` (start, end, id, source, line). "
-        "Document text is encoded as ordinary text; sentinels, BOS and EOS are placed by id. "
-        "`<key>.parquet` has one row a document, in the arrays' order."
+        "Token ids that a trainer maps into memory: raw, little-endian, no header, with the index "
+        "of the recipe's layout beside them: `<key>-00000.npy` and `.csv.gz` (Dolma, OLMo-core), "
+        "`.bin` and `.idx` (Megatron), `.ds`, `.ds.index` and `.ds.metadata` (datatrove). Document "
+        "text is encoded as ordinary text; sentinels, BOS and EOS are placed by id. "
+        "`<key>.parquet` has one row a document, in the arrays' order, with the token offsets of "
+        "its files and their parts."
     ),
     "corpus_report": (
         "Totals over all complete partitions: `summary.json` (with the arrays a trainer should "
-        "read) and `report.html` (realised rates, length distributions, a table a partition)."
+        "read), `token_arrays/mix.txt` (the same as `label,path` for OLMo-core's mixes) and "
+        "`report.html` (realised rates, length distributions, a table a partition)."
     ),
 }
 
@@ -141,10 +144,16 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
     """Run partitions; record their checks, and log failures and progress, as they finish."""
     begin = logged = time.monotonic()
+    engines: set[str] = set()
     for done, outcome in enumerate(run_partitions(tasks, graph.settings.workers), 1):
         for stage in outcome.stages:
             for check in stage.checks:
                 context.log_event(evaluation(check, graph.key(stage.asset), outcome.key))
+            if stage.asset == "token_arrays" and stage.receipt is not None:
+                engine = stage.receipt.made.engine
+                if engine not in engines:
+                    context.log.info("token_arrays are encoded by %s", engine)
+                engines.add(engine)
         if outcome.failure:
             context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
         now = time.monotonic()

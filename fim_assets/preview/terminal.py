@@ -1,4 +1,4 @@
-"""A document's preview for the terminal, in colour.
+"""A document for the terminal, in colour: before it is written, and as an array holds it.
 
 Every colour has a contrast of 3.5 or more against black and against white, and the three differ to
 colour-blind eyes.
@@ -24,6 +24,7 @@ from fim_assets.preview.excerpts import (
     token_text,
 )
 from fim_assets.recipe import Fim
+from fim_assets.tokens.reader import TokenDocument
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
 _COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
@@ -182,3 +183,34 @@ class _TokenRows:
             yield from cell
             used += size
         yield Segment.line()
+
+
+def render_document(
+    document: TokenDocument, number: int, tokenizer: LoadedTokenizer, *, tokens: bool
+) -> RenderableType:
+    """A document of an array for the terminal, decoded: its parts in colour, controls by name.
+
+    Args:
+        document: The document.
+        number: Its number in the array.
+        tokenizer: What decodes it.
+        tokens: Whether ids are shown below each text.
+    """
+    identifier = "no id" if document.id is None else f"id {shown_name(document.id)}"
+    rows: list[RenderableType] = [
+        Text.assemble(
+            (f"document {number:,}", "bold"),
+            f" · line {document.line:,} of the raw shard · {identifier} · tokens "
+            f"{document.start:,} to {document.end:,} · {', '.join(document.orders).upper()}",
+        )
+    ]
+    for part in document.parts:
+        text = tokenizer.decode(part.ids).decode("utf-8", "backslashreplace")
+        if part.control:
+            rows.append(_indented(shown_name(text), _CONTROL))
+        else:
+            colour = Style() if part.part is None else Style.parse(_COLOURS[part.part])
+            rows.append(_PartRows(text, _PART, colour))
+        if tokens:
+            rows.append(_TokenRows(part.ids.tolist(), tokenizer))
+    return Group(*rows)

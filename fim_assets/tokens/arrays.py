@@ -1,6 +1,6 @@
 """Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,8 +241,8 @@ class _Rows:
     def _flush(self) -> None:
         if not self._documents:
             return
-        documents: Records = np.concatenate([document.header for document in self._documents])
-        files: Records = np.concatenate([document.files for document in self._documents])
+        documents = _joined([document.header for document in self._documents])
+        files = _joined([document.files for document in self._documents])
         starts = np.array(self._starts, np.int64)
         base = np.repeat(starts, documents["files"])
         bounds = np.concatenate([[0], np.cumsum(documents["files"])])
@@ -272,3 +272,8 @@ class _Rows:
         )
         for gathered in (self._documents, self._arrays, self._starts):
             gathered.clear()
+
+
+def _joined(records: Sequence[Records]) -> Records:
+    """Records in one array; numpy's own way would compare their types one by one."""
+    return np.frombuffer(b"".join([part.tobytes() for part in records]), records[0].dtype)

@@ -9,7 +9,6 @@ import json
 import logging
 import platform
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -124,7 +123,7 @@ class QuicktokEngine:
         self._tokenizer = quicktok.Tokenizer(_TABLES, str(folder))
         self._reference = reference
         self._normalizes = normalizes
-        self._doubtful = re.compile(f"[{''.join(map(re.escape, map(chr, doubtful)))}]")
+        self._doubtful = frozenset(map(chr, doubtful))
         self._begins_doubtful = _can_begin(doubtful, token_bytes) if doubtful else None
 
     def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
@@ -143,9 +142,13 @@ class QuicktokEngine:
         if self._begins_doubtful is None:
             return []
         # Ids tell which few texts to search: searching them all would cost as much as encoding.
-        at = np.flatnonzero(self._begins_doubtful[ids])
-        places = np.unique(np.searchsorted(offsets, at, side="right") - 1).tolist()
-        return [place for place in places if self._doubtful.search(texts[place])]
+        return [
+            place
+            for place, text in enumerate(texts)
+            if not text.isascii()
+            and self._begins_doubtful[ids[offsets[place] : offsets[place + 1]]].any()
+            and not self._doubtful.isdisjoint(text)
+        ]
 
     def _normalized(self, texts: list[str]) -> list[int]:
         if not self._normalizes:

@@ -98,7 +98,7 @@ class Spool:
         documents["id_bytes"] = [-1 if content is None else len(content) for content in encoded]
         headers = memoryview(documents.tobytes())
         records = memoryview(files.tobytes())
-        content = memoryview(tokens.astype(self._dtype, copy=False).tobytes())
+        content = tokens.astype(self._dtype, copy=False).view(np.uint8).data
         size = np.maximum(documents["id_bytes"], 0) + DOCUMENT.itemsize
         size += documents["files"] * FILE.itemsize + documents["tokens"] * self._dtype.itemsize
         self._ends.append(self._ends[-1][-1] + np.cumsum(size))
