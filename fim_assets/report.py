@@ -23,7 +23,7 @@ from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, SPLITS, Layout, Recipe
 from fim_assets.stats import EDGES, Rate, add_histograms, counted
-from fim_assets.tokens.layouts import LAYOUTS, id_dtype
+from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 
 FORMAT: Literal[1] = 1
 
@@ -364,9 +364,7 @@ def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
     arrays = []
     for name, size in outputs.items():
         if name.endswith(beside.ending) and "/" not in name:
-            mask = name.removesuffix(beside.ending) + beside.mask
-            if beside.mask_folder is not None:
-                mask = f"{beside.mask_folder}/{mask}"
+            mask = mask_name(name, tokens.layout)
             arrays.append(
                 ListedArray(
                     path=path(name),

@@ -16,7 +16,7 @@ from fim_assets.fim.record import FimDocuments, FimShardReader
 from fim_assets.receipts import Place, Receipt, read_receipt
 from fim_assets.recipe import Recipe
 from fim_assets.tokens.arrays import ArrayReader
-from fim_assets.tokens.layouts import LAYOUTS, id_dtype
+from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
 from fim_assets.tokens.tokenize import segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
@@ -246,6 +246,8 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
 def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     """Compare where sentinels stand with the files' orders and the offsets of their parts.
 
+    Where there is a label mask, compare it with these offsets too.
+
     Raises:
         ValueError: If orders or offsets are not those of the FIM shard and the recipe's layout.
     """
@@ -257,6 +259,10 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
         expected, found = _expected_sentinels(files, partition), _found_sentinels(array, partition)
         if not all(map(np.array_equal, expected, found)):
             return fault(name, f"{array}: {_first_wrong(expected, found, files)}")
+        if partition.recipe.tokens.label_mask is not None:
+            wrong = _wrong_mask(array, files, partition)
+            if wrong:
+                return fault(name, wrong)
     counts: dict[str, int] = {
         o: int((partition.files["file_order"] == o).sum()) for o in REARRANGED
     }
@@ -370,6 +376,34 @@ def _found_sentinels(array: str, partition: TokenPartition) -> _Sentinels:
             places.append(at + begin)
             ids.append(block[at].astype(np.int64))
     return _Sentinels(np.concatenate(places), np.concatenate(ids))
+
+
+def _wrong_mask(array: str, files: pl.DataFrame, partition: TokenPartition) -> str | None:
+    """What is wrong with an array's label mask: it is false in front of middles and nowhere else.
+
+    In every layout the middle is a file's last part, so that what is not trained on is one run
+    from where a rearranged file begins, or the BOS in front of it, to its middle.
+    """
+    path = partition.tokens.output(mask_name(array, partition.recipe.tokens.layout))
+    first = pl.col("file_start").shift(1).over("line").is_null()
+    begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
+    runs = files.select("file_order", "middle_start", begin=begin)
+    runs = runs.filter(pl.col("file_order") != "none").select("begin", "middle_start")
+    expected = np.sort(runs.to_numpy().ravel())
+    found: list[Ints] = []
+    before = True
+    size = 0
+    with ArrayReader(path, np.dtype(np.bool_)) as mask:
+        for at, block in mask.blocks():
+            changes = np.flatnonzero(np.diff(block, prepend=before))
+            found.append(changes + at)
+            before, size = bool(block[-1]), at + len(block)
+    tokens = int(files["end"].to_numpy().max())
+    if size != tokens:
+        return f"{path}: {size:,} values for {tokens:,} tokens"
+    if not np.array_equal(np.concatenate(found), expected):
+        return f"{path}: true and false do not change where middles begin and their files do"
+    return None
 
 
 def nothing_lost(partition: TokenPartition) -> CheckOutcome:
@@ -510,7 +544,8 @@ CHECKS = {
         sentinel_grammar,
         "Each rearranged file has its sentinels once and in order, between the parts whose offsets "
         "the parquet gives; sentinels stand nowhere else. Files and orders are those of the FIM "
-        "shard's record.",
+        "shard's record. A label mask is false from a rearranged file's beginning to its middle, "
+        "and true elsewhere.",
     ),
     "nothing_lost": Check(
         nothing_lost,

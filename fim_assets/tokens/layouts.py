@@ -156,6 +156,13 @@ LAYOUTS: dict[Layout, Beside] = {
 }
 
 
+def mask_name(array: str, layout: Layout) -> str:
+    """The name of an array's label mask, as a receipt has it; see `receipts.Place.output`."""
+    beside = LAYOUTS[layout]
+    name = array.removesuffix(beside.ending) + beside.mask
+    return name if beside.mask_folder is None else f"{beside.mask_folder}/{name}"
+
+
 def id_dtype(tokens: Tokens) -> "np.dtype[Any]":
     """The type of an id in an array, little-endian."""
     if tokens.layout == "megatron" and tokens.dtype == "uint32":
