@@ -412,7 +412,8 @@ class Recipe(_Part):
         Hashes the parts of the recipe that the asset and its inputs depend on, as canonical JSON;
         where `syntax` cuts, the grammars' versions too.
         Fields at their version-1 defaults are left out, so that an option added later changes no
-        existing fingerprint; so are `raw.documents` and paths, which say where, not what.
+        existing fingerprint; so are `raw.documents` and paths, which say where, not what, but for
+        the tokenizer's name in datatrove's layout, whose files hold it.
 
         Args:
             asset: One of `ASSETS`, or `corpus_report`, which depends on them all.
@@ -433,8 +434,11 @@ class Recipe(_Part):
                     law["raw"]["path_field"] = self.raw.path_field
         if "token_arrays" in stages:
             tokens = self.tokens.model_dump(exclude_defaults=True)
-            for where in ("name_or_path", "revision"):
-                tokens.get("tokenizer", {}).pop(where, None)
+            where = (
+                {"revision"} if self.tokens.layout == "datatrove" else {"name_or_path", "revision"}
+            )
+            for name in where:
+                tokens.get("tokenizer", {}).pop(name, None)
             law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
             law["tokenizer"] = tokenizer_hash
         canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))

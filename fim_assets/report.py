@@ -379,7 +379,7 @@ def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
 
 
 def _mix(arrays: Sequence[ListedArray]) -> str:
-    """Arrays as OLMo-core's mixes list them: `label,path`, paths relative to the data root.
+    """Arrays as OLMo-core's mixes list theirs: `label,path`, paths relative to the data root.
 
     The label is the shard's top folder, which in a corpus sorted by language is the language.
     """

@@ -14,7 +14,7 @@ import pytest
 from fim_assets import report
 from fim_assets.pipeline import Corpus, Task
 from fim_assets.receipts import Histogram
-from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights
+from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights, Tokens
 from fim_assets.report import Summary, build_summary, write_report
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
@@ -100,6 +100,7 @@ def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
         "gate": 0,
         "repository": 0,
         "separators": 0,
+        "changed_documents": 0,
         "copies": 1,
         "sentinel_literals": 0,
         "documents_with_sentinel_literals": 0,
@@ -115,7 +116,14 @@ def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
     )
     assert summary.histograms["document_tokens"].bins == {2: 4}
     assert [array.model_dump() for array in summary.arrays] == [
-        {"path": f"token_arrays/{key}-00000.npy", "dtype": "uint32", "tokens": 4, "partition": key}
+        {
+            "path": f"token_arrays/{key}-00000.npy",
+            "label_mask": None,
+            "layout": "dolma",
+            "dtype": "uint32",
+            "tokens": 4,
+            "partition": key,
+        }
         for key in ("a", "b")
     ]
     assert summary.partitions.model_dump() == {"total": 2, "complete": 2, "incomplete": {}}
@@ -237,6 +245,30 @@ def test_prefix_goes_before_the_arrays_paths(tmp_path: Path) -> None:
     summary = write_report(corpus, materialize(corpus, {"a": SHARDS["a"]}))
     assert [array.path for array in summary.arrays] == ["code/v2/token_arrays/a-00000.npy"]
     assert 'open("code/v2/corpus_report/summary.json")' in unescape(read_page(corpus))
+
+
+MEGATRON = Tokens(layout="megatron", label_mask="middle")
+
+
+def test_arrays_of_another_layout_come_with_their_masks(tmp_path: Path) -> None:
+    corpus = replace(
+        corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON})), prefix=("v2",)
+    )
+    (array,) = write_report(corpus, materialize(corpus, {"a": SHARDS["a"]})).arrays
+    assert (array.path, array.dtype) == ("v2/token_arrays/a-00000.bin", "int32")
+    assert array.label_mask == "v2/label_masks/a-00000.npy"
+    assert (tmp_path / array.label_mask).stat().st_size == array.tokens
+
+
+def test_a_mix_lists_label_and_path_of_complete_partitions(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    keys = materialize(corpus, {"C__x__a": SHARDS["a"], "b": SHARDS["b"]})
+    write_report(corpus, [*keys, "missing"])
+    mix = tmp_path / "token_arrays" / "mix.txt"
+    assert mix.read_text() == ("C,token_arrays/C__x__a-00000.npy\nfim,token_arrays/b-00000.npy\n")
+    other = corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON}))
+    write_report(other, keys)
+    assert not mix.exists(), "Megatron's arrays are in no mix of OLMo-core's"
 
 
 def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

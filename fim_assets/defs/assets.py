@@ -43,7 +43,7 @@ _DESCRIPTIONS = {
     ),
     "corpus_report": (
         "Totals over all complete partitions: `summary.json` (with the arrays a trainer should "
-        "read), `token_arrays/mix.txt` (the same as `label,path` for OLMo-core's mixes) and "
+        "read), `token_arrays/mix.txt` (the same as `label,path`, as in OLMo-core's mixes) and "
         "`report.html` (realised rates, length distributions, a table a partition)."
     ),
 }

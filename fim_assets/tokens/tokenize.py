@@ -142,10 +142,10 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     ends = np.cumsum(sizes)
     starts = ends - sizes
     ids = np.empty(ends[-1], np.uint32)
-    is_control = np.zeros(len(ids), np.bool_)
-    is_control[starts[~is_text]] = True
-    ids[is_control] = controls[~is_text]
-    ids[~is_control] = encoded
+    ids[starts[~is_text]] = controls[~is_text]
+    spans = zip(starts[is_text].tolist(), ends[is_text].tolist(), offsets.tolist(), strict=False)
+    for start, end, begin in spans:
+        ids[start:end] = encoded[begin : begin + end - start]
 
     counts = np.zeros((2, len(placed)), np.int64)
     counts[0, is_text] = _count_literals(texts, tokenizer.added)

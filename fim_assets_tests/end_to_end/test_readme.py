@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fim_assets.recipe import parse_recipe
 from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, copy_checkout, run
 
@@ -26,10 +27,10 @@ def commands() -> list[str]:
     return [line for line in lines if line]
 
 
-def fenced(language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+def fenced(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert found
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +64,20 @@ def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
         assert abs(rate["realised"] - 0.5) < 5 * standard_error
 
 
-def test_own_shards_and_the_snippet_that_reads_them(after_all_commands: Path) -> None:
-    code = fenced("python") + "\n    print(len(ids), ids[-1])\n"
+def test_own_shards_and_the_snippets_that_read_them(after_all_commands: Path) -> None:
+    arrays, parts = fenced("python")
+    code = f"{arrays}    print(ids[-1])\n{parts}print(len(text), len(documents))\n"
     done = run(f"python - <<'CODE'\n{code}CODE", after_all_commands)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[1] for line in done.stdout.splitlines()] == ["100257", "100257"]
+    *last_ids, counts = done.stdout.splitlines()
+    assert last_ids == ["100257", "100257"]
+    assert counts.split()[1] == "40"
 
 
-def test_the_recipe_shown_is_a_recipe(checkout: Path) -> None:
-    (checkout / "shown.yaml").write_text(fenced("yaml"))
+def test_the_recipes_shown_are_recipes(checkout: Path) -> None:
+    shown, *others = fenced("yaml")
+    assert [parse_recipe(text, "README").tokens.dtype for text in others] == ["uint16"]
+    (checkout / "shown.yaml").write_text(shown)
     write_shard(checkout / "in" / "shards" / "a.jsonl.zst", [{"content": "some code"}])
     settings = {"FIM_RECIPE": "shown.yaml", "FIM_INPUT_ROOT": "in", "FIM_DATA_ROOT": "out"}
     done = run("fim-assets keys", checkout, settings)

@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pytest
+import zstandard
+
+from fim_assets.fim.orders import PARTS, Part
+from fim_assets.fim.record import FimShardReader, restore_document
+from fim_assets.recipe import Fim, Layout, Recipe, Tokens
+from fim_assets.recipe import Tokenizer as TokenizerRecipe
+from fim_assets.shards import ShardError
+from fim_assets.tokens.layouts import LAYOUTS
+from fim_assets.tokens.reader import TokenArray
+from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+
+EOS, PRE, MID, SUF = 100257, 100258, 100259, 100260
+
+
+def materialize(root: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> list[TokenArray]:
+    write_shard(root / "raw" / "a.jsonl.zst", rows)
+    assert run_all(open_corpus(root, recipe))["a"].failure is None
+    ending = LAYOUTS[recipe.tokens.layout].ending
+    return [TokenArray(path) for path in sorted((root / "token_arrays").glob(f"a-*{ending}"))]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_text_and_part_comes_back_from_the_arrays(tmp_path: Path, layout: Layout) -> None:
+    rows = documents(120)
+    recipe = Recipe(
+        fim=Fim(fim_rate=0.9),
+        tokens=Tokens(layout=layout, max_size=4000, tokenizer=TokenizerRecipe(bos_token_id=100264)),
+    )
+    arrays = materialize(tmp_path, recipe, rows)
+    assert len(arrays) > 1
+    tokenizer = load_tokenizer(recipe)
+    shard = tmp_path / "fim_shards" / "a.jsonl.zst"
+    texts = [
+        orjson.loads(line)["text"]
+        for line in zstandard.decompress(shard.read_bytes(), 1 << 30).splitlines()
+    ]
+    with FimShardReader(shard, tmp_path / "fim_shards" / "a.parquet") as reader:
+        files = [its for block in reader for its in block.files]
+    found = {document.line: document for array in arrays for document in array}
+    assert sorted(found) == list(range(1, 121))
+    for line, document in found.items():
+        text = document.text(tokenizer)
+        assert text == texts[line - 1]
+        assert document.id == str(line - 1)
+        assert restore_document(text, files[line - 1], recipe.fim) == rows[line - 1]["text"]
+        assert np.array_equal(np.concatenate([part.ids for part in document.parts]), document.ids)
+        parts = {(its.file, its.part): tokenizer.decode(its.ids).decode() for its in document.parts}
+        originals = rows[line - 1]["text"].split("<|file_sep|>")
+        for number, (original, order) in enumerate(zip(originals, document.orders, strict=True)):
+            names: tuple[Part | None, ...] = PARTS if order != "none" else (None,)
+            assert "".join(parts[number, name] for name in names) == original
+
+
+def test_parts_of_a_rearranged_document_by_hand(tmp_path: Path) -> None:
+    recipe = Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=1.0))
+    (array,) = materialize(tmp_path, recipe, [{"id": "x", "text": "def f(): pass"}])
+    (document,) = array
+    assert document.orders == ("psm",)
+    shapes = [(part.part, part.control, part.file) for part in document.parts]
+    assert shapes == [
+        (None, True, 0),
+        ("prefix", False, 0),
+        (None, True, 0),
+        ("suffix", False, 0),
+        (None, True, 0),
+        ("middle", False, 0),
+        (None, True, None),
+    ]
+    controls = [part.ids.tolist() for part in document.parts if part.control]
+    assert controls == [[PRE], [SUF], [MID], [EOS]]
+
+
+def test_an_array_is_a_sequence(tmp_path: Path) -> None:
+    (array,) = materialize(tmp_path, Recipe(), documents(10))
+    assert len(array) == 10
+    assert array[-1].line == array[9].line
+    assert [document.line for document in array[2:5]] == [array[n].line for n in (2, 3, 4)]
+    with pytest.raises(IndexError):
+        array[10]
+    with pytest.raises(ValueError, match="read-only"):
+        array.ids[0] = 1
+    table = pl.read_parquet(tmp_path / "token_arrays" / "a.parquet")
+    assert [document.line for document in array] == table["line"].to_list()
+
+
+def test_what_is_no_array_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"a\.npy: not a token array by its name"):
+        TokenArray(tmp_path / "a.npy")
+    with pytest.raises(ShardError, match=r"a-00000\.npy: no such file"):
+        TokenArray(tmp_path / "a-00000.npy")
+    materialize(tmp_path, Recipe(), documents(5))
+    parquet = tmp_path / "token_arrays" / "a.parquet"
+    pl.read_parquet(parquet).write_parquet(parquet)
+    with pytest.raises(ShardError, match="not a record of token arrays of format 1"):
+        TokenArray(tmp_path / "token_arrays" / "a-00000.npy")
