@@ -289,7 +289,7 @@ def _run_checks(task: Task, asset: str, receipt: Receipt) -> Iterator[CheckOutco
     for name in names:
         try:
             yield runs[name]()
-        except ValueError as error:
+        except (ValueError, EOFError, FileNotFoundError) as error:
             yield fault(name, str(error))
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, cast
 
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
+
+_BLOCK_LINES = 1 << 15
+"""Lines that are worked on at once at most: of tiny documents, what they are to Python decides."""
 
 ZSTD_LEVEL = 3
 
@@ -249,7 +253,9 @@ class ShardReader:
     def __iter__(self) -> Iterator[Documents]:
         try:
             for data in _blocks(_pieces(self._file, self._path), self._block_bytes):
-                yield self._judge(data)
+                lines = _lines(data)
+                while some := list(islice(lines, _BLOCK_LINES)):
+                    yield self._judge(some)
         except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
 
@@ -272,10 +278,9 @@ class ShardReader:
             tokens=tokens,
         )
 
-    def _judge(self, data: bytes) -> Documents:
+    def _judge(self, lines: list[memoryview]) -> Documents:
         block = Documents()
-        number = self.lines
-        for number, line in enumerate(_lines(data), self.lines + 1):
+        for number, line in enumerate(lines, self.lines + 1):
             try:
                 document = read_document(line, self._fields)
             except RejectionError as error:
@@ -291,7 +296,7 @@ class ShardReader:
             block.texts.append(document.text)
             block.languages.append(document.language)
             block.paths.append(document.path)
-        self.lines = number
+        self.lines += len(lines)
         self.blank += block.blank
         self.rejected += len(block.rejected)
         self.documents += len(block.lines)

@@ -21,6 +21,7 @@ from fim_assets.receipts import (
 )
 from fim_assets.shards import find_shards
 
+MASKS = "label_masks"
 ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
 
 
@@ -65,7 +66,8 @@ def fail_half_way(place: Place) -> None:
     with Staging(place) as staging:
         staging.create(".parquet").write(b"new")
         staging.create("-00001.npy").write(b"new")
-        staging.scratch("index").write_bytes(b"new")
+        staging.create("-00001.npy", MASKS).write(b"new")
+        (staging.folder / "spool").write_bytes(b"new")
         raise KeyboardInterrupt
 
 
@@ -174,7 +176,7 @@ def test_temporary_files_match_no_documented_glob(place: Place) -> None:
     with Staging(place) as staging:
         for ending in (*ENDINGS, *arrays(1)):
             staging.create(ending).write(b"half")
-        staging.scratch("index").write_bytes(b"half")
+        (staging.folder / "spool").write_bytes(b"half")
         for ending in (".npy", ".csv.gz", ".parquet", ".jsonl.zst", ".rejected.jsonl", ".json"):
             assert list(folder.rglob(f"*{ending}")) == []
         assert [path.name for path in folder.iterdir() if path.name[0] != "."] == []
@@ -183,10 +185,10 @@ def test_temporary_files_match_no_documented_glob(place: Place) -> None:
     assert len(list(folder.rglob("*.npy"))) == 1
 
 
-def test_scratch_files_are_gone_in_the_end(place: Place) -> None:
+def test_what_else_lies_in_the_hidden_folder_is_gone_in_the_end(place: Place) -> None:
     with Staging(place) as staging:
         staging.create(".parquet").write(b"rows")
-        staging.scratch("index").write_bytes(b"half")
+        (staging.folder / "spool").write_bytes(b"half")
         staging.publish()
     assert content_of(place.folder) == {"a.parquet": b"rows"}
 
@@ -289,3 +291,88 @@ def test_a_receipt_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path)
     place.receipt.mkdir()
     with pytest.raises(ReceiptError, match="cannot be read"):
         read_receipt(place)
+
+
+def publish_masks(place: Place, count: int, content: bytes = b"mask") -> list[FileRecord]:
+    """Arrays with a label mask each, in the folder beside theirs."""
+    with Staging(place) as staging:
+        for number in range(count):
+            staging.create(f"-{number:05d}.npy").write(b"ids")
+            staging.create(f"-{number:05d}.npy", MASKS).write(content)
+        return staging.publish()
+
+
+def test_a_file_beside_lies_in_the_folder_that_its_record_names(place: Place) -> None:
+    array, mask = publish_masks(place, 1)
+    assert (array.name, mask.name) == ("a-00000.npy", "label_masks/a-00000.npy")
+    assert place.output(array.name) == place.folder / "a-00000.npy"
+    assert place.output(mask.name) == place.folder.parent / MASKS / "a-00000.npy"
+    assert content_of(place.folder) == {"a-00000.npy": b"ids"}
+    assert content_of(place.folder.parent / MASKS) == {"a-00000.npy": b"mask"}
+    assert mask.blake2b == record_file(place.output(mask.name)).blake2b
+
+
+def test_no_folder_beside_is_made_before_publishing(place: Place) -> None:
+    with Staging(place) as staging:
+        staging.create("-00000.npy", MASKS).write(b"mask")
+        assert not (place.folder.parent / MASKS).exists()
+        assert list(place.folder.parent.rglob("*.npy")) == []
+    assert not (place.folder.parent / MASKS).exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 2), (2, 0), (12, 3)])
+def test_masks_of_an_earlier_run_do_not_stay(place: Place, before: int, after: int) -> None:
+    publish_masks(place, before, b"old")
+    publish_masks(place, after, b"new")
+    masks = {f"a-{number:05d}.npy": b"new" for number in range(after)}
+    assert content_of(place.folder.parent / MASKS) == masks
+
+
+def test_masks_do_not_stay_where_the_recipe_has_none_any_more(place: Place) -> None:
+    publish_masks(place, 2)
+    publish(place, arrays(2))
+    assert content_of(place.folder.parent / MASKS) == {}
+
+
+@pytest.mark.parametrize("asset", ["raw_shards", "fim_shards", "corpus_report", "label_mask"])
+def test_no_other_asset_deletes_masks(place: Place, asset: str) -> None:
+    publish_masks(place, 2)
+    publish(Place(place.folder.with_name(asset), place.key), {".parquet": b"rows"})
+    assert len(content_of(place.folder.parent / MASKS)) == 2
+
+
+def test_token_arrays_delete_nothing_in_other_assets_folders(place: Place) -> None:
+    fim = Place(place.folder.with_name("fim_shards"), place.key)
+    publish(fim, {".parquet": b"rows", ".jsonl.zst": b"lines"})
+    publish_masks(place, 1)
+    publish(place, {})
+    assert content_of(fim.folder) == {"a.parquet": b"rows", "a.jsonl.zst": b"lines"}
+
+
+@pytest.mark.parametrize("other", ["ab", "a-00000", "a.b", "b", "aa"])
+def test_another_partitions_masks_stay(place: Place, other: str) -> None:
+    publish_masks(Place(place.folder, other), 2, b"theirs")
+    publish_masks(place, 2, b"ours")
+    publish(place, {})
+    masks = {f"{other}-{number:05d}.npy": b"theirs" for number in range(2)}
+    assert content_of(place.folder.parent / MASKS) == masks
+
+
+def test_an_exception_leaves_old_masks_and_no_new_one(place: Place) -> None:
+    publish_masks(place, 1, b"old")
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way(place)
+    assert content_of(place.folder.parent / MASKS) == {"a-00000.npy": b"old"}
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "is missing"), (b"ma", "has 2 bytes, the")])
+def test_a_mask_that_is_missing_or_of_another_size_disagrees(
+    place: Place, content: bytes | None, reason: str
+) -> None:
+    receipt = receipt_of(place, publish_masks(place, 1))
+    assert disagreement(receipt, place, "f" * 32) is None
+    mask = place.folder.parent / MASKS / "a-00000.npy"
+    mask.unlink()
+    if content is not None:
+        mask.write_bytes(content)
+    assert (disagreement(receipt, place, "f" * 32) or "").startswith(f"{mask} {reason}")

@@ -22,6 +22,8 @@ from fim_assets.recipe import (
 
 ALL = (*ASSETS, "corpus_report")
 
+REVISION = "0123456789abcdef" * 2 + "01234567"
+
 DEFAULTS = """
 seed: 3920
 raw: {documents: ["raw/**/*.json*"], text_field: text, id_field: id,
@@ -30,10 +32,11 @@ fim: {document_rate: 1.0, fim_rate: 0.5, psm_spm_split: 0.5, split: dolma, split
       syntax_max_bytes: 1048576, spm_format: dolma, file_separator_token: "<|file_sep|>",
       repository_tokens: [], fim_prefix_token: "<|fim_prefix|>",
       fim_middle_token: "<|fim_middle|>", fim_suffix_token: "<|fim_suffix|>", fim_end_token: null}
-tokens: {tokenizer: {name_or_path: allenai/dolma2-tokenizer, bos_token_id: null,
+tokens: {tokenizer: {name_or_path: allenai/dolma2-tokenizer, revision: null, bos_token_id: null,
                      eos_token_id: 100257, pad_token_id: 100277,
                      segment_before_tokenization: false},
-         dtype: uint32, max_size: 536870912, shuffle: true}
+         allow_lossy: false, layout: dolma, label_mask: null, dtype: uint32,
+         max_size: 536870912, shuffle: true}
 """
 
 
@@ -112,6 +115,9 @@ def test_an_unknown_field_is_refused_with_what_is_allowed() -> None:
         ("fim: {fim_rte: 0.5}", "fim.fim_rte", "fim_rate"),
         ("fim: {psm_spm_splits: 0.5}", "fim.psm_spm_splits", "psm_spm_split"),
         ("tokens: {maxsize: 1}", "tokens.maxsize", "max_size"),
+        ("tokens: {label_masks: middle}", "tokens.label_masks", "label_mask"),
+        ("tokens: {allow_losy: true}", "tokens.allow_losy", "allow_lossy"),
+        ("tokens: {tokenizer: {revison: a}}", "tokens.tokenizer.revison", "revision"),
         ("tokens: {tokenizer: {eos_token: 1}}", "tokens.tokenizer.eos_token", "eos_token_id"),
     ],
 )
@@ -197,15 +203,46 @@ def test_both_ends_of_a_probability_are_allowed(value: str, rate: float) -> None
         ("tokens: {max_size: 0}", "tokens.max_size = 0: "),
         ("tokens: {shuffle: 1}", "tokens.shuffle = 1: "),
         ("tokens: {tokenizer: {eos_token_id: -1}}", "tokens.tokenizer.eos_token_id = -1: "),
-        ("tokens: {tokenizer: {eos_token_id: null}}", "tokens.tokenizer.eos_token_id = null: "),
         (
-            "tokens: {tokenizer: {segment_before_tokenization: true}}",
-            "tokens.tokenizer.segment_before_tokenization = true: ",
+            "tokens: {tokenizer: {eos_token_id: null}}",
+            "tokens.tokenizer.eos_token_id = null: every document ends in EOS, or trainers could ",
         ),
+        (
+            "tokens: {tokenizer: {segment_before_tokenization: 1}}",
+            "tokens.tokenizer.segment_before_tokenization = 1: ",
+        ),
+        ("tokens: {allow_lossy: 1}", "tokens.allow_lossy = 1: "),
+        (
+            "tokens: {layout: npy}",
+            "tokens.layout = \"npy\": Input should be 'dolma', 'megatron' or 'datatrove'",
+        ),
+        ("tokens: {layout: null}", "tokens.layout = null: "),
+        (
+            "tokens: {label_mask: suffix}",
+            "tokens.label_mask = \"suffix\": Input should be 'middle'",
+        ),
+        ("tokens: {label_mask: true}", "tokens.label_mask = true: "),
     ],
 )
 def test_a_bad_value_is_refused_with_field_and_value(text: str, start: str) -> None:
     assert refusal(text).startswith(start)
+
+
+def test_a_revision_is_a_commits_40_hex_digits() -> None:
+    assert len(REVISION) == 40
+    recipe = parse_recipe(f"tokens: {{tokenizer: {{revision: {REVISION}}}}}", "r")
+    assert recipe.tokens.tokenizer.revision == REVISION
+
+
+@pytest.mark.parametrize(
+    "revision",
+    ["main", "v1.0", "", REVISION[:39], f"{REVISION}0", REVISION.upper(), f"{REVISION}\\n"],
+)
+def test_a_revision_that_is_no_commit_is_refused(revision: str) -> None:
+    """A branch or a tag may move, and part of a commit's digits may become another's."""
+    message = refusal(f'tokens: {{tokenizer: {{revision: "{revision}"}}}}')
+    assert message.startswith(f'tokens.tokenizer.revision = "{revision}": ')
+    assert "[0-9a-f]{40}" in message
 
 
 @pytest.mark.parametrize(
@@ -397,7 +434,7 @@ def test_partition_seeds_differ_by_seed_and_key() -> None:
     [
         ("raw_shards", "ec677f4f94411eab1cf3c5bc50ab2202"),
         ("fim_shards", "cba8007a80f8662c42c3371875cb6e8b"),
-        ("token_arrays", "0317e9daca649d52e0f6c2ce6971382d"),
+        ("token_arrays", "bbe72f9de4783312405c514d955047bb"),
     ],
 )
 def test_the_default_law_is_the_published_one(asset: str, fingerprint: str) -> None:
@@ -409,7 +446,7 @@ def test_a_changed_law_is_the_published_one() -> None:
     recipe = Recipe(
         seed=1, fim=Fim(fim_rate=0.25), tokens=Tokens(tokenizer=Tokenizer(eos_token_id=1))
     )
-    assert recipe.fingerprint("token_arrays", "t") == "d36bacf61b3eba41a55b35e5d846618d"
+    assert recipe.fingerprint("token_arrays", "t") == "8815b0273d27bfcfe34e49228aea83c3"
 
 
 def test_explicit_defaults_change_no_fingerprint() -> None:
@@ -421,6 +458,7 @@ def test_explicit_defaults_change_no_fingerprint() -> None:
     [
         "raw: {documents: [elsewhere/*.jsonl]}",
         "tokens: {tokenizer: {name_or_path: my/copy/of/dolma2}}",
+        f"tokens: {{tokenizer: {{name_or_path: allenai/dolma2-tokenizer, revision: {REVISION}}}}}",
     ],
 )
 def test_where_things_lie_changes_no_fingerprint(text: str) -> None:
@@ -464,6 +502,11 @@ def test_draws_change_the_fingerprints_from_fim_on(text: str) -> None:
         "tokens: {tokenizer: {bos_token_id: 1}}",
         "tokens: {tokenizer: {eos_token_id: 1}}",
         "tokens: {tokenizer: {pad_token_id: null}}",
+        "tokens: {tokenizer: {segment_before_tokenization: true}}",
+        "tokens: {allow_lossy: true}",
+        "tokens: {layout: megatron}",
+        "tokens: {layout: datatrove}",
+        "tokens: {label_mask: middle}",
     ],
 )
 def test_token_settings_change_the_fingerprints_from_tokens_on(text: str) -> None:
@@ -472,6 +515,17 @@ def test_token_settings_change_the_fingerprints_from_tokens_on(text: str) -> Non
 
 def test_another_tokenizer_changes_the_fingerprints_from_tokens_on() -> None:
     assert changed("", tokenizer_hash="u") == ["token_arrays", "corpus_report"]
+
+
+@pytest.mark.parametrize("digits", [REVISION, REVISION[::-1], None])
+def test_name_and_revision_are_in_no_fingerprint(digits: str | None) -> None:
+    """The content of its files stands for a tokenizer, wherever they lie."""
+    fields = {"eos_token_id": 1, "revision": digits}
+    for name in ("allenai/dolma2-tokenizer", "my/copy/of/dolma2"):
+        tokenizer = Tokenizer.model_validate(fields | {"name_or_path": name})
+        found = Recipe(tokens=Tokens(tokenizer=tokenizer)).fingerprint("token_arrays", "t")
+        plain = Recipe(tokens=Tokens(tokenizer=Tokenizer(eos_token_id=1)))
+        assert found == plain.fingerprint("token_arrays", "t")
 
 
 def test_every_law_has_its_own_fingerprint() -> None:
@@ -484,6 +538,11 @@ def test_every_law_has_its_own_fingerprint() -> None:
         Recipe(tokens=Tokens(max_size=1)),
         Recipe(tokens=Tokens(tokenizer=Tokenizer(eos_token_id=1))),
         Recipe(tokens=Tokens(tokenizer=Tokenizer(bos_token_id=1))),
+        Recipe(tokens=Tokens(tokenizer=Tokenizer(segment_before_tokenization=True))),
+        Recipe(tokens=Tokens(allow_lossy=True)),
+        Recipe(tokens=Tokens(layout="megatron")),
+        Recipe(tokens=Tokens(layout="datatrove")),
+        Recipe(tokens=Tokens(label_mask="middle")),
     ]
     assert len({recipe.fingerprint("token_arrays", "t") for recipe in recipes}) == len(recipes)
 

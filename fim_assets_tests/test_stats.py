@@ -361,6 +361,7 @@ def test_token_profile_by_hand(tmp_path: Path) -> None:
             "array": ["a-00000.npy", "a-00000.npy", "a-00001.npy"],
             "tokens": [3, 5, 8],
             "added_token_literals": [0, 2, 1],
+            "changed": [True, False, True],
         }
     ).write_parquet(path)
     result = profile_tokens(path)
@@ -368,6 +369,7 @@ def test_token_profile_by_hand(tmp_path: Path) -> None:
         "arrays": 2,
         "added_token_literals": 3,
         "documents_with_added_token_literals": 2,
+        "changed_documents": 2,
     }
     assert result.histograms == {"document_tokens": histogram(pl.Series([3, 5, 8]))}
 

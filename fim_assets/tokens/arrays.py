@@ -1,6 +1,6 @@
 """Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from fim_assets.receipts import Staging
 from fim_assets.recipe import Fim, Tokens
 from fim_assets.tables import TableWriter
 from fim_assets.tokens.layouts import LAYOUTS, Entry, Index
-from fim_assets.tokens.spool import Ids, Records, SpooledDocument
+from fim_assets.tokens.spool import DOCUMENT, FILE, Ids, SpooledDocument
 
 _TOKENS_AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 1 << 16
@@ -217,7 +217,10 @@ class _Rows:
 
     def __init__(self, table: TableWriter) -> None:
         self._table = table
-        self._documents: list[SpooledDocument] = []
+        # Copies: what a document was read as would stay in memory as a whole, tokens included.
+        self._documents: list[bytes] = []
+        self._files: list[bytes] = []
+        self._ids: list[str | None] = []
         self._arrays: list[str] = []
         self._starts: list[int] = []
 
@@ -231,8 +234,9 @@ class _Rows:
 
     def add(self, document: SpooledDocument, array: str, start: int) -> None:
         """Note a document that begins at a token of an array."""
-        nothing = document.tokens[:0]
-        self._documents.append(document._replace(tokens=nothing))
+        self._documents.append(document.header.tobytes())
+        self._files.append(document.files.tobytes())
+        self._ids.append(document.id)
         self._arrays.append(array)
         self._starts.append(start)
         if len(self._documents) == _ROWS_AT_ONCE:
@@ -241,8 +245,8 @@ class _Rows:
     def _flush(self) -> None:
         if not self._documents:
             return
-        documents = _joined([document.header for document in self._documents])
-        files = _joined([document.files for document in self._documents])
+        documents = np.frombuffer(b"".join(self._documents), DOCUMENT)
+        files = np.frombuffer(b"".join(self._files), FILE)
         starts = np.array(self._starts, np.int64)
         base = np.repeat(starts, documents["files"])
         bounds = np.concatenate([[0], np.cumsum(documents["files"])])
@@ -257,7 +261,7 @@ class _Rows:
         self._table.write(
             {
                 "line": documents["line"],
-                "id": [document.id for document in self._documents],
+                "id": self._ids,
                 "array": self._arrays,
                 "start": starts,
                 "end": starts + documents["tokens"],
@@ -270,10 +274,5 @@ class _Rows:
                 "changed": documents["changed"],
             }
         )
-        for gathered in (self._documents, self._arrays, self._starts):
+        for gathered in (self._documents, self._files, self._ids, self._arrays, self._starts):
             gathered.clear()
-
-
-def _joined(records: Sequence[Records]) -> Records:
-    """Records in one array; numpy's own way would compare their types one by one."""
-    return np.frombuffer(b"".join([part.tobytes() for part in records]), records[0].dtype)

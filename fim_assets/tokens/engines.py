@@ -305,8 +305,12 @@ def _make_tables(
         doubtful = _prove(partial(tokenizer.encode_batch, threads=1), reference, token_bytes, names)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
         proof = _Proof(doubtful=doubtful, files=files)
+    except EngineError as error:
+        proof = _Proof(refused=str(error))
     except (ValueError, RuntimeError) as error:
-        proof = _Proof(refused=" ".join(f"{error}".split()))
+        # It explains at length behind a dash what it says before.
+        reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
+        proof = _Proof(refused=f"refuses the tokenizer: {reason}")
     (folder / _VERDICT).write_text(proof.model_dump_json(), "utf-8")
     return proof
 

@@ -4,7 +4,8 @@ What a document needs in the arrays and in the parquet lies together, so that me
 numbers a document, and a small partition never touches the disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple, Self
@@ -94,6 +95,8 @@ class Spool:
             files: `FILE`s of all of them, in order.
             ids: Their ids, n of them.
         """
+        if not len(documents):
+            return
         encoded = [None if identifier is None else identifier.encode() for identifier in ids]
         documents["id_bytes"] = [-1 if content is None else len(content) for content in encoded]
         headers = memoryview(documents.tobytes())
@@ -102,19 +105,17 @@ class Spool:
         size = np.maximum(documents["id_bytes"], 0) + DOCUMENT.itemsize
         size += documents["files"] * FILE.itemsize + documents["tokens"] * self._dtype.itemsize
         self._ends.append(self._ends[-1][-1] + np.cumsum(size))
-        at = of_file = of_token = 0
-        write = self._file.write
-        for identifier, file_count, token_count in zip(
-            encoded, documents["files"].tolist(), documents["tokens"].tolist(), strict=True
-        ):
-            write(headers[at : at + DOCUMENT.itemsize])
-            at += DOCUMENT.itemsize
-            write(records[of_file : of_file + file_count * FILE.itemsize])
-            of_file += file_count * FILE.itemsize
-            write(content[of_token : of_token + token_count * self._dtype.itemsize])
-            of_token += token_count * self._dtype.itemsize
-            if identifier:
-                write(identifier)
+        self._file.writelines(
+            chain.from_iterable(
+                zip(
+                    _cut(headers, np.full(len(documents), DOCUMENT.itemsize)),
+                    _cut(records, documents["files"] * FILE.itemsize),
+                    _cut(content, documents["tokens"] * self._dtype.itemsize),
+                    (identifier or b"" for identifier in encoded),
+                    strict=True,
+                )
+            )
+        )
 
     def __getitem__(self, number: int) -> SpooledDocument:
         """The document that was appended as this one, 0-based, once all were."""
@@ -134,3 +135,9 @@ class Spool:
         return SpooledDocument(
             ids, header, records, None if id_bytes < 0 else content[at:].decode()
         )
+
+
+def _cut(data: memoryview, sizes: Ints) -> Iterator[memoryview]:
+    """Pieces of these sizes, one after the other."""
+    bounds = [0, *np.cumsum(sizes).tolist()]
+    return (data[begin:end] for begin, end in pairwise(bounds))

@@ -130,6 +130,11 @@ class Vocabulary:
         return np.array([content is not None for content in self.token_bytes], np.bool_)
 
     @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes that each id stands for, 0 where it is not used, shape (vocabulary,)."""
+        return np.array([len(content or b"") for content in self.token_bytes], np.int64)
+
+    @cached_property
     def _column(self) -> pa.BinaryArray:
         return pa.array(self.token_bytes, pa.binary())
 
