@@ -54,10 +54,17 @@ def why_unusable(content: Mapping[str, Any]) -> str | None:
     for field in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(field):
             return f"its tokens carry the mark {model[field]} ({field})"
+    if not _is_byte_level(content):
+        if not model.get("byte_fallback"):
+            return "a character outside of its vocabulary is lost (no byte_fallback)"
+        if model["type"] == "Unigram" or model.get("ignore_merges"):
+            return "it reads <0x41> in text as the byte 0x41"
+    return _missing_byte(content)
+
+
+def _missing_byte(content: Mapping[str, Any]) -> str | None:
     numbers = vocabulary_ids(content)
     bytes_alone = _BYTE_OF if _is_byte_level(content) else _FALLBACK
-    if not _is_byte_level(content) and not model.get("byte_fallback"):
-        return "a character outside of its vocabulary is lost (no byte_fallback)"
     missing = [byte for token, byte in bytes_alone.items() if token not in numbers]
     if missing:
         return f"it has no token for the byte 0x{min(missing):02X}"
