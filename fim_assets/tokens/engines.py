@@ -236,9 +236,13 @@ class _Proof(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    refused: str | None = None
-    doubtful: list[int] = []
-    files: dict[str, str] = {}
+    refused: str | None
+    doubtful: list[int]
+    files: dict[str, str]
+
+
+def _refusal(reason: str) -> _Proof:
+    return _Proof(refused=reason, doubtful=[], files={})
 
 
 @contextmanager
@@ -304,13 +308,13 @@ def _make_tables(
         tokenizer = quicktok.Tokenizer(_TABLES, str(folder))
         doubtful = _prove(partial(tokenizer.encode_batch, threads=1), reference, token_bytes, names)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
-        proof = _Proof(doubtful=doubtful, files=files)
+        proof = _Proof(refused=None, doubtful=doubtful, files=files)
     except EngineError as error:
-        proof = _Proof(refused=str(error))
+        proof = _refusal(str(error))
     except (ValueError, RuntimeError) as error:
         # It explains at length behind a dash what it says before.
         reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
-        proof = _Proof(refused=f"refuses the tokenizer: {reason}")
+        proof = _refusal(f"refuses the tokenizer: {reason}")
     (folder / _VERDICT).write_text(proof.model_dump_json(), "utf-8")
     return proof
 
