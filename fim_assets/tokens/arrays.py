@@ -187,21 +187,27 @@ class _Array:
         self.name = f"{staging.place.key}{stem}{beside.ending}"
         self.size = 0
         self._fim = settings.fim
-        self._ids = staging.create(f"{stem}{beside.ending}")
-        self._index: Index = beside.open_index(
-            lambda ending: staging.create(f"{stem}{ending}"), tokens, settings.source
-        )
+        self._files: list[HashingWriter] = []
+
+        def create(ending: str, folder: str | None = None) -> HashingWriter:
+            self._files.append(staging.create(f"{stem}{ending}", folder))
+            return self._files[-1]
+
+        self._ids = create(beside.ending)
+        self._index: Index = beside.open_index(create, tokens, settings.source)
         self._mask: HashingWriter | None = None
         if tokens.label_mask is not None:
-            self._mask = staging.create(f"{stem}{beside.mask}", beside.mask_folder)
+            self._mask = create(beside.mask, beside.mask_folder)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the index, unless something failed."""
+        """End the index and close the files: a partition may have very many."""
         if kind is None:
             self._index.close()
+            for file in self._files:
+                file.close()
 
     def add(self, document: SpooledDocument) -> None:
         """Write the next document."""
