@@ -11,7 +11,9 @@ from fim_assets.cli import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import Staging
-from fim_assets_tests.corpora import documents, json_lines, open_corpus, write_shard
+from fim_assets.tokens.reader import TokenArray
+from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
+from fim_assets_tests.tokens.small_tokenizers import CODE, byte_level_bpe, save
 
 ROWS = [b"", b"not json", {"text": "ab"}, *documents(60)]
 MORE_THAN_A_PIPE_HOLDS = [*ROWS, {"id": "long", "text": "0123456789" * 100_000}]
@@ -166,3 +168,44 @@ def test_the_summarys_shares_are_of_all_files_long_enough_to_cut() -> None:
     """One in PSM and one in SPM order, one not drawn, and five of documents that are gated."""
     numbers = Counter(psm=1, spm=1, not_selected=1, gate=5)
     assert _cells(numbers)[2:4] == ["25.00%", "50.00%"]
+
+
+@pytest.fixture
+def array(root: Path) -> Path:
+    assert run_all(open_corpus(root))["a"].failure is None
+    return root / "token_arrays" / "a-00000.npy"
+
+
+def test_show_decodes_a_document_of_an_array(array: Path) -> None:
+    documents_of_it = TokenArray(array)
+    number = next(n for n, document in enumerate(documents_of_it) if document.orders == ("psm",))
+    document = documents_of_it[number]
+    shown = run("show", str(array), "--document", str(number))
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    heading = f"document {number} · line {document.line} of the raw shard · id {document.id}"
+    assert " ".join(shown.stdout.split()).startswith(heading)
+    controls = [line.strip() for line in lines if line.startswith("  <|")]
+    assert controls == ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>"]
+    assert "100258" not in shown.stdout
+    with_ids = run("show", str(array), "--document", str(number), "--tokens").stdout
+    assert "100258 <|fim_prefix|>" in with_ids
+
+
+def test_show_names_a_document_that_is_not_there(array: Path) -> None:
+    refused = run("show", str(array), "--document", "62")
+    assert refused.exit_code == 1
+    assert "no document 62; it holds 61, counted from 0" in refused.stderr
+
+
+def test_show_refuses_the_ids_of_another_tokenizer(
+    array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = save(tmp_path / "bpe", byte_level_bpe(CODE))
+    other = tmp_path / "other.yaml"
+    named = f"{{name_or_path: {tmp_path / 'bpe'}, eos_token_id: {ids['<eos>']}}}"
+    other.write_text(f"tokens: {{tokenizer: {named}}}\n")
+    monkeypatch.setenv("FIM_RECIPE", str(other))
+    refused = run("show", str(array))
+    assert refused.exit_code == 1
+    assert "made with another tokenizer (content hash " in refused.stderr
