@@ -13,6 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from fim_assets.settings import usable_cores
+from fim_assets_tests.benchmarks import token_stage
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.end_to_end import (
     check_rows,
@@ -25,13 +26,13 @@ from fim_assets_tests.benchmarks.end_to_end import (
 from fim_assets_tests.benchmarks.fim_stage import (
     FREE_BYTES,
     LARGE_BYTES,
-    ROUNDS,
     large_shard,
     peak_rows,
     stage_rows,
     step_rows,
 )
 from fim_assets_tests.benchmarks.measure import BenchError, Row
+from fim_assets_tests.benchmarks.stage import ROUNDS
 
 _LIBRARIES = (
     "dagster",
@@ -46,6 +47,7 @@ _LIBRARIES = (
 )
 
 _WIDTH_OF_LOGS = 130
+_LARGE = f"one shard of {LARGE_BYTES / 1e9:.0f} GB uncompressed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = build_corpus(options.corpus)
         _print_corpus(console, corpus)
         _print_fim_stage(console, corpus, max(options.runs, ROUNDS))
+        _print_token_stage(console, corpus, max(options.runs, ROUNDS))
         runs = [materialize(corpus) for _ in _track(console, "end to end", options.runs)]
         whole = end_to_end_rows(corpus, runs)
         fixed = fixed_cost_rows(corpus, options.runs)
@@ -81,14 +84,29 @@ def _print_fim_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None
     _print_rows(console, title, steps)
     large = large_shard(corpus)
     if large is None:
-        console.print(
-            f"{corpus.folder}: peak memory on a large shard is not measured, since the disk has "
-            f"less than {FREE_BYTES / 1e9:.0f} GB free",
-            highlight=False,
-        )
+        _print_no_room(console, corpus, FREE_BYTES)
         return
-    title = f"FIM stage, one shard of {LARGE_BYTES / 1e9:.0f} GB uncompressed, one process"
-    _print_rows(console, title, peak_rows(corpus, large))
+    _print_rows(console, f"FIM stage, {_LARGE}, one process", peak_rows(corpus, large))
+
+
+def _print_token_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None:
+    rows = token_stage.token_rows(corpus, _track(console, "token stage", rounds))
+    _print_rows(console, f"token stage alone, medians of {rounds} rounds", rows)
+    large = large_shard(corpus) if token_stage.has_room(corpus) else None
+    if large is None:
+        _print_no_room(console, corpus, token_stage.FREE_BYTES)
+        return
+    rows = token_stage.peak_rows(corpus, large)
+    title = f"token stage, {_LARGE}, and one of tiny documents, one process each"
+    _print_rows(console, title, rows)
+
+
+def _print_no_room(console: Console, corpus: BenchCorpus, needed: int) -> None:
+    console.print(
+        f"{corpus.folder}: peak memory on a large shard is not measured, since the disk has "
+        f"less than {needed / 1e9:.0f} GB free",
+        highlight=False,
+    )
 
 
 def _track(console: Console, name: str, times: int) -> Iterable[int]:

@@ -5,22 +5,15 @@ Rates count the text of the raw shards (MB = 10^6 bytes of UTF-8). Files are rea
 cache.
 """
 
-import multiprocessing
-import os
 import shutil
-import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count, islice
 from pathlib import Path, PurePath
 from statistics import median
-from threading import Barrier
 from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
@@ -39,7 +32,6 @@ from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import SPLITS, CharacterSplit, Fim, Recipe, SplitWeights
 from fim_assets.settings import usable_cores
 from fim_assets.shards import (
-    BLOCK_BYTES,
     ZSTD_LEVEL,
     Documents,
     Line,
@@ -49,10 +41,23 @@ from fim_assets.shards import (
 )
 from fim_assets.tables import TableWriter
 from fim_assets_tests.benchmarks.corpus import LANGUAGES, BenchCorpus
-from fim_assets_tests.benchmarks.measure import Row, measure_success, process_row
-
-ROUNDS = 5
-"""The fewest rounds that a median is taken of."""
+from fim_assets_tests.benchmarks.measure import Row
+from fim_assets_tests.benchmarks.stage import (
+    FLOOR,
+    Cost,
+    Variant,
+    at_most,
+    folder_beside,
+    key_of,
+    median_costs,
+    parse_lines,
+    parsed_blocks,
+    peak_row,
+    run_in_pool,
+    started_pool,
+    take_turns,
+    was_busy,
+)
 
 CHARACTER_TARGET = 1.35
 """Times the floor, for the laws that depend on lengths alone."""
@@ -60,14 +65,10 @@ CHARACTER_TARGET = 1.35
 SYNTAX_TARGET = 1.3
 """Times `dolma` and tree-sitter's own parse of the chosen files."""
 
-QUIET = 0.85
-"""The smallest share of its workers' cores with which a wall time counts."""
-
 PEAK_TARGET_MB = 400
 LARGE_BYTES = 2_000_000_000
 FREE_BYTES = 5_000_000_000
 
-FLOOR = "floor"
 FLOOR_IN_MEMORY = "floor, whole shards in memory"
 MIXTURE = "mixture of the three"
 PARSE = "tree-sitter's parse alone"
@@ -93,30 +94,6 @@ W = TypeVar("W")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way through the corpus.
-
-    Attributes:
-        name: What is measured.
-        run: What a worker does with one file; it writes below the folder.
-        files: The files, one a shard.
-        bytes: Of the texts in them, in UTF-8.
-    """
-
-    name: str
-    run: Callable[[Path, Path], object]
-    files: tuple[Path, ...]
-    bytes: int
-
-
-class Cost(NamedTuple):
-    """What one round of a variant cost: seconds on the wall, and of all workers' CPU time."""
-
-    wall: float
-    cpu: float
-
-
 def stage_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
     """The floor, every law, and tree-sitter's parse: medians, the variants taking turns.
 
@@ -126,7 +103,7 @@ def stage_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
     """
     shards = tuple(corpus.shard(key) for key in corpus.keys)
     workers = min(usable_cores(), len(shards))
-    with _started_pool(workers) as pool, _folder_beside(corpus) as folder:
+    with started_pool(workers, _load_parsers) as pool, folder_beside(corpus) as folder:
         sizes = pool.map(partial(write_chosen_files, _RECIPES["syntax"], folder), shards)
         parsed = sum(sizes)
         variants = [
@@ -138,11 +115,8 @@ def stage_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
             ),
             Variant(PARSE, parse_chosen_files, tuple(folder.iterdir()), parsed),
         ]
-        costs: dict[str, list[Cost]] = defaultdict(list)
-        for _ in rounds:
-            for variant in variants:
-                with _folder_beside(corpus) as outputs:
-                    costs[variant.name].append(_run(pool, variant, outputs))
+        runs = {variant.name: partial(run_in_pool, pool, variant, corpus) for variant in variants}
+        costs = take_turns(runs, rounds)
     return variant_rows(variants, costs, workers)
 
 
@@ -151,92 +125,37 @@ def variant_rows(
 ) -> list[Row]:
     """Medians of the rounds, held against the floor and the targets.
 
-    Columns: `cores` is CPU time by wall time. Where it is far below the number of workers, others
-    kept the machine busy: then wall times do not tell whether a target is reached.
-
     Args:
         variants: All that were measured.
         costs: Each variant's rounds by its name.
         workers: Processes that worked at once.
     """
-    medians = {
-        name: Cost(median(cost.wall for cost in rounds), median(cost.cpu for cost in rounds))
-        for name, rounds in costs.items()
-    }
-    least, parse_alone = medians[FLOOR], medians[PARSE]
-
-    def target(ratio: float, at_most: float, *measured: Cost) -> str:
-        if min(cost.cpu / cost.wall for cost in measured) < QUIET * workers:
-            return f"at most {at_most:g}: unknown, the machine was busy"
-        return _against(ratio, at_most)
-
+    medians = median_costs(costs)
+    least, dolma, parse_alone = medians[FLOOR], medians["dolma"], medians[PARSE]
     rows = []
     for variant in variants:
-        name, size, (wall, cpu) = variant.name, variant.bytes / 1e6, medians[variant.name]
-        numbers: dict[str, float | None] = {
-            "wall s": wall,
-            "CPU s": cpu,
-            "cores": cpu / wall,
-            "MB/s": size / wall,
-            "× floor": wall / least.wall,
-            "CPU × floor": cpu / least.cpu,
-        }
+        name, cost = variant.name, medians[variant.name]
         remark = ""
         if name == "syntax":
-            ratio = wall / (medians["dolma"].wall + parse_alone.wall)
-            of_cpu = cpu / (medians["dolma"].cpu + parse_alone.cpu)
-            met = target(ratio, SYNTAX_TARGET, medians[name], medians["dolma"], parse_alone)
+            ratio = cost.wall / (dolma.wall + parse_alone.wall)
+            of_cpu = cost.cpu / (dolma.cpu + parse_alone.cpu)
+            busy = was_busy(workers, cost, dolma, parse_alone)
+            met = at_most(ratio, SYNTAX_TARGET, busy=busy)
             remark = f"{ratio:.2f} × (dolma + parse), CPU {of_cpu:.2f} ×; {met}"
         elif name == PARSE:
-            remark = f"{size:.1f} MB; {size / cpu:.1f} MB/s a core"
+            size = variant.bytes / 1e6
+            remark = f"{size:.1f} MB; {size / cost.cpu:.1f} MB/s a core"
         elif name in get_args(CharacterSplit):
-            remark = target(wall / least.wall, CHARACTER_TARGET, medians[name], least)
-        rows.append(Row(name, numbers, remark))
+            busy = was_busy(workers, cost, least)
+            remark = at_most(cost.wall / least.wall, CHARACTER_TARGET, busy=busy)
+        rows.append(Row(name, cost.numbers(variant.bytes, least), remark))
     return rows
 
 
-def _against(value: float, target: float) -> str:
-    return f"at most {target:g}: {'yes' if value <= target else 'no'}"
-
-
-def _run(pool: ProcessPoolExecutor, variant: Variant, outputs: Path) -> Cost:
-    largest_first = sorted(variant.files, key=lambda file: -file.stat().st_size)
-    work = partial(_cpu_seconds, variant.run, outputs)
-    begin = time.perf_counter()
-    cpu = sum(pool.map(work, largest_first))
-    return Cost(time.perf_counter() - begin, cpu)
-
-
-def _cpu_seconds(run: Callable[[Path, Path], object], outputs: Path, file: Path) -> float:
-    begin = time.process_time()
-    run(file, outputs)
-    return time.process_time() - begin
-
-
-@contextmanager
-def _started_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that have imported and loaded all that they need."""
-    # Never fork: a fork after Polars has run in the parent hangs.
-    context = multiprocessing.get_context("spawn")
-    all_there = context.Barrier(workers)
-    with ProcessPoolExecutor(workers, context, _prepare_worker, (all_there,)) as pool:
-        for started in [pool.submit(os.getpid) for _ in range(workers)]:
-            started.result()
-        yield pool
-
-
-def _prepare_worker(all_there: Barrier) -> None:
+def _load_parsers() -> None:
     for ending, language in LANGUAGES.items():
         with suppress(CannotCutError):
             _parser(language, ending)
-    all_there.wait()
-
-
-@contextmanager
-def _folder_beside(corpus: BenchCorpus) -> Iterator[Path]:
-    """A folder on the corpus's disk, deleted afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".fim-stage-", dir=corpus.folder) as folder:
-        yield Path(folder)
 
 
 def floor(shard: Path, folder: Path) -> None:
@@ -252,50 +171,20 @@ def floor(shard: Path, folder: Path) -> None:
             stream.write(block)
 
 
-def parsed_blocks(shard: Path) -> Iterator[bytes]:
-    """A shard's decompressed bytes, each line parsed and forgotten.
-
-    Raises:
-        orjson.JSONDecodeError: If a line is not JSON.
-    """
-    begun: list[bytes] = []
-    decompressor = zstandard.ZstdDecompressor()
-    with shard.open("rb") as file, decompressor.stream_reader(file) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            lines = block.split(b"\n")
-            begun.append(lines[0])
-            if len(lines) > 1:
-                lines[0] = b"".join(begun)
-                begun = [lines.pop()]
-                _parse_lines(lines)
-            yield block
-    _parse_lines([b"".join(begun)])
-
-
-def _parse_lines(lines: Iterable[bytes]) -> None:
-    for line in lines:
-        if line:
-            orjson.loads(line)
-
-
 def floor_in_memory(shard: Path, folder: Path) -> None:
     """The floor with a shard in memory as a whole: see `floor`."""
     data = zstandard.ZstdDecompressor().decompressobj().decompress(shard.read_bytes())
-    _parse_lines(data.split(b"\n"))
+    parse_lines(data.split(b"\n"))
     packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
     (folder / shard.name).write_bytes(packed)
 
 
 def transform(recipe: Recipe, shard: Path, folder: Path) -> list[FileRecord]:
     """The FIM stage of one shard: its outputs' records."""
-    key = _key(shard)
+    key = key_of(shard)
     with Staging(Place(folder, key)) as staging:
         transform_shard(shard, recipe.partition_seed(key), recipe, staging)
         return staging.publish()
-
-
-def _key(shard: Path) -> str:
-    return shard.name.removesuffix(".jsonl.zst")
 
 
 class ChosenFile(NamedTuple):
@@ -317,7 +206,7 @@ _chosen_files = msgspec.msgpack.Decoder(list[ChosenFile])
 
 def chosen_files(shard: Path, recipe: Recipe) -> Iterator[ChosenFile]:
     """The files of a shard that `syntax` parses, by a recipe without repository tokens."""
-    seed = recipe.partition_seed(_key(shard))
+    seed = recipe.partition_seed(key_of(shard))
     with ShardReader(shard, recipe.raw) as reader:
         for block in reader:
             files = _files(block, seed, recipe.fim)
@@ -333,7 +222,7 @@ def chosen_files(shard: Path, recipe: Recipe) -> Iterator[ChosenFile]:
 def write_chosen_files(recipe: Recipe, folder: Path, shard: Path) -> int:
     """Keep the files of a shard that `syntax` parses, for `parse_chosen_files`; their bytes."""
     chosen = list(chosen_files(shard, recipe))
-    (folder / _key(shard)).write_bytes(msgspec.msgpack.encode(chosen))
+    (folder / key_of(shard)).write_bytes(msgspec.msgpack.encode(chosen))
     return sum(len(file.source) for file in chosen)
 
 
@@ -402,7 +291,7 @@ def step_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
     floors: list[Mapping[str, float]] = []
     for _ in rounds:
         stage, least = Steps(), Steps()
-        with _folder_beside(corpus) as outputs:
+        with folder_beside(corpus) as outputs:
             for key in corpus.keys:
                 transform_in_steps(_RECIPES["dolma"], corpus.shard(key), outputs, stage)
                 (outputs / f"{key}.jsonl.zst").unlink()
@@ -437,7 +326,7 @@ def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) 
 
     What happens within a block is done a second time to be timed, which counts nowhere else.
     """
-    key = _key(shard)
+    key = key_of(shard)
     seed = recipe.partition_seed(key)
     known = sum(steps.seconds.values())
     again = 0.0
@@ -513,7 +402,7 @@ def large_shard(corpus: BenchCorpus, at_least: int = LARGE_BYTES) -> Path | None
         return None
     path = corpus.folder / f"large-{at_least}.jsonl.zst"
     if not path.is_file():
-        with _folder_beside(corpus) as folder:
+        with folder_beside(corpus) as folder:
             part = folder / path.name
             with HashingWriter(part) as file, ShardWriter(file) as writer:
                 for lines in _documents_again(corpus, at_least):
@@ -553,13 +442,9 @@ def peak_rows(corpus: BenchCorpus, large: Path) -> list[Row]:
     """
     rows = []
     for name in ("dolma", "syntax"):
-        with _folder_beside(corpus) as folder:
+        with folder_beside(corpus) as folder:
             code = f"import {__name__} as b; b.transform_alone({name!r}, {str(large)!r}, '.')"
-            measurement = measure_success([sys.executable, "-c", code], None, folder)
-        row = process_row(name, [measurement])
-        peak = row.numbers["peak MB"]
-        remark = "" if peak is None else _against(peak, PEAK_TARGET_MB)
-        rows.append(Row(row.name, row.numbers, remark))
+            rows.append(peak_row(name, code, folder, PEAK_TARGET_MB))
     return rows
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,8 @@ import zstandard
 from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Raw, Recipe
 from fim_assets.shards import BLOCK_BYTES, ShardReader
-from fim_assets_tests.benchmarks import fim_stage
+from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets_tests.benchmarks import fim_stage, token_stage
 from fim_assets_tests.benchmarks.corpus import (
     SHARDS,
     BenchCorpus,
@@ -22,11 +24,14 @@ from fim_assets_tests.benchmarks.corpus import (
     find_files,
     select_files,
 )
-from fim_assets_tests.benchmarks.end_to_end import Run, finished_receipts, time_rows
+from fim_assets_tests.benchmarks.end_to_end import (
+    Run,
+    end_to_end_rows,
+    finished_receipts,
+    time_rows,
+)
 from fim_assets_tests.benchmarks.fim_stage import (
-    Cost,
     Steps,
-    Variant,
     chosen_files,
     floor,
     floor_in_memory,
@@ -40,6 +45,8 @@ from fim_assets_tests.benchmarks.fim_stage import (
     variant_rows,
 )
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure
+from fim_assets_tests.benchmarks.stage import Cost, Variant
+from fim_assets_tests.benchmarks.token_stage import token_rows
 
 
 @pytest.fixture
@@ -383,3 +390,112 @@ def test_peaks_are_of_processes_of_their_own(tmp_path: Path) -> None:
 
     with pytest.raises(BenchError, match="No such file"):
         peak_rows(corpus, tmp_path / "missing.jsonl.zst")
+
+
+def test_the_floor_encodes_the_texts_that_the_stage_encodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    encoded: list[list[str]] = []
+    monkeypatch.setattr(token_stage, "_own_encode", lambda _: encoded.append)
+    tokens = controls = 0
+    for key in corpus.keys:
+        token_stage.write_fim_shard(tmp_path, corpus.shard(key))
+        shard = tmp_path / f"{key}.jsonl.zst"
+        token_stage.floor(shard, tmp_path)
+        records = token_stage.tokenize("hash", shard, tmp_path / "tokens")
+        assert [record.name for record in records] == [
+            f"{key}.parquet",
+            f"{key}-00000.npy",
+            f"{key}-00000.csv.gz",
+        ]
+        tokens += records[1].bytes // 4
+        rows = read_rows(tmp_path / f"{key}.parquet")
+        controls += sum(1 if row["order"] == "none" else 4 for row in rows)
+    texts = [text for block in encoded for text in block]
+    assert len(texts) > 5
+    assert len(load_tokenizer(token_stage.RECIPE).engine.encode(texts)[0]) + controls == tokens
+
+
+def test_the_token_stage_is_measured_beside_its_floor(tmp_path: Path) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    rows = {row.name: row for row in token_rows(corpus, range(2))}
+    assert list(rows) == ["floor", "tokens", "encode_batch"]
+    for name in ("tokens", "encode_batch"):
+        assert (rows[name].numbers["MB/s"] or 0) > 0
+    assert "× floor" not in rows["encode_batch"].numbers
+    assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
+
+
+def test_what_encode_batch_gets_is_no_larger_than_asked(tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl.zst"
+    token_stage._texts_of(shard).write_bytes(msgspec.msgpack.encode([["ab", "long"], ["é", "x"]]))
+    assert list(token_stage._first_texts(shard, 4)) == ["ab", "é"]
+
+
+def test_the_token_stage_is_held_against_floor_dolma_and_encode_batch() -> None:
+    costs = {
+        "floor": [Cost(1.1, 2.2), Cost(1.2, 2.4), Cost(9, 9)],
+        "the floor's texts read": [Cost(0.2, 0.4)] * 3,
+        "tokens": [Cost(1.4, 2.8), Cost(1.3, 2.6), Cost(9, 18)],
+        "encode_batch": [Cost(2, 4)],
+    }
+    sizes = {"floor": 105_000_000, "tokens": 105_000_000, "encode_batch": 8_000_000}
+    tokenizer = load_tokenizer(Recipe())
+    rows = {row.name: row for row in token_stage.variant_rows(costs, sizes, 2, tokenizer)}
+    assert rows["floor"].numbers == pytest.approx(
+        {"wall s": 1, "CPU s": 2, "cores": 2, "MB/s": 105, "× floor": 1, "CPU × floor": 1}
+    )
+    assert rows["floor"].remark == f"with {tokenizer.engine_in_words}"
+    assert rows["tokens"].numbers["× floor"] == pytest.approx(1.4)
+    assert rows["tokens"].remark.endswith("25.0 × dolma tokens' 3 MB/s, at least 25: yes")
+    assert rows["encode_batch"].numbers["MB/s"] == 4
+    assert rows["encode_batch"].remark.endswith("8.0 MB; tokens is 18.8 ×, at least 20: no")
+
+    costs["floor"] = [Cost(3, 4)]
+    rows = {row.name: row for row in token_stage.variant_rows(costs, sizes, 2, tokenizer)}
+    assert rows["tokens"].remark == (
+        "at most 1.4: unknown, the machine was busy; 25.0 × dolma tokens' 3 MB/s, at least 25: yes"
+    )
+
+    costs["tokens"] = [Cost(1.4, 2)]
+    rows = {row.name: row for row in token_stage.variant_rows(costs, sizes, 2, tokenizer)}
+    assert [row.remark.count("unknown") for row in rows.values()] == [0, 2, 1]
+
+
+def test_peaks_of_the_token_stage_and_its_checks_are_of_processes_of_their_own(
+    tmp_path: Path,
+) -> None:
+    corpus = open_tiny_corpus(tmp_path)
+    rows = token_stage.peak_rows(corpus, corpus.shard("bench-00"), tiny_documents=100)
+    assert [row.name for row in rows] == [
+        "large shard: tokens",
+        "large shard: 6 checks",
+        "100 tiny documents: tokens",
+        "100 tiny documents: 6 checks",
+    ]
+    if sys.platform == "linux":
+        for row in rows:
+            assert 100 <= (row.numbers["peak MB"] or 0) <= 600
+            assert row.remark == "at most 600: yes"
+    assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
+
+    with pytest.raises(BenchError, match="No such file"):
+        token_stage.peak_rows(corpus, tmp_path / "missing.jsonl.zst", tiny_documents=1)
+
+
+def test_tiny_documents_are_as_many_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_stage, "_TINY_AT_ONCE", 3)
+    token_stage.write_tiny_documents(tmp_path / "a.jsonl.zst", 8)
+    assert read_documents(tmp_path / "a.jsonl.zst") == [
+        (f"tiny/{n}", f"x = {n}", None) for n in range(8)
+    ]
+
+
+def test_seconds_are_scaled_to_the_targets_size(source: Path, tmp_path: Path) -> None:
+    corpus = build_corpus(source, tmp_path / "bench").model_copy(update={"bytes": 135_000_000})
+    for wall, remark in ((10.0, "20.0 s for 270 MB; at most 20: yes"), (10.1, "at most 20: no")):
+        [row] = end_to_end_rows(corpus, [Run(Measurement(0, "", wall, None, None), ())])
+        assert row.remark.endswith(remark)

@@ -1,0 +1,298 @@
+"""The token stage alone, FIM shards in, arrays, index and parquet out, beside the floor in the run.
+
+The floor is what no tool with the same engine can go without: decompress, parse each line once, and
+the engine's own time on the same texts. Rates count the text of the raw shards (MB = 10^6 bytes of
+UTF-8). Files are read from a warm page cache.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import orjson
+import tokenizers
+
+from fim_assets.files import FileRecord, HashingWriter
+from fim_assets.fim.record import FimShardReader
+from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
+from fim_assets.receipts import Place, Staging
+from fim_assets.recipe import Recipe
+from fim_assets.settings import usable_cores
+from fim_assets.shards import ShardWriter
+from fim_assets.tokens.arrays import ArraySettings
+from fim_assets.tokens.engines import QuicktokEngine
+from fim_assets.tokens.tokenize import segments, tokenize_shard
+from fim_assets.tokens.tokenizer import (
+    LoadedTokenizer,
+    content_hash,
+    find_tokenizer,
+    load_tokenizer,
+)
+from fim_assets_tests.benchmarks.corpus import BenchCorpus
+from fim_assets_tests.benchmarks.fim_stage import transform
+from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success
+from fim_assets_tests.benchmarks.stage import (
+    FLOOR,
+    Cost,
+    Variant,
+    at_least,
+    at_most,
+    folder_beside,
+    key_of,
+    median_costs,
+    parsed_blocks,
+    peak_row,
+    run_in_pool,
+    started_pool,
+    take_turns,
+    was_busy,
+)
+
+FLOOR_TARGET = 1.4
+"""Times the floor."""
+
+DOLMA_MB_PER_SECOND = 3.0
+"""Of `dolma tokens`; a number given, which this run does not measure."""
+
+DOLMA_TARGET = 25
+"""Times `dolma tokens`."""
+
+ENCODE_BATCH_TARGET = 20
+"""Times what Hugging Face tokenizers' `encode_batch` does with all cores."""
+
+SLICE_BYTES = 8_000_000
+"""Of the texts that `encode_batch` encodes, about."""
+
+PEAK_TARGET_MB = 600
+TINY_DOCUMENTS = 2_000_000
+FREE_BYTES = 8_000_000_000
+"""What a large shard's outputs and spool need."""
+
+TEXTS = "the floor's texts read"
+TOKENS = "tokens"
+ENCODE_BATCH = "encode_batch"
+
+_TINY_AT_ONCE = 1 << 16
+
+RECIPE = Recipe()
+
+_texts = msgspec.msgpack.Decoder(list[list[str]])
+
+
+def token_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
+    """The floor, the token stage, and `encode_batch`: medians, the variants taking turns.
+
+    Args:
+        corpus: Its shards are worked on by as many processes as there are usable cores.
+        rounds: As many as rounds are wanted.
+    """
+    keys = corpus.keys
+    workers = min(usable_cores(), len(keys))
+    tokenizer_folder = find_tokenizer(RECIPE.tokens.tokenizer)
+    tokenizer_hash = content_hash(tokenizer_folder)
+    load = partial(load_tokenizer, RECIPE)
+    hugging_face = tokenizers.Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    with started_pool(workers, load) as pool, folder_beside(corpus) as folder:
+        list(pool.map(partial(write_fim_shard, folder), map(corpus.shard, keys)))
+        shards = tuple(folder / f"{key}.jsonl.zst" for key in keys)
+        part = list(chain.from_iterable(_first_texts(s, SLICE_BYTES // len(keys)) for s in shards))
+        variants = (
+            Variant(FLOOR, floor, shards, corpus.bytes),
+            Variant(TEXTS, read_texts, shards, corpus.bytes),
+            Variant(TOKENS, partial(tokenize, tokenizer_hash), shards, corpus.bytes),
+        )
+        costs = take_turns(
+            {variant.name: partial(run_in_pool, pool, variant, corpus) for variant in variants}
+            | {ENCODE_BATCH: partial(encode_batch, hugging_face, part)},
+            rounds,
+        )
+    sizes = {FLOOR: corpus.bytes, TOKENS: corpus.bytes, ENCODE_BATCH: sum(map(_size, part))}
+    return variant_rows(costs, sizes, workers, load())
+
+
+def variant_rows(
+    costs: Mapping[str, Iterable[Cost]],
+    sizes: Mapping[str, int],
+    workers: int,
+    tokenizer: LoadedTokenizer,
+) -> list[Row]:
+    """Medians of the rounds, held against the floor and the targets.
+
+    Args:
+        costs: Each variant's rounds by its name.
+        sizes: Bytes of the texts by variant.
+        workers: Processes that worked at once.
+        tokenizer: What encoded.
+    """
+    medians = median_costs(costs)
+    texts, tokens, others = medians[TEXTS], medians[TOKENS], medians[ENCODE_BATCH]
+    # The texts are there before the floor begins: reading them is part of no tool's work.
+    least = Cost(medians[FLOOR].wall - texts.wall, medians[FLOOR].cpu - texts.cpu)
+    rate = sizes[TOKENS] / 1e6 / tokens.wall
+    of_dolma = rate / DOLMA_MB_PER_SECOND
+    of_others = rate / (sizes[ENCODE_BATCH] / 1e6 / others.wall)
+    busy = was_busy(workers, tokens)
+    to_floor = at_most(
+        tokens.wall / least.wall, FLOOR_TARGET, busy=busy or was_busy(workers, medians[FLOOR])
+    )
+    to_dolma = at_least(of_dolma, DOLMA_TARGET, busy=busy)
+    # Held against the stage's cores alone: threads of another library may leave some idle.
+    to_others = at_least(of_others, ENCODE_BATCH_TARGET, busy=busy)
+    return [
+        Row(FLOOR, least.numbers(sizes[FLOOR], least), f"with {tokenizer.engine_in_words}"),
+        Row(
+            TOKENS,
+            tokens.numbers(sizes[TOKENS], least),
+            f"{to_floor}; {of_dolma:.1f} × dolma tokens' {DOLMA_MB_PER_SECOND:g} MB/s, {to_dolma}",
+        ),
+        Row(
+            ENCODE_BATCH,
+            others.numbers(sizes[ENCODE_BATCH], None),
+            f"tokenizers {tokenizers.__version__} on {sizes[ENCODE_BATCH] / 1e6:.1f} MB; tokens is "
+            f"{of_others:.1f} ×, {to_others}",
+        ),
+    ]
+
+
+def write_fim_shard(folder: Path, shard: Path) -> None:
+    """Make the FIM shard of a raw shard, and keep beside it the texts that the stage encodes."""
+    transform(RECIPE, shard, folder)
+    tokenizer = load_tokenizer(RECIPE)
+    fim_shard = folder / shard.name
+    with FimShardReader(fim_shard, _parquet(fim_shard)) as reader:
+        texts = [
+            [
+                segment.content
+                for text, files in zip(block.documents.texts, block.files, strict=True)
+                for segment in segments(text, files, reader.fim, tokenizer)
+                if isinstance(segment.content, str)
+            ]
+            for block in reader
+        ]
+    _texts_of(fim_shard).write_bytes(msgspec.msgpack.encode(texts))
+
+
+def floor(shard: Path, _folder: Path) -> None:
+    """Decompress a FIM shard, parse each line, and have the engine encode the texts kept beside."""
+    for _ in parsed_blocks(shard):
+        pass
+    encode = _own_encode(load_tokenizer(RECIPE))
+    for texts in _texts.decode(_texts_of(shard).read_bytes()):
+        encode(texts)
+
+
+def _own_encode(tokenizer: LoadedTokenizer) -> Callable[[list[str]], object]:
+    """What the engine's library does, and nothing around it."""
+    engine = tokenizer.engine
+    if isinstance(engine, QuicktokEngine):
+        return partial(engine._tokenizer.encode_batch, threads=1)
+    return engine.encode
+
+
+def read_texts(shard: Path, _folder: Path) -> None:
+    """Read the texts kept beside a FIM shard, which the floor does too and is not to count."""
+    _texts.decode(_texts_of(shard).read_bytes())
+
+
+def tokenize(tokenizer_hash: str, shard: Path, folder: Path) -> list[FileRecord]:
+    """The token stage of one FIM shard: its outputs' records."""
+    settings = ArraySettings(RECIPE.tokens, RECIPE.fim, shard.name, tokenizer_hash)
+    with Staging(Place(folder, key_of(shard))) as staging:
+        tokenize_shard(shard, _parquet(shard), settings, load_tokenizer(RECIPE), staging)
+        return staging.publish()
+
+
+def encode_batch(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> Cost:
+    """What it costs Hugging Face tokenizers to encode texts in this process, with its threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    tokenizer.encode_batch(texts)
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _first_texts(shard: Path, at_most_bytes: int) -> Iterable[str]:
+    """As many of a FIM shard's texts, from the first on, as fit."""
+    for text in chain.from_iterable(_texts.decode(_texts_of(shard).read_bytes())):
+        size = _size(text)
+        if size <= at_most_bytes:
+            at_most_bytes -= size
+            yield text
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _parquet(shard: Path) -> Path:
+    return shard.with_name(f"{key_of(shard)}.parquet")
+
+
+def _texts_of(shard: Path) -> Path:
+    return shard.with_name(f"{key_of(shard)}.texts")
+
+
+def has_room(corpus: BenchCorpus) -> bool:
+    """Whether the disk can take what `peak_rows` writes."""
+    return shutil.disk_usage(corpus.folder).free >= FREE_BYTES
+
+
+def peak_rows(corpus: BenchCorpus, large: Path, tiny_documents: int = TINY_DOCUMENTS) -> list[Row]:
+    """Peak memory of the token stage, and of its checks, each in a process of its own.
+
+    Args:
+        corpus: Beside it the outputs are written, and deleted.
+        large: A raw shard.
+        tiny_documents: How many documents of a few characters another shard has.
+
+    Raises:
+        BenchError: If a process fails.
+    """
+    with folder_beside(corpus) as folder:
+        tiny = folder / "tiny.jsonl.zst"
+        write_tiny_documents(tiny, tiny_documents)
+        return [
+            *_peaks_of("large shard", large, corpus),
+            *_peaks_of(f"{tiny_documents:,} tiny documents", tiny, corpus),
+        ]
+
+
+def _peaks_of(name: str, shard: Path, corpus: BenchCorpus) -> list[Row]:
+    def alone(assets: Sequence[str], checks: Sequence[str]) -> str:
+        arguments = str(shard), list(assets), list(checks)
+        return f"import {__name__} as b; b.run_alone(*{arguments!r})"
+
+    with folder_beside(corpus) as folder:
+        before = alone(["raw_shards", "fim_shards"], [])
+        measure_success([sys.executable, "-c", before], None, folder)
+        checks = tuple(CHECKS_OF["token_arrays"])
+        return [
+            peak_row(f"{name}: tokens", alone(["token_arrays"], []), folder, PEAK_TARGET_MB),
+            peak_row(f"{name}: {len(checks)} checks", alone([], checks), folder, PEAK_TARGET_MB),
+        ]
+
+
+def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
+    """Run stages or checks of one shard as the pipeline does; a process of its own calls this.
+
+    Raises:
+        BenchError: If one fails.
+    """
+    tokenizer_hash = content_hash(find_tokenizer(RECIPE.tokens.tokenizer))
+    corpus = Corpus(RECIPE, tokenizer_hash, Path.cwd())
+    path = Path(shard)
+    task = Task(corpus, key_of(path), path, frozenset(assets), frozenset(checks))
+    outcome = run_partition(task)
+    if outcome.failure:
+        raise BenchError(outcome.details or outcome.failure)
+
+
+def write_tiny_documents(path: Path, documents: int) -> None:
+    """Write a raw shard of documents of a few characters each."""
+    with HashingWriter(path) as file, ShardWriter(file) as writer:
+        for begin in range(0, documents, _TINY_AT_ONCE):
+            numbers = range(begin, min(begin + _TINY_AT_ONCE, documents))
+            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in numbers)
