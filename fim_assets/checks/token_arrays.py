@@ -1,7 +1,7 @@
 """Checks of `token_arrays`: the arrays hold all texts, exactly, and what a trainer relies on."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -28,7 +28,12 @@ SAMPLE_TOKENS = 1 << 14
 _SAMPLE_DOCUMENT_TOKENS = 1 << 18
 """Documents with more are not compared: the reference would take seconds for each."""
 
+_OPEN_AT_ONCE = 64
+
 REARRANGED: tuple[Order, ...] = ("psm", "spm")
+
+Span = tuple[str, int, int]
+"""A document's place: its array, its first token there, and one past its last."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class TokenPartition:
         frame = pl.read_parquet(self.tokens.file(".parquet"), glob=False, columns=columns)
         return frame.explode("files").unnest("files")
 
-    @property
+    @cached_property
     def arrays(self) -> list[str]:
         """Names of the arrays."""
         ending = LAYOUTS[self.recipe.tokens.layout].ending
@@ -81,13 +86,30 @@ class TokenPartition:
                 for begin, ids in reader.blocks():
                     yield array, begin, ids
 
-    def texts(self) -> Iterator[tuple[FimDocuments, list[tuple[str, int, int]]]]:
-        """The FIM shard block by block, with each document's array, start and end.
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[Span], Ids]]:
+        """Reads spans of all arrays, however many there are."""
+        with ExitStack() as stack:
+            opened: dict[str, ArrayReader] = {}
+
+            def read(span: Span) -> Ids:
+                array, start, end = span
+                if array not in opened:
+                    if len(opened) == _OPEN_AT_ONCE:
+                        stack.close()
+                        opened.clear()
+                    opened[array] = stack.enter_context(self.open(array))
+                return opened[array].read(start, end)
+
+            yield read
+
+    def texts(self) -> Iterator[tuple[FimDocuments, list[Span]]]:
+        """The FIM shard block by block, with each document's place.
 
         Raises:
             ValueError: If a document is in no array, or one more is.
         """
-        table = self.documents.sort("line")
+        table, arrays = self.documents.sort("line"), set(self.arrays)
         spans = zip(table["line"], table["array"], table["start"], table["end"], strict=True)
         shard = self.fim.file(".jsonl.zst")
         with FimShardReader(shard, self.fim.file(".parquet")) as reader:
@@ -95,7 +117,7 @@ class TokenPartition:
                 found = []
                 for number, raw in zip(block.documents.numbers, block.raw_numbers, strict=True):
                     line, *span = next(spans, (None, "", 0, 0))
-                    if line != raw or span[0] not in self.arrays:
+                    if line != raw or span[0] not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
                     found.append(tuple(span))
                 yield block, found
@@ -114,10 +136,9 @@ def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
     head = 0 if tokenizer.controls.bos is None else 1
     prefixes = _touching_prefixes(partition)
     documents = size = changed = 0
-    with ExitStack() as opened:
-        readers = {array: opened.enter_context(partition.open(array)) for array in partition.arrays}
+    with partition.reading() as read:
         for block, spans in partition.texts():
-            ids = [readers[array].read(start + head, end - 1) for array, start, end in spans]
+            ids = [read((array, start + head, end - 1)) for array, start, end in spans]
             texts = [text.encode() for text in block.documents.texts]
             forms = texts
             if tokenizer.vocabulary.lossy:
@@ -163,11 +184,11 @@ def _normal_forms(
 
 def _first_difference(
     block: FimDocuments,
-    spans: list[tuple[str, int, int]],
+    spans: list[Span],
     ids: list[Ids],
     forms: list[bytes],
     tokenizer: LoadedTokenizer,
-) -> tuple[int, tuple[str, int, int], str]:
+) -> tuple[int, Span, str]:
     """The first document whose ids are not its text: its line, its span, and why."""
     for number, span, found, form in zip(block.documents.numbers, spans, ids, forms, strict=True):
         try:
@@ -202,7 +223,7 @@ def _touching_orders(fim: Fim) -> list[Order]:
 
 def _refuse_other_prefixes(
     block: FimDocuments,
-    spans: list[tuple[str, int, int]],
+    spans: list[Span],
     ids: list[Ids],
     prefixes: Iterator[tuple[int, int]],
     partition: TokenPartition,
@@ -541,32 +562,21 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     tokenizer = partition.tokenizer
     reference = tokenizer.engines.reference
     tokens = 0
-    for block, spans in partition.texts():
-        for row, raw in enumerate(block.raw_numbers):
-            if raw not in chosen:
-                continue
-            parts = [
-                segment.content
-                for segment in segments(
-                    block.documents.texts[row], block.files[row], partition.recipe.fim, tokenizer
-                )
-            ]
-            encoded, bounds = reference.encode([part for part in parts if isinstance(part, str)])
-            texts = iter(np.split(encoded, bounds[1:-1]))
-            expected = np.concatenate(
-                [next(texts) if isinstance(part, str) else [part] for part in parts]
-            )
-            array, start, end = spans[row]
-            with partition.open(array) as reader:
-                found = reader.read(start, end)
-            if not np.array_equal(found, expected):
-                return fault(
-                    name,
-                    f"{array}: tokens {start} to {end}, the document of line "
-                    f"{block.documents.numbers[row]} of the FIM shard, are not what "
-                    f"{reference.name} gives",
-                )
-            tokens += len(found)
+    with partition.reading() as read:
+        for block, spans in partition.texts():
+            for row, raw in enumerate(block.raw_numbers):
+                if raw not in chosen:
+                    continue
+                found, expected = read(spans[row]), _reference_ids(block, row, partition)
+                if not np.array_equal(found, expected):
+                    array, start, end = spans[row]
+                    return fault(
+                        name,
+                        f"{array}: tokens {start} to {end}, the document of line "
+                        f"{block.documents.numbers[row]} of the FIM shard, are not what "
+                        f"{reference.name} gives",
+                    )
+                tokens += len(found)
     return CheckOutcome(
         name,
         passed=True,
@@ -574,6 +584,17 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
         f"what {reference.name} gives; encoded by {tokenizer.engine_in_words}.",
         numbers={"documents": len(chosen), "tokens": tokens},
     )
+
+
+def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> Ints:
+    """What a document of a block is encoded to by the reference, controls included."""
+    tokenizer, fim = partition.tokenizer, partition.recipe.fim
+    text, files = block.documents.texts[row], block.files[row]
+    parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
+    texts = [part for part in parts if isinstance(part, str)]
+    ids, bounds = tokenizer.engines.reference.encode(texts)
+    encoded = iter(np.split(ids, bounds[1:-1]))
+    return np.concatenate([next(encoded) if isinstance(part, str) else [part] for part in parts])
 
 
 def _sample(partition: TokenPartition) -> set[int]:

@@ -2,10 +2,8 @@ import csv
 import gzip
 import io
 import itertools
-import resource
 import tracemalloc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -346,22 +344,6 @@ def test_an_array_larger_than_a_block_is_read_in_several(tmp_path: Path) -> None
         blocks = list(reader.blocks())
     assert [(begin, len(ids)) for begin, ids in blocks] == [(0, 1 << 22), (1 << 22, 3)]
     assert blocks[1][1].tolist() == [1 << 22, (1 << 22) + 1, (1 << 22) + 2]
-
-
-@contextmanager
-def open_files_at_most(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_more_arrays_than_files_that_may_be_open(tmp_path: Path) -> None:
-    with open_files_at_most(256):
-        place = write(tmp_path, numbered([1] * 200), max_size=1)
-    assert len(names(place)) == 401
 
 
 def test_rows_that_wait_to_be_written_hold_no_tokens(

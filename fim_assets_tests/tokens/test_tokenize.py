@@ -1,5 +1,7 @@
 import re
-from collections.abc import Mapping, Sequence
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -298,6 +300,25 @@ def test_small_arrays_lose_nothing(tmp_path: Path) -> None:
     receipt = outcome.stages[-1].receipt
     assert receipt is not None
     assert sum(sizes) == receipt.result.tokens
+
+
+@contextmanager
+def open_files_at_most(count: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_arrays_than_files_that_may_be_open(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [{"text": "x = 1"}] * 200)
+    recipe = Recipe(tokens=Tokens(max_size=7, label_mask="middle"))
+    with open_files_at_most(160):
+        outcome = run_all(open_corpus(tmp_path, recipe))["a"]
+    assert outcome.failure is None, outcome.details
+    assert len([*(tmp_path / "token_arrays").glob("*.npy")]) == 200
 
 
 def test_shard_and_parquet_of_different_runs_are_refused(tmp_path: Path) -> None:
