@@ -1,6 +1,6 @@
 """Parquet tables: written in row groups of a fixed size, so that bytes do not depend on blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -71,6 +71,12 @@ class TableReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """All rows that were not taken, a group of rows at a time."""
+        while not self.exhausted():
+            yield self._rest
+            self._rest = self._rest.slice(0, 0)
 
     def take_groups(self, column: str, count: int) -> pa.Table:
         """The next rows that make up some groups; fewer where the file ends.

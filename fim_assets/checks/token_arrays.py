@@ -1,6 +1,7 @@
 """Checks of `token_arrays`: the arrays hold all texts, exactly, and what a trainer relies on."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from fim_assets.fim.orders import Order, dissect, layout
 from fim_assets.fim.record import FimDocuments, FimShardReader, split_files
 from fim_assets.receipts import Place, Receipt, read_receipt
 from fim_assets.recipe import Fim, Recipe
+from fim_assets.tables import TableReader
 from fim_assets.tokens.arrays import ArrayReader
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
@@ -58,15 +60,20 @@ class TokenPartition:
 
     @cached_property
     def documents(self) -> pl.DataFrame:
-        """The arrays' parquet, without the files' offsets."""
-        columns = ["line", "id", "array", "start", "end", "tokens"]
-        return pl.read_parquet(self.tokens.file(".parquet"), glob=False, columns=columns)
+        """Where each document lies, in the arrays' order: line, array, start, end."""
+        frame = self.scan().select("line", pl.col("array").cast(pl.Categorical), "start", "end")
+        return frame.collect()
 
-    def read_files(self) -> pl.DataFrame:
-        """The files' offsets, one row a file."""
+    def scan(self) -> pl.LazyFrame:
+        """The arrays' parquet."""
+        return pl.scan_parquet(self.tokens.file(".parquet"), glob=False)
+
+    def files(self) -> Iterator[pl.DataFrame]:
+        """The files' offsets in the arrays' order, one row a file, many documents at a time."""
         columns = ["line", "array", "start", "end", "files"]
-        frame = pl.read_parquet(self.tokens.file(".parquet"), glob=False, columns=columns)
-        return frame.explode("files").unnest("files")
+        with TableReader(self.tokens.file(".parquet"), columns) as reader:
+            for table in reader:
+                yield pl.DataFrame(table).explode("files").unnest("files")
 
     @cached_property
     def arrays(self) -> list[str]:
@@ -204,13 +211,17 @@ def _touching_prefixes(partition: TokenPartition) -> Iterator[tuple[int, int]]:
 
     `spm_format: v2` and recipes without a middle token lay files out so.
     """
-    files = partition.read_files().sort("line", maintain_order=True)
     orders = _touching_orders(partition.recipe.fim)
-    return (
-        files.filter(pl.col("file_order").is_in(orders))
-        .select("prefix_start", "prefix_end")
-        .iter_rows()
+    if not orders:
+        return iter(())
+    names = ["line", "prefix_start", "prefix_end"]
+    touching = (
+        files.filter(pl.col("file_order").is_in(orders)).select(names)
+        for files in partition.files()
     )
+    none = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64))
+    in_order = pl.concat([none, *touching]).sort("line", maintain_order=True)
+    return in_order.select("prefix_start", "prefix_end").iter_rows()
 
 
 def _touching_orders(fim: Fim) -> list[Order]:
@@ -333,19 +344,21 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
         ValueError: If orders or offsets are not those of the FIM shard and the recipe's layout.
     """
     name = "sentinel_grammar"
-    all_files = partition.read_files()
-    _refuse_other_orders(all_files, partition)
-    _refuse_gaps(all_files, partition)
+    expected: dict[str, list[Ints]] = defaultdict(list)
+    unlabelled: dict[str, list[Ints]] = defaultdict(list)
+    counts = _count_orders(partition)
+    for files in partition.files():
+        _refuse_gaps(files, partition)
+        for (array,), of_array in files.group_by("array", maintain_order=True):
+            expected[str(array)].append(_expected_sentinels(of_array, partition))
+            if partition.recipe.tokens.label_mask is not None:
+                unlabelled[str(array)].append(_unlabelled(of_array))
     for array in partition.arrays:
-        files = all_files.filter(pl.col("array") == array)
-        expected, found = _expected_sentinels(files, partition), _found_sentinels(array, partition)
-        if not all(map(np.array_equal, expected, found)):
-            return fault(name, f"{array}: {_first_wrong(expected, found, files)}")
-        if partition.recipe.tokens.label_mask is not None:
-            wrong = _wrong_mask(array, files, partition)
-            if wrong:
-                return fault(name, wrong)
-    counts: dict[str, int] = {o: int((all_files["file_order"] == o).sum()) for o in REARRANGED}
+        wrong = _wrong_sentinels(array, expected[array], partition)
+        if wrong is None and partition.recipe.tokens.label_mask is not None:
+            wrong = _wrong_mask(array, unlabelled[array], partition)
+        if wrong:
+            return fault(name, wrong)
     return CheckOutcome(
         name,
         passed=True,
@@ -355,32 +368,47 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     )
 
 
-def _first_wrong(expected: "_Sentinels", found: "_Sentinels", files: pl.DataFrame) -> str:
-    """Where found sentinels first differ from the expected ones, in words."""
-    both = min(len(expected.ids), len(found.ids))
-    same = (expected.places[:both] == found.places[:both]) & (
-        expected.ids[:both] == found.ids[:both]
-    )
+def _wrong_sentinels(array: str, parts: list[Ints], partition: TokenPartition) -> str | None:
+    """Where an array's sentinels first differ from those that its files ask for, in words."""
+    expected, found = _joined(parts), _found_sentinels(array, partition)
+    if np.array_equal(expected, found):
+        return None
+    both = min(len(expected), len(found))
+    same = expected[:both] == found[:both]
     first = both if same.all() else int(np.argmin(same))
-    places = [its.places[first] for its in (expected, found) if first < len(its.places)]
-    at = int(min(places))
-    before = files.filter(pl.col("start") <= at)
+    at = int(min(its[first] for its in (expected, found) if first < len(its))) // _KINDS
+    documents = partition.documents
+    before = documents.filter((pl.col("array") == array) & (pl.col("start") <= at))
     if before.is_empty():
-        return f"token {at} is a sentinel and belongs to no document"
+        return f"{array}: token {at} is a sentinel and belongs to no document"
     row = before.row(-1, named=True)
     return (
-        f"the document at tokens {row['start']} to {row['end']}, line {row['line']} of the raw "
-        f"shard, has a sentinel too many, too few or another one at token {at}"
+        f"{array}: the document at tokens {row['start']} to {row['end']}, line {row['line']} of "
+        f"the raw shard, has a sentinel too many, too few or another one at token {at}"
     )
 
 
-def _refuse_other_orders(files: pl.DataFrame, partition: TokenPartition) -> None:
-    """Raise where a document's files have other orders than in the FIM shard's record."""
+def _joined(parts: Iterable[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _count_orders(partition: TokenPartition) -> dict[str, int]:
+    """How many files are in each order.
+
+    Raises:
+        ValueError: If a document has other files, or in other orders, than in the FIM shard.
+    """
     parquet = partition.fim.file(".parquet")
-    record = pl.read_parquet(parquet, glob=False, columns=["line", "order"])
-    found = files.select("line", order="file_order").sort("line", maintain_order=True)
-    if not found.equals(record):
+    # As categories they are a tenth of their size.
+    columns = pl.col("line"), pl.col("order").cast(pl.Categorical)
+    record = pl.scan_parquet(parquet, glob=False).select(columns).collect()
+    found = (
+        files.select("line", order="file_order").select(columns) for files in partition.files()
+    )
+    in_order = pl.concat([record.clear(), *found]).sort("line", maintain_order=True)
+    if not in_order.equals(record):
         raise ValueError(f"documents have other files, or in other orders, than {parquet} says")
+    return {order: int(record["order"].eq(order).sum()) for order in REARRANGED}
 
 
 def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
@@ -407,29 +435,25 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
         )
 
 
-class _Sentinels(NamedTuple):
-    """Where sentinels stand in an array, in order, and their ids."""
-
-    places: Ints
-    ids: Ints
+_KINDS = 8
+"""A sentinel in an array is one number: its place times this, plus which of the recipe's it is."""
 
 
-def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> _Sentinels:
-    """The sentinels of an array's files: between their parts, as the layout has them.
+def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
+    """The sentinels of some files of an array: between their parts, as the layout has them.
 
     Raises:
         ValueError: If parts and sentinels do not make up a file.
     """
-    places: list[Ints] = [np.empty(0, np.int64)]
-    ids: list[Ints] = [np.empty(0, np.int64)]
+    kinds = list(partition.tokenizer.controls.sentinels)
+    expected: list[Ints] = []
     for order in REARRANGED:
         chosen = files.filter(pl.col("file_order") == order)
         at = chosen["file_start"].to_numpy()
         fits = np.ones(len(at), np.bool_)
         for piece in layout(order, partition.recipe.fim):
             if piece.part is None and piece.sentinel is not None:
-                places.append(at)
-                ids.append(np.full(len(at), partition.tokenizer.controls.sentinels[piece.sentinel]))
+                expected.append(at * _KINDS + kinds.index(piece.sentinel))
                 at = at + 1
             else:
                 fits &= chosen[f"{piece.part}_start"].to_numpy() == at
@@ -441,51 +465,56 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> _Sent
                 f"{row['array']}: the parts of the file at tokens {row['file_start']} to "
                 f"{row['file_end']} and their sentinels do not make it up in {order} order"
             )
-    together = np.concatenate(places)
-    in_order = np.argsort(together, kind="stable")
-    return _Sentinels(together[in_order], np.concatenate(ids)[in_order])
+    return np.sort(_joined(expected))
 
 
-def _found_sentinels(array: str, partition: TokenPartition) -> _Sentinels:
-    wanted = np.array(list(partition.tokenizer.controls.sentinels.values()))
-    is_sentinel = np.zeros(int(wanted.max()) + 2, np.bool_)
-    is_sentinel[wanted] = True
-    places: list[Ints] = [np.empty(0, np.int64)]
-    ids: list[Ints] = [np.empty(0, np.int64)]
+def _found_sentinels(array: str, partition: TokenPartition) -> Ints:
+    ids = list(partition.tokenizer.controls.sentinels.values())
+    kind_of = np.full(max(ids) + 2, -1, np.int8)
+    kind_of[ids] = range(len(ids))
+    found: list[Ints] = []
     with partition.open(array) as reader:
         for begin, block in reader.blocks():
-            at = np.flatnonzero(is_sentinel[np.minimum(block, len(is_sentinel) - 1)])
-            places.append(at + begin)
-            ids.append(block[at].astype(np.int64))
-    return _Sentinels(np.concatenate(places), np.concatenate(ids))
+            kinds = kind_of[np.minimum(block, len(kind_of) - 1)]
+            at = np.flatnonzero(kinds >= 0)
+            found.append((begin + at) * _KINDS + kinds[at])
+    return _joined(found)
 
 
-def _wrong_mask(array: str, files: pl.DataFrame, partition: TokenPartition) -> str | None:
-    """What is wrong with an array's label mask: it is false in front of middles and nowhere else.
+def _unlabelled(files: pl.DataFrame) -> Ints:
+    """Where the label mask becomes false and true again, for some files of an array.
 
     In every layout the middle is a file's last part, so that what is not trained on is one run
     from where a rearranged file begins, or the BOS in front of it, to its middle.
     """
-    path = partition.tokens.output(mask_name(array, partition.recipe.tokens.layout))
     first = pl.col("file_start").shift(1).over("line").is_null()
     begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
     runs = files.select("file_order", "middle_start", begin=begin)
     runs = runs.filter(pl.col("file_order") != "none").select("begin", "middle_start")
-    expected = np.sort(runs.to_numpy().ravel())
-    found: list[Ints] = []
+    return np.sort(runs.to_numpy().ravel())
+
+
+def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> str | None:
+    """What is wrong with an array's label mask: it is false in front of middles and nowhere else.
+
+    Args:
+        array: The array.
+        expected: See `_unlabelled`.
+        partition: Its partition.
+    """
+    path = partition.tokens.output(mask_name(array, partition.recipe.tokens.layout))
+    changes: list[Ints] = []
     before = True
-    size = 0
+    ends = partition.documents.filter(pl.col("array") == array)["end"].to_numpy()
     with ArrayReader(path, np.dtype(np.bool_)) as mask:
+        if mask.size != ends.max(initial=0):
+            return f"{path}: {mask.size:,} values for {ends.max(initial=0):,} tokens"
         for at, block in mask.blocks():
             if block.view(np.uint8).max() > 1:
                 return f"{path}: holds values other than 0 and 1"
-            changes = np.flatnonzero(np.diff(block, prepend=before))
-            found.append(changes + at)
-            before, size = bool(block[-1]), at + len(block)
-    tokens = int(files["end"].to_numpy().max())
-    if size != tokens:
-        return f"{path}: {size:,} values for {tokens:,} tokens"
-    if not np.array_equal(np.concatenate(found), expected):
+            changes.append(np.flatnonzero(np.diff(block, prepend=before)) + at)
+            before = bool(block[-1])
+    if not np.array_equal(_joined(changes), _joined(expected)):
         return f"{path}: true and false do not change where middles begin and their files do"
     return None
 
@@ -498,16 +527,25 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         raw = None
     if fim is None:
         return fault(name, f"{partition.fim.receipt}: no receipt")
-    record = pl.read_parquet(
-        partition.fim.file(".parquet"), glob=False, columns=["line", "id", "file", "chars", "order"]
+    record = pl.scan_parquet(partition.fim.file(".parquet"), glob=False)
+    documents = record.filter(pl.col("file") == 0).select("line", "id").collect()
+    counts = record.select(
+        pl.len(),
+        pl.col("chars").sum(),
+        *((pl.col("order") == o).sum().alias(o) for o in REARRANGED),
     )
-    documents = record.filter(pl.col("file") == 0)
+    files, chars, *rearranged = counts.collect().row(0)
     law, made, tokens = partition.recipe.fim, fim.result, partition.receipt.result
-    separators = (record.height - documents.height) * len(law.file_separator_token or "")
-    originals = int(record["chars"].sum()) + separators
+    originals = chars + (files - documents.height) * len(law.file_separator_token or "")
     sentinels = sum(
-        (record["order"] == order).sum() * sum(len(piece.text) for piece in layout(order, law))
-        for order in REARRANGED
+        count * sum(len(piece.text) for piece in layout(order, law))
+        for order, count in zip(REARRANGED, rearranged, strict=True)
+    )
+    sizes = pl.col("end") - pl.col("start")
+    size, missized = (
+        (partition.scan().select(sizes.sum(), (sizes != pl.col("tokens")).sum().alias("wrong")))
+        .collect()
+        .row(0)
     )
     compared = {
         "fim_shards, lines": (made.lines, made.documents + made.blank + made.rejected),
@@ -516,7 +554,8 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         "token_arrays, documents": (tokens.documents, made.documents),
         "token_arrays, files": (tokens.files, made.files),
         "token_arrays, characters": (tokens.chars, made.chars),
-        "token_arrays, tokens": (int(partition.documents["tokens"].sum()), tokens.tokens),
+        "token_arrays, tokens": (size, tokens.tokens),
+        "token_arrays, documents whose tokens are not those from start to end": (missized, 0),
     }
     if raw is not None:
         profile = raw.result
@@ -546,7 +585,7 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         numbers={
             "documents": documents.height,
             "chars": originals,
-            "sentinel_chars": int(sentinels),
+            "sentinel_chars": sentinels,
             "stages": 1 + len(places),
         },
     )
@@ -599,11 +638,11 @@ def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> 
 
 def _sample(partition: TokenPartition) -> set[int]:
     """Lines of the documents to compare: drawn, as many as `SAMPLE_TOKENS` asks for."""
-    record = pl.read_parquet(
-        partition.fim.file(".parquet"), glob=False, columns=["line", "file", "draw_key"]
-    ).filter(pl.col("file") == 0)
-    table = partition.documents.select("line", "tokens").join(record, on="line")
-    table = table.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
+    record = pl.scan_parquet(partition.fim.file(".parquet"), glob=False)
+    keys_of_lines = record.filter(pl.col("file") == 0).select("line", "draw_key")
+    sizes = partition.documents.lazy().select("line", tokens=pl.col("end") - pl.col("start"))
+    encodable = sizes.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
+    table = encodable.join(keys_of_lines, on="line", maintain_order="left").collect()
     keys = table["draw_key"].to_numpy()
     drawn = np.argsort(draw_bits(keys, np.zeros(len(keys), np.int64), Draw.SAMPLE), kind="stable")
     before = np.cumsum(table["tokens"].to_numpy()[drawn]) - table["tokens"].to_numpy()[drawn]

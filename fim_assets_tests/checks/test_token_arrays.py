@@ -383,6 +383,17 @@ def a_row_of_tokens_doubled(partition: Partition) -> dict[str, str]:
     }
 
 
+def sizes_changed_in_tokens(partition: Partition) -> dict[str, str]:
+    """One document's number of tokens is one more, another's one less."""
+    change = pl.when(line=PSM).then(1).when(line=SPM).then(-1).otherwise(0)
+    partition.edit_table(
+        "token_arrays", lambda table: table.with_columns(tokens=pl.col("tokens") + change)
+    )
+    return {
+        LOST: "token_arrays, documents whose tokens are not those from start to end: 2, expected 0"
+    }
+
+
 def another_id_in_tokens(partition: Partition) -> dict[str, str]:
     partition.edit_table("token_arrays", rename(PSM))
     return {LOST: OTHER_IDS}
@@ -479,6 +490,7 @@ def raw(edit: Callable[[int], Callable[[pl.DataFrame], pl.DataFrame]], line: int
 FAULTS_OF_ROWS: list[Fault] = [
     a_row_of_tokens_lost,
     a_row_of_tokens_doubled,
+    sizes_changed_in_tokens,
     another_id_in_tokens,
     another_line_in_tokens,
     two_documents_swapped_in_tokens,
