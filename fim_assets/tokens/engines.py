@@ -10,6 +10,7 @@ import logging
 import platform
 import random
 import shutil
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
@@ -19,22 +20,24 @@ from io import StringIO
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fim_assets.files import record_file
+from fim_assets.tokens import dolma2
+from fim_assets.tokens.vocabulary import byte_level
 
 log = logging.getLogger(__name__)
 
 TokenIds = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
-_PROOF = 1
+_PROOF = 2
 """Version of the proof: raised when it looks at more, so that it is made again."""
 
 _TABLES = "tables"
@@ -215,6 +218,9 @@ def choose_engine(
         return Choice(reference, reference, "quicktok is not installed")
     except EngineError as error:
         return Choice(reference, reference, f"quicktok {error}")
+    except (OSError, RuntimeError) as error:
+        log.warning("quicktok cannot be used in this process: %s", error)
+        return Choice(reference, reference, "quicktok's tables cannot be read or written")
     return Choice(reference, fast)
 
 
@@ -237,7 +243,7 @@ class _Proof(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     refused: str | None
-    doubtful: list[int]
+    doubtful: list[Annotated[int, Field(ge=0x80, le=0x10FFFF)]]
     files: dict[str, str]
 
 
@@ -266,24 +272,32 @@ def _proved_tables(
     versions = (str(_PROOF), version("quicktok-v1"), reference.name, platform.machine())
     for part in (*versions, quicktok.__file__, *names, plain):
         key.update(f"{len(part)} {part}".encode())
+    folder = user_cache_path("fim_assets", appauthor=False) / "engines" / key.hexdigest()
+    proof = _read_proof(folder)
+    if proof is not None:
+        yield _usable(folder, proof)
+        return
     with TemporaryDirectory(prefix="fim-assets-") as temporary:
-        folder = user_cache_path("fim_assets", appauthor=False) / "engines" / key.hexdigest()
-        proof = _read_proof(folder)
-        if proof is None:
-            made = Path(temporary, _TABLES)
-            made.mkdir()
-            proof = _make_tables(made, plain, reference, token_bytes, names)
-            folder = _keep(made, folder)
-        if proof.refused:
-            raise EngineError(proof.refused)
-        yield folder, proof.doubtful
+        made = Path(temporary, _TABLES)
+        made.mkdir()
+        proof = _make_tables(made, plain, reference, token_bytes, names)
+        _keep(made, folder)
+        yield _usable(made, proof)
+
+
+def _usable(folder: Path, proof: _Proof) -> tuple[Path, list[int]]:
+    if proof.refused:
+        raise EngineError(proof.refused)
+    return folder, proof.doubtful
 
 
 def _read_proof(folder: Path) -> _Proof | None:
     """A proof that was kept, None where there is none or its tables are not as it left them."""
     try:
         proof = _Proof.model_validate_json((folder / _VERDICT).read_bytes())
-        agree = all(record_file(folder / n).blake2b == h for n, h in proof.files.items())
+        agree = bool(proof.refused or proof.files) and all(
+            record_file(folder / n).blake2b == h for n, h in proof.files.items()
+        )
     except (OSError, ValidationError):
         return None
     return proof if agree else None
@@ -297,59 +311,114 @@ def _make_tables(
     names: Sequence[str],
 ) -> _Proof:
     """Have quicktok read a tokenizer, and prove what it does with it."""
-    import quicktok
-
-    source = folder.parent / "tokenizer.json"
+    content = json.loads(plain)
     # What is normalized, the reference encodes.
-    source.write_text(json.dumps(json.loads(plain) | {"normalizer": None}), "utf-8")
+    content["normalizer"] = None
     try:
-        with redirect_stdout(StringIO()):
-            quicktok.import_tokenizer(str(source), _TABLES, str(folder))
-        tokenizer = quicktok.Tokenizer(_TABLES, str(folder))
-        doubtful = _prove(partial(tokenizer.encode_batch, threads=1), reference, token_bytes, names)
+        tokenizer = _import(content, folder)
+        _refuse_other_merges(content["model"], names)
+        probe = _probe(content)
+        with TemporaryDirectory(dir=folder.parent) as beside:
+            shape = _import(probe, Path(beside))
+        doubtful = _doubtful(
+            partial(shape.encode_batch, threads=1), ReferenceEngine(json.dumps(probe))
+        )
+        _prove(partial(tokenizer.encode_batch, threads=1), reference, doubtful, token_bytes, names)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
         proof = _Proof(refused=None, doubtful=doubtful, files=files)
     except EngineError as error:
-        proof = _refusal(str(error))
-    except (ValueError, RuntimeError) as error:
-        # It explains at length behind a dash what it says before.
-        reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
-        proof = _refusal(f"refuses the tokenizer: {reason}")
+        proof = _Proof(refused=str(error), doubtful=[], files={})
     (folder / _VERDICT).write_text(proof.model_dump_json(), "utf-8")
     return proof
 
 
-def _keep(made: Path, folder: Path) -> Path:
-    """Put tables where the next process finds them; where they lie now."""
+def _import(content: dict[str, Any], folder: Path) -> Any:
+    """Quicktok's tokenizer of a tokenizer.json, its tables in a folder.
+
+    Raises:
+        EngineError: If it refuses it.
+    """
+    import quicktok
+
+    with TemporaryDirectory(dir=folder.parent) as beside, redirect_stdout(StringIO()):
+        source = Path(beside, "tokenizer.json")
+        source.write_text(json.dumps(content), "utf-8")
+        try:
+            quicktok.import_tokenizer(str(source), _TABLES, str(folder))
+            return quicktok.Tokenizer(_TABLES, str(folder))
+        except (ValueError, RuntimeError, LookupError, struct.error) as error:
+            # It explains at length behind a dash what it says before.
+            reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
+            reason = reason.replace(str(folder), "its tables")
+            raise EngineError(f"refuses the tokenizer: {reason}") from error
+
+
+def _refuse_other_merges(model: dict[str, Any], names: Sequence[str]) -> None:
+    """Raise unless merges are those that the vocabulary's order implies, which is all it knows."""
+    ranks = {
+        spelled: number
+        for token, number in model["vocab"].items()
+        if (spelled := byte_level(token)) is not None
+    }
+    last = -1
+    pairs = set()
+    for merge in model["merges"]:
+        left, right = (byte_level(token) or b"" for token in merge)
+        number = ranks.get(left + right, -1)
+        if number < last:
+            raise EngineError(f"knows no merge that comes before one of a lower id: {merge}")
+        last = number
+        pairs.add((left, right))
+    named = {name.encode() for name in names}
+    for token in ranks:
+        if len(token) > 1 and token not in named and dolma2.merge_of(token, ranks) not in pairs:
+            raise EngineError(f"knows no token that no merge makes: {token!r}")
+
+
+def _probe(content: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer that cuts as another one does, and whose ids show where.
+
+    Its merges are of a letter and the bytes that begin or end other characters, and `'ll`.
+    """
+    spell = dolma2.byte_characters()
+    merges = [("l", "l"), ("'", "ll")]
+    merges += [(letter, spell[lead]) for letter in "aA" for lead in range(0xC2, 0xF5)]
+    merges += [(spell[tail], letter) for letter in "bB" for tail in range(0x80, 0xC0)]
+    tokens = [*spell.values(), *("".join(merge) for merge in merges)]
+    model = content["model"] | {
+        "vocab": {token: number for number, token in enumerate(tokens)},
+        "merges": merges,
+        "ignore_merges": False,
+    }
+    return content | {"model": model}
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Put tables where the next process finds them, unless another one did."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
             whole = shutil.copytree(made, Path(beside, _TABLES))
-            shutil.rmtree(folder, ignore_errors=True)
-            whole.rename(folder)
+            if _read_proof(folder) is None:
+                # A folder that is not empty cannot be replaced.
+                with suppress(FileNotFoundError):
+                    folder.rename(Path(beside, "damaged"))
+                whole.rename(folder)
     except OSError as error:
         log.info("%s cannot be kept, each process proves its engine anew: %s", folder, error)
-        return made
-    return folder
 
 
 Encode = Callable[[list[str]], tuple[TokenIds, Offsets]]
 
 
-def _prove(
-    encode: Encode,
-    reference: ReferenceEngine,
-    token_bytes: Sequence[bytes | None],
-    names: Sequence[str],
-) -> list[int]:
-    """Compare an engine with the reference; the code points with which it gives other ids.
+def _doubtful(encode: Encode, reference: ReferenceEngine) -> list[int]:
+    """The code points with which an engine gives other ids than the reference.
 
-    First every code point that Unicode may have assigned, in places that show whether it is taken
-    for a letter, a number, white space or none of these. Then, without those on which they differ:
-    awkward texts, every token's text, long runs, and random texts of characters that matter.
+    Every one that Unicode may have assigned is tried, in places that show whether it is taken for a
+    letter, a number, white space or none of these.
 
     Raises:
-        EngineError: If they differ on ASCII, on too many code points, or on another text.
+        EngineError: If they differ on ASCII or on too many code points.
     """
     doubtful = _differing(_code_points(), encode, reference)
     if doubtful and (doubtful[0] < 0x80 or len(doubtful) > _DOUBTFUL_MOST):
@@ -357,12 +426,29 @@ def _prove(
             f"differs from {reference.name} on {len(doubtful)} code points, the first of them "
             f"U+{doubtful[0]:04X}"
         )
+    return doubtful
+
+
+def _prove(
+    encode: Encode,
+    reference: ReferenceEngine,
+    doubtful: Sequence[int],
+    token_bytes: Sequence[bytes | None],
+    names: Sequence[str],
+) -> None:
+    """Compare an engine with the reference on texts without doubtful code points.
+
+    They are awkward texts, every token's text, long runs, and random texts of characters that
+    matter.
+
+    Raises:
+        EngineError: If they differ.
+    """
     without = str.maketrans("", "", "".join(map(chr, doubtful)))
     texts = [text.translate(without) for text in _proof_texts(token_bytes, names)]
     texts = [text for text in texts if reference.normalize(text) == text]
     for place in _differences(texts, encode, reference):
         raise EngineError(f"differs from {reference.name} on {texts[place][:60]!r}")
-    return doubtful
 
 
 def _code_points() -> list[int]:
@@ -378,8 +464,7 @@ def _differing(points: list[int], encode: Encode, reference: ReferenceEngine) ->
 
 
 def _in_context(point: int) -> str:
-    character = chr(point)
-    return f"_{character}'ll 1{character}2 {character}\n"
+    return "_{0}'ll 1{0}2 {0}\na{0}bA{0}b a{0}B!A{0}B ".format(chr(point))
 
 
 def _differences(texts: list[str], encode: Encode, reference: ReferenceEngine) -> list[int]:

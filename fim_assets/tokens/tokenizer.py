@@ -1,22 +1,25 @@
 """The tokenizer: found, verified for a recipe, and what its ids stand for."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 
 from fim_assets.recipe import Recipe, Tokenizer, Tokens
 from fim_assets.tokens import dolma2
-from fim_assets.tokens.engines import Choice, Engine, choose_engine
+from fim_assets.tokens.engines import AWKWARD, Choice, Engine, choose_engine
 from fim_assets.tokens.vocabulary import (
     PUTS_SPACE,
     Vocabulary,
+    byte_ids,
     flattened,
     read_vocabulary,
     why_lossy,
@@ -27,6 +30,7 @@ _BUNDLED = {"allenai/dolma2-tokenizer": dolma2.FOLDER}
 
 _FILES = (
     "added_tokens.json",
+    "config.json",
     "merges.txt",
     "special_tokens_map.json",
     "spiece.model",
@@ -52,8 +56,12 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
     name, revision = tokenizer.name_or_path, tokenizer.revision
     if revision is None and name in _BUNDLED:
         return _BUNDLED[name]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name).expanduser()
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise TokenizerError(f"tokens.tokenizer.name_or_path = {name[:200]}: {error}") from error
+    if is_folder:
         if revision is not None:
             raise TokenizerError(
                 f"tokens.tokenizer.revision = {revision}: {folder} is a folder, which has none; "
@@ -80,8 +88,13 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
 
 
 def content_hash(folder: Path) -> str:
-    """Hash a tokenizer's files, names and contents: 32 hex digits."""
+    """Hash a tokenizer's files, names and contents: 32 hex digits.
+
+    And the version of transformers, where it is what makes a tokenizer of them.
+    """
     digest = blake2b(digest_size=16)
+    if not (folder / "tokenizer.json").is_file():
+        digest.update(f"transformers {version('transformers')}\n".encode())
     for name in _FILES:
         path = folder / name
         if path.is_file():
@@ -106,6 +119,14 @@ class Controls(NamedTuple):
     bos: int | None
     eos: int
 
+    def all(self) -> Iterator[int]:
+        """Every id that is placed."""
+        yield from self.sentinels.values()
+        yield from self.boundaries.values()
+        yield self.eos
+        if self.bos is not None:
+            yield self.bos
+
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
@@ -116,14 +137,18 @@ class LoadedTokenizer:
         vocabulary: What its ids stand for.
         controls: The ids to place.
         added: Contents of all added tokens.
+        absent: Ids that neither a text gives nor the recipe places: padding, other control tokens.
         paragraphs: Whether texts are encoded paragraph by paragraph, see `tokenize.paragraphs`.
+        content_hash: Of its files.
     """
 
     engines: Choice
     vocabulary: Vocabulary
     controls: Controls
     added: tuple[str, ...]
+    absent: frozenset[int]
     paragraphs: bool
+    content_hash: str
 
     @property
     def engine(self) -> Engine:
@@ -163,7 +188,8 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
     """
     name = recipe.tokens.tokenizer.name_or_path
     folder = find_tokenizer(recipe.tokens.tokenizer)
-    if expected_hash not in (None, content_hash(folder)):
+    found_hash = content_hash(folder)
+    if expected_hash not in (None, found_hash):
         raise TokenizerError(
             f"{folder}: the tokenizer changed since the definitions were loaded; load them again"
         )
@@ -176,27 +202,43 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
     plain = content | {"added_tokens": [], "post_processor": None}
     engines = choose_engine(plain, vocabulary.token_bytes, list(added))
     special = {token["id"] for token in content["added_tokens"] if token["special"]}
-    _refuse_forgeable(engines.reference, added, special | _placed_ids(recipe, controls), name)
-    return LoadedTokenizer(
+    protected = special | _placed_ids(recipe, controls)
+    protected_bytes = protected & byte_ids(content)
+    _refuse_forgeable(engines.reference, added, protected, protected_bytes, name)
+    loaded = LoadedTokenizer(
         engines,
         vocabulary,
         controls,
         tuple(added),
+        frozenset(protected - {*controls.all()}),
         recipe.tokens.tokenizer.segment_before_tokenization,
+        found_hash,
     )
+    _refuse_other_decoding(loaded, name)
+    return loaded
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
-    if folder in _BUNDLED.values():
-        text = (folder / "tokenizer.json").read_text("utf-8")
-    else:
-        from transformers import AutoTokenizer
+    """The tokenizer as `tokenizer.json` has it, or as transformers makes it of other files.
 
-        try:
+    Where there is a tokenizer.json, transformers is not asked: for some classes of tokenizers it
+    takes the vocabulary alone from the file, and makes the rest itself.
+    """
+    file = folder / "tokenizer.json"
+    try:
+        if folder in _BUNDLED.values():
+            text = file.read_text("utf-8")
+        elif file.is_file():
+            text = tokenizers.Tokenizer.from_file(str(file)).to_str()
+        else:
+            from transformers import AutoTokenizer
+
             loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True)
             text = loaded.backend_tokenizer.to_str()
-        except (OSError, ValueError, AttributeError) as error:
-            raise TokenizerError(f"{folder}: transformers cannot load it: {error}") from error
+    except Exception as error:
+        # Both libraries raise bare exceptions.
+        reader = "tokenizers" if file.is_file() else "transformers"
+        raise TokenizerError(f"{folder}: {reader} cannot load it: {error}") from error
     content: dict[str, Any] = json.loads(text)
     normalizers = flattened(content.get("normalizer"), "normalizers")
     if len(normalizers) < 2:
@@ -240,22 +282,49 @@ def _check_dtype(dtype: str, vocab_size: int, name: str) -> None:
 
 def _placed_ids(recipe: Recipe, controls: Controls) -> set[int]:
     """All ids that are placed or could be, and so must not be made of text."""
-    ids = recipe.tokens.tokenizer
-    marks = {ids.bos_token_id, ids.eos_token_id, ids.pad_token_id} - {None}
-    inside = chain(controls.sentinels.values(), controls.boundaries.values())
-    return {*inside, *(mark for mark in marks if mark is not None)}
+    padding = recipe.tokens.tokenizer.pad_token_id
+    return {*controls.all()} | ({padding} if padding is not None else set())
 
 
 def _refuse_forgeable(
-    engine: Engine, added: dict[str, int], protected: set[int], name: str
+    engine: Engine, added: dict[str, int], protected: set[int], forged: set[int], name: str
 ) -> None:
-    ids, _ = engine.encode(list(added))
-    forged = protected & set(ids.tolist())
+    """Raise if a name of an added token, in one of some contexts, gives a protected id as text.
+
+    Args:
+        engine: Encodes the names.
+        added: Ids by name.
+        protected: Ids that no text must give.
+        forged: Those of them that are known to be given.
+        name: The tokenizer's.
+    """
+    contexts = [
+        text
+        for token in added
+        for text in (token, f"a{token}b", f"\n{token}", f" {token}", token * 2, token.lstrip(" ▁"))
+    ]
+    ids, _ = engine.encode(contexts)
+    forged = forged | (protected & set(ids.tolist()))
     for token, number in added.items():
         if number in forged:
             raise TokenizerError(
                 f"tokens.tokenizer.name_or_path = {name}: ordinary text gives the id {number} of "
                 f"{token}, so that a document could forge it"
+            )
+
+
+def _refuse_other_decoding(tokenizer: LoadedTokenizer, name: str) -> None:
+    """Raise if an awkward text's ids stand for another text: the vocabulary is not understood."""
+    for text in (*AWKWARD, *tokenizer.added, "<0x41>"):
+        ids, _ = tokenizer.engines.reference.encode([text])
+        try:
+            decoded = tokenizer.decode(ids)
+        except ValueError as error:
+            decoded = str(error).encode()
+        if decoded != tokenizer.normal_form(text):
+            raise TokenizerError(
+                f"tokens.tokenizer.name_or_path = {name}: the ids of {text!r} decode to "
+                f"{decoded.decode(errors='replace')!r}"
             )
 
 

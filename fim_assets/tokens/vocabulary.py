@@ -4,15 +4,19 @@ Two ways of writing bytes in a vocabulary are known: byte-level (GPT-2), a print
 each byte; and SentencePiece's, `▁` for a space and `<0xNN>` for a byte that no piece holds.
 """
 
+import json
+import sys
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
+from functools import cache, cached_property
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from tokenizers import Tokenizer
 
 from fim_assets.tokens import dolma2
 
@@ -22,8 +26,18 @@ _SPACE = "▁"
 _CANONICAL = {"NFC", "NFD", "NFKC", "NFKD"}
 """Unicode's normal forms, which leave ASCII text alone."""
 
-_KEEPING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "UnicodeScripts"}
+_KEEPING = {
+    "ByteLevel",
+    "Digits",
+    "FixedLength",
+    "Metaspace",
+    "Punctuation",
+    "Split",
+    "UnicodeScripts",
+}
 """Pre-tokenizers that only cut, unless they are told to remove what they find."""
+
+_NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
 
 def flattened(part: dict[str, Any] | None, steps: str) -> list[dict[str, Any]]:
@@ -62,10 +76,20 @@ def why_unusable(content: Mapping[str, Any]) -> str | None:
     return _missing_byte(content)
 
 
-def _missing_byte(content: Mapping[str, Any]) -> str | None:
+def byte_ids(content: Mapping[str, Any]) -> set[int]:
+    """The ids of single bytes, which any text may give."""
     numbers = vocabulary_ids(content)
-    bytes_alone = _BYTE_OF if _is_byte_level(content) else _FALLBACK
-    missing = [byte for token, byte in bytes_alone.items() if token not in numbers]
+    return {numbers[token] for token in _bytes_alone(content) if token in numbers}
+
+
+def _bytes_alone(content: Mapping[str, Any]) -> dict[str, int]:
+    return _BYTE_OF if _is_byte_level(content) else _FALLBACK
+
+
+def _missing_byte(content: Mapping[str, Any]) -> str | None:
+    numbers, bytes_alone = vocabulary_ids(content), _bytes_alone(content)
+    missing = {byte for token, byte in bytes_alone.items() if token not in numbers}
+    missing -= _NEVER_IN_UTF8
     if missing:
         return f"it has no token for the byte 0x{min(missing):02X}"
     return None
@@ -84,11 +108,41 @@ def why_lossy(content: Mapping[str, Any]) -> list[str]:
     if not _is_byte_level(content):
         reasons.append(f"it writes a space as {_SPACE}, as which it reads a {_SPACE} in text too")
     for step in flattened(content.get("pre_tokenizer"), "pretokenizers"):
-        if step["type"] not in _KEEPING or step.get("behavior") == "Removed" or step.get("invert"):
+        if step["type"] not in _KEEPING or _removes(step):
             reasons.append(f"its pre-tokenizer may leave characters out ({step['type']})")
         if step.get("add_prefix_space") or step.get("prepend_scheme", "never") != "never":
             reasons.append(PUTS_SPACE)
     return reasons
+
+
+def _removes(step: Mapping[str, Any]) -> bool:
+    """Whether a pre-tokenizer that cuts leaves characters out."""
+    if step.get("behavior") != "Removed":
+        return False
+    # What is not found is removed: nothing, if every character is found, as by GPT-4's pattern.
+    return not step.get("invert") or not _finds_all(step)
+
+
+def _finds_all(step: Mapping[str, Any]) -> bool:
+    """Whether a pattern finds characters of every kind: alone, in runs, and next to each other."""
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    alone = Tokenizer.from_str(json.dumps({"pre_tokenizer": dict(step), "model": empty}))
+    some = _characters_of_every_kind()
+    texts = (*some, *(character * 3 for character in some), "".join(chain(*product(some, some))))
+    return all(
+        "".join(piece for piece, _ in alone.pre_tokenizer.pre_tokenize_str(text)) == text
+        for text in texts
+    )
+
+
+@cache
+def _characters_of_every_kind() -> list[str]:
+    """The first and the last character of each of Unicode's categories, surrogates aside."""
+    of_kind: dict[str, list[str]] = {}
+    for character in map(chr, range(sys.maxunicode + 1)):
+        kind = of_kind.setdefault(unicodedata.category(character), [character, character])
+        kind[1] = character
+    return [character for kind, pair in of_kind.items() if kind != "Cs" for character in pair]
 
 
 def vocabulary_ids(content: Mapping[str, Any]) -> dict[str, int]:
@@ -163,9 +217,9 @@ def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
     added = content["added_tokens"]
     size = 1 + max(chain(numbers.values(), (token["id"] for token in added)))
     table: list[bytes | None] = [None] * size
-    byte_level = _is_byte_level(content)
+    is_byte_level = _is_byte_level(content)
     for token, number in numbers.items():
-        table[number] = _byte_level(token) if byte_level else _sentencepiece(token)
+        table[number] = byte_level(token) if is_byte_level else _sentencepiece(token)
     for token in added:
         # An added token that the model knows too can be made of ordinary text, unless special.
         if token["special"] or token["content"] not in numbers:
@@ -175,7 +229,7 @@ def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
     only_canonical = len(lossy) == len(normalizers)
     return Vocabulary(
         tuple(table),
-        byte_level,
+        is_byte_level,
         lossy,
         only_canonical and all(step["type"] in _CANONICAL for step in normalizers),
     )
@@ -190,7 +244,8 @@ def _is_byte_level(content: Mapping[str, Any]) -> bool:
     return any(step["type"] == "ByteLevel" for step in steps)
 
 
-def _byte_level(token: str) -> bytes | None:
+def byte_level(token: str) -> bytes | None:
+    """The bytes of a byte-level token, None where it holds another character."""
     known = all(character in _BYTE_OF for character in token)
     return bytes(map(_BYTE_OF.__getitem__, token)) if known else None
 

@@ -201,7 +201,9 @@ def differing_where(differs: Callable[[str], bool]) -> list[int]:
         ]
         return np.concatenate([ids[:0], *rows]), np.cumsum([0, *map(len, rows)])
 
-    return engines._prove(encode, reference, vocabulary.token_bytes, NAMES)
+    doubtful = engines._doubtful(encode, reference)
+    engines._prove(encode, reference, doubtful, vocabulary.token_bytes, NAMES)
+    return doubtful
 
 
 def look_at_less(patch: pytest.MonkeyPatch) -> None:
@@ -245,6 +247,53 @@ def test_an_engine_that_differs_with_too_many_code_points_is_refused() -> None:
         differing_where(lambda text: any("\u4e00" <= c <= "\u9000" for c in text))
 
 
+def test_a_split_that_differs_is_seen_though_no_token_of_the_vocabulary_shows_it() -> None:
+    """Kannada's U+0CDC became a letter after quicktok's tables: before `'s` it is cut otherwise.
+
+    The tokenizer has a token for `'s` and none for `'ll`, by which the difference shows at once.
+    """
+    content = json.loads(byte_level_bpe(["it's that's x's"] * 3, split=QWEN_SPLIT))
+    content |= {"added_tokens": [], "post_processor": None}
+    vocabulary = read_vocabulary(content)
+    assert "'s" in content["model"]["vocab"]
+    assert "'ll" not in content["model"]["vocab"]
+    chosen = choose_engine(content, vocabulary.token_bytes, NAMES)
+    assert isinstance(chosen.engine, QuicktokEngine)
+    text = "\u0cdc's"
+    fast, _ = chosen.engine._tokenizer.encode_batch([text], 1)
+    exact, _ = chosen.reference.encode([text])
+    assert fast.tolist() != exact.tolist()
+    assert chosen.engine.encode([text])[0].tolist() == exact.tolist()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("merges", "ids", "ignore", "reason"),
+    [
+        (
+            [["q", "z"], ["x", "q"]],
+            [1, 0],
+            False,
+            "knows no merge that comes before one of a lower",
+        ),
+        ([["q", "z"]], [0, 1], True, "knows no token that no merge makes: b'xq'"),
+    ],
+)
+def test_merges_that_the_ids_do_not_imply_leave_the_reference(
+    merges: list[list[str]], ids: list[int], ignore: bool, reason: str
+) -> None:
+    content, _ = small()
+    model = content["model"]
+    first = len(model["vocab"])
+    vocab = model["vocab"] | {"qz": first + ids[0], "xq": first + ids[1]}
+    model = model | {"vocab": vocab, "merges": model["merges"] + merges, "ignore_merges": ignore}
+    content = content | {"model": model}
+    chosen = choose_engine(content, read_vocabulary(content).token_bytes, NAMES)
+    assert chosen.engine is chosen.reference
+    assert chosen.reason is not None
+    assert reason in chosen.reason
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     look_at_less(monkeypatch)
@@ -285,6 +334,34 @@ def test_a_proof_is_kept_and_read_again(kept: Path, empty_cache: Path) -> None:
     assert times(folder) == made
 
 
+def test_a_folder_that_another_process_filled_meanwhile_stays(
+    kept: Path, empty_cache: Path, tmp_path: Path
+) -> None:
+    """It may be reading it."""
+    folder = shutil.copytree(kept, empty_cache / kept.name)
+    inode = folder.stat().st_ino
+    engines._keep(shutil.copytree(kept, tmp_path / "made"), folder)
+    assert folder.stat().st_ino == inode
+    assert [path.name for path in empty_cache.iterdir()] == [folder.name]
+
+
+def test_tables_that_cannot_be_opened_leave_the_reference_for_this_time(
+    kept: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(kept, empty_cache / kept.name)
+
+    class Unlucky:
+        def __init__(self, *_: object) -> None:
+            raise RuntimeError("cannot open uniclass file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quicktok.Tokenizer", Unlucky)
+        chosen = choose()
+    assert chosen.engine is chosen.reference
+    assert chosen.reason == "quicktok's tables cannot be read or written"
+    assert isinstance(choose().engine, QuicktokEngine)
+
+
 def test_a_proof_is_one_tokenizers(empty_cache: Path) -> None:
     choose()
     content, vocabulary = small()
@@ -306,6 +383,8 @@ def test_a_proof_is_one_tokenizers(empty_cache: Path) -> None:
         ("proof.json", b"[]"),
         ("proof.json", b'{"older": true}'),
         ("proof.json", b"{}"),
+        ("proof.json", b'{"refused":null,"doubtful":[1114112],"files":{"tables.enc":""}}'),
+        ("proof.json", b'{"refused":null,"doubtful":[],"files":{}}'),
     ],
 )
 def test_damaged_tables_and_verdicts_are_made_anew(

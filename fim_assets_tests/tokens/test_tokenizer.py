@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoTokenizer
 
 from fim_assets.receipts import Receipt
@@ -376,6 +376,78 @@ def test_an_id_that_text_gives_is_refused(tmp_path: Path, token: str) -> None:
     ids = save(tmp_path / "bpe", json.dumps(content))
     with pytest.raises(TokenizerError, match=f"the id {ids[token]} of {token}, so that .* forge"):
         load_tokenizer(small_recipe(tmp_path / "bpe", ids))
+
+
+def test_an_id_that_text_gives_after_other_text_is_refused(tmp_path: Path) -> None:
+    """Alone, the name's first letter is merged with something else."""
+    content = json.loads(sentencepiece_like(prepend=True))
+    vocab, merges = content["model"]["vocab"], content["model"]["merges"]
+    for piece in ("<", "p", ">", "▁<", "<p", "<pa", "<pad", "<pad>"):
+        vocab.setdefault(piece, len(vocab))
+    merges[:] = [["▁", "<"], ["<", "p"], ["<p", "a"], ["<pa", "d"], ["<pad", ">"]]
+    ids = save(tmp_path / "bpe", Tokenizer.from_str(json.dumps(content)).to_str())
+    with pytest.raises(TokenizerError, match=f"the id {ids['<pad>']} of <pad>, so that .* forge"):
+        load_tokenizer(small_recipe(tmp_path / "bpe", ids, {"allow_lossy": True}))
+
+
+def test_an_added_token_that_is_a_bytes_own_token_is_refused(tmp_path: Path) -> None:
+    """The character for the byte 0xE4, with which very many others begin."""
+    content = json.loads(byte_level_bpe(CODE))
+    eos = content["added_tokens"][0]
+    eos |= {"id": content["model"]["vocab"]["ä"], "content": "ä"}
+    save(tmp_path / "bpe", json.dumps(content))
+    ids = {token["content"]: token["id"] for token in content["added_tokens"]}
+    with pytest.raises(TokenizerError, match=r"of ä, so that .* forge"):
+        load_tokenizer(small_recipe(tmp_path / "bpe", ids | {"<eos>": eos["id"]}))
+
+
+def test_a_tokenizer_is_what_its_file_says_whatever_class_it_claims(tmp_path: Path) -> None:
+    """transformers takes the vocabulary of these classes alone from the file."""
+    tokenizer = Tokenizer.from_str(byte_level_bpe([*CODE, "x    12    3"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), tokenizer.pre_tokenizer]
+    )
+    texts = ["x    12", *AWKWARD]
+    expected = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    for name in ("GPT2Tokenizer", "Qwen2Tokenizer", "LlamaTokenizer"):
+        ids = save(tmp_path / name, tokenizer.to_str())
+        (tmp_path / name / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{name}"}}')
+        encoded, offsets = load_tokenizer(small_recipe(tmp_path / name, ids)).engine.encode(texts)
+        assert [ids.tolist() for ids in np.split(encoded, offsets[1:-1])] == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"model": {"type": "BPE"}}', '{"pre_tokenizer": {"type": "Other"}}', "\xff"],
+)
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content.encode("latin-1"))
+    recipe = Recipe(tokens=Tokens(tokenizer=TokenizerRecipe(name_or_path=str(tmp_path))))
+    with pytest.raises(TokenizerError, match=rf"^{tmp_path}: tokenizers cannot load it: "):
+        load_tokenizer(recipe)
+
+
+def test_a_vocabulary_that_is_not_understood_is_refused(tmp_path: Path) -> None:
+    """A special added token stands for its name: as a line feed's own token it hides that."""
+    content = json.loads(byte_level_bpe(CODE))
+    number = content["model"]["vocab"]["Ċ"]
+    content["added_tokens"].append(content["added_tokens"][0] | {"id": number, "content": "Ċ"})
+    ids = save(tmp_path / "bpe", json.dumps(content))
+    with pytest.raises(TokenizerError, match=r"of Ċ, so that .* forge"):
+        load_tokenizer(small_recipe(tmp_path / "bpe", ids))
+    twice = json.loads(byte_level_bpe(CODE))
+    steps = [twice["pre_tokenizer"], twice["pre_tokenizer"] | {"use_regex": False}]
+    twice["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    ids = save(tmp_path / "twice", json.dumps(twice))
+    with pytest.raises(TokenizerError, match=r"the ids of .* decode to "):
+        load_tokenizer(small_recipe(tmp_path / "twice", ids))
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/tokenizer", "x" * 5000])
+def test_a_path_that_cannot_be_looked_at_is_named(name: str) -> None:
+    recipe = Recipe(tokens=Tokens(tokenizer=TokenizerRecipe(name_or_path=name)))
+    with pytest.raises(TokenizerError, match=rf"name_or_path = {name[:200]}"):
+        load_tokenizer(recipe)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

@@ -18,6 +18,7 @@ from fim_assets.tokens.vocabulary import (
 from fim_assets_tests.tokens.small_tokenizers import (
     CODE,
     LLAMA3_SPLIT,
+    QWEN_SPLIT,
     SENTENCEPIECE,
     byte_level_bpe,
     sentencepiece_like,
@@ -82,7 +83,7 @@ def test_tokenizers_with_a_token_for_each_byte_are_usable(content: dict[str, Any
             "its tokens carry the mark ## (continuing_subword_prefix)",
         ),
         (without(BYTE_LEVEL, "Ġ", "~"), "it has no token for the byte 0x20"),
-        (without(REPLACING, "<0xFE>"), "it has no token for the byte 0xFE"),
+        (without(REPLACING, "<0xF4>"), "it has no token for the byte 0xF4"),
         (
             model(REPLACING, byte_fallback=False),
             "a character outside of its vocabulary is lost (no byte_fallback)",
@@ -91,6 +92,29 @@ def test_tokenizers_with_a_token_for_each_byte_are_usable(content: dict[str, Any
 )
 def test_unusable_tokenizers_are_told_why(content: dict[str, Any], reason: str) -> None:
     assert why_unusable(content) == reason
+
+
+def test_bytes_that_utf8_never_has_need_no_token() -> None:
+    """GPT-NeoX's vocabulary, and so OLMo's first one, lacks these 13."""
+    never = [0xC0, 0xC1, *range(0xF5, 0x100)]
+    assert why_unusable(without(REPLACING, *(f"<0x{byte:02X}>" for byte in never))) is None
+    assert all(byte not in chr(n).encode() for n in range(0x80, 0xD800) for byte in never)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keeps"), [(QWEN_SPLIT, True), (LLAMA3_SPLIT, True), (r"\w+|\s+", False)]
+)
+def test_a_pattern_that_finds_every_character_removes_none(pattern: str, keeps: bool) -> None:
+    """As the published dolma2 tokenizer is written: what is not found is removed."""
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Removed",
+        "invert": True,
+    }
+    steps = [split, BYTE_LEVEL["pre_tokenizer"] | {"use_regex": False}]
+    found = why_lossy(BYTE_LEVEL | {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
+    assert found == ([] if keeps else ["its pre-tokenizer may leave characters out (Split)"])
 
 
 def test_no_dropout_and_empty_marks_are_usable() -> None:
