@@ -16,8 +16,11 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
 
-from fim_assets.fim.orders import PARTS, Order, Part
+from fim_assets.fim.orders import Order, Part, layout
 from fim_assets.recipe import Fim, Tokens
 from fim_assets.shards import ShardError
 from fim_assets.tables import read_metadata
@@ -58,6 +61,8 @@ class TokenDocument:
         ids: Its ids, BOS and EOS included: a view of the array, shape (end - start,).
         orders: Its files' orders.
         parts: All its ids in order, run by run.
+        head: Ids in front of its text: 1 if it begins with BOS, else 0.
+        tokenizer_hash: Content hash of the tokenizer that made it.
     """
 
     line: int
@@ -67,15 +72,21 @@ class TokenDocument:
     ids: Ids
     orders: tuple[Order, ...]
     parts: tuple[TokenPart, ...]
+    head: int
+    tokenizer_hash: str
 
     def text(self, tokenizer: LoadedTokenizer) -> str:
         """The document as it stands in the FIM shard, without BOS and EOS.
 
         Raises:
-            ValueError: If an id is not in the tokenizer's vocabulary.
+            ValueError: If it is not the tokenizer that made the array.
         """
-        head = 0 if tokenizer.controls.bos is None else 1
-        return tokenizer.decode(self.ids[head:-1]).decode()
+        if tokenizer.content_hash != self.tokenizer_hash:
+            raise ValueError(
+                f"the array was made with another tokenizer (content hash {self.tokenizer_hash}, "
+                f"not {tokenizer.content_hash}): load the one of its recipe"
+            )
+        return tokenizer.decode(self.ids[self.head : -1]).decode()
 
 
 class TokenArray(Sequence[TokenDocument]):
@@ -92,33 +103,44 @@ class TokenArray(Sequence[TokenDocument]):
         tokenizer_hash: Content hash of the tokenizer's files.
 
     Raises:
-        ShardError: If it is no array of this project's by its name or by its parquet.
+        ShardError: If it is no array of this project's by its name or by its parquet, or damaged.
     """
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()
         name = _NAME.fullmatch(path.name)
+        if not path.is_file():
+            raise ShardError(f"{path}: no such file")
         if name is None:
             raise ShardError(
-                f"{path}: not a token array by its name, which ends in -00000 and one of "
-                f"{', '.join(beside.ending for beside in LAYOUTS.values())}"
+                f"{path}: not a token array by its name, which ends in a number such as -00000 and "
+                f"one of {', '.join(beside.ending for beside in LAYOUTS.values())}"
             )
         parquet = path.with_name(f"{name['key']}.parquet")
-        for file in (path, parquet):
-            if not file.is_file():
-                raise ShardError(f"{file}: no such file")
-        metadata = read_metadata(parquet)
-        if metadata.get("fim_assets.format") != FORMAT:
+        if not parquet.is_file():
+            raise ShardError(f"{path}: no token array: {parquet} is missing, which lies beside one")
+        try:
+            metadata = read_metadata(parquet)
+            if metadata.get("fim_assets.format") != FORMAT:
+                raise ShardError(
+                    f"{parquet}: not a record of token arrays of format {FORMAT}; materialize "
+                    "token_arrays again"
+                )
+            self.tokens = Tokens.model_validate_json(metadata["fim_assets.tokens"])
+            self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
+            self.tokenizer_hash = metadata["fim_assets.tokenizer_hash"]
+            scan = pl.scan_parquet(parquet, glob=False)
+            self._table = scan.filter(pl.col("array") == path.name).collect()
+        except (pa.ArrowException, PolarsError, OSError, KeyError, ValidationError) as error:
+            raise ShardError(f"{parquet}: cannot be read: {error}") from error
+        dtype = id_dtype(self.tokens)
+        size, tokens = path.stat().st_size, self._table["tokens"].sum()
+        if not size or size != tokens * dtype.itemsize:
             raise ShardError(
-                f"{parquet}: not a record of token arrays of format {FORMAT}; materialize "
-                "token_arrays again"
+                f"{path}: has {size:,} bytes, {parquet.name} says {tokens:,} tokens of "
+                f"{dtype.itemsize} bytes; materialize token_arrays again"
             )
-        self.tokens = Tokens.model_validate_json(metadata["fim_assets.tokens"])
-        self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
-        self.tokenizer_hash = metadata["fim_assets.tokenizer_hash"]
-        self._table = (
-            pl.scan_parquet(parquet, glob=False).filter(pl.col("array") == path.name).collect()
-        )
-        self.ids: Ids = np.memmap(path, id_dtype(self.tokens), mode="r")
+        self.ids: Ids = np.memmap(path, dtype, mode="r")
 
     def __len__(self) -> int:
         return self._table.height
@@ -145,6 +167,8 @@ class TokenArray(Sequence[TokenDocument]):
             self.ids[start:end],
             tuple(file["file_order"] for file in files),
             tuple(self._parts(start, end, files)),
+            0 if self.tokens.tokenizer.bos_token_id is None else 1,
+            self.tokenizer_hash,
         )
 
     def _parts(self, start: int, end: int, files: list[dict[str, Any]]) -> Iterator[TokenPart]:
@@ -154,7 +178,8 @@ class TokenArray(Sequence[TokenDocument]):
             at = file["file_start"]
             spans: list[tuple[int, int, Part | None]] = [(at, file["file_end"], None)]
             if file["file_order"] != "none":
-                spans = sorted((file[f"{p}_start"], file[f"{p}_end"], p) for p in PARTS)
+                parts = [piece.part for piece in layout(file["file_order"], self.fim) if piece.part]
+                spans = [(file[f"{part}_start"], file[f"{part}_end"], part) for part in parts]
             for begin, stop, part in spans:
                 yield from self._controls(at, begin, number)
                 yield TokenPart(self.ids[begin:stop], number, part, control=False)

@@ -16,6 +16,7 @@ from fim_assets.tokens.layouts import LAYOUTS
 from fim_assets.tokens.reader import TokenArray
 from fim_assets.tokens.tokenizer import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.tokens.small_tokenizers import CODE, byte_level_bpe, save, small_recipe
 
 EOS, PRE, MID, SUF = 100257, 100258, 100259, 100260
 
@@ -92,12 +93,53 @@ def test_an_array_is_a_sequence(tmp_path: Path) -> None:
 
 
 def test_what_is_no_array_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match=r"a\.npy: not a token array by its name"):
-        TokenArray(tmp_path / "a.npy")
-    with pytest.raises(ShardError, match=r"a-00000\.npy: no such file"):
-        TokenArray(tmp_path / "a-00000.npy")
-    materialize(tmp_path, Recipe(), documents(5))
-    parquet = tmp_path / "token_arrays" / "a.parquet"
+    for name in ("a.npy", "a-00000.npy"):
+        with pytest.raises(ShardError, match=f"{name}: no such file"):
+            TokenArray(tmp_path / name)
+    materialize(tmp_path, Recipe(tokens=Tokens(label_mask="middle")), documents(5))
+    parquet, array = (tmp_path / "token_arrays" / f"a{name}" for name in (".parquet", "-00000.npy"))
+    with pytest.raises(ShardError, match=r"a\.csv\.gz: not a token array by its name"):
+        TokenArray(parquet.with_name("a-00000.csv.gz").rename(parquet.with_name("a.csv.gz")))
+    with pytest.raises(ShardError, match=r"no token array: .*label_masks/a\.parquet is missing"):
+        TokenArray(tmp_path / "label_masks" / "a-00000.npy")
     pl.read_parquet(parquet).write_parquet(parquet)
     with pytest.raises(ShardError, match="not a record of token arrays of format 1"):
-        TokenArray(tmp_path / "token_arrays" / "a-00000.npy")
+        TokenArray(array)
+    parquet.write_bytes(b"\0" * 100)
+    with pytest.raises(ShardError, match=r"a\.parquet: cannot be read"):
+        TokenArray(array)
+
+
+@pytest.mark.parametrize("size", [0, 1, 400, -1, -4, -400])
+def test_an_array_of_another_size_than_its_record_says_is_refused(
+    tmp_path: Path, size: int
+) -> None:
+    materialize(tmp_path, Recipe(), documents(5))
+    path = tmp_path / "token_arrays" / "a-00000.npy"
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size if size >= 0 else whole + size)
+    with pytest.raises(ShardError, match=r"bytes, a\.parquet says [0-9,]+ tokens of 4 bytes"):
+        TokenArray(path)
+
+
+def test_an_array_may_be_linked_to(tmp_path: Path) -> None:
+    materialize(tmp_path, Recipe(), documents(5))
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "token_arrays" / "a-00000.npy")
+    assert len(TokenArray(link)) == 5
+
+
+def test_another_tokenizer_than_the_arrays_is_refused(tmp_path: Path) -> None:
+    (array,) = materialize(tmp_path, Recipe(), documents(5))
+    ids = save(tmp_path / "bpe", byte_level_bpe(CODE))
+    with pytest.raises(ValueError, match="made with another tokenizer"):
+        array[0].text(load_tokenizer(small_recipe(tmp_path / "bpe", ids)))
+
+
+def test_empty_parts_come_in_the_layouts_order(tmp_path: Path) -> None:
+    """BigCode's SPM: prefix and middle stand together, and either may be empty."""
+    fim = Fim(split="uniform", spm_format="v2", psm_spm_split=0.0, fim_rate=1.0)
+    (array,) = materialize(tmp_path, Recipe(fim=fim), [{"text": "ab"}] * 60)
+    orders = {tuple(part.part for part in document.parts if part.part) for document in array}
+    assert orders == {("suffix", "prefix", "middle")}
