@@ -4,6 +4,7 @@ A stage that fails, or whose check fails, costs the partition its later stages a
 partition anything.
 """
 
+import logging
 import platform
 import time
 import traceback
@@ -14,6 +15,9 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import pyarrow as pa
+from polars.exceptions import PolarsError
 
 from fim_assets.checks import fim_shards, token_arrays
 from fim_assets.checks.outcome import CheckOutcome, fault
@@ -40,6 +44,8 @@ from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
+
+log = logging.getLogger(__name__)
 
 CHECKS_OF: dict[str, dict[str, str]] = {
     "raw_shards": {},
@@ -291,6 +297,10 @@ def _run_checks(task: Task, asset: str, receipt: Receipt) -> Iterator[CheckOutco
             yield runs[name]()
         except (ValueError, EOFError, FileNotFoundError) as error:
             yield fault(name, str(error))
+        except (PolarsError, pa.ArrowException, TypeError, LookupError) as error:
+            # Damage that the check did not reckon with; where it is the check's own, this tells.
+            log.exception("%s of %s", name, task.key)
+            yield fault(name, f"{type(error).__name__}: {error}")
 
 
 Runs = dict[str, Callable[[], CheckOutcome]]

@@ -21,7 +21,7 @@ from fim_assets.tables import TableReader
 from fim_assets.tokens.arrays import ArrayReader
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
-from fim_assets.tokens.tokenize import segments
+from fim_assets.tokens.tokenize import paragraphs, segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
 SAMPLE_TOKENS = 1 << 14
@@ -258,7 +258,9 @@ def _refuse_other_prefixes(
             pieces = dissect(file, row.order, row.lengths, fim)
             prefix = next(piece.text for piece in pieces if piece.part == "prefix")
             inside = found[start - begin - head : end - begin - head]
-            if tokenizer.vocabulary.sizes[inside].sum() != len(tokenizer.normal_form(prefix)):
+            texts = paragraphs(prefix) if tokenizer.paragraphs else [prefix]
+            size = sum(len(tokenizer.normal_form(text)) for text in texts)
+            if tokenizer.vocabulary.sizes[inside].sum() != size:
                 raise ValueError(
                     f"{array}: tokens {start} to {end} are not the prefix that the parquet says"
                 )
@@ -311,9 +313,10 @@ def _misplaced_end(spans: pl.DataFrame, ids: ArrayReader, tokenizer: LoadedToken
 
 
 def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
-    """Look every id up in the vocabulary, padded ids and ids that it does not use aside."""
+    """Look every id up in the vocabulary, without ids that it does not use or no document has."""
     name = "ids_in_vocabulary"
-    used = partition.tokenizer.vocabulary.used
+    used = partition.tokenizer.vocabulary.used.copy()
+    used[list(partition.tokenizer.absent)] = False
     highest = -1
     for array, begin, ids in partition.blocks():
         # Ids are looked up in bounds: the highest is compared first.
@@ -321,11 +324,10 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
         known = used[ids] if low >= 0 and high < len(used) else (ids >= 0) & (ids < len(used))
         if not known.all():
             at = int(np.argmin(known))
-            return fault(
-                name,
-                f"{array}: token {begin + at} is {ids[at]}, which the vocabulary of "
-                f"{len(used):,} does not use",
-            )
+            why = f"the vocabulary of {len(used):,} does not use"
+            if ids[at] in partition.tokenizer.absent:
+                why = "no document has: it is padding, or a control token that the recipe lacks"
+            return fault(name, f"{array}: token {begin + at} is {ids[at]}, which {why}")
         highest = max(highest, high)
     return CheckOutcome(
         name,
@@ -418,12 +420,14 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
     first = pl.int_range(pl.len()).over("line") == 0
     last = pl.int_range(pl.len(), 0, -1).over("line") == 1
     apart = pl.col("file_start") - pl.col("file_end").shift(1).over("line")
-    one_id = partition.recipe.fim.file_separator_token in controls.boundaries
+    one_id = _separator_id(partition) is not None
+    # A separator that is text may be nothing in a normal form.
+    least = 0 if partition.tokenizer.vocabulary.lossy else 1
     fits = (
         (pl.col("file_end") >= pl.col("file_start"))
         & pl.when(first)
         .then(pl.col("file_start") == pl.col("start") + head)
-        .otherwise(apart == 1 if one_id else apart >= 1)
+        .otherwise(apart == 1 if one_id else apart >= least)
         & (~last | (pl.col("file_end") == pl.col("end") - 1))
     )
     wrong = files.filter(~fits.fill_null(value=False))
@@ -436,7 +440,10 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
 
 
 _KINDS = 8
-"""A sentinel in an array is one number: its place times this, plus which of the recipe's it is."""
+"""A sentinel in an array is one number: its place times this, plus which of the recipe's it is.
+
+What parts the files of a document is one of them, if it is one id.
+"""
 
 
 def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
@@ -447,6 +454,9 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     """
     kinds = list(partition.tokenizer.controls.sentinels)
     expected: list[Ints] = []
+    if _separator_id(partition) is not None:
+        last = pl.int_range(pl.len(), 0, -1).over("line") == 1
+        expected.append(files.filter(~last)["file_end"].to_numpy() * _KINDS + len(kinds))
     for order in REARRANGED:
         chosen = files.filter(pl.col("file_order") == order)
         at = chosen["file_start"].to_numpy()
@@ -468,16 +478,26 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     return np.sort(_joined(expected))
 
 
+def _separator_id(partition: TokenPartition) -> int | None:
+    """The one id that parts the files of a document, None where it is text."""
+    separator = partition.recipe.fim.file_separator_token
+    return None if separator is None else partition.tokenizer.controls.boundaries.get(separator)
+
+
 def _found_sentinels(array: str, partition: TokenPartition) -> Ints:
     ids = list(partition.tokenizer.controls.sentinels.values())
-    kind_of = np.full(max(ids) + 2, -1, np.int8)
-    kind_of[ids] = range(len(ids))
+    separator = _separator_id(partition)
+    if separator is not None:
+        ids.append(separator)
+    low, high = min(ids), max(ids)
+    kind_of = np.full(high - low + 1, -1, np.int8)
+    kind_of[np.array(ids) - low] = range(len(ids))
     found: list[Ints] = []
     with partition.open(array) as reader:
         for begin, block in reader.blocks():
-            kinds = kind_of[np.minimum(block, len(kind_of) - 1)]
-            at = np.flatnonzero(kinds >= 0)
-            found.append((begin + at) * _KINDS + kinds[at])
+            at = np.flatnonzero((block >= low) & (block <= high))
+            kinds = kind_of[block[at].astype(np.int64) - low]
+            found.append(((begin + at) * _KINDS + kinds)[kinds >= 0])
     return _joined(found)
 
 
@@ -543,7 +563,11 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     )
     sizes = pl.col("end") - pl.col("start")
     size, missized = (
-        (partition.scan().select(sizes.sum(), (sizes != pl.col("tokens")).sum().alias("wrong")))
+        (
+            partition.scan().select(
+                sizes.sum(), sizes.ne_missing(pl.col("tokens")).sum().alias("wrong")
+            )
+        )
         .collect()
         .row(0)
     )
@@ -663,12 +687,15 @@ CHECKS = {
         "where the recipe has one, and neither stands anywhere else.",
     ),
     "ids_in_vocabulary": Check(
-        ids_in_vocabulary, "Every id is one that the tokenizer's vocabulary uses."
+        ids_in_vocabulary,
+        "Every id is one that the tokenizer's vocabulary uses; padding, and control tokens that "
+        "the recipe does not place, stand nowhere.",
     ),
     "sentinel_grammar": Check(
         sentinel_grammar,
         "Each rearranged file has its sentinels once and in order, between the parts whose offsets "
-        "the parquet gives; sentinels stand nowhere else. Files and orders are those of the FIM "
+        "the parquet gives, and files are parted by the separator where it is one id; neither "
+        "stands anywhere else. Files and orders are those of the FIM "
         "shard's record. A label mask is false from a rearranged file's beginning to its middle, "
         "and true elsewhere.",
     ),

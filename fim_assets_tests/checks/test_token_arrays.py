@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from itertools import product
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tokenizers import AddedToken, Tokenizer
 
 from fim_assets.checks.token_arrays import (
     _SAMPLE_DOCUMENT_TOKENS,
@@ -37,6 +39,13 @@ from fim_assets_tests.checks.letters import (
     letters_recipe,
 )
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.tokens.small_tokenizers import (
+    NAMES,
+    QWEN_SPLIT,
+    byte_level_bpe,
+    save,
+    small_recipe,
+)
 
 ONE_EOS = "one_eos_per_document"
 VOCABULARY = "ids_in_vocabulary"
@@ -153,13 +162,29 @@ def a_separator_replaced(partition: Partition) -> dict[str, str]:
     at = its.files[1]["file_end"]
     assert partition.ids()[at] == SEP
     put(partition, at, PAD)
-    return {DECODES: its.other_text, REFERENCE: its.other_ids}
+    return {
+        VOCABULARY: padding(its, at),
+        GRAMMAR: its.sentinel(at),
+        DECODES: its.other_text,
+        REFERENCE: its.other_ids,
+    }
 
 
 def padding_inside(partition: Partition) -> dict[str, str]:
     its = Document(partition, SHORT)
     put(partition, its.start + 1, PAD)
-    return {DECODES: its.other_text, REFERENCE: its.other_ids}
+    return {
+        VOCABULARY: padding(its, its.start + 1),
+        DECODES: its.other_text,
+        REFERENCE: its.other_ids,
+    }
+
+
+def padding(its: Document, at: int) -> str:
+    return (
+        f"{its.array}: token {at} is {PAD}, which no document has: it is padding, or a control "
+        "token that the recipe lacks"
+    )
 
 
 # BOS and EOS.
@@ -866,7 +891,54 @@ def test_a_repositorys_sentinels_and_separators_are_found_by_hand(finish: Finish
     assert partition.ids().tolist() == [306, ord("x"), SEP, AB, SEP, AB, ord("c"), EOS]
     swap(partition, 2, 3)
     its = Document(partition, 1)
-    assert_found(partition, {DECODES: its.other_text, REFERENCE: its.other_ids})
+    expected = {GRAMMAR: its.sentinel(2), DECODES: its.other_text, REFERENCE: its.other_ids}
+    assert_found(partition, expected)
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_boundary_of_two_files_left_alone_off_by_one_is_found(finish: Finish, by: int) -> None:
+    """No sentinel shows it; the separator does."""
+    partition = finish(letters_recipe({"fim_rate": 0.0}), [{"text": "abc<sep>abc<sep>abc"}])
+
+    def move(files: list[dict[str, Any]]) -> None:
+        files[0]["file_end"] += by
+        files[1]["file_start"] += by
+
+    partition.edit_files(1, move)
+    assert partition.token_faults().keys() == {GRAMMAR}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sentinel_may_have_the_highest_id_that_uint16_holds(
+    finish: Finish, tmp_path: Path, layout: str
+) -> None:
+    content = json.loads(byte_level_bpe(["abc"], split=QWEN_SPLIT)) | {"added_tokens": []}
+    vocab = content["model"]["vocab"]
+    vocab |= {f"a{n}": n for n in range(len(vocab), 65_536 - len(NAMES))}
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in NAMES])
+    ids = save(tmp_path / "bpe", tokenizer.to_str())
+    assert ids["<end>"] == 65_535
+    fim = {"fim_end_token": "<end>", "fim_rate": 1.0}
+    partition = finish(
+        small_recipe(tmp_path / "bpe", ids, {"layout": layout}, fim), [{"text": "abc abc abc"}]
+    )
+    assert 65_535 in partition.ids()
+
+
+@pytest.mark.parametrize("damage", ["tokens", "fim", "null"])
+def test_a_record_that_cannot_be_read_is_a_fault_and_withdraws_the_receipt(
+    partition: Partition, damage: str
+) -> None:
+    """The file's size stays, so that nobody else notices."""
+    if damage == "null":
+        partition.edit_table("token_arrays", lambda t: t.with_columns(start=pl.lit(None, pl.Int64)))
+    else:
+        asset = "token_arrays" if damage == "tokens" else "fim_shards"
+        path = partition.root / asset / "a.parquet"
+        path.write_bytes(b"\0" * path.stat().st_size)
+    assert {ONE_EOS, DECODES} - {ONE_EOS if damage == "fim" else ""} <= {*partition.token_faults()}
+    assert not (partition.root / "token_arrays" / "a.json").exists()
 
 
 # The sample of matches_reference_tokenizer.
