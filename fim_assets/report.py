@@ -381,12 +381,14 @@ def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
 def _mix(arrays: Sequence[ListedArray]) -> str:
     """Arrays as OLMo-core's mixes list theirs: `label,path`, paths relative to the data root.
 
-    The label is the shard's top folder, which in a corpus sorted by language is the language.
+    The label is the shard's top folder, which in a corpus sorted by language is the language. A
+    reader strips lines, and takes one that begins with `#` for a comment.
     """
     rows = []
     for array in arrays:
         folder, separator, _ = array.partition.partition("__")
-        rows.append(f"{folder if separator else _NO_FOLDER},{array.path}\n")
+        label = folder.strip().lstrip("#") if separator else ""
+        rows.append(f"{label or _NO_FOLDER},{array.path}\n")
     return "".join(rows)
 
 

@@ -262,8 +262,9 @@ def _order(keys: UInts, *, shuffle: bool) -> Iterator[int]:
 
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:
     for row in np.flatnonzero(sizes > max_size).tolist():
+        identifier = str(block.documents.ids[row])[:200]
         raise ShardError(
-            f"{shard}: the document of line {block.documents.numbers[row]} (id "
-            f"{block.documents.ids[row]}) has {sizes[row]} tokens, tokens.max_size is {max_size}: "
-            "raise tokens.max_size, or take the document out of the raw shard"
+            f"{shard}: the document of line {block.documents.numbers[row]} (id {identifier!r}) has "
+            f"{sizes[row]} tokens, tokens.max_size is {max_size}: raise tokens.max_size, or take "
+            "the document out of the raw shard"
         )

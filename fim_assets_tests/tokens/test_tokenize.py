@@ -280,11 +280,11 @@ def test_shuffle_and_order(tmp_path: Path) -> None:
 
 
 def test_document_larger_than_an_array_is_named(tmp_path: Path) -> None:
-    rows = [{"id": "small", "text": "a"}, {"id": "large", "text": "word " * 100}]
+    rows = [{"id": "small", "text": "a"}, {"id": "la\x1brge", "text": "word " * 100}]
     write_shard(tmp_path / "raw" / "a.jsonl", rows)
     outcome = run_all(open_corpus(tmp_path, Recipe(tokens=Tokens(max_size=50))))["a"]
     assert outcome.failure is not None
-    assert "line 2 (id large)" in outcome.failure
+    assert r"line 2 (id 'la\x1brge')" in outcome.failure
     assert "tokens.max_size is 50" in outcome.failure
     assert not list((tmp_path / "token_arrays").iterdir()), "nothing half-written is left"
 
