@@ -219,8 +219,7 @@ def choose_engine(
     except EngineError as error:
         return Choice(reference, reference, f"quicktok {error}")
     except (OSError, RuntimeError) as error:
-        log.warning("quicktok cannot be used in this process: %s", error)
-        return Choice(reference, reference, "quicktok's tables cannot be read or written")
+        return Choice(reference, reference, f"quicktok cannot use its tables: {error}")
     return Choice(reference, fast)
 
 
@@ -337,6 +336,7 @@ def _import(content: dict[str, Any], folder: Path) -> Any:
 
     Raises:
         EngineError: If it refuses it.
+        RuntimeError: If it cannot use its own tables: then what it says may be true this time only.
     """
     import quicktok
 
@@ -346,11 +346,14 @@ def _import(content: dict[str, Any], folder: Path) -> Any:
         try:
             quicktok.import_tokenizer(str(source), _TABLES, str(folder))
             return quicktok.Tokenizer(_TABLES, str(folder))
-        except (ValueError, RuntimeError, LookupError, struct.error) as error:
+        except (ValueError, LookupError, struct.error) as error:
             # It explains at length behind a dash what it says before.
             reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
-            reason = reason.replace(str(folder), "its tables")
             raise EngineError(f"refuses the tokenizer: {reason}") from error
+        except RuntimeError as error:
+            # Without a path that is another one each time: receipts hold what is said here.
+            reason = str(error).removeprefix("quicktok: ").replace(f"{folder}/", "")
+            raise RuntimeError(reason) from error
 
 
 def _refuse_other_merges(model: dict[str, Any], names: Sequence[str]) -> None:

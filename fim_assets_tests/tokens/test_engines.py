@@ -294,6 +294,25 @@ def test_merges_that_the_ids_do_not_imply_leave_the_reference(
     assert reason in chosen.reason
 
 
+@pytest.mark.usefixtures("quick")
+def test_ids_with_a_gap_that_quicktok_cannot_hold_leave_the_reference() -> None:
+    """The reason stands in receipts: it names no temporary folder."""
+    content, _ = small()
+    vocab = content["model"]["vocab"]
+    model = content["model"] | {
+        "vocab": vocab | {"qz": 70_000},
+        "merges": [*content["model"]["merges"], ["q", "z"]],
+    }
+    content = content | {"model": model}
+    tokens = read_vocabulary(content).token_bytes
+    first, second = (choose_engine(content, tokens, NAMES) for _ in range(2))
+    assert first.engine is first.reference
+    assert first.reason == second.reason
+    assert first.reason is not None
+    assert first.reason.startswith("quicktok cannot use its tables: bad vocab file")
+    assert "tmp" not in first.reason
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     look_at_less(monkeypatch)
@@ -358,7 +377,7 @@ def test_tables_that_cannot_be_opened_leave_the_reference_for_this_time(
         patch.setattr("quicktok.Tokenizer", Unlucky)
         chosen = choose()
     assert chosen.engine is chosen.reference
-    assert chosen.reason == "quicktok's tables cannot be read or written"
+    assert chosen.reason == "quicktok cannot use its tables: cannot open uniclass file"
     assert isinstance(choose().engine, QuicktokEngine)
 
 
