@@ -562,15 +562,10 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         for order, count in zip(REARRANGED, rearranged, strict=True)
     )
     sizes = pl.col("end") - pl.col("start")
-    size, missized = (
-        (
-            partition.scan().select(
-                sizes.sum(), sizes.ne_missing(pl.col("tokens")).sum().alias("wrong")
-            )
-        )
-        .collect()
-        .row(0)
+    found = partition.scan().select(
+        sizes.sum(), sizes.ne_missing(pl.col("tokens")).sum().alias("missized")
     )
+    size, missized = found.collect().row(0)
     compared = {
         "fim_shards, lines": (made.lines, made.documents + made.blank + made.rejected),
         "fim_shards, characters": (made.chars, originals + sentinels),
