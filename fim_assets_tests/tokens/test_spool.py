@@ -1,3 +1,4 @@
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,10 +82,10 @@ def assert_comes_back(
 @settings(deadline=None)
 @pytest.mark.parametrize("in_memory", [64 << 20, 200, 1])
 def test_what_is_appended_comes_back_in_any_order(
-    in_memory: int, blocks: list[list[Written]], draws: "object", dtype: str
+    in_memory: int, blocks: list[list[Written]], draws: random.Random, dtype: str
 ) -> None:
     order = list(range(sum(map(len, blocks))))
-    draws.shuffle(order)  # type: ignore[attr-defined]
+    draws.shuffle(order)
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr(spool, "_IN_MEMORY", in_memory)
         assert_comes_back(Path(folder), blocks, [*order, *order], dtype)
@@ -96,9 +97,9 @@ def test_a_spool_rolls_over_to_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
     block = [Written([7] * 300, 1, "é", 5, False), Written([], 0, None, 6, True)]
     with Spool(tmp_path, np.dtype("<u4")) as found:
         append(found, block[1:])
-        assert not found._file._rolled  # type: ignore[attr-defined]
+        assert found._file.name is None
         append(found, block)
-        assert found._file._rolled  # type: ignore[attr-defined]
+        assert found._file.name is not None
         for number, one in enumerate([block[1], *block]):
             assert_same(found[number], one, "<u4")
 
