@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Buffer
 
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32
 _BLOCK_BYTES = 1 << 20
 
 
@@ -33,7 +33,7 @@ class HashingReader(RawIOBase):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("rb")
-        self._digest = blake2b(digest_size=_DIGEST_BYTES)
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._bytes = 0
 
     def readable(self) -> bool:
@@ -65,7 +65,7 @@ class HashingWriter(RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("xb")
-        self._digest = blake2b(digest_size=_DIGEST_BYTES)
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._bytes = 0
 
     def writable(self) -> bool:

@@ -32,7 +32,7 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
         staging: Takes `.parquet`, and `.rejected.jsonl` if a line was refused.
 
     Raises:
-        ShardError: If the shard is damaged.
+        ShardError: If the shard is damaged, or too many of its lines are no documents.
     """
     rejects = None
     chars = 0
@@ -50,6 +50,7 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
             for refused in block.rejected:
                 rejects = rejects or staging.create(".rejected.jsonl")
                 rejects.write(refused.to_json())
+        reader.refuse_many_rejected()
         return reader.totals(chars)
 
 

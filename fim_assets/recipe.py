@@ -24,7 +24,7 @@ from pydantic import (
 
 ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 
-LAWS = {"raw_shards": 1, "fim_shards": 2, "token_arrays": 2}
+LAWS = {"raw_shards": 2, "fim_shards": 3, "token_arrays": 2}
 """A stage's number is raised whenever the same input would give other bytes."""
 
 Split = Literal["dolma", "uniform", "lines", "syntax"]
@@ -119,6 +119,10 @@ class Raw(_Part):
         language_field: The language's name, if there is one.
         path_field: The file's path, if there is one; its ending tells the language where
             `language_field` names none that `syntax` knows.
+        max_line_bytes: The longest line that is read; a longer one is rejected. Working on a
+            document takes about six times its size in memory.
+        max_rejected_share: Share of a shard's lines, blank ones left out, that may be rejected
+            before the partition fails.
     """
 
     documents: Annotated[tuple[Token, ...], Field(min_length=1, strict=False)] = ("raw/**/*.json*",)
@@ -126,6 +130,8 @@ class Raw(_Part):
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
     path_field: FieldPath = "metadata.path"
+    max_line_bytes: Annotated[int, Field(ge=1, le=1 << 31)] = 1 << 26
+    max_rejected_share: Probability = 0.001
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -422,7 +428,9 @@ class Recipe(_Part):
         stages = ASSETS[: ASSETS.index(asset) + 1] if asset in ASSETS else ASSETS
         law: dict[str, Any] = {
             "laws": {stage: LAWS[stage] for stage in stages},
-            "raw": self.raw.model_dump(exclude_defaults=True, exclude={"documents", "path_field"}),
+            "raw": self.raw.model_dump(
+                exclude_defaults=True, exclude={"documents", "path_field", "max_rejected_share"}
+            ),
             "sentinels": [token for token in self.fim.sentinels if token is not None],
         }
         if "fim_shards" in stages:

@@ -1,18 +1,19 @@
-"""Shards of documents: JSON lines, plain, gzip or zstd; found, read, judged and written.
+"""Shards of documents: JSON lines, packed or not; found, read, judged and written.
 
 A line is a document, blank, or rejected with a reason. Every stage reads with the same reader, so
 that all of them judge a line alike.
 """
 
 import glob
-import gzip
 import logging
 import os
 import re
-import zlib
+from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, cast
@@ -22,7 +23,8 @@ import numpy as np
 import orjson
 import zstandard
 
-from fim_assets.files import FileRecord, HashingReader, HashingWriter
+from fim_assets.files import DIGEST_BYTES, FileRecord, HashingReader, HashingWriter
+from fim_assets.packing import PackingError, unpack
 from fim_assets.recipe import Raw
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,11 @@ MAX_DEPTH = 128
 """Levels of nesting in a line: a bound of our own, since parsers' bounds differ and depend on the
 caller's stack."""
 
-_PIECE_BYTES = 1 << 18
-_ZSTD_INPUT_BYTES = 1 << 14
-"""Compressed bytes decompressed at once: little, since a frame can expand ten-thousandfold."""
+REJECTED_SHOWN = 10
+"""Rejected lines that the error names when there are too many."""
+
+_LONG_LINE_KEPT = 1 << 10
+"""Bytes that are kept of a line over `raw.max_line_bytes`."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
@@ -123,6 +127,9 @@ def _refuse_other_files(paths: list[Path]) -> None:
     missing = [path for path in paths if not path.exists()]
     if missing:
         raise ShardError(f"{_listed(missing)}: a link to nothing")
+    special = [path for path in paths if path.exists() and not path.is_file()]
+    if special:
+        raise ShardError(f"{_listed(special)}: no file, but a pipe, a socket or a device")
     others = [path for path in paths if not _SHARD_NAME.search(path.name)]
     if others:
         raise ShardError(
@@ -164,28 +171,53 @@ class RejectionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A rejected line, kept whole.
+    """A rejected line, kept whole, or what tells it where it is too long for that.
 
     Attributes:
         line: Number in the shard, 1-based.
         reason: One word.
         detail: What is wrong, in words.
-        content: The line's bytes.
+        content: The line's bytes; the first 1,024 of one that is too long.
+        whole: Size and BLAKE2b (64 hex digits) of a line that is too long.
     """
 
     line: int
     reason: str
     detail: str
     content: bytes
+    whole: tuple[int, str] | None = None
 
     def to_json(self) -> bytes:
         """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
         row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
+        if self.whole is not None:
+            row["bytes"], row["blake2b"] = self.whole
         try:
             row["content"] = self.content.decode()
         except UnicodeDecodeError:
             row["content_hex"] = self.content.hex()
         return orjson.dumps(row) + b"\n"
+
+
+class _LongLine:
+    """A line over the bound, of which the beginning, the size and the hash are kept."""
+
+    def __init__(self, begin: Line) -> None:
+        self.size = 0
+        self._content = bytes(begin[:_LONG_LINE_KEPT])
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self.add(begin)
+
+    def add(self, piece: Line) -> None:
+        """Pass over what follows."""
+        self.size += len(piece)
+        self._digest.update(piece)
+
+    def rejected(self, number: int, bound: int) -> RejectedLine:
+        """The line's record."""
+        detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
+        whole = self.size, self._digest.hexdigest()
+        return RejectedLine(number, "too_long", detail, self._content, whole)
 
 
 @dataclass(slots=True)
@@ -237,11 +269,13 @@ class ShardReader:
         documents: Of these, documents; `lines == documents + blank + rejected`.
     """
 
-    def __init__(self, path: Path, fields: Raw, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self._path = path
-        self._fields = fields
+        self._raw = raw
         self._block_bytes = block_bytes
+        self._reasons: Counter[str] = Counter()
+        self._first_rejected: list[RejectedLine] = []
 
     def __enter__(self) -> Self:
         self._file = HashingReader(self._path)
@@ -251,13 +285,37 @@ class ShardReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[Documents]:
+        bound = self._raw.max_line_bytes
+        pieces = unpack(self._file, self._path.suffix)
         try:
-            for data in _blocks(_pieces(self._file, self._path), self._block_bytes):
+            for data in _blocks(pieces, self._block_bytes, bound):
+                if isinstance(data, _LongLine):
+                    yield self._count(Documents(rejected=[data.rejected(self.lines + 1, bound)]))
+                    continue
                 lines = _lines(data)
                 while some := list(islice(lines, _BLOCK_LINES)):
-                    yield self._judge(some)
-        except (zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-            raise ShardError(f"{self._path}: damaged after line {self.lines}: {error}") from error
+                    yield self._count(self._judge(some))
+        except PackingError as error:
+            raise ShardError(f"{self._path}: after line {self.lines:,}: {error}") from error
+
+    def refuse_many_rejected(self) -> None:
+        """Refuse the shard, once it was read, if too large a share of its lines was rejected.
+
+        Raises:
+            ShardError: If more than `raw.max_rejected_share` was; it names the first ones.
+        """
+        lines = self.lines - self.blank
+        if self.rejected <= self._raw.max_rejected_share * lines:
+            return
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in self._reasons.most_common())
+        shown = [f"line {r.line:,}: {r.reason}: {r.detail}" for r in self._first_rejected]
+        if self.rejected > len(shown):
+            shown.append(f"and {self.rejected - len(shown):,} more")
+        raise ShardError(
+            f"{self._path}: {self.rejected:,} of {lines:,} lines are no documents ({reasons}), "
+            f"raw.max_rejected_share is {self._raw.max_rejected_share:g}; mend the shard, or raise "
+            f"it in the recipe:\n  " + "\n  ".join(shown)
+        )
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
@@ -280,9 +338,13 @@ class ShardReader:
 
     def _judge(self, lines: list[memoryview]) -> Documents:
         block = Documents()
+        bound = self._raw.max_line_bytes
         for number, line in enumerate(lines, self.lines + 1):
+            if len(line) > bound:
+                block.rejected.append(_LongLine(line).rejected(number, bound))
+                continue
             try:
-                document = read_document(line, self._fields)
+                document = read_document(line, self._raw)
             except RejectionError as error:
                 content = bytes(line)
                 if content.strip(_JSON_SPACE):
@@ -296,53 +358,52 @@ class ShardReader:
             block.texts.append(document.text)
             block.languages.append(document.language)
             block.paths.append(document.path)
-        self.lines += len(lines)
+        return block
+
+    def _count(self, block: Documents) -> Documents:
+        self.lines += len(block.lines) + block.blank + len(block.rejected)
         self.blank += block.blank
         self.rejected += len(block.rejected)
         self.documents += len(block.lines)
+        for refused in block.rejected:
+            self._reasons[refused.reason] += 1
+            if len(self._first_rejected) < REJECTED_SHOWN:
+                self._first_rejected.append(replace(refused, content=b""))
         return block
 
 
-def _pieces(file: HashingReader, path: Path) -> Iterator[bytes]:
-    """A shard's decompressed bytes, in pieces of any size."""
-    if path.name.endswith(".zst"):
-        return _zstd_pieces(file)
-    stream = cast("IO[bytes]", file)
-    if path.name.endswith(".gz"):
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
-    return iter(partial(stream.read, _PIECE_BYTES), b"")
-
-
-def _zstd_pieces(file: HashingReader) -> Iterator[bytes]:
-    # Frame by frame, since zstandard's own stream takes a frame cut short for a whole one.
-    decompressor = zstandard.ZstdDecompressor()
-    frame = None
-    while compressed := file.read(_PIECE_BYTES):
-        for begin in range(0, len(compressed), _ZSTD_INPUT_BYTES):
-            data = compressed[begin : begin + _ZSTD_INPUT_BYTES]
-            while data:
-                frame = frame or decompressor.decompressobj()
-                if piece := frame.decompress(data):
-                    yield piece
-                data = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("the file ends inside a zstd frame")
-
-
-def _blocks(pieces: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
-    """Whole lines, about `block_bytes` of them or one longer line."""
+def _blocks(
+    pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
+) -> Iterator["bytes | _LongLine"]:
+    """Whole lines, about `block_bytes` of them or one longer line, and lines over the bound."""
     pending: list[bytes] = []
-    size = 0
+    size = unfinished = 0
+    long: _LongLine | None = None
     for piece in pieces:
+        if long is not None:
+            rest = piece.find(b"\n") + 1
+            long.add(piece[: rest - 1] if rest else piece)
+            if not rest:
+                continue
+            yield long
+            long, piece = None, piece[rest:]  # noqa: PLW2901 - what is left of it
         pending.append(piece)
         size += len(piece)
         end = piece.rfind(b"\n") + 1
+        unfinished = len(piece) - end if end else unfinished + len(piece)
         if size >= block_bytes and end:
             pending[-1] = piece[:end]
             yield b"".join(pending)
             pending = [piece[end:]]
             size = len(pending[0])
+        if unfinished > max_line_bytes:
+            data = b"".join(pending)
+            if size > unfinished:
+                yield data[:-unfinished]
+            long = _LongLine(memoryview(data)[size - unfinished :])
+            pending, size, unfinished = [], 0, 0
+    if long is not None:
+        yield long
     if size:
         yield b"".join(pending)
 
@@ -383,13 +444,11 @@ def read_document(line: Line, fields: Raw) -> Document:
     try:
         content = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise RejectionError("not_json", str(error)) from None
+        raise _not_json(bytes(line), str(error)) from None
     if not isinstance(content, dict):
         raise RejectionError("not_an_object", f"the line is a JSON {_json_type(content)}")
     if _deeper_than(content, MAX_DEPTH):
-        raise RejectionError(
-            "nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays"
-        )
+        raise _too_deep()
     text = _lookup(content, fields.text_field)
     if text is None:
         raise RejectionError("no_text", f"{fields.text_field} is missing or null")
@@ -410,6 +469,23 @@ def read_document(line: Line, fields: Raw) -> Document:
         _text_or_none(_lookup(content, fields.language_field)),
         _text_or_none(_lookup(content, fields.path_field)),
     )
+
+
+def _not_json(line: bytes, message: str) -> RejectionError:
+    if line.startswith(BOM_UTF8):
+        return RejectionError("byte_order_mark", "the line begins with UTF-8's byte-order mark")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1:,}, {line[error.start]:#04x}"
+        return RejectionError("not_utf8", f"{where}: {error.reason}")
+    if "depth limit" in message:
+        return _too_deep()
+    return RejectionError("not_json", message)
+
+
+def _too_deep() -> RejectionError:
+    return RejectionError("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -489,11 +565,12 @@ def replace_text(line: Line, field_path: str, text: str) -> bytes:
 class ShardWriter:
     """Writes lines as one zstd stream of one thread; a context manager.
 
-    Bytes depend on the lines alone, not on how many are written at once.
+    Bytes depend on the lines alone, not on how many are written at once. The stream ends in a
+    checksum of its content, so that whoever reads it notices damage.
     """
 
     def __init__(self, file: HashingWriter) -> None:
-        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._stream = compressor.stream_writer(cast("IO[bytes]", file), closefd=False)
 
     def write(self, lines: Iterable[Line]) -> None:

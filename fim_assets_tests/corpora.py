@@ -9,12 +9,15 @@ import orjson
 import zstandard
 
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import ASSETS, Raw, Recipe
 from fim_assets.shards import find_shards
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
 
 ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
+
+TOLERANT = Raw(max_rejected_share=1)
+"""Shards may hold as many lines that are no documents as they like."""
 
 TEXTS = [
     "def add(a, b):\n    return a + b\n",
@@ -58,8 +61,8 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
 
 
 def open_corpus(root: Path, recipe: Recipe | None = None, prefix: Sequence[str] = ()) -> Corpus:
-    """A corpus whose input and outputs lie below `root`."""
-    recipe = recipe or Recipe()
+    """A corpus whose input and outputs lie below `root`; by default it tolerates rejected lines."""
+    recipe = recipe or Recipe(raw=TOLERANT)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
 

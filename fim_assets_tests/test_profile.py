@@ -10,7 +10,7 @@ from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import Fim, Raw, Recipe, Sentinels
 from fim_assets.shards import Documents, ShardError, Totals
 from fim_assets.tables import ROW_GROUP_ROWS
-from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
 SENTINELS = Recipe().fim.sentinels
 
@@ -21,7 +21,7 @@ def profile(
     shard = write_shard(folder / "a.jsonl.zst", rows)
     place = Place(folder / "raw_shards", "a")
     with Staging(place) as staging:
-        totals = profile_shard(shard, recipe or Recipe(), staging)
+        totals = profile_shard(shard, recipe or Recipe(raw=TOLERANT), staging)
         staging.publish()
     return totals, pl.read_parquet(place.file(".parquet")), place
 
@@ -129,7 +129,7 @@ def test_refused_lines_are_kept_in_order(tmp_path: Path) -> None:
     assert [(row["line"], row["reason"]) for row in kept] == [
         (1, "not_json"),
         (2, "empty"),
-        (4, "not_json"),
+        (4, "not_utf8"),
         (5, "not_an_object"),
     ]
     contents = [row["content"].encode() if "content" in row else b"\xff" for row in kept]

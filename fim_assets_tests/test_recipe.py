@@ -27,7 +27,8 @@ REVISION = "0123456789abcdef" * 2 + "01234567"
 DEFAULTS = """
 seed: 3920
 raw: {documents: ["raw/**/*.json*"], text_field: text, id_field: id,
-      language_field: metadata.language, path_field: metadata.path}
+      language_field: metadata.language, path_field: metadata.path,
+      max_line_bytes: 67108864, max_rejected_share: 0.001}
 fim: {document_rate: 1.0, fim_rate: 0.5, psm_spm_split: 0.5, split: dolma, split_fallback: dolma,
       syntax_max_bytes: 1048576, spm_format: dolma, file_separator_token: "<|file_sep|>",
       repository_tokens: [], fim_prefix_token: "<|fim_prefix|>",
@@ -432,9 +433,9 @@ def test_partition_seeds_differ_by_seed_and_key() -> None:
 @pytest.mark.parametrize(
     ("asset", "fingerprint"),
     [
-        ("raw_shards", "ec677f4f94411eab1cf3c5bc50ab2202"),
-        ("fim_shards", "cba8007a80f8662c42c3371875cb6e8b"),
-        ("token_arrays", "bbe72f9de4783312405c514d955047bb"),
+        ("raw_shards", "207657c17afece619706cd5cec4d4f4d"),
+        ("fim_shards", "184f72507901b6e6060de9ed780499dd"),
+        ("token_arrays", "c0687d094c2e00650456baac8e744b67"),
     ],
 )
 def test_the_default_law_is_the_published_one(asset: str, fingerprint: str) -> None:
@@ -446,7 +447,7 @@ def test_a_changed_law_is_the_published_one() -> None:
     recipe = Recipe(
         seed=1, fim=Fim(fim_rate=0.25), tokens=Tokens(tokenizer=Tokenizer(eos_token_id=1))
     )
-    assert recipe.fingerprint("token_arrays", "t") == "8815b0273d27bfcfe34e49228aea83c3"
+    assert recipe.fingerprint("token_arrays", "t") == "0482e3ac0c0fadb782edd642ea336a30"
 
 
 def test_explicit_defaults_change_no_fingerprint() -> None:
@@ -457,6 +458,7 @@ def test_explicit_defaults_change_no_fingerprint() -> None:
     "text",
     [
         "raw: {documents: [elsewhere/*.jsonl]}",
+        "raw: {max_rejected_share: 0.5}",
         "tokens: {tokenizer: {name_or_path: my/copy/of/dolma2}}",
         f"tokens: {{tokenizer: {{name_or_path: allenai/dolma2-tokenizer, revision: {REVISION}}}}}",
     ],
@@ -471,6 +473,7 @@ def test_where_things_lie_changes_no_fingerprint(text: str) -> None:
         "raw: {text_field: content}",
         "raw: {id_field: key}",
         "raw: {language_field: lang}",
+        "raw: {max_line_bytes: 1000}",
         "fim: {fim_prefix_token: <P>}",
         "fim: {fim_middle_token: <M>}",
         "fim: {fim_suffix_token: <S>}",

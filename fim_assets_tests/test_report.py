@@ -18,8 +18,9 @@ from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights, Tokens
 from fim_assets.report import Summary, build_summary, write_report
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
+from fim_assets_tests.corpora import TOLERANT
 
-RECIPE = Recipe(fim=Fim(fim_rate=0.0))
+RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))
 HOSTILE = "<script>alert(1)</script>"
 
 # "hello" and "é" are one token each.
@@ -130,7 +131,7 @@ def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
 
 
 def test_rates_are_over_the_whole_corpus_and_count_copies_once(tmp_path: Path) -> None:
-    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=0.0)))
+    corpus = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0, psm_spm_split=0.0)))
     summary = build_summary(corpus, materialize(corpus, SHARDS))
     assert summary.totals.spm == 3
     assert summary.rates["fim_rate"].model_dump() == {

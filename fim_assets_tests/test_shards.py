@@ -19,6 +19,7 @@ from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.recipe import Raw
 from fim_assets.shards import (
     BLOCK_BYTES,
+    MAX_DEPTH,
     Document,
     RejectedLine,
     RejectionError,
@@ -269,7 +270,7 @@ def test_a_truncated_shard_is_refused_with_shard_and_line(
     packed = PACKED[packing](incompressible_lines(500))
     path = tmp_path / f"a.jsonl{packing}"
     path.write_bytes(packed[: int(len(packed) * share)])
-    with pytest.raises(ShardError, match=rf"a\.jsonl\{packing}: damaged after line \d+: "):
+    with pytest.raises(ShardError, match=rf"a\.jsonl\{packing}: after line \d+: "):
         read(path, block_bytes)
 
 
@@ -279,7 +280,7 @@ def test_a_truncated_second_frame_is_refused(tmp_path: Path, packing: str, left:
     packed = PACKED[packing](incompressible_lines(10))
     path = tmp_path / f"a.jsonl{packing}"
     path.write_bytes(packed + packed[:left])
-    with pytest.raises(ShardError, match=rf"a\.jsonl\{packing}: damaged after line \d+: "):
+    with pytest.raises(ShardError, match=rf"a\.jsonl\{packing}: after line \d+: "):
         read(path)
 
 
@@ -299,7 +300,7 @@ def test_a_shard_that_is_not_packed_as_named_is_refused(
 ) -> None:
     path = tmp_path / f"a.jsonl{packing}"
     path.write_bytes(content)
-    with pytest.raises(ShardError, match=r"damaged after line 0: "):
+    with pytest.raises(ShardError, match=r"after line 0: "):
         read(path)
 
 
@@ -309,7 +310,7 @@ def test_damaged_gzip_is_refused_wherever_it_is_damaged(tmp_path: Path, place: i
     packed[place] ^= 0xFF
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(packed)
-    with pytest.raises(ShardError, match=r"a\.jsonl\.gz: damaged after line \d+: "):
+    with pytest.raises(ShardError, match=r"a\.jsonl\.gz: after line \d+: "):
         read(path)
 
 
@@ -319,7 +320,7 @@ def test_zstd_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
     packed[-1] ^= 1
     path = tmp_path / "a.jsonl.zst"
     path.write_bytes(packed)
-    with pytest.raises(ShardError, match=r"a\.jsonl\.zst: damaged after line 0: "):
+    with pytest.raises(ShardError, match=r"a\.jsonl\.zst: after line 0: "):
         read(path)
 
 
@@ -417,15 +418,100 @@ def test_crlf_lines_keep_their_carriage_return(tmp_path: Path) -> None:
     assert result.blank == 1
 
 
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("block_bytes", [1, 100, BLOCK_BYTES])
+def test_a_line_over_the_bound_is_refused_and_known_by_size_and_hash(
+    tmp_path: Path, packing: str, block_bytes: int
+) -> None:
+    """Exactly over it, wherever the pieces end in which it comes, and with what stands around."""
+    longest = b'{"text":"' + b"x" * 2_000_000 + b'"}'
+    longer = b'{"text":"' + b"y" * 2_000_001 + b'"}'
+    much_longer = b"z" * 9_000_000
+    rows = [b'{"text":"a"}', longer, longest, b"", much_longer, b'{"text":"b"}', longer]
+    path = write_shard(tmp_path / f"a.jsonl{packing}", rows)
+    result = read(path, block_bytes, Raw(max_line_bytes=len(longest)))
+    assert [(row[0], row[1]) for row in result.rows] == [(1, rows[0]), (3, longest), (6, rows[5])]
+    assert (result.lines, result.blank) == (7, 1)
+    for refused, number in zip(result.rejected, (2, 5, 7), strict=True):
+        line = rows[number - 1]
+        assert json.loads(refused.to_json()) == {
+            "line": number,
+            "reason": "too_long",
+            "detail": f"{len(line):,} bytes, raw.max_line_bytes is {len(longest):,}; "
+            "its beginning is kept",
+            "bytes": len(line),
+            "blake2b": blake2b(line, digest_size=32).hexdigest(),
+            "content": line[:1024].decode(),
+        }
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
+def test_a_shard_of_one_line_over_the_bound(tmp_path: Path, end: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"x" * 3_000_000 + end)
+    result = read(path, fields=Raw(max_line_bytes=1000))
+    assert (result.lines, result.blank, len(result.rejected)) == (max(1, len(end)), len(end) > 1, 1)
+
+
+def refusal(path: Path, raw: Raw) -> str | None:
+    with ShardReader(path, raw) as reader:
+        for _ in reader:
+            pass
+        try:
+            reader.refuse_many_rejected()
+        except ShardError as error:
+            return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("share", "rejected", "refused"),
+    [(0.001, 0, False), (0.001, 1, False), (0.001, 2, True), (0, 1, True), (1, 999, False)],
+)
+def test_a_shard_may_have_as_large_a_share_of_rejected_lines_as_the_recipe_says(
+    tmp_path: Path, share: float, rejected: int, *, refused: bool
+) -> None:
+    """Of lines that are not blank: one of a thousand is a thousandth, two are more."""
+    rows = [b"no"] * rejected + documents(1000 - rejected) + [b""] * 500
+    path = write_shard(tmp_path / "a.jsonl", rows)
+    assert (refusal(path, Raw(max_rejected_share=share)) is not None) == refused
+
+
+def test_too_many_rejected_lines_are_named_with_their_reasons(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.jsonl", [b"no", b"", b"3", *[b"{}"] * 12, *documents(5)])
+    message = refusal(path, Raw())
+    assert message is not None
+    first, *lines = message.split("\n  ")
+    assert first == (
+        f"{path}: 14 of 19 lines are no documents (no_text 12, not_json 1, not_an_object 1), "
+        "raw.max_rejected_share is 0.001; mend the shard, or raise it in the recipe:"
+    )
+    assert len(lines) == 11
+    assert lines[0].startswith("line 1: not_json: ")
+    assert lines[1] == "line 3: not_an_object: the line is a JSON number"
+    assert lines[2] == "line 4: no_text: text is missing or null"
+    assert lines[-1] == "and 4 more"
+
+
+def test_a_wrong_text_field_is_no_empty_corpus(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.jsonl", documents(5))
+    assert "5 of 5 lines are no documents (no_text 5)" in str(refusal(path, Raw(text_field="txt")))
+
+
+def test_a_shard_of_blank_lines_is_not_refused(tmp_path: Path) -> None:
+    assert refusal(write_shard(tmp_path / "a.jsonl", [b"", b" "]), Raw()) is None
+
+
 REJECTED: list[tuple[bytes, str]] = [
     (b"no", "not_json"),
     (b'{"text":"a"', "not_json"),
     (b'{"text":"a"} {"text":"b"}', "not_json"),
     (b'{"text":"a","x":NaN}', "not_json"),
-    (b'{"text":"\xff"}', "not_json"),
+    (b'{"text":"\xff"}', "not_utf8"),
+    (b'\xff\xfe{\x00"\x00t', "not_utf8"),
     (b'{"text":"\\ud800"}', "not_json"),
     (b'{"text":"a\tb"}', "not_json"),
-    (b'\xef\xbb\xbf{"text":"a"}', "not_json"),
+    (b'\xef\xbb\xbf{"text":"a"}', "byte_order_mark"),
     (b'["text"]', "not_an_object"),
     (b'"text"', "not_an_object"),
     (b"3", "not_an_object"),
@@ -467,7 +553,8 @@ def test_a_refused_line_is_kept_with_its_number_and_reason(
 
 def test_every_reason_is_tested() -> None:
     assert {reason for _, reason in REJECTED} == {
-        *("not_json", "not_an_object", "no_text", "text_not_string", "empty", "id_not_string")
+        *("not_json", "not_an_object", "no_text", "text_not_string", "empty", "id_not_string"),
+        *("not_utf8", "byte_order_mark"),
     }
 
 
@@ -644,6 +731,16 @@ def splice(line: bytes, frames: int = 0) -> tuple[str, bytes] | str:
     return text, replace_text(line, "text", "b")
 
 
+@pytest.mark.parametrize("depth", [MAX_DEPTH, 1000, 1020, 1030, 10_000, 1_000_000])
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_line_nested_too_deep_is_refused_as_such(
+    tmp_path: Path, depth: int, brackets: tuple[bytes, bytes]
+) -> None:
+    line = b'{"text":"a","x":' + brackets[0] * depth + b"1" + brackets[1] * depth + b"}"
+    (refused,) = read_bytes(tmp_path, line).rejected
+    assert (refused.reason, refused.content) == ("nested_too_deep", line)
+
+
 @pytest.mark.parametrize("depth", [1, 100, 500, 850, 900, 1000, 1010, 1020, 1100, 5000])
 def test_a_line_is_judged_and_spliced_alike_however_deep_it_and_the_stack_are(depth: int) -> None:
     line = b'{"x":' + b"[" * depth + b"]" * depth + b',"text":"a"}'
@@ -754,6 +851,13 @@ def test_a_glob_that_matches_nothing_is_named(
     assert list(find_shards(["raw/*.jsonl", "rwa/*.jsonl"], tmp_path)) == ["a"]
     assert "rwa/*.jsonl matches nothing" in caplog.text
     assert "raw/*.jsonl matches nothing" not in caplog.text
+
+
+def test_a_pipe_is_no_shard(tmp_path: Path) -> None:
+    """Whoever read it would wait for ever."""
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(ShardError, match=r"a\.jsonl: no file, but a pipe"):
+        find_shards(["*"], tmp_path)
 
 
 def test_all_files_that_are_no_shards_are_named_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The parquet beside a FIM shard: one row a file of a document, enough to trace and undo it all."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,17 +32,23 @@ SCHEMA = pa.schema(
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
-FORMAT = "1"
+FORMAT = "2"
 
 PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
 
 
-def record_metadata(raw: Raw, fim: Fim) -> dict[str, str]:
-    """The parquet's key-value metadata: format, the FIM law, and where a line holds its text."""
+def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
+    """The parquet's key-value metadata: all that is needed to undo what was done.
+
+    Format, the FIM law, where a line holds its text, and the partition's seed, under which
+    `draw_key` is the hash of a document.
+    """
+    elsewhere = {"documents", "max_line_bytes", "max_rejected_share"}
     return {
         "fim_assets.format": FORMAT,
         "fim_assets.fim": fim.model_dump_json(),
-        "fim_assets.raw": raw.model_dump_json(exclude={"documents"}),
+        "fim_assets.raw": raw.model_dump_json(exclude=elsewhere),
+        "fim_assets.seed": f"{seed:016x}",
     }
 
 
@@ -82,6 +89,7 @@ class FimShardReader:
     Attributes:
         fim: The law that made the shard, from the parquet.
         raw: Where its lines hold text, id and language.
+        seed: The partition's.
         shard: The reader of its lines, for counts and the shard's hash.
     """
 
@@ -96,9 +104,12 @@ class FimShardReader:
         try:
             self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
             self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
+            self.seed = int(metadata["fim_assets.seed"], 16)
         except (KeyError, ValueError) as error:
             raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
-        self.shard = ShardReader(shard, self.raw)
+        # The raw shard's lines were bounded; rearranged ones are longer by their sentinels.
+        unbounded = self.raw.model_copy(update={"max_line_bytes": sys.maxsize})
+        self.shard = ShardReader(shard, unbounded)
         self._paths = f"{shard} and {parquet}"
         with self._naming_the_parquet():
             self._table = TableReader(

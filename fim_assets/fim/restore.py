@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fim_assets.files import HashingWriter
+from fim_assets.fim.draws import document_keys
 from fim_assets.fim.record import FimShardReader, restore_document
 from fim_assets.shards import ShardError, ShardWriter, replace_text
 
@@ -66,20 +67,28 @@ def restore_shard(shard: Path, parquet: Path) -> Iterator[bytes]:
         Lines without their line feed.
 
     Raises:
-        ShardError: If one of the two is damaged, or they disagree.
+        ShardError: If one of the two is damaged, or they disagree: a text that comes back is held
+            against the document's hash, so that it is the original one.
     """
     with FimShardReader(shard, parquet) as reader:
         for block in reader:
             documents = block.documents
-            for number, line, text, files in zip(
-                documents.numbers, documents.lines, documents.texts, block.files, strict=True
+            for number, line, identifier, text, files, key in zip(
+                documents.numbers,
+                documents.lines,
+                documents.ids,
+                documents.texts,
+                block.files,
+                block.draw_keys,
+                strict=True,
             ):
+                disagree = f"{shard} and {parquet} disagree at line {number} of the FIM shard"
                 try:
                     original = restore_document(text, files, reader.fim)
                 except ValueError as error:
-                    raise ShardError(
-                        f"{shard} and {parquet} disagree at line {number} of the FIM shard: {error}"
-                    ) from error
+                    raise ShardError(f"{disagree}: {error}") from error
+                if document_keys(reader.seed, [identifier], [original])[0] != key:
+                    raise ShardError(f"{disagree}: its id and text have another hash")
                 rearranged = any(file.order != "none" for file in files)
                 yield (
                     replace_text(line, reader.raw.text_field, original)

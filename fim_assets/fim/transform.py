@@ -34,10 +34,10 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
         staging: Takes `.jsonl.zst` and `.parquet`.
 
     Raises:
-        ShardError: If the shard is damaged.
+        ShardError: If the shard is damaged, or too many of its lines are no documents.
     """
     chars = files = 0
-    metadata = record_metadata(recipe.raw, recipe.fim)
+    metadata = record_metadata(recipe.raw, recipe.fim, seed)
     with (
         ShardReader(shard, recipe.raw) as reader,
         ShardWriter(staging.create(".jsonl.zst")) as writer,
@@ -49,6 +49,7 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
             table.write(result.rows)
             chars += result.chars
             files += len(result.rows["file"])
+        reader.refuse_many_rejected()
         return reader.totals(chars, files)
 
 

@@ -13,9 +13,9 @@ from fim_assets.receipts import Receipt
 from fim_assets.recipe import CharacterSplit, Fim, LanguageRates, Recipe, Split, SplitWeights
 from fim_assets.stats import DISTINCT
 from fim_assets_tests.checks.edits import Partition
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, run_all, write_shard
 
-RECIPE = Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=1.0))
+RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0, psm_spm_split=1.0))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fim_assets.fim.transform import transform_shard
 from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import Fim, Recipe
 from fim_assets.shards import ShardError
-from fim_assets_tests.corpora import documents, json_lines, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, json_lines, write_shard
 
 LAWS: dict[str, dict[str, Any]] = {
     "dolma": {},
@@ -30,7 +30,9 @@ def transform(folder: Path, rows: list[Any], fim: Fim) -> tuple[Path, Path]:
     """A FIM shard and its parquet."""
     place = Place(folder / "fim", "a")
     with Staging(place) as staging:
-        transform_shard(write_shard(folder / "a.jsonl", rows), 7, Recipe(fim=fim), staging)
+        transform_shard(
+            write_shard(folder / "a.jsonl", rows), 7, Recipe(raw=TOLERANT, fim=fim), staging
+        )
         staging.publish()
     return place.file(".jsonl.zst"), place.file(".parquet")
 
@@ -137,7 +139,7 @@ def test_nulls_in_the_record(tmp_path: Path) -> None:
 def test_a_record_without_recipe(tmp_path: Path, change: dict[bytes, bytes]) -> None:
     shard, parquet = transform(tmp_path, documents(3), Fim())
     table = pq.read_table(parquet)
-    metadata = {b"fim_assets.format": b"1", **change}
+    metadata = {b"fim_assets.format": b"2", **change}
     pq.write_table(table.replace_schema_metadata(metadata), parquet)
     with pytest.raises(ShardError, match=r"a\.parquet: its metadata hold no recipe"):
         list(restore_shard(shard, parquet))

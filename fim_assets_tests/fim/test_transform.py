@@ -17,10 +17,10 @@ from fim_assets.profile import profile_shard
 from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import SPLITS, Fim, Raw, Recipe
 from fim_assets.shards import Document, Documents, ShardReader, Totals
-from fim_assets_tests.corpora import documents, json_lines, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, json_lines, write_shard
 
 SEED = 7
-ALWAYS = Recipe(fim=Fim(fim_rate=1.0))
+ALWAYS = Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0))
 
 
 def transform(shard: Path, folder: Path, recipe: Recipe) -> tuple[Place, Totals]:
@@ -275,13 +275,15 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, escape: bytes) -> None
     good = rb'{"text":"\ud83d\ude00 whole pair"}'
     lines = [b'{"text":"before ' + escape + b' after"}', good]
     place, totals = transform(
-        write_shard(tmp_path / "a.jsonl", lines), tmp_path / "fim", Recipe(fim=Fim(fim_rate=0.0))
+        write_shard(tmp_path / "a.jsonl", lines),
+        tmp_path / "fim",
+        Recipe(raw=TOLERANT, fim=Fim(fim_rate=0)),
     )
     assert (totals.lines, totals.rejected, totals.documents) == (2, 1, 1)
     assert lines_of(place) == [good]
     raw = Place(tmp_path / "raw_shards", "a")
     with Staging(raw) as staging:
-        profile_shard(tmp_path / "a.jsonl", Recipe(), staging)
+        profile_shard(tmp_path / "a.jsonl", Recipe(raw=TOLERANT), staging)
         staging.publish()
     refused = orjson.loads(raw.file(".rejected.jsonl").read_bytes())
     assert (refused["line"], refused["reason"]) == (1, "not_json")

@@ -376,7 +376,7 @@ def tokenized(
         for line, (_, of_it) in enumerate(rows, 1)
         for n, row in enumerate(of_it)
     ]
-    metadata = record_metadata(Raw(), recipe.fim)
+    metadata = record_metadata(Raw(), recipe.fim, seed=0)
     with HashingWriter(parquet) as file, TableWriter(file, SCHEMA, metadata) as table:
         table.write({name: [row[name] for row in files] for name in SCHEMA.names})
     place = Place(folder / "token_arrays", "a")
