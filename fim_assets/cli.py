@@ -26,12 +26,13 @@ from fim_assets.preview.documents import (
 )
 from fim_assets.preview.terminal import render, render_document, render_tokens
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import RecipeError, load_recipe
+from fim_assets.recipe import ASSETS, RecipeError, load_recipe
 from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
 from fim_assets.tokens.reader import TokenArray
 from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions
 
 _ROWS_SHOWN = 32
 _KEYS_SHOWN = 8
@@ -119,6 +120,49 @@ def summary() -> None:
 
 
 @main.command()
+@click.argument("keys", nargs=-1)
+@_plain_errors
+def verify(keys: tuple[str, ...]) -> None:
+    """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
+
+    KEYS are partitions; without any, all that have receipts are looked at, and files that no
+    receipt lists are faults too. What does not agree is printed, and the exit status is 1.
+    """
+    settings = Settings.from_environment()
+    corpus = _corpus(settings)
+    shards = list_shards(corpus, settings.input_root)
+    found = keys_of_receipts(corpus)
+    unknown = [key for key in keys if key not in shards and key not in found]
+    if unknown:
+        raise click.ClickException(f"{', '.join(unknown)}: no such partition")
+    chosen = list(dict.fromkeys(keys)) if keys else sorted(found)
+    with _progress() as progress:
+        verdicts = list(
+            progress.track(
+                verify_partitions(corpus, shards, chosen, settings.workers),
+                len(chosen),
+                description="verify",
+            )
+        )
+    faults = [fault for verdict in verdicts for fault in verdict.faults]
+    if not keys:
+        faults += [*strays(corpus, verdicts), *stale_report(corpus, shards)]
+    for fault in faults:
+        click.echo(f"fault  {fault}")
+    receipts = Counter(asset for verdict in verdicts for asset in verdict.receipts)
+    for asset in ASSETS:
+        expected = len(chosen) if keys else len(shards)
+        click.echo(f"{asset:<14} {receipts[asset]:,} of {expected:,} partitions have a receipt")
+    size = sum(verdict.bytes for verdict in verdicts)
+    click.echo(
+        f"{sum(verdict.files for verdict in verdicts):,} files with {size / 1e6:,.1f} MB were "
+        f"read: {f'{len(faults):,} faults' if faults else 'all agree'}"
+    )
+    if faults:
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("shard")
 @click.option("--line", type=click.IntRange(min=1), help="The document at this line, 1-based.")
 @click.option("--id", "identifier", help="The first document with this id.")
@@ -178,16 +222,7 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     them, since no FIM shard holds these.
     """
     counts = count_record(parquet)
-    on_terminal = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not on_terminal,
-    ) as progress:
+    with _progress(quiet=output is None and sys.stdout.isatty()) as progress:
         lines = progress.track(
             restore_shard(shard, parquet), counts.documents, description=shard.name
         )
@@ -233,6 +268,19 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     console = Console(highlight=False)
     tokenizer = load_tokenizer(recipe)
     console.print(render_document(documents[number], number, tokenizer, tokens=tokens))
+
+
+def _progress(*, quiet: bool = False) -> Progress:
+    """A bar on standard error, where that is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not sys.stderr.isatty(),
+    )
 
 
 def _find_shard(key_or_path: str, shards: dict[str, Path]) -> tuple[str, Path]:

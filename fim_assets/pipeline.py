@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from fim_assets.receipts import (
     Staging,
     disagreement,
     read_receipt,
+    sole_writer,
     withdraw_receipt,
     write_receipt,
 )
@@ -131,6 +132,8 @@ class Task:
         shard: Its raw shard.
         assets: The assets to materialize.
         checks: The checks to run, by name; of an asset not materialized, on what lies there.
+        skip_complete: Whether a stage is left as it is where it is complete: its receipt agrees
+            with the recipe, its input's content and its files' sizes, and names these checks.
     """
 
     corpus: Corpus
@@ -138,6 +141,7 @@ class Task:
     shard: Path
     assets: frozenset[str]
     checks: frozenset[str]
+    skip_complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,14 @@ class StageOutcome:
         receipt: Its receipt, None where it was not made or a check failed.
         checks: Verdicts of its checks.
         preview: A few of its documents as Markdown, where it was made and has any to show.
+        skipped: Whether it was complete and left as it is.
     """
 
     asset: str
     receipt: Receipt | None
     checks: tuple[CheckOutcome, ...] = ()
     preview: str | None = None
+    skipped: bool = False
 
 
 @dataclass
@@ -166,22 +172,45 @@ class Outcome:
         stages: Its stages, as far as they came.
         failure: Stage and reason, in one line, where it did not come to the end.
         details: The traceback, where the reason is a fault of the program.
+        interrupted: Whether a worker process died while it was worked on, so that it was worked
+            on again, alone.
     """
 
     key: str
     stages: list[StageOutcome] = field(default_factory=list)
     failure: str | None = None
     details: str | None = None
+    interrupted: bool = False
 
 
 def run_partition(task: Task) -> Outcome:
-    """Materialize and check a partition's chosen assets, in order, as far as they succeed."""
+    """Materialize and check a partition's chosen assets, in order, as far as they succeed.
+
+    While it is written, another run that wants it waits.
+    """
+    if not task.assets:
+        return _run_stages(task)
+    try:
+        with sole_writer(task.corpus.folder(""), task.key):
+            return _run_stages(task)
+    except OSError as error:
+        return Outcome(task.key, failure=f"{min(task.assets, key=ASSETS.index)}: {error}")
+
+
+def _run_stages(task: Task) -> Outcome:
     outcome = Outcome(task.key)
+    raw_shard = cache(partial(record_file, task.shard))
     for asset in ASSETS:
         if asset not in task.assets and not task.checks.intersection(CHECKS_OF[asset]):
             continue
         try:
-            stage = _run_stage(task, asset)
+            stage = _run_stage(task, asset, raw_shard)
+        except OSError as error:
+            reason = str(error)
+            if error.filename is None:
+                reason = f"{task.corpus.folder(asset)}: {error}, while {task.shard} was worked on"
+            outcome.failure = f"{asset}: {reason}"
+            return outcome
         except USER_ERRORS as error:
             outcome.failure = f"{asset}: {error}"
             return outcome
@@ -202,9 +231,11 @@ def run_partition(task: Task) -> Outcome:
     return outcome
 
 
-def _run_stage(task: Task, asset: str) -> StageOutcome:
+def _run_stage(task: Task, asset: str, raw_shard: Callable[[], FileRecord]) -> StageOutcome:
     place = task.corpus.place(asset, task.key)
     if asset in task.assets:
+        if task.skip_complete and (complete := _complete(task, asset, raw_shard)):
+            return StageOutcome(asset, complete, skipped=True)
         withdraw_receipt(place)
     receipt = _MAKERS[asset](task, place) if asset in task.assets else _finished(task, asset)
     checks = tuple(_run_checks(task, asset, receipt))
@@ -214,8 +245,26 @@ def _run_stage(task: Task, asset: str) -> StageOutcome:
     if asset not in task.assets:
         return StageOutcome(asset, receipt, checks)
     preview = _preview(task, asset)
+    passed = tuple(check.name for check in checks)
+    receipt = receipt.model_copy(
+        update={"made": receipt.made.model_copy(update={"checks": passed})}
+    )
     write_receipt(place, receipt)
     return StageOutcome(asset, receipt, checks, preview)
+
+
+def _complete(task: Task, asset: str, raw_shard: Callable[[], FileRecord]) -> Receipt | None:
+    """The receipt of a stage that would only be made again as it is."""
+    try:
+        receipt = _finished(task, asset)
+        inputs = [raw_shard()]
+        if asset == "token_arrays":
+            fim = _finished(task, "fim_shards").result
+            inputs = fim.outputs if fim.input == raw_shard() else []
+    except ReceiptError:
+        return None
+    checked = task.checks.intersection(CHECKS_OF[asset]) <= set(receipt.made.checks)
+    return receipt if checked and receipt.result.input in inputs else None
 
 
 def _preview(task: Task, asset: str) -> str | None:

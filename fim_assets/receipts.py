@@ -2,20 +2,28 @@
 
 A partition of an asset is complete if and only if its receipt is there and agrees. Materializing
 deletes the receipt first and writes it last; outputs are written in a hidden folder and renamed.
+One run at a time writes a partition; where no lock can be had, two may, and what one of them begins
+is still never mixed into what the other finishes.
 """
 
+import logging
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Literal, Self
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fim_assets.files import FileRecord, HashingWriter
+
+log = logging.getLogger(__name__)
 
 _ENDING = (
     r"(\.parquet|\.jsonl\.zst|\.rejected\.jsonl"
@@ -23,7 +31,7 @@ _ENDING = (
 )
 """How the names of a partition's outputs end."""
 
-_FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
+FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
 """Folders beside an asset's own that hold outputs of its partitions too."""
 
 
@@ -97,12 +105,21 @@ class Result(_Part):
 
 
 class Made(_Part):
-    """About the run that made it; free to differ between runs."""
+    """About the run that made it; free to differ between runs.
+
+    Attributes:
+        at: When it began.
+        seconds: How long it took.
+        versions: Of the libraries that had a part in it.
+        engine: What did the work.
+        checks: The checks that it passed before it counted as finished.
+    """
 
     at: datetime
     seconds: float
     versions: dict[str, str]
     engine: str
+    checks: tuple[str, ...] = ()
 
 
 class Receipt(_Part):
@@ -137,6 +154,11 @@ class Place:
     def receipt(self) -> Path:
         """The receipt's path."""
         return self.file(".json")
+
+    @property
+    def hidden(self) -> Path:
+        """The folder of what is being made, in which every run has one of its own."""
+        return self.folder / f".{self.key}.staging"
 
 
 def read_receipt(place: Place) -> Receipt | None:
@@ -179,32 +201,32 @@ def disagreement(receipt: Receipt, place: Place, fingerprint: str) -> str | None
 class Staging:
     """The files of one partition while they are made; a context manager.
 
-    Entering deletes the partition's receipt. Files are created in a hidden folder; `publish`
-    renames them into place and deletes what an earlier run left of this partition. Leaving removes
-    the hidden folder, so that a failure leaves nothing half-written.
+    Entering deletes the partition's receipt, and what a killed run left. Files are created in a
+    hidden folder; `publish` renames them into place and deletes what an earlier run left of this
+    partition. Leaving removes the hidden folder, so that a failure leaves nothing half-written.
 
     Attributes:
         place: The partition.
-        folder: The hidden folder, which may hold what is needed only until `publish`.
+        folder: A hidden folder, which may hold what is needed only until `publish`.
     """
+
+    folder: Path
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.folder = place.folder / f".{place.key}.staging"
         self._open: list[tuple[str, HashingWriter]] = []
 
     def __enter__(self) -> Self:
         self.place.folder.mkdir(parents=True, exist_ok=True)
         self.place.receipt.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
+        self.folder = _fresh_folder(self.place)
         return self
 
     def __exit__(self, *_error: object) -> None:
         for _, file in self._open:
             with suppress(OSError):
                 file.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.place.hidden, ignore_errors=True)
 
     def create(self, ending: str, beside: str | None = None) -> HashingWriter:
         """Begin one of the partition's output files.
@@ -239,7 +261,7 @@ class Staging:
         """All outputs of this partition, of this and of earlier runs."""
         of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
         own = self.place.folder
-        beside = [own.with_name(name) for name in _FOLDERS_BESIDE.get(own.name, ())]
+        beside = [own.with_name(name) for name in FOLDERS_BESIDE.get(own.name, ())]
         return [
             Path(entry.path)
             for folder in (own, *beside)
@@ -249,13 +271,56 @@ class Staging:
         ]
 
 
+def _fresh_folder(place: Place) -> Path:
+    """A hidden folder that no other run uses; what earlier ones left is deleted."""
+    shutil.rmtree(place.hidden, ignore_errors=True)
+    place.hidden.mkdir(exist_ok=True)
+    return Path(mkdtemp(dir=place.hidden))
+
+
 def write_receipt(place: Place, receipt: Receipt) -> None:
-    """Write the receipt, which completes the partition."""
-    temporary = place.folder / f".{place.key}.receipt"
-    temporary.write_text(receipt.model_dump_json(indent=1) + "\n", "utf-8")
-    temporary.replace(place.receipt)
+    """Write the receipt, which completes the partition.
+
+    Raises:
+        ReceiptError: If the files are not the ones that it records: another run wrote here.
+    """
+    reason = disagreement(receipt, place, receipt.result.fingerprint)
+    if reason:
+        raise ReceiptError(f"{reason}: another run has written here meanwhile")
+    temporary = _fresh_folder(place) / "receipt"
+    try:
+        temporary.write_text(receipt.model_dump_json(indent=1) + "\n", "utf-8")
+        temporary.replace(place.receipt)
+    finally:
+        shutil.rmtree(place.hidden, ignore_errors=True)
 
 
 def withdraw_receipt(place: Place) -> None:
     """Delete the receipt: the partition is no longer complete."""
     place.receipt.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: Path, key: str) -> Iterator[None]:
+    """Hold a partition for this run alone: another run that wants it waits, and says so.
+
+    The lock goes with the process that holds it, so that a killed run leaves none behind.
+
+    Args:
+        folder: Holds the assets' folders.
+        key: The partition.
+    """
+    path = folder / ".locks" / f"{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("%s: another run is writing this partition; waiting for it", key)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        lock.release()

@@ -1,9 +1,11 @@
 """Many partitions at once: worker processes, each taking a partition through all its stages."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
 
 from fim_assets.pipeline import Outcome, Task, run_partition
 
@@ -12,7 +14,8 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     """Run partitions and yield what became of each, as they finish.
 
     One partition alone is worked on in this process. The largest shards go first, so that none is
-    left over at the end. A worker that dies costs the partitions that were being worked on.
+    left over at the end. If a worker dies, the partitions that were being worked on are worked on
+    again, each alone: the one whose worker dies again has failed.
 
     Args:
         tasks: The partitions.
@@ -24,7 +27,8 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
         return
     waiting = sorted(tasks, key=_size)
     while waiting:
-        yield from _run_in_pool(waiting, workers)
+        for task in (yield from _run_in_pool(waiting, workers)):
+            yield from _run_again(task)
 
 
 def _size(task: Task) -> int:
@@ -34,11 +38,27 @@ def _size(task: Task) -> int:
         return 0
 
 
-def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[Outcome]:
-    """Take tasks from the end of the list until it is empty or a worker died."""
+def _run_again(task: Task) -> Iterator[Outcome]:
+    outcome = next(_run_in_pool([task], workers=1), None) or _failed(
+        task,
+        "a worker process died while it was being worked on, and again when it was worked on "
+        "alone; was it killed for want of memory?",
+    )
+    outcome.interrupted = True
+    yield outcome
+
+
+def _run_in_pool(waiting: list[Task], workers: int) -> Generator[Outcome, None, list[Task]]:
+    """Take tasks from the end of the list until it is empty or a worker died.
+
+    Returns:
+        The tasks that were being worked on when one died.
+    """
     # Never fork: a fork after Polars has run in the parent hangs.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    with ProcessPoolExecutor(workers, multiprocessing.get_context(method)) as pool:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+        interrupted: list[Task] = []
         running: dict[Future[Outcome], Task] = {}
         broken = False
         while running or (waiting and not broken):
@@ -56,13 +76,23 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Iterator[Outcome]:
                     yield future.result()
                 except BrokenProcessPool:
                     broken = True
-                    yield _failed(
-                        task,
-                        "a worker process died while it was being worked on; was "
-                        "it killed for want of memory?",
-                    )
+                    interrupted.append(task)
                 except Exception as error:
                     yield _failed(task, f"{type(error).__name__}: {error}")
+        return interrupted
+
+
+def _end_with_parent() -> None:
+    """Have this worker end when the run does, however it ends: nobody would take its results."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a worker is started by a process")
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _failed(task: Task, reason: str) -> Outcome:

@@ -1,21 +1,27 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import polars as pl
 import pytest
 
-from fim_assets.pipeline import Corpus, Outcome, Task, list_shards
+from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task, list_shards, run_partition
 from fim_assets.profile import profile_shard
 from fim_assets.receipts import Staging, read_receipt
-from fim_assets.recipe import ASSETS, Fim, Recipe
-from fim_assets.shards import ShardError, Totals
+from fim_assets.recipe import ASSETS, Fim, Recipe, Tokens
+from fim_assets.shards import ShardError, Totals, find_shards
 from fim_assets.tokens import dolma2
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
+    TOLERANT,
     documents,
     file_bytes,
     open_corpus,
@@ -91,7 +97,7 @@ def test_one_shards_failure_costs_only_its_own_later_stages(tmp_path: Path) -> N
     failures = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure}
     assert list(failures) == ["x__1"]
     assert failures["x__1"] is not None
-    assert failures["x__1"].startswith(f"raw_shards: {damaged}: damaged after line ")
+    assert failures["x__1"].startswith(f"raw_shards: {damaged}: after line ")
     assert outcomes["x__1"].stages == []
     for asset in ASSETS:
         names = {path.name for path in (tmp_path / asset).iterdir()}
@@ -150,7 +156,7 @@ def test_tokens_refuse_a_fim_shard_that_changed(tmp_path: Path, ending: str) -> 
 
 
 def test_fewer_arrays_than_before_leave_no_old_one(tmp_path: Path) -> None:
-    small = Recipe.model_validate({"tokens": {"max_size": 1000}})
+    small = Recipe(raw=TOLERANT, tokens=Tokens(max_size=1000))
     write_corpus(tmp_path, 1)
     run_all(open_corpus(tmp_path, small))
     assert len(list((tmp_path / "token_arrays").glob("*.npy"))) > 2
@@ -177,35 +183,68 @@ def test_empty_shard_and_shard_without_documents(tmp_path: Path) -> None:
     assert not list((tmp_path / "token_arrays").glob("*.npy")), "no empty array is written"
 
 
-def test_worker_that_dies_costs_its_shard_and_no_other(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path, 6)
-    shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
-    shards["x__3"].unlink()
-    os.mkfifo(shards["x__3"])  # whoever opens it waits for ever
-    tasks = [Task(corpus, key, path, frozenset(ASSETS), ALL_CHECKS) for key, path in shards.items()]
-    outcomes: dict[str, Outcome] = {}
-    for outcome in run_partitions(tasks, 2):
-        outcomes[outcome.key] = outcome
-        if len(outcomes) == 5:
-            for child in workers_of(os.getpid()):
-                os.kill(child, signal.SIGKILL)
-    assert sorted(outcomes) == sorted(shards)
-    assert [key for key, outcome in outcomes.items() if outcome.failure] == ["x__3"]
-    assert "worker process died" in (outcomes["x__3"].failure or "")
+def write_tasks(root: Path) -> dict[str, Task]:
+    corpus = write_corpus(root, 6)
+    shards = find_shards(corpus.recipe.raw.documents, root)
+    return {
+        key: Task(corpus, key, path, frozenset(ASSETS), ALL_CHECKS) for key, path in shards.items()
+    }
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_worker_that_dies_costs_its_shard_and_no_other(tmp_path: Path, times: int) -> None:
+    """Whoever works on x__3 is killed, once or each time: once costs nothing, since what was worked
+    on is worked on again, alone."""
+    tasks = write_tasks(tmp_path)
+    write_shard(tasks["x__3"].shard, documents(20_000))
+    with killing_who_opens(tasks["x__3"].shard, times) as killed:
+        outcomes = {outcome.key: outcome for outcome in run_partitions(list(tasks.values()), 2)}
+    assert sorted(outcomes) == sorted(tasks)
+    assert len(killed) == min(times, 2)
+    assert outcomes["x__3"].interrupted
+    failed = {key: outcome.failure or "" for key, outcome in outcomes.items() if outcome.failure}
+    if times == 1:
+        assert failed == {}
+    else:
+        assert list(failed) == ["x__3"]
+        assert failed["x__3"].startswith(f"{tasks['x__3'].shard}: a worker process died")
 
 
 def workers_of(parent: int) -> list[int]:
     """Processes two below this one: the fork server's children."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
-        fields = status.read_text().rpartition(")")[2].split()
-        parents[int(status.parent.name)] = int(fields[1])
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            parents[int(status.parent.name)] = int(fields[1])
     return [pid for pid, above in parents.items() if parents.get(above) == parent]
 
 
-def test_workers_that_die_between_two_partitions_cost_at_most_what_they_worked_on(
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def killing_who_opens(path: Path, times: int) -> Iterator[list[int]]:
+    """Kill workers of this process, as the kernel does, that have a file open; their ids."""
+    killed: list[int] = []
+    stop = Event()
+
+    def watch() -> None:
+        while not stop.wait(0.002) and len(killed) < times:
+            for worker in set(workers_of(os.getpid())) - set(killed):
+                with suppress(OSError):
+                    opened = [link.readlink() for link in Path(f"/proc/{worker}/fd").iterdir()]
+                    if path in opened:
+                        os.kill(worker, signal.SIGKILL)
+                        killed.append(worker)
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) -> None:
     """They may die while this process is busy with what came back, and has nothing submitted."""
     corpus = write_corpus(tmp_path, 6)
     shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
@@ -222,11 +261,92 @@ def test_workers_that_die_between_two_partitions_cost_at_most_what_they_worked_o
                 os.kill(child, signal.SIGKILL)
             time.sleep(0.5)  # and the pool has noticed
     assert sorted(outcome.key for outcome in outcomes) == sorted(shards)
-    assert sum(outcome.failure is not None for outcome in outcomes) <= 2
+    assert [outcome.failure for outcome in outcomes] == [None] * 6
+
+
+def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    """Or they would go on writing, and then wait for ever."""
+    write_shard(tmp_path / "raw" / "a.jsonl", documents(60_000))
+    write_shard(tmp_path / "raw" / "b.jsonl", documents(60_000, "b"))
+    code = (
+        "from pathlib import Path; from fim_assets_tests.corpora import open_corpus, run_all; "
+        f"run_all(open_corpus(Path({str(tmp_path)!r})), workers=2)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code])
+    workers: list[int] = []
+    while not workers or not list(tmp_path.glob("raw_shards/.*")):
+        workers = workers_of(run.pid)
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.05)
 
 
 class PanicError(BaseException):
     """What a panic in Rust raises: no Exception."""
+
+
+def made_again(corpus: Corpus, checks: frozenset[str] = ALL_CHECKS) -> list[str]:
+    """Assets that are not left as they are where complete ones are skipped."""
+    ((key, shard),) = find_shards(corpus.recipe.raw.documents, corpus.data_root).items()
+    outcome = run_partition(Task(corpus, key, shard, frozenset(ASSETS), checks, skip_complete=True))
+    assert outcome.failure is None
+    return [stage.asset for stage in outcome.stages if not stage.skipped]
+
+
+def lengthen(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b" ")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (Path.exists, []),
+        (lambda root: write_shard(root / "raw/x/0.jsonl.zst", documents(9)), list(ASSETS)),
+        (lambda root: (root / "raw_shards/x__0.json").unlink(), ["raw_shards"]),
+        (lambda root: (root / "raw_shards/x__0.json").write_text("{"), ["raw_shards"]),
+        (lambda root: (root / "raw_shards/x__0.rejected.jsonl").unlink(), ["raw_shards"]),
+        (lambda root: (root / "fim_shards/x__0.json").unlink(), ["fim_shards"]),
+        (lambda root: lengthen(root / "fim_shards/x__0.parquet"), ["fim_shards"]),
+        (lambda root: (root / "token_arrays/x__0-00000.csv.gz").unlink(), ["token_arrays"]),
+        (lambda root: lengthen(root / "token_arrays/x__0-00000.npy"), ["token_arrays"]),
+    ],
+)
+def test_what_changed_or_is_missing_is_noticed_and_made_again(
+    tmp_path: Path, change: Callable[[Path], object], expected: list[str]
+) -> None:
+    """And no more than that: what is made again has the same bytes, so that later stages agree."""
+    corpus = write_corpus(tmp_path, 1)
+    assert made_again(corpus) == list(ASSETS)
+    change(tmp_path)
+    assert made_again(corpus) == expected
+    assert made_again(corpus) == []
+
+
+def test_another_recipe_is_noticed(tmp_path: Path) -> None:
+    write_corpus(tmp_path, 1)
+    assert made_again(open_corpus(tmp_path)) == list(ASSETS)
+    other = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25))
+    assert made_again(open_corpus(tmp_path, other)) == ["fim_shards", "token_arrays"]
+    in_order = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25), tokens=Tokens(shuffle=False))
+    assert made_again(open_corpus(tmp_path, in_order)) == ["token_arrays"]
+
+
+def test_what_was_not_checked_is_not_skipped_where_checks_are_asked_for(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    assert made_again(corpus, frozenset()) == list(ASSETS)
+    assert made_again(corpus, frozenset()) == []
+    assert made_again(corpus, frozenset(["lossless"])) == ["fim_shards"]
+    assert made_again(corpus) == ["fim_shards", "token_arrays"]
+    assert made_again(corpus) == []
+    receipt = read_receipt(corpus.place("token_arrays", "x__0"))
+    assert receipt is not None
+    assert list(receipt.made.checks) == list(CHECKS_OF["token_arrays"])
 
 
 def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 import json
+import multiprocessing
+import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from fim_assets.receipts import (
     Staging,
     disagreement,
     read_receipt,
+    sole_writer,
     withdraw_receipt,
     write_receipt,
 )
@@ -111,7 +116,7 @@ def test_a_receipt_is_json_with_the_documented_fields(place: Place) -> None:
         *("counts", "histograms"),
     ]
     assert list(stored["result"]["input"]) == ["name", "bytes", "blake2b"]
-    assert list(stored["made"]) == ["at", "seconds", "versions", "engine"]
+    assert list(stored["made"]) == ["at", "seconds", "versions", "engine", "checks"]
     assert list(place.folder.glob(".*")) == []
 
 
@@ -264,7 +269,7 @@ def test_a_receipt_of_another_partition_disagrees(place: Place) -> None:
     copies = [Place(place.folder, "b"), Place(place.folder.parent / "fim_shards", "a")]
     for copy in copies:
         copy.folder.mkdir(exist_ok=True)
-        write_receipt(copy, receipt)
+        shutil.copy(place.receipt, copy.receipt)
         assert read_receipt(copy) == receipt
         reason = disagreement(receipt, copy, "f" * 32)
         assert reason == f"{copy.receipt} is the receipt of token_arrays a"
@@ -376,3 +381,60 @@ def test_a_mask_that_is_missing_or_of_another_size_disagrees(
     if content is not None:
         mask.write_bytes(content)
     assert (disagreement(receipt, place, "f" * 32) or "").startswith(f"{mask} {reason}")
+
+
+def test_a_receipt_of_files_that_changed_meanwhile_is_not_written(place: Place) -> None:
+    receipt = receipt_of(place, publish(place, {".parquet": b"rows"}))
+    place.file(".parquet").write_bytes(b"more rows")
+    with pytest.raises(ReceiptError, match="another run has written here"):
+        write_receipt(place, receipt)
+    assert read_receipt(place) is None
+    assert [path.name for path in place.folder.iterdir()] == ["a.parquet"]
+
+
+def test_two_runs_without_a_lock_never_mix(place: Place) -> None:
+    """The second deletes what the first has begun: the first fails, the second is whole."""
+    with Staging(place) as first:
+        first.create(".parquet").write(b"first")
+        records = publish(place, {".parquet": b"second"})
+        with pytest.raises(FileNotFoundError):
+            first.publish()
+    assert place.file(".parquet").read_bytes() == b"second"
+    write_receipt(place, receipt_of(place, records))
+
+
+def hold(folder: Path, key: str, seconds: float, log: Path) -> None:
+    with sole_writer(folder, key):
+        with log.open("a") as file:
+            file.write("in\n")
+        time.sleep(seconds)
+        with log.open("a") as file:
+            file.write("out\n")
+
+
+def test_one_run_at_a_time_writes_a_partition(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    runs = [context.Process(target=hold, args=(tmp_path, "a", 0.3, log)) for _ in range(4)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0] * 4
+    assert log.read_text().split() == ["in", "out"] * 4
+    assert list((tmp_path / ".locks").iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "log"
+    run = multiprocessing.get_context("spawn").Process(target=hold, args=(tmp_path, "a", 600, log))
+    run.start()
+    while not log.exists():
+        time.sleep(0.01)
+    Timer(0.5, run.kill).start()
+    with sole_writer(tmp_path, "b"):
+        assert caplog.messages == [], "another partition is not waited for"
+    with sole_writer(tmp_path, "a"):
+        assert caplog.messages == ["a: another run is writing this partition; waiting for it"]
+    run.join()
+    assert list((tmp_path / ".locks").iterdir()) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.metadata import report_metadata, stage_metadata
@@ -68,6 +69,21 @@ class Graph:
         return dg.AssetKey([*self.corpus.prefix, asset])
 
 
+class RunConfig(dg.Config):
+    """What a run can be told in the launchpad."""
+
+    skip_complete: bool | None = Field(
+        default=None,
+        description="Leave partitions as they are whose receipts are complete and agree with the "
+        "recipe, the input's content and the files' sizes. By default so for several partitions, "
+        "and not for a single one.",
+    )
+
+    def skips(self, partitions: int) -> bool:
+        """Whether a run over so many partitions leaves complete ones as they are."""
+        return partitions > 1 if self.skip_complete is None else self.skip_complete
+
+
 def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
     """All assets and their checks."""
     with warnings.catch_warnings():
@@ -103,7 +119,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def shards(
-        context: dg.AssetExecutionContext,
+        context: dg.AssetExecutionContext, config: RunConfig
     ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
         if not context.partition_keys:
             raise dg.Failure("the range holds no partition; is its first key after its last?")
@@ -116,10 +132,14 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                 graph.shards[key],
                 frozenset(selected),
                 frozenset(check.name for check in checks),
+                config.skips(len(context.partition_keys)),
             )
             for key in context.partition_keys
         ]
         outcomes = list(_run(tasks, graph, context))
+        skipped = sum(not o.failure and all(s.skipped for s in o.stages) for o in outcomes)
+        if skipped:
+            context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
         failed = [outcome for outcome in outcomes if outcome.failure]
         finished = [
             (stage.asset, outcome.key, metadata)
@@ -149,11 +169,18 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
         for stage in outcome.stages:
             for check in stage.checks:
                 context.log_event(evaluation(check, graph.key(stage.asset), outcome.key))
-            if stage.asset == "token_arrays" and stage.receipt is not None:
+            if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
                 engine = stage.receipt.made.engine
                 if engine not in engines:
                     context.log.info("token_arrays are encoded by %s", engine)
                 engines.add(engine)
+        if outcome.interrupted:
+            context.log.warning(
+                "%s: a worker process died while %s was being worked on; it was worked on again, "
+                "alone",
+                outcome.key,
+                graph.shards[outcome.key],
+            )
         if outcome.failure:
             context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
         now = time.monotonic()

@@ -42,6 +42,8 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "seconds": made.seconds,
         "engine": made.engine,
     }
+    if stage.skipped:
+        common["skipped"] = True
     if stage.preview is not None:
         common["preview"] = dg.MetadataValue.md(stage.preview)
     return common | _BY_ASSET[result.asset](corpus, receipt)

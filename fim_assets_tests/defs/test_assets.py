@@ -12,7 +12,7 @@ from fim_assets.definitions import build_definitions
 from fim_assets.pipeline import CHECKS_OF
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.settings import Settings
-from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
 KEYS = ["a", "b", "c"]
 DATA = {"raw_shards": ".parquet", "fim_shards": ".jsonl.zst", "token_arrays": "-00000.npy"}
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def definitions(root: Path, prefix: Sequence[str] = ()) -> dg.Definitions:
-    return build_definitions(Recipe(), Settings(root, root, "test", workers=2), prefix)
+    return build_definitions(Recipe(raw=TOLERANT), Settings(root, root, "test", workers=2), prefix)
 
 
 def assets_of(built: dg.Definitions) -> list[dg.AssetsDefinition]:
@@ -40,6 +40,7 @@ def materialize(
     key: str | None = None,
     tags: dict[str, str] | None = None,
     instance: DagsterInstance | None = None,
+    config: dict[str, bool] | None = None,
 ) -> dg.ExecuteInProcessResult:
     assets = assets_of(definitions(root))
     return dg.materialize(
@@ -49,18 +50,19 @@ def materialize(
         tags=tags,
         instance=instance or DagsterInstance.ephemeral(),
         raise_on_error=False,
+        run_config={"ops": {"shards": {"config": config}}} if config else None,
     )
 
 
 def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict[str, object]]:
-    """Metadata values of an asset's materializations, by partition."""
+    """Metadata values of an asset's materializations in its last run, by partition."""
     records = instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
     return {
         record.partition_key: {
             name: entry.value for name, entry in record.asset_materialization.metadata.items()
         }
         for record in records
-        if record.asset_materialization
+        if record.asset_materialization and record.run_id == records[0].run_id
     }
 
 
@@ -143,6 +145,54 @@ def test_a_preview_stands_in_the_metadata_with_tokens_where_they_are_made(root: 
     assert "preview" not in materialized(instance, "raw_shards")["a"]
 
 
+def made_now(instance: DagsterInstance) -> set[tuple[str, str | None]]:
+    """Asset and partition of what the last run made and did not skip."""
+    return {
+        (asset, key)
+        for asset in ASSETS
+        for key, metadata in materialized(instance, asset).items()
+        if "skipped" not in metadata
+    }
+
+
+def test_a_range_again_makes_only_what_is_not_complete(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, tags=RANGE, instance=instance).success
+    assert made_now(instance) == {(asset, key) for asset in ASSETS for key in KEYS}
+    before = times(root)
+    assert materialize(root, tags=RANGE, instance=instance).success
+    assert made_now(instance) == set()
+    assert times(root) == before
+    seeds = {metadata["seed"] for metadata in materialized(instance, "fim_shards").values()}
+    assert len(seeds) == 3, "a skipped partition's metadata says what a made one's says"
+    write_shard(root / "raw" / "b.jsonl.zst", documents(61, "b"))
+    (root / "token_arrays" / "c-00000.npy").unlink()
+    assert materialize(root, tags=RANGE, instance=instance).success
+    assert made_now(instance) == {*((asset, "b") for asset in ASSETS), ("token_arrays", "c")}
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {
+        path: path.stat().st_mtime_ns
+        for asset in ASSETS
+        for path in (root / asset).iterdir()
+        if path.name != "mix.txt"
+    }
+
+
+def test_a_single_partition_is_made_again_unless_the_run_is_told_otherwise(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    skip, make = {"skip_complete": True}, {"skip_complete": False}
+    assert materialize(root, key="a", instance=instance, config=skip).success
+    assert materialize(root, key="a", instance=instance, config=skip).success
+    assert made_now(instance) == set()
+    assert materialize(root, key="a", instance=instance).success
+    assert made_now(instance) == {(asset, "a") for asset in ASSETS}
+    assert materialize(root, tags=RANGE, instance=instance).success
+    assert materialize(root, tags=RANGE, instance=instance, config=make).success
+    assert made_now(instance) == {(asset, key) for asset in ASSETS for key in KEYS}
+
+
 def test_one_asset_of_a_range(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success
@@ -161,7 +211,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert failure.step_failure_data.error is not None
     message = failure.step_failure_data.error.message
     assert "1 of 3 partitions failed:" in message
-    assert f"b: raw_shards: {damaged}: damaged after line" in message
+    assert f"b: raw_shards: {damaged}: after line" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
     assert {key for _, key, _ in evaluations(instance)} == {"a", "c"}

@@ -76,7 +76,7 @@ def test_failure_is_named_and_the_exit_status_is_one(checkout: Path, root: Path)
     )
     assert done.returncode == 1
     assert "1 of 4 partitions failed" in done.stderr
-    assert f"b: raw_shards: {damaged}: damaged after line" in done.stderr
+    assert f"b: raw_shards: {damaged}: after line" in done.stderr
     assert receipts(root) == {f"{a}/{k}.json" for a in ASSETS for k in ("a", "c__d", "c__e")}
     assert not (root / "corpus_report").exists()
     shown = run("fim-assets summary", checkout, {"FIM_DATA_ROOT": str(root)})
