@@ -4,10 +4,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
 
 import polars as pl
 import pytest
@@ -28,6 +26,7 @@ from fim_assets_tests.corpora import (
     run_all,
     write_shard,
 )
+from fim_assets_tests.faults.scenarios import killing_who_opens, workers_of
 
 LANGUAGES = ("Python", "C", "")
 
@@ -208,40 +207,6 @@ def test_worker_that_dies_costs_its_shard_and_no_other(tmp_path: Path, times: in
     else:
         assert list(failed) == ["x__3"]
         assert failed["x__3"].startswith(f"{tasks['x__3'].shard}: a worker process died")
-
-
-def workers_of(parent: int) -> list[int]:
-    """Processes two below this one: the fork server's children."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            parents[int(status.parent.name)] = int(fields[1])
-    return [pid for pid, above in parents.items() if parents.get(above) == parent]
-
-
-@contextmanager
-def killing_who_opens(path: Path, times: int) -> Iterator[list[int]]:
-    """Kill workers of this process, as the kernel does, that have a file open; their ids."""
-    killed: list[int] = []
-    stop = Event()
-
-    def watch() -> None:
-        while not stop.wait(0.002) and len(killed) < times:
-            for worker in set(workers_of(os.getpid())) - set(killed):
-                with suppress(OSError):
-                    opened = [link.readlink() for link in Path(f"/proc/{worker}/fd").iterdir()]
-                    if path in opened:
-                        os.kill(worker, signal.SIGKILL)
-                        killed.append(worker)
-
-    thread = Thread(target=watch)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) -> None:

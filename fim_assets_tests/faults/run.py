@@ -1,0 +1,37 @@
+"""A run of its own process, to be killed: `python -m fim_assets_tests.faults.run ROOT …`."""
+
+import argparse
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+from fim_assets.recipe import ASSETS
+from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets_tests.corpora import open_corpus, run_all
+
+READY = "ready"
+
+
+def main() -> int:
+    """Say `ready`, then materialize; failures are printed, the exit status is 1 with any."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--asset", choices=ASSETS)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--without-lock", action="store_true")
+    options = parser.parse_args()
+    if options.without_lock:
+        patch("fim_assets.pipeline.sole_writer", lambda _folder, _key: nullcontext()).start()
+    corpus = open_corpus(options.root)
+    load_tokenizer(corpus.recipe)
+    print(READY, flush=True)
+    assets = [options.asset] if options.asset else ASSETS
+    failures = [o.failure for o in run_all(corpus, assets, workers=options.workers).values()]
+    for failure in filter(None, failures):
+        print(failure)
+    return 1 if any(failures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,357 @@
+"""Each fault: how it is put in, and what the user sees; all return a `Finding`."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from click.testing import CliRunner
+
+from fim_assets.cli import main
+from fim_assets.fim.restore import restore_shard
+from fim_assets.receipts import read_receipt
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.faults.broken import SHARDS
+from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, reasons
+from fim_assets_tests.faults.run import READY
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row of the table.
+
+    Attributes:
+        fault: What was done.
+        injected: How often.
+        damage: What was wrong in the end, over all times; must be nothing.
+        seen: What the user sees, of the last time.
+        unnoticed: Times that the user was not told, though something was wrong; must be none.
+    """
+
+    fault: str
+    injected: int
+    damage: Damage
+    seen: str
+    unnoticed: int = 0
+
+
+def command(root: Path, *options: str) -> list[str]:
+    """A run in a process of its own."""
+    return [sys.executable, "-m", "fim_assets_tests.faults.run", str(root), *options]
+
+
+def started(root: Path, *options: str) -> "subprocess.Popen[str]":
+    """A run that has loaded all that it needs and begins."""
+    run = subprocess.Popen(command(root, *options), stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    line = run.stdout.readline()
+    if line.strip() != READY:
+        raise RuntimeError(f"the run did not begin: {line}")
+    return run
+
+
+def killed(corpus: FaultCorpus, asset: str, times: int, seed: int) -> Finding:
+    """SIGKILL at a random moment while an asset is made; then the next run."""
+    source = random.Random(seed)  # noqa: S311 - moments, no secrets
+    root = corpus.finished(f"killed-{asset}")
+    begin = time.monotonic()
+    with started(root, "--asset", asset) as run:
+        begin = time.monotonic()
+        run.wait()
+    seconds = time.monotonic() - begin
+    damage, interrupted = Damage(), 0
+    while interrupted < times:
+        with started(root, "--asset", asset) as run:
+            time.sleep(source.uniform(0, seconds))
+            run.kill()
+            interrupted += run.wait() < 0
+        damage += corpus.seen_by_readers(root)
+        failures = corpus.finish(root)
+        damage += corpus.damage(root)
+        if failures:
+            raise RuntimeError(failures[0])
+    return Finding(f"SIGKILL during {asset}", interrupted, damage, "the next run goes on")
+
+
+def killed_often(corpus: FaultCorpus, times: int, seed: int) -> Finding:
+    """SIGKILL one run after the other, all assets and two workers, and only then a whole run."""
+    source = random.Random(seed)  # noqa: S311 - moments, no secrets
+    root = corpus.fresh("killed-often")
+    damage, interrupted = Damage(), 0
+    while interrupted < times:
+        with started(root, "--workers", "2") as run:
+            time.sleep(source.uniform(0, 2))
+            run.kill()
+            interrupted += run.wait() < 0
+        damage += corpus.seen_by_readers(root)
+    corpus.finish(root)
+    damage += corpus.damage(root)
+    return Finding(
+        "SIGKILL of a run with two workers, again and again", times, damage, "the next run goes on"
+    )
+
+
+@contextmanager
+def disk(folder: Path, size: int) -> Iterator[Path]:
+    """A disk of so many bytes.
+
+    Raises:
+        PermissionError: If this process may not mount one.
+    """
+    folder.mkdir(exist_ok=True)
+    mount(folder, size)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def mount(folder: Path, size: int, *options: str) -> None:
+    """Mount a disk in memory, or change the one that is mounted there."""
+    choice = ",".join([f"size={size}", *options])
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", choice, "tmpfs", folder], capture_output=True, check=False
+    )
+    if done.returncode:
+        raise PermissionError(done.stderr.decode().strip())
+
+
+def full_disk(corpus: FaultCorpus, folder: Path, times: int) -> Finding:
+    """A disk that is full after ever more bytes; then it has room."""
+    whole = sum(map(len, corpus.expected.values()))
+    damage, told, seen = Damage(), 0, ""
+    for number in range(times):
+        size = whole * (number + 1) // (times + 1) // 4096 * 4096 + 4096
+        with disk(folder, size) as root:
+            link_raw(corpus, root)
+            failures = corpus.finish(root)
+            damage += corpus.seen_by_readers(root)
+            told += any("No space left on device" in failure for failure in failures)
+            seen = failures[0] if failures else ""
+            mount(folder, 4 * whole, "remount")
+            corpus.finish(root)
+            damage += corpus.damage(root)
+    return Finding("disk full", times, damage, seen, times - told)
+
+
+def link_raw(corpus: FaultCorpus, root: Path) -> None:
+    """Have a root read the undisturbed one's raw shards."""
+    (root / "raw").symlink_to(corpus.undisturbed / "raw", target_is_directory=True)
+
+
+def limited_files(corpus: FaultCorpus, times: int) -> Finding:
+    """No file may grow past a size, which the kernel enforces for whoever may not mount a disk."""
+    largest = max(map(len, corpus.expected.values()))
+    root = corpus.fresh("limited")
+    damage, told, seen = Damage(), 0, ""
+    for number in range(times):
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = largest * (number + 1) // (times + 1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            failures = corpus.finish(root, skip_complete=False)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        damage += corpus.seen_by_readers(root)
+        told += any("File too large" in failure for failure in failures)
+        seen = failures[0] if failures else ""
+        corpus.finish(root)
+        damage += corpus.damage(root)
+    return Finding("no file may grow further", times, damage, seen, times - told)
+
+
+def read_only(corpus: FaultCorpus, folder: Path) -> Finding:
+    """A target that cannot be written; then it can."""
+    size = 4 * sum(map(len, corpus.expected.values()))
+    with disk(folder, size) as root:
+        link_raw(corpus, root)
+        mount(folder, size, "remount", "ro")
+        failures = corpus.finish(root)
+        told = len(failures) == len(KEYS) and all("Read-only" in failure for failure in failures)
+        mount(folder, size, "remount", "rw")
+        corpus.finish(root)
+        return Finding("read-only target", 1, corpus.damage(root), failures[0], int(not told))
+
+
+def two_at_once(corpus: FaultCorpus, times: int, *, lock: bool) -> Finding:
+    """Two runs over the same partitions at the same time; without a lock, one may fail."""
+    damage, seen = Damage(), "both succeed" if lock else "the one that comes second fails, or none"
+    unnoticed = 0
+    for _ in range(times):
+        root = corpus.fresh("two")
+        options = [] if lock else ["--without-lock"]
+        runs = [started(root, *options) for _ in range(2)]
+        told = [run.communicate()[0] for run in runs]
+        unnoticed += sum(
+            bool(run.returncode) != bool(text) for run, text in zip(runs, told, strict=True)
+        )
+        unnoticed += lock and any(run.returncode for run in runs)
+        damage += corpus.seen_by_readers(root)
+        if lock:
+            damage += corpus.damage(root)
+        else:
+            corpus.finish(root)
+            damage += corpus.damage(root)
+    name = "two runs of the same partitions at once"
+    return Finding(name if lock else f"{name}, without locks", times, damage, seen, unnoticed)
+
+
+def flip(path: Path) -> None:
+    """Flip a bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    """Cut a file's last byte."""
+    os.truncate(path, path.stat().st_size - 1)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "with a flipped bit": flip,
+    "cut short": cut,
+    "gone": Path.unlink,
+}
+
+
+def damaged_at_rest(corpus: FaultCorpus, change: Callable[[Path], object], name: str) -> Finding:
+    """Every output in its turn; `fim-assets verify` tells, and the partition is made again."""
+    root = corpus.finished("at-rest")
+    files = [
+        path
+        for asset in ASSETS
+        for path in sorted((root / asset).iterdir())
+        if path.suffix != ".json"
+    ]
+    damage, told, seen = Damage(), 0, ""
+    for path in files:
+        change(path)
+        done = CliRunner(env={"FIM_DATA_ROOT": str(root), "FIM_RECIPE": ""}).invoke(
+            main, ["verify"]
+        )
+        told += done.exit_code == 1 and str(path) in done.output
+        seen = next(line for line in done.output.splitlines() if line.startswith("fault"))
+        key = path.name.partition(".")[0].partition("-")[0]
+        for asset in ASSETS:
+            (root / asset / f"{key}.json").unlink()
+        corpus.finish(root)
+        damage += corpus.damage(root)
+    return Finding(f"an output {name}", len(files), damage, seen, len(files) - told)
+
+
+def shard_replaced(corpus: FaultCorpus) -> Finding:
+    """The raw shard, or the FIM shard, is another one when the next stage reads it."""
+    seen, told = "", 0
+    for replaced in ("raw/a.jsonl.zst", "fim_shards/a.jsonl.zst"):
+        root = corpus.finished("replaced")
+        shutil.copy(root / replaced.replace("a.", "b."), root / replaced)
+        stage = "fim_shards" if replaced.startswith("raw") else "token_arrays"
+        with started(root, "--asset", stage) as run:
+            assert run.stdout is not None
+            seen = run.stdout.read().strip()
+            told += run.wait() == 1 and bool(seen)
+        shutil.copy(corpus.undisturbed / replaced, root / replaced)
+        corpus.finish(root)
+    return Finding("a shard replaced between stages", 2, corpus.damage(root), seen, 2 - told)
+
+
+def broken_shard(corpus: FaultCorpus, name: str) -> Finding:
+    """A shard of `broken.SHARDS` beside a good one, which must not suffer."""
+    broken = SHARDS[name]
+    root = corpus.fresh("broken")
+    for key in KEYS[1:]:
+        (root / "raw" / f"{key}.jsonl.zst").unlink()
+    shard = root / "raw" / f"broken{broken.ending}"
+    shard.write_bytes(broken.content())
+    failures = corpus.finish(root)
+    place = open_corpus(root).place("token_arrays", "broken")
+    receipt = read_receipt(place)
+    if broken.documents is None:
+        told = len(failures) == 1 and str(shard) in failures[0] and broken.seen in failures[0]
+        return Finding(name, 1, Damage(), "".join(failures), int(not told or receipt is not None))
+    raw = read_receipt(open_corpus(root).place("raw_shards", "broken"))
+    if raw is None or receipt is None:
+        return Finding(name, 1, Damage(lost=broken.documents), "".join(failures), 1)
+    found = Counter(reasons(place.folder.parent / "raw_shards" / "broken.rejected.jsonl"))
+    told = found == Counter({broken.seen: broken.rejected} if broken.seen else {})
+    seen = f"{raw.result.documents} documents"
+    seen += "".join(f", {n} rejected: {reason}" for reason, n in found.items())
+    lost = abs(broken.documents - receipt.result.documents)
+    lost += raw.result.lines - raw.result.blank - raw.result.rejected - raw.result.documents
+    restored = restore_shard(
+        root / "fim_shards" / "broken.jsonl.zst", root / "fim_shards" / "broken.parquet"
+    )
+    lost += abs(broken.documents - sum(1 for _ in restored))
+    return Finding(name, 1, Damage(lost), seen, int(not told) + len(failures))
+
+
+def too_many_rejected(corpus: FaultCorpus) -> Finding:
+    """More lines that are no documents than the recipe allows."""
+    root = corpus.fresh("rejected")
+    shard = write_shard(root / "raw" / "a.jsonl.zst", [*documents(500), b"no", b"{}"])
+    outcome = run_all(open_corpus(root, Recipe()), workers=1)["a"]
+    seen = outcome.failure or ""
+    told = f"{shard}: 2 of 502 lines are no documents" in seen and "line 501: not_json" in seen
+    return Finding("more rejected lines than allowed", 1, Damage(), seen, int(not told))
+
+
+def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
+    """The kernel kills whoever works on one shard, once or each time."""
+    damage, unnoticed, seen = Damage(), 0, "the run goes on: the shard is worked on again, alone"
+    for _ in range(times):
+        root = corpus.fresh("worker")
+        with killing_who_opens(root / "raw" / "b.jsonl.zst", 9 if again else 1):
+            outcomes = run_all(open_corpus(root), workers=2)
+        failed = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure}
+        unnoticed += not outcomes["b"].interrupted or list(failed) != (["b"] if again else [])
+        seen = failed.get("b") or seen
+        corpus.finish(root)
+        damage += corpus.damage(root)
+    name = "a worker killed by the kernel"
+    return Finding(f"{name}, each time" if again else name, times, damage, seen, unnoticed)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Processes two below one: its fork server's children."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            parents[int(status.parent.name)] = int(fields[1])
+    return [pid for pid, above in parents.items() if parents.get(above) == parent]
+
+
+@contextmanager
+def killing_who_opens(path: Path, times: int) -> Iterator[list[int]]:
+    """Kill workers of this process, as the kernel does, that have a file open; their ids."""
+    killed: list[int] = []
+    stop = Event()
+
+    def watch() -> None:
+        while not stop.wait(0.001) and len(killed) < times:
+            for worker in set(workers_of(os.getpid())) - set(killed):
+                with suppress(OSError):
+                    opened = [link.readlink() for link in Path(f"/proc/{worker}/fd").iterdir()]
+                    if path in opened:
+                        os.kill(worker, signal.SIGKILL)
+                        killed.append(worker)
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,85 @@
+"""The short form of `make faults`."""
+
+from pathlib import Path
+
+import pytest
+
+from fim_assets.recipe import ASSETS
+from fim_assets_tests.faults import scenarios
+from fim_assets_tests.faults.broken import SHARDS
+from fim_assets_tests.faults.corpus import Damage, FaultCorpus, differing
+from fim_assets_tests.faults.scenarios import Finding
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> FaultCorpus:
+    return FaultCorpus(tmp_path_factory.mktemp("faults"))
+
+
+def assert_nothing_happened(finding: Finding, times: int) -> None:
+    assert finding.injected == times
+    assert finding.damage == Damage(), finding
+    assert finding.unnoticed == 0, finding
+    assert finding.seen
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_a_run_killed_at_a_random_moment(corpus: FaultCorpus, asset: str) -> None:
+    assert_nothing_happened(scenarios.killed(corpus, asset, 2, seed=ASSETS.index(asset)), 2)
+
+
+def test_runs_with_workers_killed_one_after_the_other(corpus: FaultCorpus) -> None:
+    assert_nothing_happened(scenarios.killed_often(corpus, 3, seed=3), 3)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_worker_killed_by_the_kernel(corpus: FaultCorpus, *, again: bool) -> None:
+    assert_nothing_happened(scenarios.worker_killed(corpus, 1, again=again), 1)
+
+
+def test_a_disk_that_is_full_or_read_only(corpus: FaultCorpus, tmp_path: Path) -> None:
+    """Where this process may mount one; the kernel's limit of a file's size fails alike."""
+    assert_nothing_happened(scenarios.limited_files(corpus, 3), 3)
+    try:
+        assert_nothing_happened(scenarios.full_disk(corpus, tmp_path / "disk", 3), 3)
+    except PermissionError as error:
+        print(f"no disk was mounted: {error}")
+        return
+    assert_nothing_happened(scenarios.read_only(corpus, tmp_path / "disk"), 1)
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_two_runs_at_once(corpus: FaultCorpus, *, lock: bool) -> None:
+    assert_nothing_happened(scenarios.two_at_once(corpus, 1, lock=lock), 1)
+
+
+def test_a_shard_replaced_between_stages(corpus: FaultCorpus) -> None:
+    assert_nothing_happened(scenarios.shard_replaced(corpus), 2)
+
+
+def test_too_many_rejected_lines(corpus: FaultCorpus) -> None:
+    assert_nothing_happened(scenarios.too_many_rejected(corpus), 1)
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
+    assert_nothing_happened(scenarios.broken_shard(corpus, name), 1)
+
+
+def test_the_faults_would_be_seen(corpus: FaultCorpus) -> None:
+    """What counts damage counts it: a changed byte, a file gone, one too many, one left over."""
+    root = corpus.finished("seen")
+    assert corpus.damage(root) == Damage()
+    shard = root / "fim_shards" / "a.jsonl.zst"
+    scenarios.flip(shard)
+    assert corpus.damage(root) == Damage(wrong=1)
+    assert corpus.seen_by_readers(root) == Damage(wrong=1)
+    size = shard.stat().st_size
+    shard.unlink()
+    assert corpus.damage(root) == Damage(wrong=size)
+    (root / "token_arrays" / "d-00000.npy").write_bytes(b"1234")
+    (root / "raw_shards" / ".a.staging").mkdir()
+    assert corpus.damage(root) == Damage(wrong=size + 4, left=1)
+    (root / "token_arrays" / "b.json").unlink()
+    assert corpus.damage(root).lost == 400
+    assert differing(b"abc", b"axcd") == 2
