@@ -1,9 +1,10 @@
 """Statistics with Polars: parquet in, numbers out."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import log, sqrt
+from math import floor, log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ import polars as pl
 from scipy.special import betainc
 
 from fim_assets.fim.decisions import LEFT_ALONE
+from fim_assets.fim.draws import UInts
 from fim_assets.receipts import Histogram
+from fim_assets.tables import read_frames
 
 EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
+
+_QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 LANGUAGE_MEASURES = ("documents", "chars", "bytes")
 
@@ -23,25 +28,49 @@ DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
 """Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
 
 
+class Lengths:
+    """Whole numbers of at least 0, gathered batch by batch: memory holds each value once."""
+
+    def __init__(self) -> None:
+        self._counts = pl.DataFrame(schema={"value": pl.Int64, "n": pl.Int64})
+
+    def add(self, values: pl.Series) -> None:
+        """Gather some more."""
+        batch = pl.DataFrame({"value": values.cast(pl.Int64)})
+        more = batch.group_by("value").agg(n=pl.len().cast(pl.Int64))
+        together = pl.concat([self._counts, more])
+        self._counts = together.group_by("value").agg(pl.col("n").sum())
+
+    def histogram(self) -> Histogram:
+        """Their distribution."""
+        if self._counts.is_empty():
+            return Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
+        counts = self._counts.sort("value")
+        values, numbers = counts["value"], counts["n"]
+        count, ends = int(numbers.sum()), numbers.cum_sum()
+        places = {name: floor(share * (count - 1)) for name, share in _QUANTILES.items()}
+        found = {
+            name: int(values[int(ends.search_sorted(place, side="right"))])
+            for name, place in places.items()
+        }
+        bins = counts.group_by(edge=pl.Series(EDGES).search_sorted(values, side="right") - 1).agg(
+            pl.col("n").sum()
+        )
+        return Histogram(
+            count=count,
+            sum=int((values * numbers).sum()),
+            min=int(values[0]),
+            max=int(values[-1]),
+            bins={EDGES[edge]: n for edge, n in bins.sort("edge").iter_rows()},
+            **found,
+        )
+
+
 def histogram(values: pl.Series) -> Histogram:
     """The distribution of whole numbers of at least 0."""
-    values = values.cast(pl.Int64)
-    if values.is_empty():
-        return Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
-    ends = pl.DataFrame({"value": values}).select(
-        sum=pl.col("value").sum(),
-        min=pl.col("value").min(),
-        max=pl.col("value").max(),
-        p50=pl.col("value").quantile(0.5, "lower"),
-        p95=pl.col("value").quantile(0.95, "lower"),
-    )
-    bins = pl.Series(EDGES).search_sorted(values, side="right") - 1
-    counts = bins.value_counts(name="n").sort(bins.name)
-    return Histogram(
-        count=len(values),
-        bins={EDGES[edge]: n for edge, n in counts.iter_rows()},
-        **{name: int(value) for name, value in ends.row(0, named=True).items()},
-    )
+    lengths = Lengths()
+    lengths.add(values)
+    return lengths.histogram()
 
 
 def add_histograms(histograms: Iterable[Histogram]) -> Histogram:
@@ -79,28 +108,38 @@ class Profile:
 
 def profile_raw(parquet: Path) -> Profile:
     """Profile `raw_shards`: sizes, languages and literal sentinels."""
-    frame = pl.read_parquet(
-        parquet, glob=False, columns=["language", "chars", "bytes", "sentinel_literals"]
+    sums: Counter[str] = Counter(
+        dict.fromkeys(("bytes", "sentinel_literals", "documents_with_sentinel_literals"), 0)
     )
-    with_literals = frame.filter(pl.col("sentinel_literals") > 0)
+    lengths = Lengths()
+    by_language = [
+        pl.DataFrame(schema={"language": pl.String} | dict.fromkeys(LANGUAGE_MEASURES, pl.Int64))
+    ]
+    for frame in read_frames(parquet, ["language", "chars", "bytes", "sentinel_literals"]):
+        lengths.add(frame["chars"])
+        sums["bytes"] += int(frame["bytes"].sum())
+        sums["sentinel_literals"] += int(frame["sentinel_literals"].sum())
+        sums["documents_with_sentinel_literals"] += int((frame["sentinel_literals"] > 0).sum())
+        by_language.append(
+            frame.group_by(pl.col("language").fill_null(""))
+            .agg(pl.len().alias("documents"), pl.col("chars", "bytes").sum())
+            .cast(dict.fromkeys(LANGUAGE_MEASURES, pl.Int64))
+        )
     languages = (
-        frame.group_by(pl.col("language").fill_null(""))
-        .agg(documents=pl.len(), chars=pl.col("chars").sum(), bytes=pl.col("bytes").sum())
+        pl.concat(by_language)
+        .group_by("language")
+        .sum()
         .sort("documents", "language", descending=[True, False])
     )
-    return Profile(
-        counts={
-            "bytes": int(frame["bytes"].sum()),
-            "sentinel_literals": int(frame["sentinel_literals"].sum()),
-            "documents_with_sentinel_literals": with_literals.height,
-            **{
-                f"{measure}:{row['language']}": row[measure]
-                for row in languages.iter_rows(named=True)
-                for measure in LANGUAGE_MEASURES
-            },
-        },
-        histograms={"document_chars": histogram(frame["chars"])},
-    )
+    for row in languages.iter_rows(named=True):
+        sums.update({f"{measure}:{row['language']}": row[measure] for measure in LANGUAGE_MEASURES})
+    return Profile(counts=dict(sums), histograms={"document_chars": lengths.histogram()})
+
+
+_FIM_COLUMNS = [
+    *("file", "chars", "order", "split", "reason", "draw_key", "language"),
+    *("prefix_chars", "middle_chars", "suffix_chars"),
+]
 
 
 def profile_fim(parquet: Path) -> Profile:
@@ -109,35 +148,59 @@ def profile_fim(parquet: Path) -> Profile:
     `distinct_*` counts leave true copies out: copies are treated alike, so that a rate must count
     them once.
     """
-    frame = pl.read_parquet(
-        parquet,
-        glob=False,
-        columns=[
-            *("file", "chars", "order", "split", "reason", "draw_key", "language"),
-            *("prefix_chars", "middle_chars", "suffix_chars"),
-        ],
-    )
-    rearranged = frame.filter(pl.col("order") != "none")
-    documents = frame.filter(pl.col("file") == 0)
-    left_alone = frame.filter(pl.col("order") == "none")["reason"]
+    copies, copied = _copies(parquet)
+    whole = ("psm", "spm", *LEFT_ALONE, "separators")
+    sums: Counter[str] = Counter(dict.fromkeys(whole, 0))
+    laws: Counter[str] = Counter()
+    fallbacks: Counter[str] = Counter()
+    distinct: Counter[str] = Counter()
+    lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
+    among_copies: list[pl.DataFrame] = []
+    for frame in read_frames(parquet, _FIM_COLUMNS):
+        rearranged = frame.filter(pl.col("order") != "none")
+        left_alone = frame.filter(pl.col("order") == "none")["reason"]
+        sums.update(rearranged["order"].to_list())
+        sums.update({reason: int((left_alone == reason).sum()) for reason in LEFT_ALONE})
+        sums["separators"] += int((frame["file"] > 0).sum())
+        laws.update(dict(rearranged["split"].value_counts().iter_rows()))
+        fallbacks.update(dict(rearranged["reason"].drop_nulls().value_counts().iter_rows()))
+        lengths["file"].add(frame["chars"])
+        for part in ("prefix", "middle", "suffix"):
+            lengths[part].add(rearranged[f"{part}_chars"])
+        is_copy = pl.Series(_among(copied, frame["draw_key"].to_numpy()))
+        distinct.update(_distinct_counts(frame.filter(~is_copy)))
+        among_copies.append(_distinct(frame.filter(is_copy), "language"))
+    if among_copies:
+        distinct.update(_distinct_counts(pl.concat(among_copies)))
     return Profile(
         counts={
-            "psm": rearranged.filter(pl.col("order") == "psm").height,
-            "spm": rearranged.filter(pl.col("order") == "spm").height,
-            **{reason: int((left_alone == reason).sum()) for reason in LEFT_ALONE},
-            "separators": frame.height - documents.height,
-            "copies": documents.height - documents["draw_key"].n_unique(),
-            **_counts_of("split", rearranged["split"]),
-            **_counts_of("fallback", rearranged["reason"].drop_nulls()),
-            **_distinct_counts(frame),
+            **sums,
+            "copies": copies,
+            **_by_count("split", laws),
+            **_by_count("fallback", fallbacks),
+            **_in_order(distinct),
         },
-        histograms={
-            "file_chars": histogram(frame["chars"]),
-            "prefix_chars": histogram(rearranged["prefix_chars"]),
-            "middle_chars": histogram(rearranged["middle_chars"]),
-            "suffix_chars": histogram(rearranged["suffix_chars"]),
-        },
+        histograms={f"{name}_chars": its.histogram() for name, its in lengths.items()},
     )
+
+
+def _copies(parquet: Path) -> tuple[int, UInts]:
+    """How many documents are copies of another one, and the keys that more than one has, sorted."""
+    documents = (f.filter(pl.col("file") == 0) for f in read_frames(parquet, ["file", "draw_key"]))
+    together = np.concatenate(
+        [np.empty(0, np.uint64), *(d["draw_key"].to_numpy() for d in documents)]
+    )
+    together.sort()
+    again = together[1:][together[1:] == together[:-1]]
+    return len(again), np.unique(again)
+
+
+def _among(ordered: UInts, keys: UInts) -> npt.NDArray[np.bool_]:
+    """Which keys are among some that are sorted."""
+    if not len(ordered):
+        return np.zeros(len(keys), np.bool_)
+    at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    return np.equal(ordered[at], keys)
 
 
 def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
@@ -150,11 +213,6 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
     ).with_columns(pl.col("language").fill_null(""))
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
-    by_language = {
-        "distinct_eligible": candidates,
-        "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
-        "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
-    }
     drawn = (
         pl.when(pl.col("reason") == "one_line")
         .then(pl.lit("lines"))
@@ -163,17 +221,40 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
         .otherwise(pl.col("split"))
         .alias("drawn")
     )
-    names = candidates["language"].unique().sort().to_list()
+    laws = _distinct(rearranged).select(drawn)["drawn"].value_counts()
     counts = {
         "distinct_documents": eligible["draw_key"].n_unique(),
         "distinct_candidates": candidates["draw_key"].n_unique(),
-        **_counts_of("distinct_drawn", _distinct(rearranged).select(drawn)["drawn"]),
+        **{f"distinct_drawn:{law}": n for law, n in laws.iter_rows()},
     }
-    for name, files in by_language.items():
+    by_order = {
+        "distinct_eligible": candidates,
+        "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
+        "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
+    }
+    languages = candidates["language"].unique().to_list()
+    for name, files in by_order.items():
         counts[name] = _distinct(files).height
         found = dict(_distinct(files, "language")["language"].value_counts().iter_rows())
-        counts |= {f"{name}:{language}": found.get(language, 0) for language in names}
+        counts |= {f"{name}:{language}": found.get(language, 0) for language in languages}
     return counts
+
+
+def _in_order(counts: Counter[str]) -> dict[str, int]:
+    """Distinct counts in an order of their own, whatever they were added up from."""
+    ordered = {name: counts[name] for name in ("distinct_documents", "distinct_candidates")}
+    ordered |= _by_count("distinct_drawn", Counter(counted(counts, "distinct_drawn")))
+    for name in DISTINCT:
+        ordered[name] = counts[name]
+        by_language = counted(counts, name)
+        ordered |= {f"{name}:{language}": by_language[language] for language in sorted(by_language)}
+    return ordered
+
+
+def _by_count(name: str, counts: Counter[str]) -> dict[str, int]:
+    """Counts by what they are of, the largest first."""
+    entries = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return {f"{name}:{value}": n for value, n in entries}
 
 
 def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
@@ -181,25 +262,25 @@ def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
     return files.unique(["draw_key", "file", *also], keep="first", maintain_order=True)
 
 
-def _counts_of(name: str, values: pl.Series) -> dict[str, int]:
-    counted = values.value_counts(name="n").sort("n", values.name, descending=[True, False])
-    return {f"{name}:{value}": n for value, n in counted.iter_rows()}
-
-
 def profile_tokens(parquet: Path) -> Profile:
     """Profile `token_arrays`: arrays, tokens a document, and control tokens' names in texts."""
-    frame = pl.read_parquet(
-        parquet, glob=False, columns=["array", "tokens", "added_token_literals", "changed"]
-    )
-    with_literals = frame.filter(pl.col("added_token_literals") > 0)
+    arrays: set[str] = set()
+    literals = with_literals = changed = 0
+    lengths = Lengths()
+    for frame in read_frames(parquet, ["array", "tokens", "added_token_literals", "changed"]):
+        arrays.update(frame["array"].unique())
+        literals += int(frame["added_token_literals"].sum())
+        with_literals += int((frame["added_token_literals"] > 0).sum())
+        changed += int(frame["changed"].sum())
+        lengths.add(frame["tokens"])
     return Profile(
         counts={
-            "arrays": frame["array"].n_unique(),
-            "added_token_literals": int(frame["added_token_literals"].sum()),
-            "documents_with_added_token_literals": with_literals.height,
-            "changed_documents": int(frame["changed"].sum()),
+            "arrays": len(arrays),
+            "added_token_literals": literals,
+            "documents_with_added_token_literals": with_literals,
+            "changed_documents": changed,
         },
-        histograms={"document_tokens": histogram(frame["tokens"])},
+        histograms={"document_tokens": lengths.histogram()},
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -104,6 +105,13 @@ class TableReader:
                 return True
             self._rest = pa.Table.from_batches([batch])
         return False
+
+
+def read_frames(path: Path, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of a parquet file in order, a group of rows at a time."""
+    with TableReader(path, columns) as reader:
+        for table in reader:
+            yield pl.DataFrame(table)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
