@@ -366,9 +366,11 @@ def _first(trials: int, holds: Callable[[int], bool]) -> int:
 
 def uniform_distance(values: npt.NDArray[np.float64]) -> float:
     """The largest distance of values' empirical distribution from the uniform one on [0, 1]."""
-    ordered = np.sort(values)
-    steps = np.arange(len(values) + 1) / len(values)
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    step = 1 / len(values)
+    above = np.arange(1, len(values) + 1, dtype=np.float64)
+    above *= step
+    above -= np.sort(values)
+    return float(max(above.max(), step - above.min()))
 
 
 def uniform_bound(count: int, error: float) -> float:

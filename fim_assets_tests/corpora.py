@@ -60,9 +60,19 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
     return path
 
 
-def open_corpus(root: Path, recipe: Recipe | None = None, prefix: Sequence[str] = ()) -> Corpus:
-    """A corpus whose input and outputs lie below `root`; by default it tolerates rejected lines."""
-    recipe = recipe or Recipe(raw=TOLERANT)
+def open_corpus(
+    root: Path,
+    recipe: Recipe | None = None,
+    prefix: Sequence[str] = (),
+    max_rejected_share: float = 1,
+) -> Corpus:
+    """A corpus whose input and outputs lie below `root`; any number of its lines may be rejected.
+
+    The share of these, which the recipe does not decide here, is no part of any fingerprint.
+    """
+    recipe = recipe or Recipe()
+    raw = recipe.raw.model_copy(update={"max_rejected_share": max_rejected_share})
+    recipe = recipe.model_copy(update={"raw": raw})
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
 

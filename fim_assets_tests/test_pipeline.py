@@ -19,7 +19,6 @@ from fim_assets.tokens import dolma2
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
-    TOLERANT,
     documents,
     file_bytes,
     open_corpus,
@@ -155,7 +154,7 @@ def test_tokens_refuse_a_fim_shard_that_changed(tmp_path: Path, ending: str) -> 
 
 
 def test_fewer_arrays_than_before_leave_no_old_one(tmp_path: Path) -> None:
-    small = Recipe(raw=TOLERANT, tokens=Tokens(max_size=1000))
+    small = Recipe(tokens=Tokens(max_size=1000))
     write_corpus(tmp_path, 1)
     run_all(open_corpus(tmp_path, small))
     assert len(list((tmp_path / "token_arrays").glob("*.npy"))) > 2
@@ -296,9 +295,9 @@ def test_what_changed_or_is_missing_is_noticed_and_made_again(
 def test_another_recipe_is_noticed(tmp_path: Path) -> None:
     write_corpus(tmp_path, 1)
     assert made_again(open_corpus(tmp_path)) == list(ASSETS)
-    other = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25))
+    other = Recipe(fim=Fim(fim_rate=0.25))
     assert made_again(open_corpus(tmp_path, other)) == ["fim_shards", "token_arrays"]
-    in_order = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25), tokens=Tokens(shuffle=False))
+    in_order = Recipe(fim=Fim(fim_rate=0.25), tokens=Tokens(shuffle=False))
     assert made_again(open_corpus(tmp_path, in_order)) == ["token_arrays"]
 
 

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from fim_assets.cli import main
 from fim_assets.recipe import ASSETS, Recipe, Tokens
 from fim_assets.report import write_report
-from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
-MASKED = Recipe(raw=TOLERANT, tokens=Tokens(max_size=4000, label_mask="middle"))
+MASKED = Recipe(tokens=Tokens(max_size=4000, label_mask="middle"))
 RECIPE_YAML = "raw: {max_rejected_share: 1}\ntokens: {max_size: 4000, label_mask: middle}\n"
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from fim_assets.checks.outcome import CheckOutcome, Number, fault
 from fim_assets.fim.decisions import FALLBACKS
+from fim_assets.fim.draws import Draw, draw_bits
 from fim_assets.fim.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim.splits import Cuts, Ranks, character_ranks, min_chars
 from fim_assets.receipts import Place, Receipt
@@ -24,6 +25,7 @@ from fim_assets.stats import (
     uniform_bound,
     uniform_distance,
 )
+from fim_assets.tables import read_frames
 
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
@@ -229,36 +231,62 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
     """
     name = "split_law"
     parquet = fim.file(".parquet")
-    columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
-    frame = pl.read_parquet(parquet, glob=False, columns=columns)
-    _refuse_other_laws(frame, recipe.fim, parquet)
     used = {*recipe.fim.weights, recipe.fim.split_fallback}
     laws = [law for law in get_args(CharacterSplit) if law in used]
+    found = {law: _Cuts() for law in laws}
+    others = 0
+    columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
+    for frame in read_frames(parquet, columns):
+        _refuse_other_laws(frame, recipe.fim, parquet)
+        others += frame.filter(pl.col("split").is_in(["lines", "syntax"])).height
+        for law, cuts in found.items():
+            files = frame.filter(pl.col("split") == law)
+            if not files.is_empty():
+                cuts.add(files, _ranks(law, files, parquet))
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
-    for law in laws:
-        files = frame.filter(pl.col("split") == law).unique(
-            ["draw_key", "file"], keep="first", maintain_order=True
-        )
-        if files.is_empty():
+    for law, cuts in found.items():
+        ranks = cuts.distinct()
+        count = len(ranks[0])
+        if not count:
             continue
-        ranks = _ranks(law, files, parquet)
-        bound = uniform_bound(files.height, LAW_ERROR / (len(laws) * len(ranks)))
-        numbers |= {f"{law}_files": files.height, f"{law}_most_accepted": bound}
+        bound = uniform_bound(count, LAW_ERROR / (len(laws) * len(ranks)))
+        numbers |= {f"{law}_files": count, f"{law}_most_accepted": bound}
         for cut, values in ranks._asdict().items():
             distance = uniform_distance(values)
             passed &= distance <= bound
             numbers[f"{law}_{cut}_cut_distance"] = distance
             sentences.append(
-                f"{law}, {cut} cut: {distance:.4f} from its law over {files.height:,} files, "
+                f"{law}, {cut} cut: {distance:.4f} from its law over {count:,} files, "
                 f"{bound:.4f} accepted"
             )
-    others = frame.filter(pl.col("split").is_in(["lines", "syntax"])).height
     if others:
         numbers["other_files"] = others
         sentences.append(f"{others:,} files cut by lines or syntax, which look at the text")
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
+
+
+class _Cuts:
+    """The ranks of one law's cuts, gathered; true copies count once."""
+
+    def __init__(self) -> None:
+        self._keys = [np.empty(0, np.uint64)]
+        self._ranks = [Ranks(*(np.empty(0) for _ in Ranks._fields))]
+
+    def add(self, files: pl.DataFrame, ranks: Ranks) -> None:
+        """Gather some files' ranks."""
+        numbers = files["file"].to_numpy()
+        self._keys.append(draw_bits(files["draw_key"].to_numpy(), numbers, Draw.SPLIT))
+        self._ranks.append(ranks)
+
+    def distinct(self) -> Ranks:
+        """The first cut of each file."""
+        keys = np.concatenate(self._keys)
+        self._keys.clear()
+        _, first = np.unique(keys, return_index=True)
+        del keys
+        return Ranks(*(np.concatenate(its)[first] for its in zip(*self._ranks, strict=True)))
 
 
 def _refuse_other_laws(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:

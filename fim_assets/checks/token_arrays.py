@@ -1,7 +1,7 @@
 """Checks of `token_arrays`: the arrays hold all texts, exactly, and what a trainer relies on."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,15 +9,16 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from fim_assets.checks.outcome import CheckOutcome, fault
-from fim_assets.fim.draws import Draw, draw_bits
+from fim_assets.fim.draws import Draw, draw_bits, mix
 from fim_assets.fim.orders import Order, dissect, layout
 from fim_assets.fim.record import FimDocuments, FimShardReader, split_files
 from fim_assets.receipts import Place, Receipt, read_receipt
 from fim_assets.recipe import Fim, Recipe
-from fim_assets.tables import TableReader
+from fim_assets.tables import read_frames
 from fim_assets.tokens.arrays import ArrayReader
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
@@ -33,6 +34,8 @@ _SAMPLE_DOCUMENT_TOKENS = 1 << 18
 _OPEN_AT_ONCE = 64
 
 REARRANGED: tuple[Order, ...] = ("psm", "spm")
+
+Index = npt.NDArray[np.integer]
 
 Span = tuple[str, int, int]
 """A document's place: its array, its first token there, and one past its last."""
@@ -59,21 +62,18 @@ class TokenPartition:
     tokenizer: LoadedTokenizer
 
     @cached_property
-    def documents(self) -> pl.DataFrame:
-        """Where each document lies, in the arrays' order: line, array, start, end."""
-        frame = self.scan().select("line", pl.col("array").cast(pl.Categorical), "start", "end")
-        return frame.collect()
+    def places(self) -> "Places":
+        """Where each document lies."""
+        return Places.gather(self.frames(["line", "array", "start", "end"]))
 
-    def scan(self) -> pl.LazyFrame:
-        """The arrays' parquet."""
-        return pl.scan_parquet(self.tokens.file(".parquet"), glob=False)
+    def frames(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """The arrays' parquet, many documents at a time."""
+        return read_frames(self.tokens.file(".parquet"), columns)
 
     def files(self) -> Iterator[pl.DataFrame]:
         """The files' offsets in the arrays' order, one row a file, many documents at a time."""
-        columns = ["line", "array", "start", "end", "files"]
-        with TableReader(self.tokens.file(".parquet"), columns) as reader:
-            for table in reader:
-                yield pl.DataFrame(table).explode("files").unnest("files")
+        for frame in self.frames(["line", "array", "start", "end", "files"]):
+            yield frame.explode("files").unnest("files")
 
     @cached_property
     def arrays(self) -> list[str]:
@@ -116,20 +116,92 @@ class TokenPartition:
         Raises:
             ValueError: If a document is in no array, or one more is.
         """
-        table, arrays = self.documents.sort("line"), set(self.arrays)
-        spans = zip(table["line"], table["array"], table["start"], table["end"], strict=True)
+        arrays, at = set(self.arrays), 0
         shard = self.fim.file(".jsonl.zst")
         with FimShardReader(shard, self.fim.file(".parquet")) as reader:
             for block in reader:
-                found = []
-                for number, raw in zip(block.documents.numbers, block.raw_numbers, strict=True):
-                    line, *span = next(spans, (None, "", 0, 0))
-                    if line != raw or span[0] not in arrays:
+                lines, found = self.places.in_line_order(at, at + len(block.raw_numbers))
+                at += len(found)
+                for row, (number, raw) in enumerate(
+                    zip(block.documents.numbers, block.raw_numbers, strict=True)
+                ):
+                    if row >= len(found) or lines[row] != raw or found[row][0] not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
-                    found.append(tuple(span))
                 yield block, found
-        if next(spans, None) is not None:
+        if at < len(self.places.lines):
             raise ValueError("the arrays hold more documents than the FIM shard")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where documents lie, in the arrays' order: equally long arrays of small whole numbers.
+
+    Attributes:
+        names: The arrays.
+        lines: Each document's line in the raw shard.
+        arrays: Its array, by its place in `names`.
+        starts: Its first token there.
+        ends: One past its last.
+    """
+
+    names: list[str]
+    lines: Index
+    arrays: Index
+    starts: Index
+    ends: Index
+
+    @classmethod
+    def gather(cls, frames: Iterable[pl.DataFrame]) -> "Places":
+        """From the columns `line`, `array`, `start` and `end`, a few documents at a time."""
+        codes: dict[str, int] = {}
+        columns: list[list[Index]] = [[np.empty(0, np.uint8)] for _ in range(4)]
+        for frame in frames:
+            for name in frame["array"].unique(maintain_order=True):
+                codes.setdefault(name, len(codes))
+            arrays = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
+            found = frame["line"], arrays, frame["start"], frame["end"]
+            for column, values in zip(columns, found, strict=True):
+                column.append(_small(values.to_numpy()))
+        return cls(list(codes), *map(np.concatenate, columns))
+
+    def of(self, array: str) -> "npt.NDArray[np.bool_]":
+        """Which documents lie in an array, shape (n,)."""
+        code = self.names.index(array) if array in self.names else len(self.names)
+        return np.equal(self.arrays, code)
+
+    def in_line_order(self, begin: int, end: int) -> tuple[list[int], list[Span]]:
+        """Lines and places of some documents, counted in the raw shard's order."""
+        rows = self._by_line[begin:end]
+        names = [self.names[code] for code in self.arrays[rows].tolist()]
+        spans = zip(names, self.starts[rows].tolist(), self.ends[rows].tolist(), strict=True)
+        return self.lines[rows].tolist(), list(spans)
+
+    @cached_property
+    def _by_line(self) -> Index:
+        return _small(np.argsort(self.lines, kind="stable"))
+
+
+def _small(values: Ints) -> Index:
+    """The same numbers in the smallest type that holds them."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    return values.astype(np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high)))
+
+
+def row_set(columns: Sequence[pl.Series]) -> int:
+    """A number that tables share which hold the same rows, in whatever order.
+
+    It adds up 64-bit hashes of the rows modulo 2**64, so that it adds up over parts of a table;
+    tables with other rows share it by chance only.
+    """
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        numbers = column.hash() if column.dtype == pl.String else column.cast(pl.UInt64)
+        hashes = mix(mix(hashes) + numbers.to_numpy() + np.uint64(1))
+    return int(hashes.sum(dtype=np.uint64))
+
+
+def _add(one: int, other: int) -> int:
+    return (one + other) % (1 << 64)
 
 
 def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
@@ -269,47 +341,56 @@ def _refuse_other_prefixes(
 def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
     """Compare where EOS stands in the arrays with where documents end."""
     name = "one_eos_per_document"
-    table, arrays = partition.documents, partition.arrays
-    expected = partition.receipt.result.documents
-    if sorted(table["array"].unique()) != sorted(arrays):
-        return fault(name, f"the parquet names {sorted(table['array'].unique())}, not {arrays}")
+    places, arrays = partition.places, partition.arrays
+    expected, count = partition.receipt.result.documents, len(partition.places.lines)
+    if sorted(places.names) != sorted(arrays):
+        return fault(name, f"the parquet names {sorted(places.names)}, not {arrays}")
     for array in arrays:
-        spans = table.filter(pl.col("array") == array)
+        inside = places.of(array)
         with partition.open(array) as ids:
-            wrong = _misplaced_end(spans, ids, partition.tokenizer)
+            starts, ends = places.starts[inside], places.ends[inside]
+            wrong = _misplaced_end(starts, ends, ids, partition.tokenizer)
         if wrong:
             return fault(name, f"{array}: {wrong}")
-    if table.height != expected:
-        return fault(name, f"{table.height:,} documents, expected {expected:,}")
+    if count != expected:
+        return fault(name, f"{count:,} documents, expected {expected:,}")
     bos = "" if partition.tokenizer.controls.bos is None else ", one BOS at each beginning"
     return CheckOutcome(
         name,
         passed=True,
-        description=f"{table.height:,} documents in {len(arrays)} arrays, one EOS at the end of "
+        description=f"{count:,} documents in {len(arrays)} arrays, one EOS at the end of "
         f"each{bos}.",
-        numbers={"documents": table.height, "arrays": len(arrays)},
+        numbers={"documents": count, "arrays": len(arrays)},
     )
 
 
-def _misplaced_end(spans: pl.DataFrame, ids: ArrayReader, tokenizer: LoadedTokenizer) -> str | None:
-    starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
-    covers = np.array_equal(np.append(starts, ids.size), np.append(0, ends))
+def _misplaced_end(
+    starts: Index, ends: Index, ids: ArrayReader, tokenizer: LoadedTokenizer
+) -> str | None:
+    covers = (
+        len(ends) and starts[0] == 0 and ends[-1] == ids.size and (starts[1:] == ends[:-1]).all()
+    )
     if not covers or (ends <= starts).any():
         return f"its documents do not cover its {ids.size:,} tokens"
     bos, eos = tokenizer.controls.bos, tokenizer.controls.eos
-    expected = {eos: [ends - 1]}
-    if bos is not None:
-        expected[bos] = [starts, *expected.get(bos, [])]
-    found: dict[int, list[Ints]] = {mark: [] for mark in expected}
     for begin, block in ids.blocks():
-        for mark, places in found.items():
-            places.append(np.flatnonzero(block == mark) + begin)
-    for mark, places in expected.items():
-        if not np.array_equal(np.concatenate(found[mark]), np.sort(np.concatenate(places))):
-            if mark != eos:
-                return "BOS does not stand once at each document's beginning"
-            return "EOS does not stand once at each document's end"
+        for mark in {eos, bos} - {None}:
+            expected = np.zeros(len(block), np.bool_)
+            if mark == eos:
+                expected[_within(ends, begin + 1, len(block))] = True
+            if mark == bos:
+                expected[_within(starts, begin, len(block))] = True
+            if not np.array_equal(block == mark, expected):
+                if mark != eos:
+                    return "BOS does not stand once at each document's beginning"
+                return "EOS does not stand once at each document's end"
     return None
+
+
+def _within(places: Index, begin: int, size: int) -> Ints:
+    """Those of ascending places that lie in a block, counted from where it begins."""
+    low, high = np.searchsorted(places, [begin, begin + size])
+    return places[low:high].astype(np.int64) - begin
 
 
 def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
@@ -346,18 +427,26 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
         ValueError: If orders or offsets are not those of the FIM shard and the recipe's layout.
     """
     name = "sentinel_grammar"
-    expected: dict[str, list[Ints]] = defaultdict(list)
+    masked = partition.recipe.tokens.label_mask is not None
     unlabelled: dict[str, list[Ints]] = defaultdict(list)
+    seen: dict[str, int] = dict.fromkeys(partition.arrays, 0)
     counts = _count_orders(partition)
     for files in partition.files():
         _refuse_gaps(files, partition)
-        for (array,), of_array in files.group_by("array", maintain_order=True):
-            expected[str(array)].append(_expected_sentinels(of_array, partition))
-            if partition.recipe.tokens.label_mask is not None:
-                unlabelled[str(array)].append(_unlabelled(of_array))
+        for (name_of_array,), of_array in files.group_by("array", maintain_order=True):
+            array, end = str(name_of_array), int(of_array["end"].to_numpy().max())
+            sentinels = _expected_sentinels(of_array, partition)
+            wrong = _wrong_sentinels(array, (seen.get(array, 0), end), sentinels, partition)
+            if wrong:
+                return fault(name, wrong)
+            seen[array] = end
+            if masked:
+                unlabelled[array].append(_unlabelled(of_array))
     for array in partition.arrays:
-        wrong = _wrong_sentinels(array, expected[array], partition)
-        if wrong is None and partition.recipe.tokens.label_mask is not None:
+        with partition.open(array) as ids:
+            rest = seen[array], max(ids.size, seen[array])
+        wrong = _wrong_sentinels(array, rest, np.empty(0, np.int64), partition)
+        if wrong is None and masked:
             wrong = _wrong_mask(array, unlabelled[array], partition)
         if wrong:
             return fault(name, wrong)
@@ -370,23 +459,26 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     )
 
 
-def _wrong_sentinels(array: str, parts: list[Ints], partition: TokenPartition) -> str | None:
-    """Where an array's sentinels first differ from those that its files ask for, in words."""
-    expected, found = _joined(parts), _found_sentinels(array, partition)
+def _wrong_sentinels(
+    array: str, span: tuple[int, int], expected: Ints, partition: TokenPartition
+) -> str | None:
+    """Where sentinels among some tokens of an array first differ from the expected, in words."""
+    found = _found_sentinels(array, span, partition)
     if np.array_equal(expected, found):
         return None
     both = min(len(expected), len(found))
     same = expected[:both] == found[:both]
     first = both if same.all() else int(np.argmin(same))
     at = int(min(its[first] for its in (expected, found) if first < len(its))) // _KINDS
-    documents = partition.documents
-    before = documents.filter((pl.col("array") == array) & (pl.col("start") <= at))
-    if before.is_empty():
+    places = partition.places
+    before = np.flatnonzero(places.of(array) & (places.starts <= at))
+    if not len(before):
         return f"{array}: token {at} is a sentinel and belongs to no document"
-    row = before.row(-1, named=True)
+    row = before[-1]
     return (
-        f"{array}: the document at tokens {row['start']} to {row['end']}, line {row['line']} of "
-        f"the raw shard, has a sentinel too many, too few or another one at token {at}"
+        f"{array}: the document at tokens {places.starts[row]} to {places.ends[row]}, line "
+        f"{places.lines[row]} of the raw shard, has a sentinel too many, too few or another one at "
+        f"token {at}"
     )
 
 
@@ -401,16 +493,18 @@ def _count_orders(partition: TokenPartition) -> dict[str, int]:
         ValueError: If a document has other files, or in other orders, than in the FIM shard.
     """
     parquet = partition.fim.file(".parquet")
-    # As categories they are a tenth of their size.
-    columns = pl.col("line"), pl.col("order").cast(pl.Categorical)
-    record = pl.scan_parquet(parquet, glob=False).select(columns).collect()
-    found = (
-        files.select("line", order="file_order").select(columns) for files in partition.files()
-    )
-    in_order = pl.concat([record.clear(), *found]).sort("line", maintain_order=True)
-    if not in_order.equals(record):
+    counts: dict[str, int] = dict.fromkeys(REARRANGED, 0)
+    recorded = found = 0
+    for record in read_frames(parquet, ["line", "file", "order"]):
+        recorded = _add(recorded, row_set([record["line"], record["file"], record["order"]]))
+        for order in REARRANGED:
+            counts[order] += int(record["order"].eq(order).sum())
+    for files in partition.files():
+        index = files.select(pl.int_range(pl.len()).over("line")).to_series()
+        found = _add(found, row_set([files["line"], index, files["file_order"]]))
+    if found != recorded:
         raise ValueError(f"documents have other files, or in other orders, than {parquet} says")
-    return {order: int(record["order"].eq(order).sum()) for order in REARRANGED}
+    return counts
 
 
 def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
@@ -484,7 +578,7 @@ def _separator_id(partition: TokenPartition) -> int | None:
     return None if separator is None else partition.tokenizer.controls.boundaries.get(separator)
 
 
-def _found_sentinels(array: str, partition: TokenPartition) -> Ints:
+def _found_sentinels(array: str, span: tuple[int, int], partition: TokenPartition) -> Ints:
     ids = list(partition.tokenizer.controls.sentinels.values())
     separator = _separator_id(partition)
     if separator is not None:
@@ -494,7 +588,7 @@ def _found_sentinels(array: str, partition: TokenPartition) -> Ints:
     kind_of[np.array(ids) - low] = range(len(ids))
     found: list[Ints] = []
     with partition.open(array) as reader:
-        for begin, block in reader.blocks():
+        for begin, block in reader.blocks(*span):
             at = np.flatnonzero((block >= low) & (block <= high))
             kinds = kind_of[block[at].astype(np.int64) - low]
             found.append(((begin + at) * _KINDS + kinds)[kinds >= 0])
@@ -525,7 +619,7 @@ def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> 
     path = partition.tokens.output(mask_name(array, partition.recipe.tokens.layout))
     changes: list[Ints] = []
     before = True
-    ends = partition.documents.filter(pl.col("array") == array)["end"].to_numpy()
+    ends = partition.places.ends[partition.places.of(array)]
     with ArrayReader(path, np.dtype(np.bool_)) as mask:
         if mask.size != ends.max(initial=0):
             return f"{path}: {mask.size:,} values for {ends.max(initial=0):,} tokens"
@@ -547,25 +641,22 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         raw = None
     if fim is None:
         return fault(name, f"{partition.fim.receipt}: no receipt")
-    record = pl.scan_parquet(partition.fim.file(".parquet"), glob=False)
-    documents = record.filter(pl.col("file") == 0).select("line", "id").collect()
-    counts = record.select(
-        pl.len(),
-        pl.col("chars").sum(),
-        *((pl.col("order") == o).sum().alias(o) for o in REARRANGED),
-    )
-    files, chars, *rearranged = counts.collect().row(0)
     law, made, tokens = partition.recipe.fim, fim.result, partition.receipt.result
-    originals = chars + (files - documents.height) * len(law.file_separator_token or "")
-    sentinels = sum(
-        count * sum(len(piece.text) for piece in layout(order, law))
-        for order, count in zip(REARRANGED, rearranged, strict=True)
-    )
-    sizes = pl.col("end") - pl.col("start")
-    found = partition.scan().select(
-        sizes.sum(), sizes.ne_missing(pl.col("tokens")).sum().alias("missized")
-    )
-    size, missized = found.collect().row(0)
+    documents = lines_and_ids = originals = sentinels = size = missized = 0
+    added = {o: sum(len(piece.text) for piece in layout(o, law)) for o in REARRANGED}
+    for record in read_frames(
+        partition.fim.file(".parquet"), ["line", "id", "file", "chars", "order"]
+    ):
+        first = record.filter(pl.col("file") == 0)
+        documents += first.height
+        lines_and_ids = _add(lines_and_ids, _lines_and_ids(first))
+        originals += int(record["chars"].sum())
+        originals += (record.height - first.height) * len(law.file_separator_token or "")
+        sentinels += sum(n * int(record["order"].eq(o).sum()) for o, n in added.items())
+    for found in partition.frames(["start", "end", "tokens"]):
+        sizes = found["end"] - found["start"]
+        size += int(sizes.sum())
+        missized += int(sizes.ne_missing(found["tokens"]).sum())
     compared = {
         "fim_shards, lines": (made.lines, made.documents + made.blank + made.rejected),
         "fim_shards, characters": (made.chars, originals + sentinels),
@@ -592,22 +683,28 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         {} if raw is None else {"raw_shards": partition.raw}
     )
     for asset, place in places.items():
-        table = pl.read_parquet(place.file(".parquet"), glob=False, columns=["line", "id"])
-        if not table.sort("line").equals(documents.select("line", "id")):
+        its = 0
+        for table in read_frames(place.file(".parquet"), ["line", "id"]):
+            its = _add(its, _lines_and_ids(table))
+        if its != lines_and_ids:
             return fault(name, f"{asset} has other lines, or other ids for them, than fim_shards")
     stages = "all three stages" if raw else "two stages; raw_shards is not materialized by this law"
     return CheckOutcome(
         name,
         passed=True,
-        description=f"{documents.height:,} documents and {originals:,} characters came through "
+        description=f"{documents:,} documents and {originals:,} characters came through "
         f"{stages}; sentinels added {sentinels:,} characters.",
         numbers={
-            "documents": documents.height,
+            "documents": documents,
             "chars": originals,
             "sentinel_chars": sentinels,
             "stages": 1 + len(places),
         },
     )
+
+
+def _lines_and_ids(frame: pl.DataFrame) -> int:
+    return row_set([frame["line"], frame["id"].is_null(), frame["id"].fill_null("")])
 
 
 def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
@@ -657,15 +754,21 @@ def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> 
 
 def _sample(partition: TokenPartition) -> set[int]:
     """Lines of the documents to compare: drawn, as many as `SAMPLE_TOKENS` asks for."""
-    record = pl.scan_parquet(partition.fim.file(".parquet"), glob=False)
-    keys_of_lines = record.filter(pl.col("file") == 0).select("line", "draw_key")
-    sizes = partition.documents.lazy().select("line", tokens=pl.col("end") - pl.col("start"))
-    encodable = sizes.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
-    table = encodable.join(keys_of_lines, on="line", maintain_order="left").collect()
-    keys = table["draw_key"].to_numpy()
-    drawn = np.argsort(draw_bits(keys, np.zeros(len(keys), np.int64), Draw.SAMPLE), kind="stable")
-    before = np.cumsum(table["tokens"].to_numpy()[drawn]) - table["tokens"].to_numpy()[drawn]
-    return set(table["line"].to_numpy()[drawn[before < SAMPLE_TOKENS]].tolist())
+    at = 0
+    schema = {"line": pl.Int64, "tokens": pl.Int64, "draw": pl.UInt64}
+    drawn = pl.DataFrame(schema=schema)
+    for record in read_frames(partition.fim.file(".parquet"), ["line", "file", "draw_key"]):
+        keys = record.filter(pl.col("file") == 0)["draw_key"].to_numpy()
+        lines, spans = partition.places.in_line_order(at, at + len(keys))
+        at += len(keys)
+        sizes = [end - start for _, start, end in spans]
+        draws = draw_bits(keys, np.zeros(1, np.int64), Draw.SAMPLE)[: len(lines)]
+        more = pl.DataFrame({"line": lines, "tokens": sizes, "draw": draws}, schema=schema)
+        more = more.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
+        ordered = pl.concat([drawn, more]).sort("draw", maintain_order=True)
+        before = pl.col("tokens").cum_sum() - pl.col("tokens")
+        drawn = ordered.filter(before < SAMPLE_TOKENS)
+    return set(drawn["line"].to_list())
 
 
 class Check(NamedTuple):

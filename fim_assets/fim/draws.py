@@ -41,6 +41,8 @@ class Draw(IntEnum):
 
 _DRAWS_PER_FILE = 1 << 8
 
+_KEYS_AT_ONCE = 1 << 20
+
 
 def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) -> UInts:
     """Hash documents.
@@ -86,12 +88,23 @@ def shuffled(keys: UInts) -> Ints:
     Returns:
         Indices of the documents in their new order, shape (n,).
     """
-    by_key = np.argsort(keys, kind="stable")
-    in_order = keys[by_key]
-    begins = np.flatnonzero(np.diff(in_order, prepend=~in_order[:1]))
-    copies = np.empty(len(keys), np.int64)
-    copies[by_key] = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
-    return np.argsort(draw_bits(keys, copies, Draw.SHUFFLE), kind="stable")
+    rows = _rows_of_copies(keys)
+    bits = np.empty(len(keys), np.uint64)
+    for begin in range(0, len(keys), _KEYS_AT_ONCE):
+        some = slice(begin, begin + _KEYS_AT_ONCE)
+        bits[some] = draw_bits(keys[some], np.zeros(1, np.int64), Draw.SHUFFLE)
+    begins = np.flatnonzero(np.diff(keys[rows], prepend=~keys[rows[:1]]))
+    copies = np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
+    bits[rows] = draw_bits(keys[rows], copies, Draw.SHUFFLE)
+    return np.argsort(bits, kind="stable")
+
+
+def _rows_of_copies(keys: UInts) -> Ints:
+    """Indices of the keys that are not alone, equal ones together and in their order."""
+    ordered = np.sort(keys)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    rows = np.flatnonzero(np.isin(keys, again)) if len(again) else np.empty(0, np.int64)
+    return rows[np.argsort(keys[rows], kind="stable")]
 
 
 def integers(uniform: Floats, bounds: Ints) -> Ints:

@@ -138,10 +138,15 @@ class ArrayReader:
             left = left[count:]
         return ids
 
-    def blocks(self) -> Iterator[tuple[int, Ids]]:
-        """The whole array: where each block begins, and its ids."""
-        for start in range(0, self.size, _TOKENS_AT_ONCE):
-            yield start, self.read(start, min(start + _TOKENS_AT_ONCE, self.size))
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[int, Ids]]:
+        """The ids from `begin` to before `end`, or all: where each block begins, and its ids.
+
+        Raises:
+            EOFError: If the file ends before.
+        """
+        end = self.size if end is None else end
+        for start in range(begin, end, _TOKENS_AT_ONCE):
+            yield start, self.read(start, min(start + _TOKENS_AT_ONCE, end))
 
 
 def write_arrays(

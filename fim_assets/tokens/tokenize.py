@@ -233,7 +233,7 @@ def tokenize_shard(
     Raises:
         ShardError: If shard and parquet disagree, or a document is larger than an array.
     """
-    keys = [np.empty(0, np.uint64)]
+    keys: list[UInts] = [np.empty(0, np.uint64)]
     chars = files = tokens = 0
     with (
         FimShardReader(shard, parquet) as reader,
@@ -251,13 +251,18 @@ def tokenize_shard(
             files += len(encoded.files)
             tokens += len(encoded.tokens)
         totals = reader.shard.totals(chars, files, tokens)
-        order = _order(np.concatenate(keys), shuffle=settings.tokens.shuffle)
+        order = _order(keys, shuffle=settings.tokens.shuffle)
         write_arrays(map(spool.__getitem__, order), settings, staging)
     return totals
 
 
-def _order(keys: UInts, *, shuffle: bool) -> Iterator[int]:
-    yield from (shuffled(keys) if shuffle else range(len(keys)))
+def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
+    """The documents' order, by their keys, of which only one list is held at a time."""
+    keys = np.concatenate(blocks)
+    blocks.clear()
+    order = shuffled(keys) if shuffle else np.arange(len(keys))
+    del keys
+    yield from order
 
 
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:

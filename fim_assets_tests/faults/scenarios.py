@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from fim_assets.cli import main
 from fim_assets.fim.restore import restore_shard
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, reasons
@@ -301,7 +301,7 @@ def too_many_rejected(corpus: FaultCorpus) -> Finding:
     """More lines that are no documents than the recipe allows."""
     root = corpus.fresh("rejected")
     shard = write_shard(root / "raw" / "a.jsonl.zst", [*documents(500), b"no", b"{}"])
-    outcome = run_all(open_corpus(root, Recipe()), workers=1)["a"]
+    outcome = run_all(open_corpus(root, max_rejected_share=0.001))["a"]
     seen = outcome.failure or ""
     told = f"{shard}: 2 of 502 lines are no documents" in seen and "line 501: not_json" in seen
     return Finding("more rejected lines than allowed", 1, Damage(), seen, int(not told))
