@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
 
-_BLOCK_LINES = 1 << 15
+_BLOCK_LINES = 1 << 14
 """Lines that are worked on at once at most: of tiny documents, what they are to Python decides."""
 
 ZSTD_LEVEL = 3

@@ -162,7 +162,7 @@ class Places:
             found = frame["line"], arrays, frame["start"], frame["end"]
             for column, values in zip(columns, found, strict=True):
                 column.append(_small(values.to_numpy()))
-        return cls(list(codes), *map(np.concatenate, columns))
+        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(4)))
 
     def of(self, array: str) -> "npt.NDArray[np.bool_]":
         """Which documents lie in an array, shape (n,)."""

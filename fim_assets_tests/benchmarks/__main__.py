@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from fim_assets.settings import usable_cores
-from fim_assets_tests.benchmarks import token_stage
+from fim_assets_tests.benchmarks import peaks, token_stage
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.end_to_end import (
     check_rows,
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_corpus(console, corpus)
         _print_fim_stage(console, corpus, max(options.runs, ROUNDS))
         _print_token_stage(console, corpus, max(options.runs, ROUNDS))
+        _print_peaks(console, corpus)
         runs = [materialize(corpus) for _ in _track(console, "end to end", options.runs)]
         whole = end_to_end_rows(corpus, runs)
         fixed = fixed_cost_rows(corpus, options.runs)
@@ -92,13 +93,19 @@ def _print_fim_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None
 def _print_token_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None:
     rows = token_stage.token_rows(corpus, _track(console, "token stage", rounds))
     _print_rows(console, f"token stage alone, medians of {rounds} rounds", rows)
-    large = large_shard(corpus) if token_stage.has_room(corpus) else None
+
+
+def _print_peaks(console: Console, corpus: BenchCorpus) -> None:
+    large = large_shard(corpus) if peaks.has_room(corpus) else None
     if large is None:
-        _print_no_room(console, corpus, token_stage.FREE_BYTES)
+        _print_no_room(console, corpus, peaks.FREE_BYTES)
         return
-    rows = token_stage.peak_rows(corpus, large)
-    title = f"token stage, {_LARGE}, and one of tiny documents, one process each"
-    _print_rows(console, title, rows)
+    sizes = {
+        f"{size / 1e6:,.0f} MB": large_shard(corpus, size) for size in (20_000_000, 200_000_000)
+    }
+    shards = {name: shard for name, shard in sizes.items() if shard is not None}
+    rows = peaks.curve_rows(corpus, shards | {f"{LARGE_BYTES / 1e6:,.0f} MB": large})
+    _print_rows(console, "peak memory over sizes of a shard, one process each", rows)
 
 
 def _print_no_room(console: Console, corpus: BenchCorpus, needed: int) -> None:

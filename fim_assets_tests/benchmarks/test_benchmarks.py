@@ -14,7 +14,7 @@ from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Raw, Recipe
 from fim_assets.shards import BLOCK_BYTES, ShardReader
 from fim_assets.tokens.tokenizer import load_tokenizer
-from fim_assets_tests.benchmarks import fim_stage, token_stage
+from fim_assets_tests.benchmarks import fim_stage, peaks, token_stage
 from fim_assets_tests.benchmarks.corpus import (
     SHARDS,
     BenchCorpus,
@@ -463,32 +463,27 @@ def test_the_token_stage_is_held_against_floor_dolma_and_encode_batch() -> None:
     assert [row.remark.count("unknown") for row in rows.values()] == [0, 2, 1]
 
 
-def test_peaks_of_the_token_stage_and_its_checks_are_of_processes_of_their_own(
-    tmp_path: Path,
-) -> None:
+def test_peaks_of_every_stage_and_its_checks_are_of_processes_of_their_own(tmp_path: Path) -> None:
     corpus = open_tiny_corpus(tmp_path)
-    rows = token_stage.peak_rows(corpus, corpus.shard("bench-00"), tiny_documents=100)
+    rows = peaks.curve_rows(corpus, {"small": corpus.shard("bench-00")}, tiny=[100])
     assert [row.name for row in rows] == [
-        "large shard: tokens",
-        "large shard: 6 checks",
-        "100 tiny documents: tokens",
-        "100 tiny documents: 6 checks",
+        f"{size}: {what}" for size in ("small", "100 tiny documents") for what in peaks.TARGETS_MB
     ]
     if sys.platform == "linux":
         for row in rows:
-            assert 100 <= (row.numbers["peak MB"] or 0) <= 600
-            assert row.remark == "at most 600: yes"
+            assert 100 <= (row.numbers["peak MB"] or 0) <= 400
+            assert row.remark.endswith(": yes")
     assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
 
     with pytest.raises(BenchError, match="No such file"):
-        token_stage.peak_rows(corpus, tmp_path / "missing.jsonl.zst", tiny_documents=1)
+        peaks.curve_rows(corpus, {"missing": tmp_path / "missing.jsonl.zst"}, tiny=[])
 
 
 def test_tiny_documents_are_as_many_as_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_stage, "_TINY_AT_ONCE", 3)
-    token_stage.write_tiny_documents(tmp_path / "a.jsonl.zst", 8)
+    monkeypatch.setattr(peaks, "_TINY_AT_ONCE", 3)
+    peaks.write_tiny_documents(tmp_path / "a.jsonl.zst", 8)
     assert read_documents(tmp_path / "a.jsonl.zst") == [
         (f"tiny/{n}", f"x = {n}", None) for n in range(8)
     ]

@@ -5,25 +5,20 @@ the engine's own time on the same texts. Rates count the text of the raw shards 
 UTF-8). Files are read from a warm page cache.
 """
 
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import msgspec
-import orjson
 import tokenizers
 
-from fim_assets.files import FileRecord, HashingWriter
+from fim_assets.files import FileRecord
 from fim_assets.fim.record import FimShardReader
-from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
 from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import Recipe
 from fim_assets.settings import usable_cores
-from fim_assets.shards import ShardWriter
 from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.engines import QuicktokEngine
 from fim_assets.tokens.tokenize import segments, tokenize_shard
@@ -35,7 +30,7 @@ from fim_assets.tokens.tokenizer import (
 )
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.fim_stage import transform
-from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success
+from fim_assets_tests.benchmarks.measure import Row
 from fim_assets_tests.benchmarks.stage import (
     FLOOR,
     Cost,
@@ -46,7 +41,6 @@ from fim_assets_tests.benchmarks.stage import (
     key_of,
     median_costs,
     parsed_blocks,
-    peak_row,
     run_in_pool,
     started_pool,
     take_turns,
@@ -68,16 +62,9 @@ ENCODE_BATCH_TARGET = 20
 SLICE_BYTES = 8_000_000
 """Of the texts that `encode_batch` encodes, about."""
 
-PEAK_TARGET_MB = 600
-TINY_DOCUMENTS = 2_000_000
-FREE_BYTES = 8_000_000_000
-"""What a large shard's outputs and spool need."""
-
 TEXTS = "the floor's texts read"
 TOKENS = "tokens"
 ENCODE_BATCH = "encode_batch"
-
-_TINY_AT_ONCE = 1 << 16
 
 RECIPE = Recipe()
 
@@ -233,66 +220,3 @@ def _parquet(shard: Path) -> Path:
 
 def _texts_of(shard: Path) -> Path:
     return shard.with_name(f"{key_of(shard)}.texts")
-
-
-def has_room(corpus: BenchCorpus) -> bool:
-    """Whether the disk can take what `peak_rows` writes."""
-    return shutil.disk_usage(corpus.folder).free >= FREE_BYTES
-
-
-def peak_rows(corpus: BenchCorpus, large: Path, tiny_documents: int = TINY_DOCUMENTS) -> list[Row]:
-    """Peak memory of the token stage, and of its checks, each in a process of its own.
-
-    Args:
-        corpus: Beside it the outputs are written, and deleted.
-        large: A raw shard.
-        tiny_documents: How many documents of a few characters another shard has.
-
-    Raises:
-        BenchError: If a process fails.
-    """
-    with folder_beside(corpus) as folder:
-        tiny = folder / "tiny.jsonl.zst"
-        write_tiny_documents(tiny, tiny_documents)
-        return [
-            *_peaks_of("large shard", large, corpus),
-            *_peaks_of(f"{tiny_documents:,} tiny documents", tiny, corpus),
-        ]
-
-
-def _peaks_of(name: str, shard: Path, corpus: BenchCorpus) -> list[Row]:
-    def alone(assets: Sequence[str], checks: Sequence[str]) -> str:
-        arguments = str(shard), list(assets), list(checks)
-        return f"import {__name__} as b; b.run_alone(*{arguments!r})"
-
-    with folder_beside(corpus) as folder:
-        before = alone(["raw_shards", "fim_shards"], [])
-        measure_success([sys.executable, "-c", before], None, folder)
-        checks = tuple(CHECKS_OF["token_arrays"])
-        return [
-            peak_row(f"{name}: tokens", alone(["token_arrays"], []), folder, PEAK_TARGET_MB),
-            peak_row(f"{name}: {len(checks)} checks", alone([], checks), folder, PEAK_TARGET_MB),
-        ]
-
-
-def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
-    """Run stages or checks of one shard as the pipeline does; a process of its own calls this.
-
-    Raises:
-        BenchError: If one fails.
-    """
-    tokenizer_hash = content_hash(find_tokenizer(RECIPE.tokens.tokenizer))
-    corpus = Corpus(RECIPE, tokenizer_hash, Path.cwd())
-    path = Path(shard)
-    task = Task(corpus, key_of(path), path, frozenset(assets), frozenset(checks))
-    outcome = run_partition(task)
-    if outcome.failure:
-        raise BenchError(outcome.details or outcome.failure)
-
-
-def write_tiny_documents(path: Path, documents: int) -> None:
-    """Write a raw shard of documents of a few characters each."""
-    with HashingWriter(path) as file, ShardWriter(file) as writer:
-        for begin in range(0, documents, _TINY_AT_ONCE):
-            numbers = range(begin, min(begin + _TINY_AT_ONCE, documents))
-            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in numbers)

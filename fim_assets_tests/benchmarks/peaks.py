@@ -1,0 +1,102 @@
+"""Peak memory of each stage and of its checks, over sizes of a shard; a process of its own each."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from fim_assets.files import HashingWriter
+from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.shards import ShardWriter
+from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets_tests.benchmarks.corpus import BenchCorpus
+from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
+from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
+
+TARGETS_MB = {
+    "raw_shards": 400,
+    "fim_shards": 400,
+    "checks of fim_shards": 600,
+    "token_arrays": 600,
+    "checks of token_arrays": 700,
+}
+"""The most that each should need, whatever the shard's size; documents cost a few bytes each."""
+
+TINY_DOCUMENTS = (50_000, 500_000, 5_000_000)
+FREE_BYTES = 8_000_000_000
+"""What a large shard's outputs and spool need."""
+
+_TINY_AT_ONCE = 1 << 16
+
+
+def has_room(corpus: BenchCorpus) -> bool:
+    """Whether the disk can take what `curve_rows` writes."""
+    return shutil.disk_usage(corpus.folder).free >= FREE_BYTES
+
+
+def curve_rows(
+    corpus: BenchCorpus, shards: Mapping[str, Path], tiny: Sequence[int] = TINY_DOCUMENTS
+) -> list[Row]:
+    """A row a stage and size.
+
+    Args:
+        corpus: Beside it the outputs are written, and deleted.
+        shards: Raw shards by what is said of their size.
+        tiny: Numbers of documents of a few characters, of which shards are made.
+
+    Raises:
+        BenchError: If a process fails.
+    """
+    rows = [row for name, shard in shards.items() for row in _rows_of(name, shard, corpus)]
+    for documents in tiny:
+        with folder_beside(corpus) as folder:
+            shard = folder / "tiny.jsonl.zst"
+            write_tiny_documents(shard, documents)
+            rows += _rows_of(f"{documents:,} tiny documents", shard, corpus)
+    return rows
+
+
+def _rows_of(name: str, shard: Path, corpus: BenchCorpus) -> Iterable[Row]:
+    with folder_beside(corpus) as folder:
+        for asset in ASSETS:
+            yield _peak(name, asset, shard, ([asset], []), folder)
+            if checks := list(CHECKS_OF[asset]):
+                yield _peak(name, f"checks of {asset}", shard, ([], checks), folder)
+
+
+def _peak(
+    name: str, what: str, shard: Path, work: tuple[list[str], list[str]], folder: Path
+) -> Row:
+    code = f"import {__name__} as b; b.run_alone({str(shard)!r}, *{work!r})"
+    row = process_row(
+        f"{name}: {what}", [measure_success([sys.executable, "-c", code], None, folder)]
+    )
+    peak = row.numbers["peak MB"]
+    return Row(row.name, row.numbers, "" if peak is None else at_most(peak, TARGETS_MB[what]))
+
+
+def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
+    """Run stages or checks of one shard as the pipeline does; a process of its own calls this.
+
+    Raises:
+        BenchError: If one fails.
+    """
+    recipe = Recipe()
+    tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
+    corpus = Corpus(recipe, tokenizer_hash, Path.cwd())
+    path = Path(shard)
+    task = Task(corpus, key_of(path), path, frozenset(assets), frozenset(checks))
+    outcome = run_partition(task)
+    if outcome.failure:
+        raise BenchError(outcome.details or outcome.failure)
+
+
+def write_tiny_documents(path: Path, documents: int) -> None:
+    """Write a raw shard of documents of a few characters each."""
+    with HashingWriter(path) as file, ShardWriter(file) as writer:
+        for begin in range(0, documents, _TINY_AT_ONCE):
+            numbers = range(begin, min(begin + _TINY_AT_ONCE, documents))
+            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in numbers)
