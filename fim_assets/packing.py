@@ -18,7 +18,7 @@ _PIECE_BYTES = 1 << 18
 _INPUT_BYTES = 1 << 11
 """Packed bytes that are unpacked at once: little, since they can expand to 32,768 times."""
 
-_SIGNATURES = {
+SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -134,7 +134,7 @@ def _inputs(file: HashingReader) -> Iterator[bytes]:
 
 
 def _packed_as(content: bytes) -> str | None:
-    return next((name for sign, name in _SIGNATURES.items() if content.startswith(sign)), None)
+    return next((name for sign, name in SIGNATURES.items() if content.startswith(sign)), None)
 
 
 def _in_words(error: Exception, packing: _Packing, begin: int, head: bytes) -> str:

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fim_assets.fim.restore import restore_shard
+from fim_assets.packing import SIGNATURES
 from fim_assets.recipe import Fim, Raw, Recipe, RecipeError, Tokens, parse_recipe
 from fim_assets.shards import RejectedLine, ShardError, ShardReader
 from fim_assets.tokens.reader import TokenArray
@@ -60,12 +61,15 @@ def lines_of(path: Path, block_bytes: int) -> tuple[list[bytes | None], list[byt
 
 
 @given(CONTENT, st.sampled_from(sorted(PACKINGS)), st.integers(1, 400))
+@example(b"\x28\xb5\x2f\xfd", ".jsonl", 1)
 def test_every_line_is_accounted_for(
     folder: Path, content: bytes, ending: str, block_bytes: int
 ) -> None:
     path = folder / f"a{ending}"
     path.write_bytes(PACKINGS[ending](content))
-    if ending == ".jsonl" and content.startswith((b"\x1f\x8b", b"BZh", b"PK\x03\x04", b"PAR1")):
+    if ending == ".jsonl" and content.startswith(tuple(SIGNATURES)):
+        with pytest.raises(ShardError, match="named as not packed, but its content is "):
+            lines_of(path, block_bytes)
         return
     found, rejected = lines_of(path, block_bytes)
     expected = content.split(b"\n")

@@ -16,6 +16,7 @@ NOT_RUN_HERE = {
     "make check": "continuous integration runs it before the tests",
     "make bench": "its parts have tests of their own, and it takes minutes",
     "make bench CORPUS=<folder>": "as make bench",
+    "make faults": "its short form is among the tests",
     "make dev": "it does not end: test_ui.py opens it",
 }
 
@@ -90,3 +91,11 @@ def test_the_tree_names_every_module() -> None:
     for path in package.rglob("*.py"):
         if path.name != "__init__.py":
             assert path.stem in tree, path
+
+
+def test_every_promise_names_a_test_that_is_there() -> None:
+    promises = README[README.index("## What is guaranteed") : README.index("## The tree")]
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", promises)
+    assert len(named) > 15
+    for path, test in named:
+        assert f"def {test}" in (REPOSITORY / "fim_assets_tests" / path).read_text("utf-8")
