@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import reprlib
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
@@ -66,6 +67,10 @@ _FROM_DOLMA = {
     "refresh": "nothing: materializing an asset again refreshes it",
     "fast": "nothing: the fastest engine that is exact is used",
 }
+
+
+_few_words = reprlib.Repr()
+_few_words.maxlevel = 2
 
 
 class RecipeError(ValueError):
@@ -517,7 +522,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise RecipeError(f"recipe {name}: must be a mapping of fields, got {content!r}")
+        got = _few_words.repr(content)
+        raise RecipeError(f"recipe {name}: must be a mapping of fields, got {got}")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -533,7 +539,12 @@ def _explain(error: dict[str, Any]) -> str:
     message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     if isinstance(error["input"], dict):
         return f"{field}: {message}" if field else message
-    return f"{field} = {json.dumps(error['input'], default=str)}: {message}"
+    return f"{field} = {_shown(error['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    """A value in few words: aliases can make a list of a few lines endless."""
+    return _few_words.repr(value) if isinstance(value, list) else json.dumps(value, default=str)
 
 
 def _instead(path: list[str]) -> str:

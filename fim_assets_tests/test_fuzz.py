@@ -187,6 +187,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.sampled_from(["a.jsonl.zst", "a.parquet"]),
     st.lists(st.tuples(st.integers(0, 100_000), st.integers(1, 255)), min_size=1, max_size=3),
 )
+@example("a.parquet", [(14974, 128)])
 def test_a_damaged_fim_shard_gives_the_originals_or_none(
     finished: Path, name: str, changes: list[tuple[int, int]]
 ) -> None:

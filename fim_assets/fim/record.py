@@ -141,17 +141,17 @@ class FimShardReader:
     def _naming_the_parquet(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError, KeyError) as error:
+        except (pa.ArrowException, OSError, LookupError, ValueError) as error:
             raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
 
     def _join(self, block: Documents) -> FimDocuments:
         count = len(block.lines)
         with self._naming_the_parquet():
             table = self._table.take_groups("file", count)
+            rows = table.to_pydict()
         for column in table.column_names:
             if table[column].null_count:
                 raise ShardError(f"{self._parquet}: {column} holds nulls")
-        rows = table.to_pydict()
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:
             raise ShardError(
