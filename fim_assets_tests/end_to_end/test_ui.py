@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -8,14 +9,40 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import copy_checkout, environment
+from fim_assets_tests.end_to_end.commands import copy_checkout, environment, run
 
 _MS = 90_000
+HOSTILE_KEY = "<b>x<b>&'#?%2e ü"
+HOSTILE = [
+    "<script>window.forged=1</script>",
+    '<img src=x onerror="window.forged=1">',
+    "</script><svg onload=window.forged=1>",
+    "[click](javascript:window.forged=1) ![image](http://forged.invalid/image.png)",
+    "```\n<iframe src=javascript:parent.forged=1></iframe>",
+    '=HYPERLINK("http://forged.invalid","x"),\r\n"\x1b]0;forged\x07\u202e',
+]
+
+
+def hostile_documents() -> list[dict[str, Any]]:
+    """Texts, ids, languages and paths that a page or a terminal might obey."""
+    return [
+        {
+            "id": f"{hostile} {number}",
+            "text": f"{hostile}\n# {number} {hostile}",
+            "metadata": {"language": hostile, "path": hostile},
+        }
+        for number in range(20)
+        for hostile in HOSTILE
+    ]
+
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -24,6 +51,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_checkout(tmp_path_factory.mktemp("ui") / "fim_assets")
     for key in ("a", "b"):
         write_shard(folder / "data" / "raw" / f"{key}.jsonl.zst", documents(50, key))
+    write_shard(folder / "data" / "raw" / f"{HOSTILE_KEY}.jsonl", hostile_documents())
     return folder
 
 
@@ -91,3 +119,30 @@ def test_a_partition_is_materialized_by_clicking(server: str, checkout: Path, pa
 
     page.goto(f"{server}/assets/fim_shards?view=checks")
     expect(page.get_by_text("All 50 documents come back exactly.").first).to_be_visible(timeout=_MS)
+
+
+def test_nothing_hostile_runs_in_the_ui_or_in_the_report(
+    server: str, checkout: Path, page: Page
+) -> None:
+    done = run(
+        f"dagster asset materialize -m fim_assets.definitions --select '*' "
+        f"--partition {shlex.quote(HOSTILE_KEY)}",
+        checkout,
+        {"DAGSTER_HOME": str(checkout)},
+    )
+    assert done.returncode == 0, done.stderr
+    asked: list[str] = []
+    dialogs: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    key = quote(HOSTILE_KEY)
+    for asset, shown in (("raw_shards", "languages"), ("fim_shards", "preview")):
+        page.goto(f"{server}/assets/{asset}?view=partitions&partition={key}")
+        expect(page.get_by_text(shown).first).to_be_visible(timeout=_MS)
+        assert page.evaluate("window.forged") is None
+    page.goto((checkout / "data" / "corpus_report" / "report.html").as_uri())
+    expect(page.get_by_text(HOSTILE_KEY).first).to_be_visible(timeout=_MS)
+    assert page.evaluate("window.forged") is None
+    assert dialogs == []
+    hosts = {urlsplit(url).hostname for url in asked if url.startswith(("http", "ws"))}
+    assert hosts <= {"127.0.0.1"}
