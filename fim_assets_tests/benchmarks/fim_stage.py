@@ -336,7 +336,7 @@ def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) 
         ShardReader(shard, recipe.raw) as reader,
     ):
         record = staging.create(".jsonl.zst"), staging.create(".parquet")
-        metadata = record_metadata(recipe.raw, recipe.fim, seed=0)
+        metadata = record_metadata(recipe.raw, recipe.fim, seed)
         with (
             steps.leaving(COMPRESS, ShardWriter(record[0])) as writer,
             steps.leaving(PARQUET, TableWriter(record[1], SCHEMA, metadata)) as table,
