@@ -4,22 +4,29 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import nothing_found, shard_partitions
-from fim_assets.pipeline import Corpus, Outcome, Task
+from fim_assets.files import FileRecord
+from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
+from fim_assets.receipts import Result
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
 from fim_assets.workers import run_partitions
 
 _SECONDS_BETWEEN_LOGS = 5.0
+
+_RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+"""Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
+run shows how far it is, and one that is killed keeps the record of what it finished."""
 
 _DESCRIPTIONS = {
     "raw_shards": (
@@ -113,7 +120,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="__".join([*corpus.prefix, "shards"]),
         specs=specs,
-        check_specs=specs_of_checks,
+        check_specs=list(specs_of_checks.values()),
         partitions_def=partitions,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -124,51 +131,51 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         if not context.partition_keys:
             raise dg.Failure("the range holds no partition; is its first key after its last?")
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
-        checks = [spec for spec in specs_of_checks if spec.key in context.selected_asset_check_keys]
+        checked = [
+            asset
+            for asset, spec in specs_of_checks.items()
+            if spec.key in context.selected_asset_check_keys
+        ]
         tasks = [
             Task(
                 corpus,
                 key,
                 graph.shards[key],
                 frozenset(selected),
-                frozenset(check.name for check in checks),
+                frozenset(name for asset in checked for name in CHECKS_OF[asset]),
                 config.skips(len(context.partition_keys)),
             )
             for key in context.partition_keys
         ]
-        outcomes = list(_run(tasks, graph, context))
-        skipped = sum(not o.failure and all(s.skipped for s in o.stages) for o in outcomes)
+        skipped = 0
+        failed: list[str] = []
+        for outcome in _run(tasks, graph, context):
+            for event in _events(outcome, graph, selected):
+                context.log_event(event)
+            skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
+            if outcome.failure:
+                failed.append(f"{outcome.key}: {outcome.failure}")
         if skipped:
             context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
-        failed = [outcome for outcome in outcomes if outcome.failure]
-        finished = [
-            (stage.asset, outcome.key, metadata)
-            for outcome in outcomes
-            for stage in outcome.stages
-            if stage.asset in selected and (metadata := stage_metadata(corpus, stage))
-        ]
         if failed:
-            for asset, key, metadata in finished:
-                context.log_event(_materialization(graph, asset, key, metadata))
-            raise dg.Failure(_failure(failed, len(tasks)), allow_retries=False)
-        for asset, key, metadata in finished:
-            context.add_asset_metadata(metadata, asset_key=keys[asset], partition_key=key)
-        yield from (dg.MaterializeResult(asset_key=keys[asset]) for asset in selected)
-        # The verdicts are recorded, a partition each: only the step's outputs are owed.
-        for check in checks:
-            yield dg.Output(None, output_name=check.get_python_identifier())
+            raise dg.Failure(
+                "\n".join([f"{len(failed):,} of {len(tasks):,} partitions failed:", *failed]),
+                allow_retries=False,
+            )
+        # All is recorded, a partition each: only the step's outputs are owed.
+        yield from (dg.MaterializeResult(keys[asset], metadata=_RECORDED) for asset in selected)
+        for asset in checked:
+            yield dg.Output(None, output_name=specs_of_checks[asset].get_python_identifier())
 
     return shards
 
 
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
-    """Run partitions; record their checks, and log failures and progress, as they finish."""
+    """Run partitions; log failures and progress as they finish."""
     begin = logged = time.monotonic()
     engines: set[str] = set()
     for done, outcome in enumerate(run_partitions(tasks, graph.settings.workers), 1):
         for stage in outcome.stages:
-            for check in stage.checks:
-                context.log_event(evaluation(check, graph.key(stage.asset), outcome.key))
             if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
                 engine = stage.receipt.made.engine
                 if engine not in engines:
@@ -190,26 +197,46 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
         yield outcome
 
 
-def _materialization(
-    graph: Graph, asset: str, key: str, metadata: dict[str, Any]
-) -> dg.AssetMaterialization:
-    """The event of a partition that is finished although its run fails."""
-    return dg.AssetMaterialization(
-        graph.key(asset),
-        partition=key,
-        metadata=metadata,
-        tags={"dagster/code_version": graph.corpus.fingerprint(asset)},
-    )
+def _events(
+    outcome: Outcome, graph: Graph, selected: list[str]
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """What Dagster records of a partition, as soon as it is done: verdicts, then what was made."""
+    for stage in outcome.stages:
+        verdict = evaluation(stage, graph.key(stage.asset), outcome.key)
+        if verdict is not None:
+            yield verdict
+        if stage.asset in selected and stage.receipt is not None:
+            yield dg.AssetMaterialization(
+                graph.key(stage.asset),
+                partition=outcome.key,
+                metadata=stage_metadata(graph.corpus, stage),
+                tags=_versions(graph, stage.receipt.result),
+            )
+
+
+def _versions(graph: Graph, result: Result) -> dict[str, str]:
+    """What Dagster knows a partition's staleness by: its law, its content and its input's."""
+    tags = {
+        "dagster/code_version": result.fingerprint,
+        "dagster/data_version": _content(result.outputs),
+        "dagster/data_version_is_user_provided": "true",
+    }
+    place = ASSETS.index(result.asset)
+    if place:
+        upstream = graph.key(ASSETS[place - 1]).to_user_string()
+        tags[f"dagster/input_data_version/{upstream}"] = result.input.blake2b
+        tags[f"dagster/input_event_pointer/{upstream}"] = "NULL"
+    return tags
+
+
+def _content(outputs: list[FileRecord]) -> str:
+    """One hash of all files."""
+    return blake2b("".join(o.blake2b for o in outputs).encode(), digest_size=16).hexdigest()
 
 
 def _progress(done: int, of: int, seconds: float) -> str:
     left = seconds / done * (of - done)
     return f"{done:,} of {of:,} partitions in {seconds:.0f} s, about {left:.0f} s left"
-
-
-def _failure(failed: list[Outcome], of: int) -> str:
-    lines = [f"{outcome.key}: {outcome.failure}" for outcome in failed]
-    return "\n".join([f"{len(failed):,} of {of:,} partitions failed:", *lines])
 
 
 def _report_asset(graph: Graph) -> dg.AssetsDefinition:

@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from fim_assets.checks.fim_shards import rates
-from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.receipts import Histogram, Place, Receipt, Result
@@ -69,11 +68,6 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "arrays": totals.arrays,
         **realised,
     }
-
-
-def check_metadata(outcome: CheckOutcome) -> dict[str, Any]:
-    """Metadata of one check's verdict."""
-    return {name: value for name, value in outcome.numbers.items() if value is not None}
 
 
 def _raw(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:

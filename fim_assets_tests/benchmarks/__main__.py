@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from fim_assets.settings import usable_cores
 from fim_assets_tests.benchmarks import peaks, token_stage
@@ -31,8 +30,9 @@ from fim_assets_tests.benchmarks.fim_stage import (
     stage_rows,
     step_rows,
 )
-from fim_assets_tests.benchmarks.measure import BenchError, Row
+from fim_assets_tests.benchmarks.measure import BenchError
 from fim_assets_tests.benchmarks.stage import ROUNDS
+from fim_assets_tests.benchmarks.tables import print_rows
 
 _LIBRARIES = (
     "dagster",
@@ -71,28 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BenchError, OSError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
-    _print_rows(console, f"real processes, medians of {options.runs}", [*whole, *fixed])
-    _print_rows(console, "where the time goes", time_rows(corpus, runs, checks, fixed[0]))
-    _print_rows(console, "largest processes, end to end", process_rows(runs))
+    print_rows(console, f"real processes, medians of {options.runs}", [*whole, *fixed])
+    print_rows(console, "where the time goes", time_rows(corpus, runs, checks, fixed[0]))
+    print_rows(console, "largest processes, end to end", process_rows(runs))
     return 0
 
 
 def _print_fim_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None:
     stage = stage_rows(corpus, _track(console, "FIM stage", rounds))
-    _print_rows(console, f"FIM stage alone, medians of {rounds} rounds", stage)
+    print_rows(console, f"FIM stage alone, medians of {rounds} rounds", stage)
     steps = step_rows(corpus, _track(console, "steps of dolma", rounds))
     title = f"where dolma's time goes, one process, medians of {rounds} rounds"
-    _print_rows(console, title, steps)
+    print_rows(console, title, steps)
     large = large_shard(corpus)
     if large is None:
         _print_no_room(console, corpus, FREE_BYTES)
         return
-    _print_rows(console, f"FIM stage, {_LARGE}, one process", peak_rows(corpus, large))
+    print_rows(console, f"FIM stage, {_LARGE}, one process", peak_rows(corpus, large))
 
 
 def _print_token_stage(console: Console, corpus: BenchCorpus, rounds: int) -> None:
     rows = token_stage.token_rows(corpus, _track(console, "token stage", rounds))
-    _print_rows(console, f"token stage alone, medians of {rounds} rounds", rows)
+    print_rows(console, f"token stage alone, medians of {rounds} rounds", rows)
 
 
 def _print_peaks(console: Console, corpus: BenchCorpus) -> None:
@@ -105,7 +105,7 @@ def _print_peaks(console: Console, corpus: BenchCorpus) -> None:
     }
     shards = {name: shard for name, shard in sizes.items() if shard is not None}
     rows = peaks.curve_rows(corpus, shards | {f"{LARGE_BYTES / 1e6:,.0f} MB": large})
-    _print_rows(console, "peak memory over sizes of a shard, one process each", rows)
+    print_rows(console, "peak memory over sizes of a shard, one process each", rows)
 
 
 def _print_no_room(console: Console, corpus: BenchCorpus, needed: int) -> None:
@@ -156,28 +156,6 @@ def _print_corpus(console: Console, corpus: BenchCorpus) -> None:
         f"identity {corpus.identity[:12]}",
         highlight=False,
     )
-
-
-def _print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
-    columns = list(dict.fromkeys(column for row in rows for column in row.numbers))
-    table = Table(title=title, title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    if any(row.remark for row in rows):
-        table.add_column("", overflow="fold")
-    for row in rows:
-        table.add_row(row.name, *(_cell(row, column) for column in columns), row.remark)
-    console.print(table)
-
-
-def _cell(row: Row, column: str) -> str:
-    if column not in row.numbers:
-        return ""
-    number = row.numbers[column]
-    if number is None:
-        return "unknown"
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:,.2f}"
 
 
 if __name__ == "__main__":

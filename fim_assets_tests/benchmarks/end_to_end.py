@@ -75,7 +75,7 @@ def materialize(corpus: BenchCorpus) -> Run:
         command = [sys.executable, "-m", "dagster", "asset", "materialize"]
         command += ["-m", "fim_assets.definitions", "--select", "*"]
         command += ["--partition-range", f"{corpus.keys[0]}...{corpus.keys[-1]}"]
-        environment = _environment(DAGSTER_HOME=home, FIM_DATA_ROOT=str(corpus.folder))
+        environment = environment_of(DAGSTER_HOME=home, FIM_DATA_ROOT=str(corpus.folder))
         measurement = measure_success(command, environment, Path(home))
     return Run(measurement, tuple(finished_receipts(corpus)))
 
@@ -205,7 +205,7 @@ def _partition_seconds(task: Task) -> float:
 def _starts(code: str, runs: int) -> list[Measurement]:
     command = [sys.executable, "-c", code]
     with tempfile.TemporaryDirectory(prefix="fim-bench-") as folder:
-        environment = _environment(FIM_DATA_ROOT=folder)
+        environment = environment_of(FIM_DATA_ROOT=folder)
         return [measure_success(command, environment, Path(folder)) for _ in range(runs)]
 
 
@@ -251,7 +251,7 @@ def _workers(corpus: BenchCorpus) -> int:
     return min(usable_cores(), len(corpus.keys))
 
 
-def _environment(**variables: str) -> dict[str, str]:
+def environment_of(**variables: str) -> dict[str, str]:
     """This process's variables without those that would change what is measured."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("FIM_", "DAGSTER_"))}
     fixed = {"FIM_RECIPE": RECIPE, "FIM_WORKERS": str(usable_cores())}
