@@ -30,6 +30,8 @@ from fim_assets.recipe import ASSETS, RecipeError, load_recipe
 from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
+from fim_assets.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
+from fim_assets.storage import Location, is_remote, is_url, parse_url, working_folder, write_bytes
 from fim_assets.tokens.reader import TokenArray
 from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
 from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions
@@ -70,6 +72,8 @@ def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 def sample() -> None:
     """Write the sample corpus: this Python's standard library as shards under raw/."""
     folder = Settings.from_environment().input_root / "raw"
+    if is_remote(folder):
+        raise click.ClickException(f"{folder}: the sample is written to a folder of this machine")
     paths = write_sample(folder)
     size = sum(path.stat().st_size for path in paths)
     click.echo(f"{len(paths)} sample shards, {size / 1e6:.1f} MB, in {_shown(folder)}")
@@ -83,6 +87,33 @@ def keys(*, as_range: bool) -> None:
     settings = Settings.from_environment()
     shards = list(_shards(_corpus(settings), settings))
     click.echo(f"{shards[0]}...{shards[-1]}" if as_range else "\n".join(shards))
+
+
+@main.command()
+@click.argument("documents", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, help="The manifest to write: a path or URL, .tsv.")
+@click.option("--hash", "content", is_flag=True, help="Read and hash shards on object storage too.")
+@_plain_errors
+def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
+    """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
+
+    Named in raw.documents, it takes the place of the globs: nothing is listed when definitions
+    load, and a shard that has changed or is gone is an error where it is read. Files are pinned by
+    size and content hash; objects by size and ETag, with --hash by their content hash too, so that
+    a complete partition is told without reading its shard.
+    """
+    if not output.endswith(MANIFEST_SUFFIX):
+        raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
+    settings = Settings.from_environment()
+    shards = find_shards(documents, settings.input_root)
+    if not shards:
+        raise click.ClickException(f"no shard found: {', '.join(documents)}")
+    with _progress() as progress:
+        rows = manifest_rows(shards, content=content)
+        text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
+    write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
+    size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
+    click.echo(f"{len(shards):,} shards, {size / 1e6:,.1f} MB, in {output}")
 
 
 @main.command()
@@ -180,19 +211,21 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     recipe = load_recipe(settings.recipe)
     # No output is looked at, so that the tokenizer's hash is not needed: it may not be there.
     shards = _shards(Corpus(recipe, "", settings.data_root), settings)
-    key, path = _find_shard(shard, shards)
+    key, source = _find_shard(shard, shards)
     seed = recipe.partition_seed(key)
     console = Console(highlight=False)
     title = Text.assemble(
         (key, "bold"), f" · partition seed {seed:016x} · recipe {settings.recipe}"
     )
-    if line is not None:
-        document = document_at_line(path, seed, recipe, line)
-    elif identifier is not None:
-        document = document_with_id(path, seed, recipe, identifier)
-    else:
-        document = first_rearranged(path, seed, recipe)
-        title.append("\nthe first document with a rearranged file")
+    with working_folder() as folder:
+        path = source.bring(folder)
+        if line is not None:
+            document = document_at_line(path, seed, recipe, line)
+        elif identifier is not None:
+            document = document_with_id(path, seed, recipe, identifier)
+        else:
+            document = first_rearranged(path, seed, recipe)
+            title.append("\nthe first document with a rearranged file")
     console.print(title, render(document, recipe.fim), sep="\n")
     if not tokens:
         return
@@ -283,13 +316,16 @@ def _progress(*, quiet: bool = False) -> Progress:
     )
 
 
-def _find_shard(key_or_path: str, shards: dict[str, Path]) -> tuple[str, Path]:
+def _find_shard(key_or_path: str, shards: dict[str, RawShard]) -> tuple[str, RawShard]:
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
-    wanted = Path(key_or_path).expanduser().resolve()
-    for key, path in shards.items():
-        if path.resolve() == wanted:
-            return key, path
+    wanted = str(Path(key_or_path).expanduser().resolve())
+    for key, shard in shards.items():
+        location = shard.location
+        if key_or_path == str(shard) or (
+            not is_remote(location) and str(location.resolve()) == wanted
+        ):
+            return key, shard
     some = ", ".join(islice(shards, _KEYS_SHOWN))
     more = f" and {len(shards) - _KEYS_SHOWN:,} more" if len(shards) > _KEYS_SHOWN else ""
     raise click.ClickException(
@@ -343,7 +379,7 @@ def _rate(count: int, seconds: float) -> str:
     return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
 
 
-def _shards(corpus: Corpus, settings: Settings) -> dict[str, Path]:
+def _shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         globs = ", ".join(corpus.recipe.raw.documents)
@@ -351,6 +387,8 @@ def _shards(corpus: Corpus, settings: Settings) -> dict[str, Path]:
     return shards
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Location) -> str:
     here = Path.cwd()
+    if is_remote(path):
+        return str(path)
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -5,16 +5,17 @@ partition anything.
 """
 
 import logging
+import os
 import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 from polars.exceptions import PolarsError
@@ -33,6 +34,7 @@ from fim_assets.receipts import (
     ReceiptError,
     Result,
     Staging,
+    bring_outputs,
     disagreement,
     read_receipt,
     sole_writer,
@@ -40,8 +42,10 @@ from fim_assets.receipts import (
     write_receipt,
 )
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.shards import ShardError, Totals, find_shards
+from fim_assets.shards import ShardError, Totals
+from fim_assets.sources import RawShard, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
+from fim_assets.storage import Location, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
@@ -81,27 +85,36 @@ class Corpus:
         tokenizer_hash: Content hash of the recipe's tokenizer.
         data_root: Folder of all outputs.
         prefix: Folders between the data root and the assets' folders.
+        work: A folder of this machine that stands for the data root while a partition of object
+            storage is worked on.
     """
 
     recipe: Recipe
     tokenizer_hash: str
-    data_root: Path
+    data_root: Location
     prefix: tuple[str, ...] = ()
+    work: Path | None = None
 
     def place(self, asset: str, key: str) -> Place:
         """Where a partition of an asset lies."""
-        return Place(self.folder(asset), key)
+        work = None if self.work is None else self.work.joinpath(*self.prefix, asset)
+        return Place(self.folder(asset), key, work)
 
-    def folder(self, asset: str) -> Path:
+    def folder(self, asset: str) -> Location:
         """Where an asset's files lie."""
         return self.data_root.joinpath(*self.prefix, asset)
+
+    def relative(self, asset: str, name: str) -> str:
+        """An output of an asset, as those name it who start from the data root."""
+        folders = [*self.prefix] if "/" in name else [*self.prefix, asset]
+        return PurePosixPath(*folders, name).as_posix()
 
     def fingerprint(self, asset: str) -> str:
         """The law that makes an asset, see `Recipe.fingerprint`."""
         return self.recipe.fingerprint(asset, self.tokenizer_hash)
 
 
-def list_shards(corpus: Corpus, input_root: Path) -> dict[str, Path]:
+def list_shards(corpus: Corpus, input_root: Location) -> dict[str, RawShard]:
     """The corpus's raw shards by partition key.
 
     Args:
@@ -112,11 +125,11 @@ def list_shards(corpus: Corpus, input_root: Path) -> dict[str, Path]:
         ShardError: As `find_shards`, or if a glob matches outputs.
     """
     shards = find_shards(corpus.recipe.raw.documents, input_root)
-    outputs = tuple(corpus.folder(asset) for asset in ASSETS)
-    for path in shards.values():
-        if any(path.is_relative_to(folder) for folder in outputs):
+    outputs = tuple(f"{corpus.folder(asset)}{os.sep}" for asset in ASSETS)
+    for shard in shards.values():
+        if str(shard).startswith(outputs):
             raise ShardError(
-                f"{path}: raw.documents matches this output; narrow the glob, or set "
+                f"{shard}: raw.documents matches this output; narrow the glob, or set "
                 "FIM_INPUT_ROOT to the folder of the raw shards"
             )
     return shards
@@ -138,7 +151,7 @@ class Task:
 
     corpus: Corpus
     key: str
-    shard: Path
+    shard: RawShard
     assets: frozenset[str]
     checks: frozenset[str]
     skip_complete: bool = False
@@ -188,23 +201,75 @@ def run_partition(task: Task) -> Outcome:
 
     While it is written, another run that wants it waits.
     """
-    if not task.assets:
-        return _run_stages(task)
     try:
-        with sole_writer(task.corpus.folder(""), task.key):
-            return _run_stages(task)
+        with _working_folder(task) as folder:
+            work = folder if is_remote(task.corpus.data_root) else None
+            here = replace(task, corpus=replace(task.corpus, work=work))
+            raw = _Raw(task.shard, folder)
+            if not task.assets:
+                return _named_as_published(_run_stages(here, raw), task, folder)
+            with sole_writer(task.corpus.data_root.joinpath(*task.corpus.prefix), task.key):
+                return _named_as_published(_run_stages(here, raw), task, folder)
     except OSError as error:
-        return Outcome(task.key, failure=f"{min(task.assets, key=ASSETS.index)}: {error}")
+        first = min(task.assets, key=ASSETS.index, default="checks")
+        return Outcome(task.key, failure=f"{first}: {error}")
 
 
-def _run_stages(task: Task) -> Outcome:
+@contextmanager
+def _working_folder(task: Task) -> Iterator[Path]:
+    """A folder for what is fetched and made of object storage; where there is none, of no use."""
+    if not (is_remote(task.corpus.data_root) or is_remote(task.shard.location)):
+        yield Path()
+        return
+    with working_folder() as folder:
+        yield folder
+
+
+def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
+    """With the places that a user knows in its messages, not those of the working folder."""
+    if folder == Path():
+        return outcome
+
+    def named(text: str) -> str:
+        shard = f"{folder / task.shard.location.name}"
+        return text.replace(shard, str(task.shard)).replace(str(folder), str(task.corpus.data_root))
+
+    stages = [
+        replace(
+            stage,
+            checks=tuple(replace(c, description=named(c.description)) for c in stage.checks),
+        )
+        for stage in outcome.stages
+    ]
+    failure = outcome.failure and named(outcome.failure)
+    return replace(outcome, stages=stages, failure=failure)
+
+
+class _Raw:
+    """The raw shard on this machine, fetched when it is first needed."""
+
+    def __init__(self, shard: RawShard, folder: Path) -> None:
+        self.shard = shard
+        self._folder = folder
+
+    @cached_property
+    def path(self) -> Path:
+        """Its file."""
+        return self.shard.bring(self._folder)
+
+    @cached_property
+    def record(self) -> FileRecord:
+        """Its identity."""
+        return self.shard.known_record() or record_file(self.path)
+
+
+def _run_stages(task: Task, raw: _Raw) -> Outcome:
     outcome = Outcome(task.key)
-    raw_shard = cache(partial(record_file, task.shard))
     for asset in ASSETS:
         if asset not in task.assets and not task.checks.intersection(CHECKS_OF[asset]):
             continue
         try:
-            stage = _run_stage(task, asset, raw_shard)
+            stage = _run_stage(task, asset, raw)
         except OSError as error:
             reason = str(error)
             if error.filename is None:
@@ -231,14 +296,15 @@ def _run_stages(task: Task) -> Outcome:
     return outcome
 
 
-def _run_stage(task: Task, asset: str, raw_shard: Callable[[], FileRecord]) -> StageOutcome:
+def _run_stage(task: Task, asset: str, raw: _Raw) -> StageOutcome:
     place = task.corpus.place(asset, task.key)
     if asset in task.assets:
-        if task.skip_complete and (complete := _complete(task, asset, raw_shard)):
+        if task.skip_complete and (complete := _complete(task, asset, raw)):
             return StageOutcome(asset, complete, skipped=True)
         withdraw_receipt(place)
-    receipt = _MAKERS[asset](task, place) if asset in task.assets else _finished(task, asset)
-    checks = tuple(_run_checks(task, asset, receipt))
+    make = asset in task.assets
+    receipt = _MAKERS[asset](task, raw, place) if make else _bring(task, asset)
+    checks = tuple(_run_checks(task, asset, receipt, raw))
     if not all(check.passed for check in checks):
         withdraw_receipt(place)
         return StageOutcome(asset, None, checks)
@@ -253,14 +319,14 @@ def _run_stage(task: Task, asset: str, raw_shard: Callable[[], FileRecord]) -> S
     return StageOutcome(asset, receipt, checks, preview)
 
 
-def _complete(task: Task, asset: str, raw_shard: Callable[[], FileRecord]) -> Receipt | None:
+def _complete(task: Task, asset: str, raw: _Raw) -> Receipt | None:
     """The receipt of a stage that would only be made again as it is."""
     try:
         receipt = _finished(task, asset)
-        inputs = [raw_shard()]
+        inputs = [raw.record]
         if asset == "token_arrays":
             fim = _finished(task, "fim_shards").result
-            inputs = fim.outputs if fim.input == raw_shard() else []
+            inputs = fim.outputs if fim.input == raw.record else []
     except ReceiptError:
         return None
     checked = task.checks.intersection(CHECKS_OF[asset]) <= set(receipt.made.checks)
@@ -279,34 +345,36 @@ def _preview(task: Task, asset: str) -> str | None:
     return preview_markdown(fim.file(".jsonl.zst"), fim.file(".parquet"), recipe, tokenizer)
 
 
-def _make_raw(task: Task, place: Place) -> Receipt:
+def _make_raw(task: Task, raw: _Raw, place: Place) -> Receipt:
     clock = _Clock()
     with Staging(place) as staging:
-        totals = profile_shard(task.shard, task.corpus.recipe, staging)
+        totals = profile_shard(raw.path, task.corpus.recipe, staging)
+        raw.shard.refuse_other(totals.input)
         outputs = staging.publish()
     return _receipt(task, "raw_shards", totals, outputs, profile_raw(place.file(".parquet")), clock)
 
 
-def _make_fim(task: Task, place: Place) -> Receipt:
+def _make_fim(task: Task, raw: _Raw, place: Place) -> Receipt:
     clock = _Clock()
     recipe = task.corpus.recipe
     with Staging(place) as staging:
-        totals = transform_shard(task.shard, recipe.partition_seed(task.key), recipe, staging)
+        totals = transform_shard(raw.path, recipe.partition_seed(task.key), recipe, staging)
+        raw.shard.refuse_other(totals.input)
         _refuse_other_content(task, totals.input)
         outputs = staging.publish()
     return _receipt(task, "fim_shards", totals, outputs, profile_fim(place.file(".parquet")), clock)
 
 
-def _make_tokens(task: Task, place: Place) -> Receipt:
+def _make_tokens(task: Task, _raw: _Raw, place: Place) -> Receipt:
     corpus = task.corpus
     tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash)
     clock = _Clock(tokenizer.engine_in_words, _TOKEN_LIBRARIES)
     fim = corpus.place("fim_shards", task.key)
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
-    finished = _finished(task, "fim_shards")
+    finished = _bring(task, "fim_shards")
     _refuse_other_content(task, finished.result.input)
     with Staging(place) as staging:
-        source = shard.relative_to(corpus.data_root).as_posix()
+        source = corpus.relative("fim_shards", shard.name)
         settings = ArraySettings(
             corpus.recipe.tokens, corpus.recipe.fim, source, corpus.tokenizer_hash
         )
@@ -331,16 +399,16 @@ def _refuse_other_content(task: Task, raw_shard: FileRecord) -> None:
         )
 
 
-_MAKERS: dict[str, Callable[[Task, Place], Receipt]] = {
+_MAKERS: dict[str, Callable[[Task, _Raw, Place], Receipt]] = {
     "raw_shards": _make_raw,
     "fim_shards": _make_fim,
     "token_arrays": _make_tokens,
 }
 
 
-def _run_checks(task: Task, asset: str, receipt: Receipt) -> Iterator[CheckOutcome]:
+def _run_checks(task: Task, asset: str, receipt: Receipt, raw: _Raw) -> Iterator[CheckOutcome]:
     names = [name for name in CHECKS_OF[asset] if name in task.checks]
-    runs = _RUNS[asset](task, receipt) if names else {}
+    runs = _RUNS[asset](task, receipt, raw) if names else {}
     for name in names:
         try:
             yield runs[name]()
@@ -355,17 +423,20 @@ def _run_checks(task: Task, asset: str, receipt: Receipt) -> Iterator[CheckOutco
 Runs = dict[str, Callable[[], CheckOutcome]]
 
 
-def _runs_of_fim(task: Task, receipt: Receipt) -> Runs:
+def _runs_of_fim(task: Task, receipt: Receipt, raw: _Raw) -> Runs:
     place, recipe = task.corpus.place("fim_shards", task.key), task.corpus.recipe
     return {
-        "lossless": partial(fim_shards.lossless, task.shard, place, recipe),
+        "lossless": lambda: fim_shards.lossless(raw.path, place, recipe),
         "rates_within_bounds": partial(fim_shards.rates_within_bounds, receipt, recipe),
         "split_law": partial(fim_shards.split_law, place, recipe),
     }
 
 
-def _runs_of_tokens(task: Task, receipt: Receipt) -> Runs:
+def _runs_of_tokens(task: Task, receipt: Receipt, _raw: _Raw) -> Runs:
     corpus = task.corpus
+    for asset in ("raw_shards", "fim_shards"):
+        if found := read_receipt(corpus.place(asset, task.key)):
+            bring_outputs(corpus.place(asset, task.key), found)
     partition = TokenPartition(
         raw=corpus.place("raw_shards", task.key),
         fim=corpus.place("fim_shards", task.key),
@@ -377,7 +448,7 @@ def _runs_of_tokens(task: Task, receipt: Receipt) -> Runs:
     return {name: partial(check.run, partition) for name, check in token_arrays.CHECKS.items()}
 
 
-_RUNS: dict[str, Callable[[Task, Receipt], Runs]] = {
+_RUNS: dict[str, Callable[[Task, Receipt, _Raw], Runs]] = {
     "fim_shards": _runs_of_fim,
     "token_arrays": _runs_of_tokens,
 }
@@ -394,6 +465,13 @@ def _finished(task: Task, asset: str) -> Receipt:
     reason = disagreement(receipt, place, task.corpus.fingerprint(asset))
     if reason:
         raise ReceiptError(f"{asset} of {task.key}: {reason}; materialize {asset} again")
+    return receipt
+
+
+def _bring(task: Task, asset: str) -> Receipt:
+    """The receipt of a finished stage, whose files are on this machine."""
+    receipt = _finished(task, asset)
+    bring_outputs(task.corpus.place(asset, task.key), receipt)
     return receipt
 
 

@@ -3,14 +3,14 @@
 A partition of an asset is complete if and only if its receipt is there and agrees. Materializing
 deletes the receipt first and writes it last; outputs are written in a hidden folder and renamed.
 One run at a time writes a partition; where no lock can be had, two may, and what one of them begins
-is still never mixed into what the other finishes.
+is still never mixed into what the other finishes. On object storage the files of a partition are
+made and checked in a folder of this machine, and uploaded with the receipt, which comes last.
 """
 
 import logging
-import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,16 +20,35 @@ from typing import Literal, Self
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
+from upath import UPath
 
 from fim_assets.files import FileRecord, HashingWriter
+from fim_assets.storage import (
+    Location,
+    fetch,
+    is_remote,
+    read_bytes,
+    remove,
+    sizes_below,
+    store,
+    write_bytes,
+)
 
 log = logging.getLogger(__name__)
 
-_ENDING = (
-    r"(\.parquet|\.jsonl\.zst|\.rejected\.jsonl"
-    r"|-\d{5,}\.(npy|csv\.gz|bin|idx|ds|ds\.index|ds\.metadata|ds\.loss))"
+_ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
+_NUMBERED_ENDINGS = (
+    *(".npy", ".csv.gz", ".bin", ".idx"),
+    *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
 )
-"""How the names of a partition's outputs end."""
+"""How the names of a partition's outputs end; before the latter stands `-` and a number from 0."""
+
+_GAP = 16
+
+_ENDING = re.compile(
+    f"({'|'.join(map(re.escape, _ENDINGS))}"
+    f"|-\\d{{5,}}({'|'.join(map(re.escape, _NUMBERED_ENDINGS))}))"
+)
 
 FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
 """Folders beside an asset's own that hold outputs of its partitions too."""
@@ -137,28 +156,44 @@ class Place:
     Attributes:
         folder: The asset's folder.
         key: The partition's key.
+        work: A folder of this machine in which the files are made and read, where `folder` is on
+            object storage.
     """
 
-    folder: Path
+    folder: Location
     key: str
+    work: Path | None = None
+
+    @property
+    def local(self) -> Path:
+        """The folder of this machine in which the files are made and read."""
+        if self.work is not None:
+            return self.work
+        if is_remote(self.folder):
+            raise ReceiptError(f"{self.folder}: its files are on no folder of this machine")
+        return self.folder
 
     def file(self, ending: str) -> Path:
-        """The partition's file with this ending."""
-        return self.folder / f"{self.key}{ending}"
+        """The partition's file with this ending, on this machine."""
+        return self.local / f"{self.key}{ending}"
 
     def output(self, name: str) -> Path:
-        """Where an output lies that its record names: in the folder, or in one beside it."""
+        """An output that its record names, on this machine: in the folder, or in one beside it."""
+        return (self.local.parent if "/" in name else self.local) / name
+
+    def published(self, name: str) -> Location:
+        """Where an output lies for those who read it."""
         return (self.folder.parent if "/" in name else self.folder) / name
 
     @property
-    def receipt(self) -> Path:
-        """The receipt's path."""
-        return self.file(".json")
+    def receipt(self) -> Location:
+        """Where the receipt lies."""
+        return self.folder / f"{self.key}.json"
 
     @property
     def hidden(self) -> Path:
         """The folder of what is being made, in which every run has one of its own."""
-        return self.folder / f".{self.key}.staging"
+        return self.local / f".{self.key}.staging"
 
 
 def read_receipt(place: Place) -> Receipt | None:
@@ -168,7 +203,7 @@ def read_receipt(place: Place) -> Receipt | None:
         ReceiptError: If the file is there and is no receipt.
     """
     try:
-        return Receipt.model_validate_json(place.receipt.read_bytes())
+        return Receipt.model_validate_json(read_bytes(place.receipt))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -179,23 +214,53 @@ def read_receipt(place: Place) -> Receipt | None:
         ) from error
 
 
-def disagreement(receipt: Receipt, place: Place, fingerprint: str) -> str | None:
+def disagreement(
+    receipt: Receipt, place: Place, fingerprint: str, sizes: Mapping[str, int] | None = None
+) -> str | None:
     """Why a partition is not complete in spite of its receipt, or None if it is.
 
     Looks at the law and at the files' sizes, not at their content.
+
+    Args:
+        receipt: The partition's.
+        place: Where it lies.
+        fingerprint: The law of today.
+        sizes: What lies there, from `sizes_of`; None looks.
     """
     result = receipt.result
     if (result.asset, result.key) != (place.folder.name, place.key):
         return f"{place.receipt} is the receipt of {result.asset} {result.key}"
     if result.fingerprint != fingerprint:
         return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
+    if sizes is None and is_remote(place.folder):
+        sizes = sizes_of(place.folder, place.key)
     for output in result.outputs:
-        path = place.output(output.name)
-        if not path.is_file():
+        path = place.published(output.name)
+        size = _file_size(place, output.name) if sizes is None else sizes.get(output.name)
+        if size is None:
             return f"{path} is missing"
-        if path.stat().st_size != output.bytes:
-            return f"{path} has {path.stat().st_size} bytes, the receipt says {output.bytes}"
+        if size != output.bytes:
+            return f"{path} has {size} bytes, the receipt says {output.bytes}"
     return None
+
+
+def _file_size(place: Place, name: str) -> int | None:
+    path = place.output(name)
+    return path.stat().st_size if path.is_file() else None
+
+
+def sizes_of(folder: UPath, key: str = "") -> dict[str, int]:
+    """Sizes of what lies in an asset's folder on object storage, and in those beside it.
+
+    Args:
+        folder: The asset's.
+        key: What the files' names begin with.
+    """
+    sizes = sizes_below(folder, key)
+    for name in FOLDERS_BESIDE.get(folder.name, ()):
+        beside = sizes_below(folder.parent / name, key)
+        sizes |= {f"{name}/{file}": size for file, size in beside.items()}
+    return sizes
 
 
 class Staging:
@@ -217,8 +282,8 @@ class Staging:
         self._open: list[tuple[str, HashingWriter]] = []
 
     def __enter__(self) -> Self:
-        self.place.folder.mkdir(parents=True, exist_ok=True)
-        self.place.receipt.unlink(missing_ok=True)
+        self.place.local.mkdir(parents=True, exist_ok=True)
+        withdraw_receipt(self.place)
         self.folder = _fresh_folder(self.place)
         return self
 
@@ -251,24 +316,31 @@ class Staging:
             path.parent.mkdir(exist_ok=True)
             (self.folder / f"{number}.part").replace(path)
             records.append(file.record(name))
-        written = {self.place.output(record.name) for record in records}
-        for path in self._outputs():
-            if path not in written:
-                path.unlink()
+        _remove_others(self.place, records)
         return records
 
-    def _outputs(self) -> list[Path]:
-        """All outputs of this partition, of this and of earlier runs."""
-        of_this_partition = re.compile(re.escape(self.place.key) + _ENDING)
-        own = self.place.folder
-        beside = [own.with_name(name) for name in FOLDERS_BESIDE.get(own.name, ())]
-        return [
-            Path(entry.path)
-            for folder in (own, *beside)
-            if folder.is_dir()
-            for entry in os.scandir(folder)
-            if of_this_partition.fullmatch(entry.name)
-        ]
+
+def _remove_others(place: Place, records: Iterable[FileRecord]) -> None:
+    """Delete what earlier runs left of a partition on this machine.
+
+    No folder is listed, which with many partitions would cost more than the work: outputs are
+    numbered from 0 on, and a gap of fewer than 16 is looked over.
+    """
+    written = {place.output(record.name) for record in records}
+    others = [place.file(ending) for ending in _ENDINGS]
+    for name in ("", *FOLDERS_BESIDE.get(place.local.name, ())):
+        folder = place.local.with_name(name) if name else place.local
+        for ending in _NUMBERED_ENDINGS:
+            number = missing = 0
+            while missing < _GAP:
+                path = folder / f"{place.key}-{number:05d}{ending}"
+                found = path.exists()
+                others += [path] if found else []
+                missing = 0 if found else missing + 1
+                number += 1
+    for path in reversed(others):
+        if path not in written:
+            path.unlink(missing_ok=True)
 
 
 def _fresh_folder(place: Place) -> Path:
@@ -279,37 +351,73 @@ def _fresh_folder(place: Place) -> Path:
 
 
 def write_receipt(place: Place, receipt: Receipt) -> None:
-    """Write the receipt, which completes the partition.
+    """Write the receipt, which completes the partition; to object storage, the files before it.
 
     Raises:
         ReceiptError: If the files are not the ones that it records: another run wrote here.
+        StorageError: If object storage does not take them.
     """
+    if is_remote(place.folder):
+        names = {output.name for output in receipt.result.outputs}
+        for name in names:
+            folder = place.folder.parent if "/" in name else place.folder
+            store(place.output(name), folder / name)
+        sizes = sizes_of(place.folder, place.key)
+        remove(place.published(name) for name in sizes if _is_other(name, place.key, names))
     reason = disagreement(receipt, place, receipt.result.fingerprint)
     if reason:
         raise ReceiptError(f"{reason}: another run has written here meanwhile")
+    content = (receipt.model_dump_json(indent=1) + "\n").encode()
+    if is_remote(place.folder):
+        write_bytes(place.receipt, content)
+        return
     temporary = _fresh_folder(place) / "receipt"
     try:
-        temporary.write_text(receipt.model_dump_json(indent=1) + "\n", "utf-8")
-        temporary.replace(place.receipt)
+        temporary.write_bytes(content)
+        temporary.replace(place.file(".json"))
     finally:
         shutil.rmtree(place.hidden, ignore_errors=True)
 
 
+def _is_other(name: str, key: str, written: set[str]) -> bool:
+    """Whether a name is an earlier run's output of this partition."""
+    own = name.rpartition("/")[2]
+    return name not in written and bool(
+        own.startswith(key) and _ENDING.fullmatch(own.removeprefix(key))
+    )
+
+
+def bring_outputs(place: Place, receipt: Receipt) -> None:
+    """Have a finished partition's outputs on this machine.
+
+    Raises:
+        StorageError: If one cannot be fetched.
+    """
+    for output in receipt.result.outputs:
+        path = place.output(output.name)
+        if not path.exists():
+            fetch(place.published(output.name), path.parent, output.bytes)
+
+
 def withdraw_receipt(place: Place) -> None:
     """Delete the receipt: the partition is no longer complete."""
-    place.receipt.unlink(missing_ok=True)
+    remove([place.receipt])
 
 
 @contextmanager
-def sole_writer(folder: Path, key: str) -> Iterator[None]:
+def sole_writer(folder: Location, key: str) -> Iterator[None]:
     """Hold a partition for this run alone: another run that wants it waits, and says so.
 
-    The lock goes with the process that holds it, so that a killed run leaves none behind.
+    The lock goes with the process that holds it, so that a killed run leaves none behind. Object
+    storage has none: there nobody waits.
 
     Args:
         folder: Holds the assets' folders.
         key: The partition.
     """
+    if is_remote(folder):
+        yield
+        return
     path = folder / ".locks" / f"{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -6,7 +6,8 @@ Only receipts are read, so that the cost is that of three small files a partitio
 import os
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -20,9 +21,17 @@ from pydantic import BaseModel, ConfigDict
 from fim_assets import charts
 from fim_assets.checks.fim_shards import RATE_ERROR, rates, rates_by_language
 from fim_assets.pipeline import Corpus
-from fim_assets.receipts import Histogram, ReceiptError, Result, disagreement, read_receipt
+from fim_assets.receipts import (
+    Histogram,
+    ReceiptError,
+    Result,
+    disagreement,
+    read_receipt,
+    sizes_of,
+)
 from fim_assets.recipe import ASSETS, SPLITS, Layout, Recipe
 from fim_assets.stats import EDGES, Rate, add_histograms, counted
+from fim_assets.storage import REQUESTS_AT_ONCE, is_remote, remove, write_bytes
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 
 FORMAT: Literal[1] = 1
@@ -221,7 +230,7 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
     """
     report = _gather(corpus, keys)
     folder = corpus.folder("corpus_report")
-    summary_path = (folder / "summary.json").relative_to(corpus.data_root).as_posix()
+    summary_path = corpus.relative("corpus_report", "summary.json")
     contents = {
         folder / "report.html": _render(report, summary_path),
         folder / "summary.json": report.summary.model_dump_json(indent=1) + "\n",
@@ -230,12 +239,9 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
     if corpus.recipe.tokens.layout == "dolma":
         contents[mix] = _mix(report.summary.arrays)
     else:
-        mix.unlink(missing_ok=True)
+        remove([mix])
     for path, content in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_bytes(content.encode())
-        temporary.replace(path)
+        write_bytes(path, content.encode())
     return report.summary
 
 
@@ -273,11 +279,9 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
     languages: Counter[str] = Counter()
     histograms: dict[str, Histogram] = {}
     arrays: list[ListedArray] = []
-    for key in sorted(keys):
-        try:
-            results = _read_results(corpus, key)
-        except ReceiptError as error:
-            incomplete[key] = str(error).replace(f"{corpus.data_root}{os.sep}", "")
+    for key, results in _read_all(corpus, sorted(keys)):
+        if isinstance(results, str):
+            incomplete[key] = results
             continue
         complete += 1
         sums.update(_totals(results).model_dump())
@@ -313,7 +317,26 @@ def _gather(corpus: Corpus, keys: Sequence[str]) -> _Report:
     return _Report(summary, rows)
 
 
-def _read_results(corpus: Corpus, key: str) -> _Results:
+def _read_all(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, _Results | str]]:
+    """Each partition's receipts, or why it is not complete."""
+
+    def read(key: str) -> _Results | str:
+        try:
+            return _read_results(corpus, key, sizes)
+        except ReceiptError as error:
+            return str(error).replace(f"{corpus.data_root}{os.sep}", "")
+
+    sizes: dict[str, dict[str, int]] = {}
+    if not is_remote(corpus.data_root):
+        yield from zip(keys, map(read, keys), strict=True)
+        return
+    # One listing a thousand files, and many receipts at once: each is a request that waits.
+    sizes = {a: sizes_of(folder) for a in ASSETS if is_remote(folder := corpus.folder(a))}
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        yield from zip(keys, pool.map(read, keys), strict=True)
+
+
+def _read_results(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, int]]) -> _Results:
     """Read a partition's receipts.
 
     Raises:
@@ -325,7 +348,7 @@ def _read_results(corpus: Corpus, key: str) -> _Results:
         receipt = read_receipt(place)
         if receipt is None:
             raise ReceiptError(f"{asset}: not materialized")
-        reason = disagreement(receipt, place, corpus.fingerprint(asset))
+        reason = disagreement(receipt, place, corpus.fingerprint(asset), sizes.get(asset))
         if reason:
             raise ReceiptError(f"{asset}: {reason}")
         found.append(receipt.result)
@@ -354,11 +377,11 @@ def _totals(results: _Results) -> CorpusTotals:
 
 
 def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
-    place, tokens = corpus.place(result.asset, result.key), corpus.recipe.tokens
+    tokens = corpus.recipe.tokens
     beside, dtype = LAYOUTS[tokens.layout], id_dtype(tokens)
 
     def path(name: str) -> str:
-        return place.output(name).relative_to(corpus.data_root).as_posix()
+        return corpus.relative(result.asset, name)
 
     outputs = {output.name: output.bytes for output in result.outputs}
     arrays = []

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fim_assets.storage import Location, StorageError, is_url, parse_url
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -17,14 +19,15 @@ class Settings:
     """The four variables that the README documents.
 
     Attributes:
-        data_root: Folder that holds all outputs (`FIM_DATA_ROOT`).
-        input_root: Folder that relative globs in `raw.documents` start from (`FIM_INPUT_ROOT`).
+        data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).
+        input_root: Folder or URL that relative globs in `raw.documents` start from
+            (`FIM_INPUT_ROOT`).
         recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
         workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
     """
 
-    data_root: Path
-    input_root: Path
+    data_root: Location
+    input_root: Location
     recipe: str
     workers: int
 
@@ -40,14 +43,15 @@ class Settings:
         )
 
 
-def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+def _folder(environment: Mapping[str, str], name: str) -> Location | None:
     value = environment.get(name)
     if not value:
         return None
-    if "://" in value:
-        raise SettingsError(
-            f"{name}={value}: URLs are not supported yet; give a folder of this machine"
-        )
+    if is_url(value):
+        try:
+            return parse_url(value)
+        except StorageError as error:
+            raise SettingsError(f"{name}={error}") from error
     return Path(value).expanduser().absolute()
 
 

@@ -1,13 +1,9 @@
-"""Shards of documents: JSON lines, packed or not; found, read, judged and written.
+"""Shards of documents: JSON lines, packed or not; read, judged and written.
 
 A line is a document, blank, or rejected with a reason. Every stage reads with the same reader, so
 that all of them judge a line alike.
 """
 
-import glob
-import logging
-import os
-import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,8 +23,6 @@ from fim_assets.files import DIGEST_BYTES, FileRecord, HashingReader, HashingWri
 from fim_assets.packing import PackingError, unpack
 from fim_assets.recipe import Raw
 
-log = logging.getLogger(__name__)
-
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
 
@@ -47,11 +41,6 @@ REJECTED_SHOWN = 10
 _LONG_LINE_KEPT = 1 << 10
 """Bytes that are kept of a line over `raw.max_line_bytes`."""
 
-_WILDCARD = re.compile(r"[*?\[]")
-_SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
-_KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
-_KEY_BYTES = 200
-_PATHS_SHOWN = 10
 _JSON_SPACE = b" \t\r"
 
 
@@ -60,99 +49,6 @@ Line = bytes | memoryview
 
 class ShardError(ValueError):
     """Shards that cannot be used; the message names the shard, and the line where there is one."""
-
-
-def find_shards(documents: Iterable[str], root: Path) -> dict[str, Path]:
-    """List the shards that globs match.
-
-    Args:
-        documents: Globs, relative to `root` or absolute.
-        root: Folder that relative globs start from.
-
-    Returns:
-        Paths by partition key, sorted by key. The key is the path below the glob's fixed part (the
-        folders before the first wildcard), `/` as `__`, without `.json[l][.gz|.zst]`.
-
-    Raises:
-        ShardError: If a matched file is no shard by its name, two shards have one key, a shard has
-            two, or a key holds what Dagster or a file name cannot carry.
-    """
-    shards: dict[str, Path] = {}
-    keys: dict[Path, str] = {}
-    for pattern in documents:
-        if "://" in pattern:
-            raise ShardError(
-                f"raw.documents: {pattern}: URLs are not supported yet; give a folder's glob"
-            )
-        base, paths = _expand(pattern, root)
-        if not paths:
-            log.warning("raw.documents: %s matches nothing below %s", pattern, root)
-        _refuse_other_files(paths)
-        for path in paths:
-            key = _key(path, base)
-            if shards.setdefault(key, path) != path:
-                raise ShardError(f"two shards have the key {key}: {shards[key]} and {path}")
-            if keys.setdefault(path.resolve(), key) != key:
-                raise ShardError(
-                    f"{path} has two keys, {keys[path.resolve()]} and {key}: its documents would "
-                    "count twice; do globs overlap, or is there a link?"
-                )
-    return dict(sorted(shards.items()))
-
-
-def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
-    parts = Path(pattern).expanduser().parts
-    if not parts or parts[-1] in ("**", "/"):
-        raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
-    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
-    base = root.joinpath(*parts[:wild])
-    _refuse_unreadable(base)
-    names = glob.glob(str(Path(*parts[wild:])), root_dir=base, recursive=True)  # noqa: PTH207 - follows links
-    paths = [base / name for name in names]
-    return base, sorted(path for path in paths if not path.is_dir())
-
-
-def _refuse_unreadable(base: Path) -> None:
-    """Raise where a folder cannot be listed: globs would pass over it in silence."""
-
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise ShardError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-
-    for _ in os.walk(base, onerror=refuse):
-        pass
-
-
-def _refuse_other_files(paths: list[Path]) -> None:
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise ShardError(f"{_listed(missing)}: a link to nothing")
-    special = [path for path in paths if path.exists() and not path.is_file()]
-    if special:
-        raise ShardError(f"{_listed(special)}: no file, but a pipe, a socket or a device")
-    others = [path for path in paths if not _SHARD_NAME.search(path.name)]
-    if others:
-        raise ShardError(
-            f"{_listed(others)}: raw.documents matches what is no shard by its name, which ends in "
-            ".json or .jsonl, with .gz or .zst behind it or not; narrow the glob or move the files"
-        )
-
-
-def _listed(paths: list[Path]) -> str:
-    shown = ", ".join(map(str, paths[:_PATHS_SHOWN]))
-    return shown if len(paths) <= _PATHS_SHOWN else f"{shown} and {len(paths) - _PATHS_SHOWN} more"
-
-
-def _key(path: Path, base: Path) -> str:
-    key = _SHARD_NAME.sub("", path.relative_to(base).as_posix()).replace("/", "__")
-    refused = not key or _KEY_REFUSED.search(key) or not key.isprintable()
-    if refused or len(key.encode()) > _KEY_BYTES:
-        raise ShardError(
-            f"{path}: its key would be {key!r}; a key has at most {_KEY_BYTES} bytes, holds no "
-            "control characters, commas, brackets, backslashes or '...', does not begin with '.' "
-            "or '-' nor end with '.': rename the shard"
-        )
-    return key
 
 
 class RejectionError(ValueError):

@@ -1,10 +1,10 @@
 """Receipts against what lies there: every file by its size and hash, and files that none lists."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 
@@ -13,6 +13,8 @@ from fim_assets.pipeline import Corpus
 from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS
 from fim_assets.report import ListedArray, build_summary
+from fim_assets.sources import RawShard
+from fim_assets.storage import Location, fetch, is_remote, read_bytes, sizes_below
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Verdict:
 
 
 def verify_partitions(
-    corpus: Corpus, shards: Mapping[str, Path], keys: Iterable[str], workers: int
+    corpus: Corpus, shards: Mapping[str, RawShard], keys: Iterable[str], workers: int
 ) -> Iterator[Verdict]:
     """Hold each partition's receipts against the recipe, its raw shard and its files.
 
@@ -49,7 +51,7 @@ def verify_partitions(
         yield from pool.map(lambda key: _verify(corpus, key, shards.get(key)), keys)
 
 
-def _verify(corpus: Corpus, key: str, shard: Path | None) -> Verdict:
+def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
     verdict = Verdict(key)
     for asset in ASSETS:
         place = corpus.place(asset, key)
@@ -66,7 +68,7 @@ def _verify(corpus: Corpus, key: str, shard: Path | None) -> Verdict:
             verdict.faults.append(f"{place.receipt}: {reason}")
             continue
         for output in receipt.result.outputs:
-            _compare(verdict, place.output(output.name), output.blake2b)
+            _compare(verdict, place.published(output.name), output.blake2b)
     if shard is None and verdict.receipts:
         folders = ", ".join(verdict.receipts)
         verdict.faults.append(f"{key}: in {folders}, but no shard of the recipe has this key")
@@ -75,7 +77,7 @@ def _verify(corpus: Corpus, key: str, shard: Path | None) -> Verdict:
     return verdict
 
 
-def _verify_inputs(verdict: Verdict, shard: Path) -> None:
+def _verify_inputs(verdict: Verdict, shard: RawShard) -> None:
     receipts = verdict.receipts
     of_raw = {
         receipts[asset].result.input.blake2b
@@ -83,7 +85,7 @@ def _verify_inputs(verdict: Verdict, shard: Path) -> None:
         if asset in receipts
     }
     for digest in of_raw:
-        _compare(verdict, shard, digest)
+        _compare(verdict, shard.location, digest)
     if "token_arrays" in receipts and "fim_shards" in receipts:
         source = receipts["token_arrays"].result.input
         if source not in receipts["fim_shards"].result.outputs:
@@ -92,11 +94,12 @@ def _verify_inputs(verdict: Verdict, shard: Path) -> None:
             )
 
 
-def _compare(verdict: Verdict, path: Path, blake2b: str) -> None:
+def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
     try:
-        found = record_file(path)
+        with TemporaryDirectory() as folder:
+            found = record_file(fetch(path, Path(folder)))
     except OSError as error:
-        verdict.faults.append(f"{path}: cannot be read: {error.strerror}")
+        verdict.faults.append(f"{path}: cannot be read: {error.strerror or error}")
         return
     verdict.files += 1
     verdict.bytes += found.bytes
@@ -109,10 +112,10 @@ def _compare(verdict: Verdict, path: Path, blake2b: str) -> None:
 def keys_of_receipts(corpus: Corpus) -> set[str]:
     """The keys of all receipts that lie there, of shards that there are and of others."""
     return {
-        entry.name.removesuffix(".json")
+        name.removesuffix(".json")
         for asset in ASSETS
-        for entry in _entries(corpus.folder(asset))
-        if entry.name.endswith(".json") and not entry.name.startswith(".")
+        for name in _names_in(corpus.folder(asset))
+        if name.endswith(".json") and not name.startswith(".")
     }
 
 
@@ -127,14 +130,16 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         for asset, receipt in verdict.receipts.items():
             place = corpus.place(asset, verdict.key)
-            listed |= {place.receipt, *map(place.output, _names(receipt))}
+            outputs = (output.name for output in receipt.result.outputs)
+            listed |= {place.receipt, *map(place.published, outputs)}
     folders = {corpus.folder(asset) for asset in ASSETS}
     folders |= {corpus.folder(name) for asset in ASSETS for name in FOLDERS_BESIDE.get(asset, ())}
-    for folder in sorted(folders):
-        for entry in sorted(_entries(folder), key=lambda entry: entry.name):
-            if Path(entry.path) not in listed:
-                what = "left by a run that was killed" if entry.is_dir() else "in no receipt"
-                yield f"{entry.path}: {what}"
+    for folder in sorted(folders, key=str):
+        for name in sorted(_names_in(folder)):
+            path = folder / name
+            if path not in listed:
+                left = not is_remote(path) and path.is_dir()
+                yield f"{path}: {'left by a run that was killed' if left else 'in no receipt'}"
 
 
 def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
@@ -146,7 +151,7 @@ def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
     """
     path = corpus.folder("corpus_report") / "summary.json"
     try:
-        arrays = orjson.loads(path.read_bytes())["arrays"]
+        arrays = orjson.loads(read_bytes(path))["arrays"]
         listed = {ListedArray.model_validate(array) for array in arrays}
     except FileNotFoundError:
         return
@@ -157,10 +162,7 @@ def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"
 
 
-def _names(receipt: Receipt) -> list[str]:
-    return [output.name for output in receipt.result.outputs]
-
-
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
-    if folder.is_dir():
-        yield from os.scandir(folder)
+def _names_in(folder: Location) -> list[str]:
+    if is_remote(folder):
+        return list(sizes_below(folder))
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

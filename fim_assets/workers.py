@@ -25,17 +25,10 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     if workers <= 1:
         yield from map(run_partition, tasks)
         return
-    waiting = sorted(tasks, key=_size)
+    waiting = sorted(tasks, key=lambda task: task.shard.size)
     while waiting:
         for task in (yield from _run_in_pool(waiting, workers)):
             yield from _run_again(task)
-
-
-def _size(task: Task) -> int:
-    try:
-        return task.shard.stat().st_size
-    except OSError:
-        return 0
 
 
 def _run_again(task: Task) -> Iterator[Outcome]:

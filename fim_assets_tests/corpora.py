@@ -10,7 +10,7 @@ import zstandard
 
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
 from fim_assets.recipe import ASSETS, Raw, Recipe
-from fim_assets.shards import find_shards
+from fim_assets.sources import find_shards
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
 

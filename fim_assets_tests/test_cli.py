@@ -32,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_fim_shard(root: Path, key: str) -> tuple[str, str]:
     """A FIM shard and its parquet."""
     corpus = open_corpus(root)
-    shard = list_shards(corpus, root)[key]
+    shard = list_shards(corpus, root)[key].bring(root)
     place = corpus.place("fim_shards", key)
     with Staging(place) as staging:
         transform_shard(shard, corpus.recipe.partition_seed(key), corpus.recipe, staging)

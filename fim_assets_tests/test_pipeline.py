@@ -14,7 +14,8 @@ from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task, list_shards, r
 from fim_assets.profile import profile_shard
 from fim_assets.receipts import Staging, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe, Tokens
-from fim_assets.shards import ShardError, Totals, find_shards
+from fim_assets.shards import ShardError, Totals
+from fim_assets.sources import RawShard, find_shards
 from fim_assets.tokens import dolma2
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import (
@@ -194,8 +195,8 @@ def test_worker_that_dies_costs_its_shard_and_no_other(tmp_path: Path, times: in
     """Whoever works on x__3 is killed, once or each time: once costs nothing, since what was worked
     on is worked on again, alone."""
     tasks = write_tasks(tmp_path)
-    write_shard(tasks["x__3"].shard, documents(20_000))
-    with killing_who_opens(tasks["x__3"].shard, times) as killed:
+    shard = write_shard(tmp_path / "raw" / "x" / "3.jsonl.zst", documents(20_000))
+    with killing_who_opens(shard, times) as killed:
         outcomes = {outcome.key: outcome for outcome in run_partitions(list(tasks.values()), 2)}
     assert sorted(outcomes) == sorted(tasks)
     assert len(killed) == min(times, 2)
@@ -213,7 +214,7 @@ def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) ->
     corpus = write_corpus(tmp_path, 6)
     shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
     tasks = [
-        Task(corpus, key, path, frozenset(["raw_shards"]), frozenset())
+        Task(corpus, key, RawShard(path), frozenset(["raw_shards"]), frozenset())
         for key, path in shards.items()
     ]
     outcomes = []

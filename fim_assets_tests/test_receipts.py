@@ -24,7 +24,7 @@ from fim_assets.receipts import (
     withdraw_receipt,
     write_receipt,
 )
-from fim_assets.shards import find_shards
+from fim_assets.sources import find_shards
 
 MASKS = "label_masks"
 ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
@@ -32,7 +32,7 @@ ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
 
 def receipt_of(place: Place, outputs: list[FileRecord]) -> Receipt:
     result = Result(
-        asset=place.folder.name,
+        asset=place.local.name,
         key=place.key,
         fingerprint="f" * 32,
         seed="0123456789abcdef",
@@ -117,7 +117,7 @@ def test_a_receipt_is_json_with_the_documented_fields(place: Place) -> None:
     ]
     assert list(stored["result"]["input"]) == ["name", "bytes", "blake2b"]
     assert list(stored["made"]) == ["at", "seconds", "versions", "engine", "checks"]
-    assert list(place.folder.glob(".*")) == []
+    assert list(place.local.glob(".*")) == []
 
 
 @pytest.mark.parametrize("damage", ["", "{", "null", "[]", "{}", "cut", "format", "field", "type"])
@@ -140,7 +140,7 @@ def test_a_damaged_receipt_is_an_error_that_names_it(place: Place, damage: str) 
 
 
 def test_a_receipt_that_is_not_utf8_is_an_error(place: Place) -> None:
-    place.folder.mkdir()
+    place.local.mkdir()
     place.receipt.write_bytes(b'{"format": "\xff"}')
     with pytest.raises(ReceiptError, match="not a receipt"):
         read_receipt(place)
@@ -150,7 +150,7 @@ def test_withdrawing_deletes_the_receipt_and_nothing_else(place: Place) -> None:
     complete(place, {".parquet": b"rows"})
     withdraw_receipt(place)
     withdraw_receipt(place)
-    assert content_of(place.folder) == {"a.parquet": b"rows"}
+    assert content_of(place.local) == {"a.parquet": b"rows"}
 
 
 def test_entering_deletes_the_receipt_before_anything_is_made(place: Place) -> None:
@@ -163,7 +163,7 @@ def test_entering_deletes_the_receipt_before_anything_is_made(place: Place) -> N
 def test_published_files_are_recorded_as_they_lie(place: Place) -> None:
     contents = {".parquet": b"rows", "-00000.npy": b"\0" * 8, "-00000.csv.gz": b""}
     records = publish(place, contents)
-    assert content_of(place.folder) == {f"a{end}": content for end, content in contents.items()}
+    assert content_of(place.local) == {f"a{end}": content for end, content in contents.items()}
     assert records == [record_file(place.file(ending)) for ending in contents]
 
 
@@ -177,7 +177,7 @@ def test_nothing_is_in_its_place_before_publishing(place: Place) -> None:
 
 
 def test_temporary_files_match_no_documented_glob(place: Place) -> None:
-    folder = place.folder
+    folder = place.local
     with Staging(place) as staging:
         for ending in (*ENDINGS, *arrays(1)):
             staging.create(ending).write(b"half")
@@ -195,42 +195,42 @@ def test_what_else_lies_in_the_hidden_folder_is_gone_in_the_end(place: Place) ->
         staging.create(".parquet").write(b"rows")
         (staging.folder / "spool").write_bytes(b"half")
         staging.publish()
-    assert content_of(place.folder) == {"a.parquet": b"rows"}
+    assert content_of(place.local) == {"a.parquet": b"rows"}
 
 
 @pytest.mark.parametrize(("before", "after"), [(5, 2), (3, 1), (2, 2), (1, 4), (12, 3), (2, 0)])
 def test_arrays_of_an_earlier_run_do_not_stay(place: Place, before: int, after: int) -> None:
     publish(place, arrays(before))
     publish(place, arrays(after))
-    assert content_of(place.folder) == {f"a{end}": data for end, data in arrays(after).items()}
+    assert content_of(place.local) == {f"a{end}": data for end, data in arrays(after).items()}
 
 
 @pytest.mark.parametrize("left", ["-00001.npy", "-00002.npy", "-00003.csv.gz"])
 def test_an_old_array_does_not_stay_behind_a_gap(place: Place, left: str) -> None:
     publish(place, arrays(4))
-    for path in list(place.folder.iterdir()):
+    for path in list(place.local.iterdir()):
         if path.name != f"a{left}":
             path.unlink()
     publish(place, {".parquet": b"rows"})
-    assert content_of(place.folder) == {"a.parquet": b"rows"}
+    assert content_of(place.local) == {"a.parquet": b"rows"}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_file_that_is_not_made_any_more_does_not_stay(place: Place, ending: str) -> None:
     publish(place, {ending: b"old"})
     publish(place, {"-00000.npy": b"new"})
-    assert content_of(place.folder) == {"a-00000.npy": b"new"}
+    assert content_of(place.local) == {"a-00000.npy": b"new"}
 
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.rejected", "b", "aa"])
 def test_another_partitions_files_stay(place: Place, other: str) -> None:
-    neighbour = Place(place.folder, other)
+    neighbour = Place(place.local, other)
     contents = dict.fromkeys(ENDINGS, b"theirs") | arrays(3)
     complete(neighbour, contents)
-    theirs = content_of(place.folder)
+    theirs = content_of(place.local)
     complete(place, dict.fromkeys(ENDINGS, b"ours") | arrays(3))
     publish(place, {})
-    assert content_of(place.folder) == theirs
+    assert content_of(place.local) == theirs
 
 
 @pytest.mark.parametrize("old", [{}, {".parquet": b"old", "-00000.npy": b"old"}])
@@ -241,7 +241,7 @@ def test_an_exception_leaves_old_outputs_and_nothing_new(
         complete(place, old)
     with pytest.raises(KeyboardInterrupt):
         fail_half_way(place)
-    assert content_of(place.folder) == {f"a{ending}": data for ending, data in old.items()}
+    assert content_of(place.local) == {f"a{ending}": data for ending, data in old.items()}
 
 
 def test_what_a_killed_run_left_does_not_mix_in(place: Place) -> None:
@@ -249,7 +249,7 @@ def test_what_a_killed_run_left_does_not_mix_in(place: Place) -> None:
     killed.create(".parquet").write(b"half")
     killed.create("-00000.npy").write(b"half")
     publish(place, {".parquet": b"rows"})
-    assert content_of(place.folder) == {"a.parquet": b"rows"}
+    assert content_of(place.local) == {"a.parquet": b"rows"}
 
 
 def test_a_complete_partition_agrees(place: Place) -> None:
@@ -266,10 +266,10 @@ def test_another_law_disagrees(place: Place) -> None:
 
 def test_a_receipt_of_another_partition_disagrees(place: Place) -> None:
     receipt = complete(place, {})
-    copies = [Place(place.folder, "b"), Place(place.folder.parent / "fim_shards", "a")]
+    copies = [Place(place.local, "b"), Place(place.local.parent / "fim_shards", "a")]
     for copy in copies:
-        copy.folder.mkdir(exist_ok=True)
-        shutil.copy(place.receipt, copy.receipt)
+        copy.local.mkdir(exist_ok=True)
+        shutil.copy(place.file(".json"), copy.file(".json"))
         assert read_receipt(copy) == receipt
         reason = disagreement(receipt, copy, "f" * 32)
         assert reason == f"{copy.receipt} is the receipt of token_arrays a"
@@ -310,19 +310,19 @@ def publish_masks(place: Place, count: int, content: bytes = b"mask") -> list[Fi
 def test_a_file_beside_lies_in_the_folder_that_its_record_names(place: Place) -> None:
     array, mask = publish_masks(place, 1)
     assert (array.name, mask.name) == ("a-00000.npy", "label_masks/a-00000.npy")
-    assert place.output(array.name) == place.folder / "a-00000.npy"
-    assert place.output(mask.name) == place.folder.parent / MASKS / "a-00000.npy"
-    assert content_of(place.folder) == {"a-00000.npy": b"ids"}
-    assert content_of(place.folder.parent / MASKS) == {"a-00000.npy": b"mask"}
+    assert place.output(array.name) == place.local / "a-00000.npy"
+    assert place.output(mask.name) == place.local.parent / MASKS / "a-00000.npy"
+    assert content_of(place.local) == {"a-00000.npy": b"ids"}
+    assert content_of(place.local.parent / MASKS) == {"a-00000.npy": b"mask"}
     assert mask.blake2b == record_file(place.output(mask.name)).blake2b
 
 
 def test_no_folder_beside_is_made_before_publishing(place: Place) -> None:
     with Staging(place) as staging:
         staging.create("-00000.npy", MASKS).write(b"mask")
-        assert not (place.folder.parent / MASKS).exists()
-        assert list(place.folder.parent.rglob("*.npy")) == []
-    assert not (place.folder.parent / MASKS).exists()
+        assert not (place.local.parent / MASKS).exists()
+        assert list(place.local.parent.rglob("*.npy")) == []
+    assert not (place.local.parent / MASKS).exists()
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 2), (2, 0), (12, 3)])
@@ -330,44 +330,44 @@ def test_masks_of_an_earlier_run_do_not_stay(place: Place, before: int, after: i
     publish_masks(place, before, b"old")
     publish_masks(place, after, b"new")
     masks = {f"a-{number:05d}.npy": b"new" for number in range(after)}
-    assert content_of(place.folder.parent / MASKS) == masks
+    assert content_of(place.local.parent / MASKS) == masks
 
 
 def test_masks_do_not_stay_where_the_recipe_has_none_any_more(place: Place) -> None:
     publish_masks(place, 2)
     publish(place, arrays(2))
-    assert content_of(place.folder.parent / MASKS) == {}
+    assert content_of(place.local.parent / MASKS) == {}
 
 
 @pytest.mark.parametrize("asset", ["raw_shards", "fim_shards", "corpus_report", "label_mask"])
 def test_no_other_asset_deletes_masks(place: Place, asset: str) -> None:
     publish_masks(place, 2)
-    publish(Place(place.folder.with_name(asset), place.key), {".parquet": b"rows"})
-    assert len(content_of(place.folder.parent / MASKS)) == 2
+    publish(Place(place.local.with_name(asset), place.key), {".parquet": b"rows"})
+    assert len(content_of(place.local.parent / MASKS)) == 2
 
 
 def test_token_arrays_delete_nothing_in_other_assets_folders(place: Place) -> None:
-    fim = Place(place.folder.with_name("fim_shards"), place.key)
+    fim = Place(place.local.with_name("fim_shards"), place.key)
     publish(fim, {".parquet": b"rows", ".jsonl.zst": b"lines"})
     publish_masks(place, 1)
     publish(place, {})
-    assert content_of(fim.folder) == {"a.parquet": b"rows", "a.jsonl.zst": b"lines"}
+    assert content_of(fim.local) == {"a.parquet": b"rows", "a.jsonl.zst": b"lines"}
 
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a.b", "b", "aa"])
 def test_another_partitions_masks_stay(place: Place, other: str) -> None:
-    publish_masks(Place(place.folder, other), 2, b"theirs")
+    publish_masks(Place(place.local, other), 2, b"theirs")
     publish_masks(place, 2, b"ours")
     publish(place, {})
     masks = {f"{other}-{number:05d}.npy": b"theirs" for number in range(2)}
-    assert content_of(place.folder.parent / MASKS) == masks
+    assert content_of(place.local.parent / MASKS) == masks
 
 
 def test_an_exception_leaves_old_masks_and_no_new_one(place: Place) -> None:
     publish_masks(place, 1, b"old")
     with pytest.raises(KeyboardInterrupt):
         fail_half_way(place)
-    assert content_of(place.folder.parent / MASKS) == {"a-00000.npy": b"old"}
+    assert content_of(place.local.parent / MASKS) == {"a-00000.npy": b"old"}
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "is missing"), (b"ma", "has 2 bytes, the")])
@@ -376,7 +376,7 @@ def test_a_mask_that_is_missing_or_of_another_size_disagrees(
 ) -> None:
     receipt = receipt_of(place, publish_masks(place, 1))
     assert disagreement(receipt, place, "f" * 32) is None
-    mask = place.folder.parent / MASKS / "a-00000.npy"
+    mask = place.local.parent / MASKS / "a-00000.npy"
     mask.unlink()
     if content is not None:
         mask.write_bytes(content)
@@ -389,7 +389,7 @@ def test_a_receipt_of_files_that_changed_meanwhile_is_not_written(place: Place) 
     with pytest.raises(ReceiptError, match="another run has written here"):
         write_receipt(place, receipt)
     assert read_receipt(place) is None
-    assert [path.name for path in place.folder.iterdir()] == ["a.parquet"]
+    assert [path.name for path in place.local.iterdir()] == ["a.parquet"]
 
 
 def test_two_runs_without_a_lock_never_mix(place: Place) -> None:

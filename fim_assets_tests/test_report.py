@@ -16,6 +16,7 @@ from fim_assets.pipeline import Corpus, Task
 from fim_assets.receipts import Histogram
 from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights, Tokens
 from fim_assets.report import Summary, build_summary, write_report
+from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import TOLERANT
@@ -42,13 +43,13 @@ def materialize(
     corpus: Corpus, shards: Mapping[str, str], assets: tuple[str, ...] = ASSETS
 ) -> list[str]:
     """Write raw shards and materialize them, without checks; the keys."""
-    raw = corpus.data_root / "raw"
+    raw = Path(str(corpus.data_root), "raw")
     raw.mkdir(parents=True, exist_ok=True)
     tasks = []
     for key, content in shards.items():
         path = raw / f"{key}.jsonl"
         path.write_bytes(content.encode())
-        tasks.append(Task(corpus, key, path, frozenset(assets), frozenset()))
+        tasks.append(Task(corpus, key, RawShard(path), frozenset(assets), frozenset()))
     for outcome in run_partitions(tasks, workers=1):
         assert outcome.failure is None, outcome.failure
     return list(shards)
@@ -277,7 +278,7 @@ def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.M
     snippet = re.search(r"<code>(import json.*?)</code>", read_page(corpus), re.DOTALL)
     assert snippet
     names: dict[str, Any] = {}
-    monkeypatch.chdir(corpus.data_root)
+    monkeypatch.chdir(str(corpus.data_root))
     exec(unescape(snippet[1]), names)  # noqa: S102 - the page's own words
     eos = corpus.recipe.tokens.tokenizer.eos_token_id
     assert len(names["ids"]) == 4

@@ -7,7 +7,8 @@ import pytest
 
 from fim_assets.recipe import Raw
 from fim_assets.sample import SHARDS, sample_documents, write_sample
-from fim_assets.shards import ShardReader, find_shards
+from fim_assets.shards import ShardReader
+from fim_assets.sources import find_shards
 from fim_assets_tests.corpora import file_bytes
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))

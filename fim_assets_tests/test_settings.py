@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,24 @@ def test_a_tilde_is_the_home_folder(
 
 
 @pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])
-@pytest.mark.parametrize("url", ["s3://bucket/a", "file:///a", "https://host/a"])
-def test_a_url_is_refused_with_the_variable(name: str, url: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name}={url}: URLs are not supported"):
+@pytest.mark.parametrize("url", ["file:///a", "https://host/a", "s3x://bucket/a"])
+def test_a_url_of_no_object_storage_is_refused_with_the_variable(name: str, url: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}={url}: .*// is not supported; s3://"):
         Settings.from_environment({name: url})
+
+
+def test_roots_may_lie_on_object_storage() -> None:
+    settings = Settings.from_environment(
+        {"FIM_DATA_ROOT": "s3://bucket/out/", "FIM_INPUT_ROOT": "s3://bucket/in"}
+    )
+    assert str(settings.data_root) == "s3://bucket/out"
+    assert str(settings.input_root) == "s3://bucket/in"
+
+
+@pytest.mark.parametrize(("kind", "extra"), [("gs", "gcs"), ("abfs", "azure")])
+def test_storage_that_is_not_installed_is_told_with_the_extra(kind: str, extra: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"pip install 'fim_assets[{extra}]'")):
+        Settings.from_environment({"FIM_DATA_ROOT": f"{kind}://bucket/out"})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "two", " 2", "1_000", "²", "٣"])

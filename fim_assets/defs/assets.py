@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -20,6 +19,7 @@ from fim_assets.receipts import Result
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
+from fim_assets.sources import RawShard
 from fim_assets.workers import run_partitions
 
 _SECONDS_BETWEEN_LOGS = 5.0
@@ -69,7 +69,7 @@ class Graph:
 
     corpus: Corpus
     settings: Settings
-    shards: dict[str, Path]
+    shards: dict[str, RawShard]
 
     def key(self, asset: str) -> dg.AssetKey:
         """The asset's key, behind the prefix."""

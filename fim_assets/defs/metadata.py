@@ -1,6 +1,5 @@
 """Receipts to Dagster metadata: what, how many, and how sure, under stable names."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +11,7 @@ from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
 from fim_assets.report import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, counted
+from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
 
 
@@ -24,10 +24,8 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     place = corpus.place(result.asset, result.key)
     common: dict[str, Any] = {
         "dagster/partition_row_count": result.documents,
-        "dagster/uri": dg.MetadataValue.path(
-            _data_file(place, result, corpus.recipe.tokens.layout)
-        ),
-        "receipt": dg.MetadataValue.path(place.receipt),
+        "dagster/uri": _where(_data_file(place, result, corpus.recipe.tokens.layout)),
+        "receipt": _where(place.receipt),
         "seed": result.seed,
         "fingerprint": result.fingerprint,
         "input_blake2b": result.input.blake2b,
@@ -57,8 +55,8 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         if rate.realised is not None
     }
     return {
-        "report": dg.MetadataValue.path(folder / "report.html"),
-        "summary": dg.MetadataValue.path(folder / "summary.json"),
+        "report": _where(folder / "report.html"),
+        "summary": _where(folder / "summary.json"),
         "partitions_complete": summary.partitions.complete,
         "partitions_incomplete": len(summary.partitions.incomplete),
         "documents": totals.documents,
@@ -68,6 +66,12 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "arrays": totals.arrays,
         **realised,
     }
+
+
+def _where(location: Location) -> dg.PathMetadataValue | dg.UrlMetadataValue:
+    if is_remote(location):
+        return dg.MetadataValue.url(str(location))
+    return dg.MetadataValue.path(location)
 
 
 def _raw(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
@@ -131,11 +135,12 @@ _DATA_ENDING = {
 """How the file ends that holds an asset's data, the first where there are several."""
 
 
-def _data_file(place: Place, result: Result, layout: Layout) -> Path:
+def _data_file(place: Place, result: Result, layout: Layout) -> Location:
     """The partition's data, or its folder where it has no document and so no array."""
     name = f"token_arrays {layout}" if result.asset == "token_arrays" else result.asset
-    path = place.file(_DATA_ENDING[name])
-    return path if path.name in {output.name for output in result.outputs} else place.folder
+    file = f"{place.key}{_DATA_ENDING[name]}"
+    written = file in {output.name for output in result.outputs}
+    return place.folder / file if written else place.folder
 
 
 def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:

@@ -22,6 +22,7 @@ from fim_assets.receipts import Receipt, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe, load_recipe
 from fim_assets.report import write_report
 from fim_assets.settings import REPOSITORY, usable_cores
+from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
@@ -186,7 +187,7 @@ def check_rows(corpus: BenchCorpus, runs: int) -> list[Row]:
         rows = []
         for name in (name for names in CHECKS_OF.values() for name in names):
             tasks = [
-                Task(files, key, corpus.shard(key), frozenset(), frozenset({name}))
+                Task(files, key, RawShard(corpus.shard(key)), frozenset(), frozenset({name}))
                 for key in corpus.keys
             ]
             seconds = [sum(pool.map(_partition_seconds, tasks)) for _ in range(runs)]

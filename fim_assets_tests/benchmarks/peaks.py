@@ -11,6 +11,7 @@ from fim_assets.files import HashingWriter
 from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.shards import ShardWriter
+from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
@@ -88,7 +89,7 @@ def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
     tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     corpus = Corpus(recipe, tokenizer_hash, Path.cwd())
     path = Path(shard)
-    task = Task(corpus, key_of(path), path, frozenset(assets), frozenset(checks))
+    task = Task(corpus, key_of(path), RawShard(path), frozenset(assets), frozenset(checks))
     outcome = run_partition(task)
     if outcome.failure:
         raise BenchError(outcome.details or outcome.failure)

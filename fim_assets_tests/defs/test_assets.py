@@ -57,6 +57,8 @@ def materialize(
 def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict[str, object]]:
     """Metadata values of an asset's materializations in its last run, by partition."""
     records = instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+    latest = [r.partition_key for r in records if r.run_id == records[0].run_id]
+    assert len(latest) == len(set(latest)), "a run records a partition once"
     return {
         record.partition_key: {
             name: entry.value for name, entry in record.asset_materialization.metadata.items()
@@ -66,18 +68,25 @@ def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict
     }
 
 
-def evaluations(instance: DagsterInstance) -> set[tuple[str, str | None, bool]]:
-    """Check, partition and verdict of all recorded evaluations."""
-    found = set()
-    for run in instance.get_runs():
-        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION):
-            assert entry.dagster_event is not None
-            verdict = entry.dagster_event.asset_check_evaluation_data
-            found.add((verdict.check_name, verdict.partition, verdict.passed))
-    return found
+def evaluations(instance: DagsterInstance) -> list[tuple[str, str | None, bool]]:
+    """Asset, partition and verdict of all recorded evaluations, sorted."""
+    return sorted(
+        (verdict.asset_key.to_user_string(), verdict.partition, verdict.passed)
+        for verdict in verdicts(instance)
+    )
 
 
-ALL_CHECKS = [name for names in CHECKS_OF.values() for name in names]
+def verdicts(instance: DagsterInstance) -> list[dg.AssetCheckEvaluation]:
+    """All recorded evaluations, the last run's last."""
+    return [
+        entry.dagster_event.asset_check_evaluation_data
+        for run in reversed(instance.get_runs())
+        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+        if entry.dagster_event is not None
+    ]
+
+
+CHECKED = [asset for asset, names in CHECKS_OF.items() if names]
 
 
 def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
@@ -91,8 +100,12 @@ def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
         assert len(node.description or "") > 100
         assert len(node.code_version or "") == 32
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
-    assert checks == {(asset, name) for asset, names in CHECKS_OF.items() for name in names}
-    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+    assert checks == {(asset, "sound") for asset in CHECKED}
+    for key in graph.asset_check_keys:
+        check = graph.get(key)
+        assert check.blocking
+        for name, text in CHECKS_OF[key.asset_key.to_user_string()].items():
+            assert f"**{name}**: {text}" in (check.description or "")
 
 
 def test_one_partition(root: Path) -> None:
@@ -101,14 +114,14 @@ def test_one_partition(root: Path) -> None:
     for asset in ASSETS:
         assert list(materialized(instance, asset)) == ["b"]
         assert [p.name for p in (root / asset).glob("*.json")] == ["b.json"]
-    assert evaluations(instance) == {(name, "b", True) for name in ALL_CHECKS}
+    assert evaluations(instance) == [(asset, "b", True) for asset in CHECKED]
     assert (root / "corpus_report" / "report.html").exists()
 
 
 def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, tags=RANGE, instance=instance).success
-    assert evaluations(instance) == {(name, key, True) for name in ALL_CHECKS for key in KEYS}
+    assert evaluations(instance) == [(asset, key, True) for asset in CHECKED for key in KEYS]
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -198,7 +211,7 @@ def test_one_asset_of_a_range(root: Path) -> None:
     assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success
     assert set(materialized(instance, "fim_shards")) == set(KEYS)
     assert not (root / "raw_shards").exists()
-    assert evaluations(instance) == {(n, k, True) for n in CHECKS_OF["fim_shards"] for k in KEYS}
+    assert evaluations(instance) == [("fim_shards", key, True) for key in KEYS]
 
 
 def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -> None:
@@ -245,7 +258,9 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     instance = DagsterInstance.ephemeral()
     result = materialize(root, key="a", instance=instance)
     assert not result.success
-    assert ("lossless", "a", False) in evaluations(instance)
+    assert evaluations(instance) == [("fim_shards", "a", False)]
+    (verdict,) = verdicts(instance)
+    assert verdict.description.startswith("lossless: line 1, ")
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()
@@ -260,15 +275,14 @@ def test_checks_run_alone(root: Path) -> None:
     assets = assets_of(definitions(root))
     result = dg.materialize(
         assets,
-        selection=dg.AssetSelection.checks(
-            dg.AssetCheckKey(dg.AssetKey("token_arrays"), "one_eos_per_document")
-        ),
+        selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("token_arrays"), "sound")),
         tags={"dagster/partition": "a"},
         instance=instance,
         raise_on_error=False,
     )
     assert not result.success
-    assert ("one_eos_per_document", "a", False) in evaluations(instance)
+    assert ("token_arrays", "a", False) in evaluations(instance)
+    assert "one_eos_per_document: " in verdicts(instance)[-1].description
 
 
 def test_prefix_goes_before_keys_and_folders(root: Path) -> None:

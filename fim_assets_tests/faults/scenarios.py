@@ -284,7 +284,7 @@ def broken_shard(corpus: FaultCorpus, name: str) -> Finding:
     raw = read_receipt(open_corpus(root).place("raw_shards", "broken"))
     if raw is None or receipt is None:
         return Finding(name, 1, Damage(lost=broken.documents), "".join(failures), 1)
-    found = Counter(reasons(place.folder.parent / "raw_shards" / "broken.rejected.jsonl"))
+    found = Counter(reasons(place.local.parent / "raw_shards" / "broken.rejected.jsonl"))
     told = found == Counter({broken.seen: broken.rejected} if broken.seen else {})
     seen = f"{raw.result.documents} documents"
     seen += "".join(f", {n} rejected: {reason}" for reason, n in found.items())

@@ -106,7 +106,7 @@ def test_arrays_hold_every_document_whole_and_as_many_as_fit(
     with TemporaryDirectory() as folder:
         place = write(Path(folder), numbered(lengths), max_size=max_size)
         table = pl.read_parquet(place.file(".parquet"))
-        arrays = [np.fromfile(path, "<u4") for path in sorted(place.folder.glob("*.npy"))]
+        arrays = [np.fromfile(path, "<u4") for path in sorted(place.local.glob("*.npy"))]
     assert table["tokens"].to_list() == lengths
     together = np.concatenate([np.empty(0, "<u4"), *arrays])
     assert np.array_equal(together, np.arange(70_000, 70_000 + sum(lengths)))

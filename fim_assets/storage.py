@@ -1,0 +1,289 @@
+"""Object storage: whole files moved between a bucket and this machine's disk, and tried again.
+
+Work is done on local files. A raw shard is fetched block by block before it is read, an output is
+uploaded in parts once it is finished and checked; an object appears with its last part, which takes
+the place of renaming.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from typing_extensions import TypeIs
+from upath import UPath
+
+log = logging.getLogger(__name__)
+
+Location = Path | UPath
+"""A file or folder: of this machine, or, as a `UPath`, of object storage."""
+
+TRIES = 5
+"""Times that an operation is tried, beside what the storage's own client tries again."""
+
+REQUESTS_AT_ONCE = 32
+"""Small files that are read at once: each waits for an answer far longer than it works."""
+
+_LONGEST_PAUSE = 20.0
+
+_PART_BYTES = 8 << 20
+
+_WORKING = "fim_assets"
+"""What the names of working folders begin with."""
+
+_IN_USE = ".in_use"
+
+_UPLOAD_OPTIONS: Mapping[str, dict[str, Any]] = {
+    # Ten parts of these are held in memory at once; the client's own 50 MB would be 500.
+    "s3": {"chunksize": _PART_BYTES},
+    "gs": {"chunksize": _PART_BYTES},
+}
+
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, ValueError)
+"""What no second try mends."""
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
+"""Extras of the package that serve a kind of object storage."""
+
+T = TypeVar("T")
+
+
+class StorageError(OSError):
+    """Object storage that does not do what it is asked; the message names the URL."""
+
+
+def is_url(text: str) -> bool:
+    """Whether a text names a place on object storage."""
+    return "://" in text
+
+
+def parse_url(text: str) -> UPath:
+    """A place on object storage.
+
+    Raises:
+        StorageError: If there is no such kind of storage, or what serves it is not installed.
+    """
+    protocol = text.partition("://")[0]
+    if protocol not in _EXTRAS:
+        raise StorageError(f"{text}: {protocol}:// is not supported; s3://, gs:// and abfs:// are")
+    try:
+        # Other processes write there too: no listing is kept.
+        location = UPath(text.rstrip("/"), use_listings_cache=False)
+        _ = location.fs
+    except ImportError as error:
+        how = f"pip install 'fim_assets[{_EXTRAS[protocol]}]'"
+        raise StorageError(f"{text}: what serves {protocol}:// is not installed: {how}") from error
+    return location
+
+
+def is_remote(location: Location) -> TypeIs[UPath]:
+    """Whether it lies on object storage."""
+    return not isinstance(location, Path)
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder of this machine for a partition's files, in the system's temporary folder.
+
+    What a killed process left of its own is deleted by the next one.
+    """
+    parent = Path(gettempdir())
+    with FileLock(parent / f"{_WORKING}.lock"):
+        for left in parent.glob(f"{_WORKING}-*"):
+            with suppress(Timeout, OSError), FileLock(left / _IN_USE, timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(mkdtemp(prefix=f"{_WORKING}-"))
+        in_use = FileLock(folder / _IN_USE)
+        in_use.acquire()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        in_use.release()
+
+
+def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -> Path:
+    """Copy a file from object storage into a folder; one of this machine stays where it is.
+
+    Args:
+        location: The file.
+        folder: Takes it, under its own name.
+        expected_bytes: Its size; None takes what the storage says now.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StorageError: If it cannot be read, or is not of that size.
+    """
+    if not is_remote(location):
+        return location
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / location.name
+    size = expected_bytes if expected_bytes is not None else _size(location)
+
+    def copy() -> None:
+        location.fs.get_file(location.path, str(path))
+        if path.stat().st_size != size:
+            raise StorageError(f"{path.stat().st_size:,} bytes came, it has {size:,}")
+
+    _tried("fetched", location, copy)
+    return path
+
+
+def store(path: Path, location: UPath) -> None:
+    """Upload a file.
+
+    Raises:
+        StorageError: If it cannot be written, or arrives with another size.
+    """
+    size = path.stat().st_size
+
+    def copy() -> None:
+        options = _UPLOAD_OPTIONS.get(location.protocol, {})
+        location.fs.put_file(str(path), location.path, **options)
+        if _size_now(location) != size:
+            raise StorageError(f"{_size_now(location):,} bytes arrived of {size:,}")
+
+    _tried("written", location, copy)
+
+
+def read_bytes(location: Location) -> bytes:
+    """A small file's content.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StorageError: If it cannot be read.
+    """
+    if not is_remote(location):
+        return location.read_bytes()
+    return _tried("read", location, lambda: bytes(location.fs.cat_file(location.path)))
+
+
+def write_bytes(location: Location, content: bytes) -> None:
+    """Write a small file, which takes the place of an old one at once.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    if is_remote(location):
+        _tried("written", location, lambda: location.fs.pipe_file(location.path, content))
+        return
+    location.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=location.parent, prefix=f".{location.name}.") as folder:
+        temporary = Path(folder, "content")
+        temporary.write_bytes(content)
+        temporary.replace(location)
+
+
+def remove(locations: Iterable[Location]) -> None:
+    """Delete files; one that is not there is passed over.
+
+    Raises:
+        StorageError: If one cannot be deleted.
+    """
+    for location in locations:
+        if is_remote(location):
+            _tried("deleted", location, partial(_remove_object, location))
+        else:
+            location.unlink(missing_ok=True)
+
+
+def _remove_object(location: UPath) -> None:
+    try:
+        location.fs.rm_file(location.path)
+    except FileNotFoundError:
+        return
+
+
+def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
+    """Sizes of a remote folder's own files by name, those whose names begin with a prefix.
+
+    Raises:
+        StorageError: If it cannot be listed.
+    """
+    root = f"{folder.path.rstrip('/')}/"
+
+    def listing() -> dict[str, Any]:
+        # A store lists by either, and the assets' folders hold no others.
+        options: dict[str, Any] = {"prefix": prefix} if prefix else {"maxdepth": 1}
+        found = folder.fs.find(folder.path, detail=True, **options)
+        return dict(found)
+
+    try:
+        found = _tried("listed", folder, listing)
+    except FileNotFoundError:
+        return {}
+    names = ((path.removeprefix(root), info["size"]) for path, info in found.items())
+    return {name: size for name, size in names if name.startswith(prefix)}
+
+
+def objects(pattern: UPath) -> dict[UPath, dict[str, Any]]:
+    """The files that a glob of URLs matches, with what the storage says of each (size, ETag).
+
+    Raises:
+        StorageError: If nothing can be listed.
+    """
+    found = _tried("listed", pattern, lambda: dict(pattern.fs.glob(pattern.path, detail=True)))
+    root = UPath(f"{pattern.protocol}://", use_listings_cache=False)
+    return {
+        root.joinpath(path): info for path, info in found.items() if info["type"] != "directory"
+    }
+
+
+def etag(location: UPath) -> tuple[int, str]:
+    """A file's size and the tag of its content, '' where the storage gives none.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StorageError: If the storage does not say.
+    """
+    info = _tried("looked at", location, lambda: dict(location.fs.info(location.path)))
+    return info["size"], tag_of(info)
+
+
+def tag_of(info: Mapping[str, Any]) -> str:
+    """The tag of a file's content, from what the storage says of it."""
+    return str(info.get("ETag") or info.get("etag") or "").strip('"')
+
+
+def _size(location: UPath) -> int:
+    return _tried("looked at", location, lambda: _size_now(location))
+
+
+def _size_now(location: UPath) -> int:
+    return int(location.fs.info(location.path, refresh=True)["size"])
+
+
+def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
+    """Do something with object storage, again where it fails for a reason that may pass."""
+    retrying = Retrying(
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
+        retry=retry_if_exception(lambda e: isinstance(e, Exception) and not _is_final(e)),
+        before_sleep=lambda state: log.warning(
+            "%s: could not be %s, try %s of %s: %s",
+            location,
+            what,
+            state.attempt_number,
+            TRIES,
+            state.outcome and state.outcome.exception(),
+        ),
+        reraise=True,
+    )
+    try:
+        return retrying(operation)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StorageError(f"{location}: could not be {what}: {reason}") from error
+
+
+def _is_final(error: BaseException) -> bool:
+    # botocore's word for it, which is no OSError.
+    return isinstance(error, _FINAL) or type(error).__name__ == "NoCredentialsError"

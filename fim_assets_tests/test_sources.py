@@ -1,0 +1,208 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from fim_assets.shards import ShardError
+from fim_assets.sources import RawShard, find_shards
+from fim_assets.storage import StorageError
+from fim_assets_tests.corpora import write_shard
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "key"),
+    [
+        ("raw/*.jsonl.zst", "raw/a.jsonl.zst", "a"),
+        ("raw/**/*", "raw/C/bucket_0015/a.jsonl.zst", "C__bucket_0015__a"),
+        ("raw/**/*", "raw/a.json", "a"),
+        ("raw/C/**/*.json*", "raw/C/bucket_0015/a.jsonl", "bucket_0015__a"),
+        ("raw/*/a.jsonl", "raw/C/a.jsonl", "C__a"),
+        ("raw/C*/x/*", "raw/C1/x/a.jsonl.gz", "C1__x__a"),
+        ("raw/C/a.jsonl.gz", "raw/C/a.jsonl.gz", "a"),
+        ("a.jsonl", "a.jsonl", "a"),
+        ("*", "a.json.gz", "a"),
+        ("**/*", "raw/a.json.zst", "raw__a"),
+        ("raw/[ab].jsonl", "raw/a.jsonl", "a"),
+        ("raw/?.jsonl", "raw/a.jsonl", "a"),
+        ("raw/*", "raw/a.json.jsonl", "a.json"),
+        ("raw/*", "raw/v1.2 ünï.jsonl", "v1.2 ünï"),
+    ],
+)
+def test_a_key_is_the_path_below_the_globs_fixed_part(
+    tmp_path: Path, pattern: str, name: str, key: str
+) -> None:
+    touch(tmp_path, name)
+    assert find_shards([pattern], tmp_path) == {key: RawShard(tmp_path / name)}
+    found = find_shards([str(tmp_path / pattern)], Path("elsewhere"))
+    assert found == {key: RawShard(tmp_path / name)}
+
+
+def test_shards_are_sorted_by_key(tmp_path: Path) -> None:
+    touch(tmp_path, "z/b.jsonl", "z/a.jsonl", "y/c.jsonl", "y/a-b/d.jsonl", "y/a/d.jsonl")
+    found = find_shards(["z/*", "y/**/*"], tmp_path)
+    assert list(found) == ["a", "a-b__d", "a__d", "b", "c"]
+
+
+def test_a_shard_that_two_globs_match_counts_once(tmp_path: Path) -> None:
+    touch(tmp_path, "raw/a.jsonl")
+    assert list(find_shards(["raw/*", "raw/*.jsonl", "raw/a.jsonl"], tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["nowhere/*.jsonl", "raw/*.zst", "raw/b.jsonl", "raw"])
+def test_no_match_is_no_error(tmp_path: Path, pattern: str) -> None:
+    touch(tmp_path, "raw/a.jsonl")
+    assert find_shards([pattern], tmp_path) == {}
+
+
+def test_folders_are_no_shards(tmp_path: Path) -> None:
+    touch(tmp_path, "raw/c.jsonl/a.jsonl")
+    assert find_shards(["raw/*"], tmp_path) == {}
+    assert list(find_shards(["raw/**/*"], tmp_path)) == ["c.jsonl__a"]
+
+
+@pytest.mark.parametrize("hidden", ["raw/.b.jsonl", "raw/.tmp/b.jsonl", "raw/C/.git/x/b.txt"])
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path, hidden: str) -> None:
+    touch(tmp_path, "raw/a.jsonl", hidden)
+    assert list(find_shards(["raw/**/*"], tmp_path)) == ["a"]
+
+
+def test_a_root_may_lie_below_a_hidden_folder(tmp_path: Path) -> None:
+    touch(tmp_path, ".cache/raw/a.jsonl")
+    assert list(find_shards(["raw/*"], tmp_path / ".cache")) == ["a"]
+    assert list(find_shards([".cache/raw/*"], tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("raw/a.jsonl", "raw/a.json"),
+        ("raw/a.jsonl", "raw/a.jsonl.zst"),
+        ("raw/a.jsonl.gz", "raw/a.jsonl.zst"),
+        ("raw/C/a.jsonl", "raw/C__a.jsonl"),
+    ],
+)
+def test_two_shards_with_one_key_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    touch(tmp_path, first, second)
+    with pytest.raises(ShardError) as caught:
+        find_shards(["raw/**/*"], tmp_path)
+    message = str(caught.value)
+    assert message.startswith("two shards have the key ")
+    assert str(tmp_path / first) in message
+    assert str(tmp_path / second) in message
+
+
+def test_one_name_below_two_globs_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.jsonl", "y/a.jsonl")
+    with pytest.raises(ShardError, match="two shards have the key a: "):
+        find_shards(["x/*", "y/*"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a,b", "a...b", "a[0]", "a]", "a(1)", "{a}", "a\\b", "-a", "a\nb", "a\x7f", "a\x85b"),
+        "C/[x]/a",
+    ],
+)
+def test_a_key_that_dagster_cannot_carry_is_refused_with_the_path(
+    tmp_path: Path, name: str
+) -> None:
+    touch(tmp_path, f"raw/{name}.jsonl")
+    with pytest.raises(ShardError, match="its key would be ") as caught:
+        find_shards(["raw/**/*"], tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'raw' / name}.jsonl: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["a.txt", "a", "a.jsonl.bz2", "a.jsonl.zst.tmp", "a.JSONL", "a.parquet", "ajsonl"]
+)
+def test_an_unsupported_ending_is_refused_with_the_path(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "raw/b.jsonl", f"raw/{name}")
+    with pytest.raises(ShardError, match=r"ends in \.json or .jsonl") as caught:
+        find_shards(["raw/*"], tmp_path)
+    assert str(tmp_path / "raw" / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/raw/*.jsonl", "https://host/a.jsonl"])
+def test_a_url_of_no_object_storage_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        find_shards([url], tmp_path)
+    assert str(caught.value).startswith(f"{url}: {url.partition('/')[0]}// is not supported; s3://")
+
+
+def test_one_shard_with_two_keys_is_refused(tmp_path: Path) -> None:
+    """Overlapping globs would count its documents twice."""
+    write_shard(tmp_path / "raw" / "C" / "a.jsonl", [])
+    with pytest.raises(ShardError, match="has two keys, C__a and a"):
+        find_shards(["raw/**/*", "raw/C/*"], tmp_path)
+    assert list(find_shards(["raw/**/*", "raw/*/*"], tmp_path)) == ["C__a"]
+
+
+@pytest.mark.parametrize("pattern", ["raw/**", "/", "."])
+def test_a_glob_that_names_no_files_is_refused(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(ShardError, match="names no files"):
+        find_shards([pattern], tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_bytes(b"")
+    with pytest.raises(ShardError, match="its key would be"):
+        find_shards(["*.jsonl"], tmp_path)
+
+
+def test_a_linked_folder_is_read_like_any_other(tmp_path: Path) -> None:
+    write_shard(tmp_path / "elsewhere" / "a.jsonl", [])
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "C").symlink_to(tmp_path / "elsewhere")
+    assert list(find_shards(["raw/**/*.json*"], tmp_path)) == ["C__a"]
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    (tmp_path / "raw" / "b.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(ShardError, match=r"b\.jsonl: a link to nothing"):
+        find_shards(["raw/*"], tmp_path)
+
+
+def test_a_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    (tmp_path / "raw" / "loop").symlink_to(tmp_path / "raw")
+    with pytest.raises(ShardError, match=r"has two keys|a link to nothing"):
+        find_shards(["raw/**/*"], tmp_path)
+
+
+def test_a_glob_that_matches_nothing_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [])
+    assert list(find_shards(["raw/*.jsonl", "rwa/*.jsonl"], tmp_path)) == ["a"]
+    assert "rwa/*.jsonl matches nothing" in caplog.text
+    assert "raw/*.jsonl matches nothing" not in caplog.text
+
+
+def test_a_pipe_is_no_shard(tmp_path: Path) -> None:
+    """Whoever read it would wait for ever."""
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(ShardError, match=r"a\.jsonl: no file, but a pipe"):
+        find_shards(["*"], tmp_path)
+
+
+def test_all_files_that_are_no_shards_are_named_at_once(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.txt", "c.jsonl.bz2"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ShardError, match=r"b\.txt, .*c\.jsonl\.bz2: raw\.documents matches"):
+        find_shards(["*"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a..jsonl", f"{'k' * 201}.jsonl"])
+def test_keys_that_break_ranges_or_file_names_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ShardError, match="its key would be"):
+        find_shards(["*.jsonl"], tmp_path)
