@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.defs.partitions import nothing_found, shard_partitions
+from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
 from fim_assets.pipeline import Corpus, Outcome, Task
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
@@ -116,7 +116,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         check_specs=specs_of_checks,
         partitions_def=partitions,
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfill_policy(graph.settings),
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig

@@ -95,6 +95,16 @@ def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
     assert all(graph.get(key).blocking for key in graph.asset_check_keys)
 
 
+@pytest.mark.parametrize("per_run", [None, 1, 7])
+def test_a_backfill_is_split_as_the_setting_says(root: Path, per_run: int | None) -> None:
+    settings = Settings(root, root, "test", workers=2, partitions_per_run=per_run)
+    graph = build_definitions(Recipe(raw=TOLERANT), settings).resolve_asset_graph()
+    for asset in ASSETS:
+        policy = graph.get(dg.AssetKey(asset)).backfill_policy
+        assert policy is not None
+        assert policy.max_partitions_per_run == per_run
+
+
 def test_one_partition(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, key="b", instance=instance).success
