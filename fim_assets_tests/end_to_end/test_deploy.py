@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
 from dagster._core.run_coordinator import QueuedRunCoordinator
@@ -244,3 +245,16 @@ def test_every_key_of_the_configuration_is_accepted(backfill: Backfill) -> None:
         {"key": "dagster/backfill", "limit": BACKFILL_RUNS_AT_ONCE}
     ]
     assert not instance.run_retries_retry_on_asset_or_op_failure
+
+
+def test_the_pages_name_what_there_is() -> None:
+    pages = [
+        (REPOSITORY / "deploy" / f"{name}.md").read_text() for name in ("README", "kubernetes")
+    ]
+    readme = (REPOSITORY / "README.md").read_text()
+    for page in pages:
+        assert set(re.findall(r"FIM_[A-Z_]+", page)) <= set(re.findall(r"FIM_[A-Z_]+", readme))
+    asked = set(re.findall(r"env: (\w+)", (REPOSITORY / "deploy" / "dagster.yaml").read_text()))
+    assert asked <= set(re.findall(r"DAGSTER_\w+", pages[0]))
+    (values,) = re.findall(r"^```yaml\n(.*?)^```", pages[1], re.DOTALL | re.MULTILINE)
+    assert yaml.safe_load(values)["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
