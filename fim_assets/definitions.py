@@ -1,12 +1,13 @@
 """The whole graph: `build_definitions` of any recipe and settings, `defs` of the environment."""
 
 import logging
+import sys
 from collections.abc import Sequence
 
 import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
-from fim_assets.defs.partitions import nothing_found
+from fim_assets.defs.partitions import nothing_found, refuse_ranges_that_need_a_daemon
 from fim_assets.pipeline import Corpus, list_shards
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.settings import Settings
@@ -40,4 +41,5 @@ def build_definitions(
 def defs() -> dg.Definitions:
     """The environment's corpus."""
     settings = Settings.from_environment()
+    refuse_ranges_that_need_a_daemon(settings, sys.argv)
     return build_definitions(load_recipe(settings.recipe), settings)

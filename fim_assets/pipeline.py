@@ -279,9 +279,11 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
         except USER_ERRORS as error:
             outcome.failure = f"{asset}: {error}"
             return outcome
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:
+            # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
+            # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             outcome.failure = f"{asset}: {type(error).__name__}: {error}"
             outcome.details = traceback.format_exc()
             return outcome

@@ -16,7 +16,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The four variables that the README documents.
+    """The variables that the README documents.
 
     Attributes:
         data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).
@@ -24,12 +24,15 @@ class Settings:
             (`FIM_INPUT_ROOT`).
         recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
         workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
+        partitions_per_run: Partitions of a backfill that one run takes (`FIM_PARTITIONS_PER_RUN`);
+            by default all.
     """
 
     data_root: Location
     input_root: Location
     recipe: str
     workers: int
+    partitions_per_run: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -39,7 +42,8 @@ class Settings:
             data_root=data_root,
             input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
             recipe=environment.get("FIM_RECIPE") or "olmo_midtraining",
-            workers=_workers(environment),
+            workers=_count(environment, "FIM_WORKERS") or usable_cores(),
+            partitions_per_run=_count(environment, "FIM_PARTITIONS_PER_RUN"),
         )
 
 
@@ -55,12 +59,12 @@ def _folder(environment: Mapping[str, str], name: str) -> Location | None:
     return Path(value).expanduser().absolute()
 
 
-def _workers(environment: Mapping[str, str]) -> int:
-    value = environment.get("FIM_WORKERS")
+def _count(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name)
     if not value:
-        return usable_cores()
+        return None
     if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise SettingsError(f"FIM_WORKERS={value}: give a whole number of at least 1")
+        raise SettingsError(f"{name}={value}: give a whole number of at least 1")
     return int(value)
 
 

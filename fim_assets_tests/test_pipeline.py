@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -251,8 +252,12 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-class PanicError(BaseException):
+class PanicException(BaseException):
     """What a panic in Rust raises: no Exception."""
+
+
+class InterruptedRun(BaseException):
+    """What Dagster raises in a run that is told to end."""
 
 
 def made_again(corpus: Corpus, checks: frozenset[str] = ALL_CHECKS) -> list[str]:
@@ -314,18 +319,27 @@ def test_what_was_not_checked_is_not_skipped_where_checks_are_asked_for(tmp_path
     assert list(receipt.made.checks) == list(CHECKS_OF["token_arrays"])
 
 
+def test_a_run_that_is_told_to_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = write_corpus(tmp_path, 2)
+    profile = Mock(side_effect=InterruptedRun)
+    monkeypatch.setattr("fim_assets.pipeline.profile_shard", profile)
+    with pytest.raises(InterruptedRun):
+        run_all(corpus)
+    profile.assert_called_once()
+
+
 def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = write_corpus(tmp_path, 2)
     profile = profile_shard
 
     def panic(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
         if shard.name.startswith("0"):
-            raise PanicError("index out of bounds")
+            raise PanicException("index out of bounds")
         return profile(shard, recipe, staging)
 
     monkeypatch.setattr("fim_assets.pipeline.profile_shard", panic)
     outcomes = run_all(corpus)
-    assert outcomes["x__0"].failure == "raw_shards: PanicError: index out of bounds"
+    assert outcomes["x__0"].failure == "raw_shards: PanicException: index out of bounds"
     assert outcomes["x__1"].failure is None
 
 

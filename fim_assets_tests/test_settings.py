@@ -12,13 +12,20 @@ def test_defaults() -> None:
         input_root=REPOSITORY / "data",
         recipe="olmo_midtraining",
         workers=usable_cores(),
+        partitions_per_run=None,
     )
     assert (REPOSITORY / "pyproject.toml").is_file()
     assert usable_cores() >= 1
 
 
 def test_an_empty_variable_takes_its_default() -> None:
-    names = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS")
+    names = (
+        "FIM_DATA_ROOT",
+        "FIM_INPUT_ROOT",
+        "FIM_RECIPE",
+        "FIM_WORKERS",
+        "FIM_PARTITIONS_PER_RUN",
+    )
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
 
 
@@ -28,8 +35,9 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         "FIM_INPUT_ROOT": str(tmp_path / "in"),
         "FIM_RECIPE": "mine.yaml",
         "FIM_WORKERS": "3",
+        "FIM_PARTITIONS_PER_RUN": "4",
     }
-    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3)
+    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3, partitions_per_run=4)
     assert Settings.from_environment(environment) == expected
 
 
@@ -80,7 +88,8 @@ def test_storage_that_is_not_installed_is_told_with_the_extra(kind: str, extra: 
         Settings.from_environment({"FIM_DATA_ROOT": f"{kind}://bucket/out"})
 
 
+@pytest.mark.parametrize("name", ["FIM_WORKERS", "FIM_PARTITIONS_PER_RUN"])
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "two", " 2", "1_000", "²", "٣"])
-def test_workers_that_are_no_whole_number_from_one_on_are_refused(value: str) -> None:
-    with pytest.raises(SettingsError, match=f"^FIM_WORKERS={value}: give a whole number"):
-        Settings.from_environment({"FIM_WORKERS": value})
+def test_counts_that_are_no_whole_number_from_one_on_are_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}={value}: give a whole number"):
+        Settings.from_environment({name: value})

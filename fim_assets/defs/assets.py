@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.defs.partitions import nothing_found, shard_partitions
+from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
 from fim_assets.receipts import Result
@@ -123,7 +123,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         check_specs=list(specs_of_checks.values()),
         partitions_def=partitions,
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfill_policy(graph.settings),
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig

@@ -2,12 +2,23 @@
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_SETTINGS = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "DAGSTER_HOME")
+_SETTINGS = (
+    "FIM_DATA_ROOT",
+    "FIM_INPUT_ROOT",
+    "FIM_RECIPE",
+    "FIM_WORKERS",
+    "FIM_PARTITIONS_PER_RUN",
+    "DAGSTER_HOME",
+)
 _STATE = {".git", ".venv", ".dagster", ".bench", "data", "__pycache__", ".mypy_cache"}
 
 
@@ -49,3 +60,56 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def free_port() -> int:
+    """A port of the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    user: str | None = None,
+    stop: signal.Signals = signal.SIGTERM,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Keep a program running; in the end nothing that it started is left.
+
+    Args:
+        command: The program and its arguments.
+        log: Where its output goes.
+        environment: Its variables.
+        folder: Where it runs.
+        user: As whom, if not as this process.
+        stop: The signal that asks it to end.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+            user=user,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _end(process, stop)
+
+
+def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
+    """Ask the leader of a session to end, then kill what is left of it."""
+    process.send_signal(stop)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -94,6 +94,20 @@ def test_dg_launch(checkout: Path, root: Path) -> None:
     assert "fim_shards/b.json" in receipts(root)
 
 
+def test_a_range_that_would_be_split_into_runs_is_refused_with_what_to_do(
+    checkout: Path, root: Path
+) -> None:
+    settings = {"FIM_DATA_ROOT": str(root), "FIM_PARTITIONS_PER_RUN": "2"}
+    launch = "dg launch --assets fim_shards --partition-range a...b"
+    for command in (f"{MATERIALIZE} --select '*' --partition-range=a...b", launch):
+        done = run(command, checkout, settings)
+        assert done.returncode == 1
+        assert "FIM_PARTITIONS_PER_RUN=2 splits a range into runs" in done.stderr
+    done = run(f"env -u FIM_PARTITIONS_PER_RUN {launch}", checkout, settings)
+    assert done.returncode == 0, done.stderr
+    assert receipts(root) == {"fim_shards/a.json", "fim_shards/b.json"}
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_own_shards_and_recipe(
     checkout: Path, tmp_path: Path, workers: str, tmp_path_factory: pytest.TempPathFactory
@@ -136,6 +150,7 @@ def test_own_shards_and_recipe(
         ({"FIM_RECIPE": "nowhere.yaml"}, "recipe nowhere.yaml: no such file"),
         ({"FIM_DATA_ROOT": "s3://bucket/x"}, "FIM_DATA_ROOT=s3://bucket/x: URLs are not supported"),
         ({"FIM_WORKERS": "0"}, "FIM_WORKERS=0: give a whole number of at least 1"),
+        ({"FIM_PARTITIONS_PER_RUN": "all"}, "FIM_PARTITIONS_PER_RUN=all: give a whole number"),
     ],
 )
 def test_bad_settings_are_named(

@@ -1,9 +1,6 @@
 import os
 import shlex
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -16,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import copy_checkout, environment, run
+from fim_assets_tests.end_to_end.commands import copy_checkout, environment, free_port, run, running
 
 _MS = 90_000
 HOSTILE_KEY = "<b>x<b>&'#?%2e ü"
@@ -58,22 +55,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(checkout: Path) -> Iterator[str]:
     """The UI and its daemon, as `make dev` starts them, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [Path(sys.prefix) / "bin" / "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
-        cwd=checkout,
-        env=environment(checkout, {"DAGSTER_HOME": str(checkout)}),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    port = str(free_port())
+    command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
+    variables = environment(checkout, {"DAGSTER_HOME": str(checkout)})
+    with running(command, checkout.parent / "server.log", variables, checkout):
         yield _wait_for(f"http://127.0.0.1:{port}")
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 def _wait_for(url: str) -> str:
