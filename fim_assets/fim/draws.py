@@ -88,7 +88,7 @@ def shuffled(keys: UInts) -> Ints:
     Returns:
         Indices of the documents in their new order, shape (n,).
     """
-    copies = _numbers_of_copies(keys)
+    copies = copies_before(keys)
     bits = np.empty(len(keys), np.uint64)
     for begin in range(0, len(keys), _KEYS_AT_ONCE):
         some = slice(begin, begin + _KEYS_AT_ONCE)
@@ -97,14 +97,15 @@ def shuffled(keys: UInts) -> Ints:
     return np.argsort(bits, kind="stable")
 
 
-def _numbers_of_copies(keys: UInts) -> npt.NDArray[np.uint32]:
+def copies_before(keys: UInts) -> npt.NDArray[np.uint32]:
     """How many equal keys stand before each, shape (n,)."""
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     ordered = keys[order]
+    again = ordered[1:] == ordered[:-1]
+    del ordered
     places = np.arange(len(keys), dtype=np.uint32)
     firsts = places.copy()
-    firsts[1:][ordered[1:] == ordered[:-1]] = 0
-    del ordered
+    firsts[1:][again] = 0
     np.maximum.accumulate(firsts, out=firsts)
     np.subtract(places, firsts, out=places)
     firsts[order] = places
