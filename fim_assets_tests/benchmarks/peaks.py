@@ -19,7 +19,7 @@ from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
 TARGETS_MB = {
     "raw_shards": 400,
     "fim_shards": 450,
-    "checks of fim_shards": 500,
+    "checks of fim_shards": 450,
     "token_arrays": 600,
     "checks of token_arrays": 600,
 }
