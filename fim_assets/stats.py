@@ -1,21 +1,26 @@
 """Statistics with Polars: parquet in, numbers out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import floor, log, sqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from scipy.special import betainc
 
-from fim_assets.fim.decisions import LEFT_ALONE
+from fim_assets.fim.decisions import LEFT_ALONE, REASONS
 from fim_assets.fim.draws import UInts
+from fim_assets.fim.orders import ORDERS
 from fim_assets.receipts import Histogram
-from fim_assets.tables import read_frames
+from fim_assets.recipe import SPLITS
+from fim_assets.tables import count_rows, read_frames
+
+Bools = npt.NDArray[np.bool_]
 
 EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
@@ -141,6 +146,20 @@ _FIM_COLUMNS = [
     *("prefix_chars", "middle_chars", "suffix_chars"),
 ]
 
+_CODED = pl.Schema(
+    {
+        "draw_key": pl.UInt64(),
+        "file": pl.UInt32(),
+        "order": pl.Enum(ORDERS),
+        "split": pl.Enum(SPLITS),
+        "reason": pl.Enum(REASONS),
+        "language": pl.Categorical(),
+    }
+)
+"""What a file of a document in several languages is kept as: some twenty bytes."""
+
+_PARTS = 16
+
 
 def profile_fim(parquet: Path) -> Profile:
     """Profile `fim_shards`: what was rearranged, why the rest was not, laws used, and lengths.
@@ -148,14 +167,15 @@ def profile_fim(parquet: Path) -> Profile:
     `distinct_*` counts leave true copies out: copies are treated alike, so that a rate must count
     them once.
     """
-    copies, copied = _copies(parquet)
+    copies = _find_copies(parquet)
     whole = ("psm", "spm", *LEFT_ALONE, "separators")
     sums: Counter[str] = Counter(dict.fromkeys(whole, 0))
     laws: Counter[str] = Counter()
     fallbacks: Counter[str] = Counter()
     distinct: Counter[str] = Counter()
     lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
-    among_copies: list[pl.DataFrame] = []
+    waiting: list[pl.DataFrame] = []
+    documents = 0
     for frame in read_frames(parquet, _FIM_COLUMNS):
         rearranged = frame.filter(pl.col("order") != "none")
         left_alone = frame.filter(pl.col("order") == "none")["reason"]
@@ -167,15 +187,17 @@ def profile_fim(parquet: Path) -> Profile:
         lengths["file"].add(frame["chars"])
         for part in ("prefix", "middle", "suffix"):
             lengths[part].add(rearranged[f"{part}_chars"])
-        is_copy = pl.Series(_among(copied, frame["draw_key"].to_numpy()))
-        distinct.update(_distinct_counts(frame.filter(~is_copy)))
-        among_copies.append(_distinct(frame.filter(is_copy), "language"))
-    if among_copies:
-        distinct.update(_distinct_counts(pl.concat(among_copies)))
+        of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
+        documents = int(of_document[-1]) + 1
+        again, held = (pl.Series(its[of_document]) for its in (copies.again, copies.held))
+        distinct.update(_distinct_counts(frame.filter(~again & ~held)))
+        waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
+    for files in _parted(waiting):
+        distinct.update(_distinct_counts(files))
     return Profile(
         counts={
             **sums,
-            "copies": copies,
+            "copies": copies.number,
             **_by_count("split", laws),
             **_by_count("fallback", fallbacks),
             **_in_order(distinct),
@@ -184,23 +206,66 @@ def profile_fim(parquet: Path) -> Profile:
     )
 
 
-def _copies(parquet: Path) -> tuple[int, UInts]:
-    """How many documents are copies of another one, and the keys that more than one has, sorted."""
-    documents = (f.filter(pl.col("file") == 0) for f in read_frames(parquet, ["file", "draw_key"]))
-    together = np.concatenate(
-        [np.empty(0, np.uint64), *(d["draw_key"].to_numpy() for d in documents)]
-    )
-    together.sort()
-    again = together[1:][together[1:] == together[:-1]]
-    return len(again), np.unique(again)
+class _Copies(NamedTuple):
+    """Which documents of a shard are copies of others, in order.
+
+    Attributes:
+        number: How many are copies of an earlier one.
+        again: Whether each is a copy of an earlier one in its own language, shape (documents,).
+        held: Whether each has to wait for others to be counted, shape (documents,): it is a copy of
+            one in another language, or a copy whose files two groups of rows share.
+    """
+
+    number: int
+    again: Bools
+    held: Bools
 
 
-def _among(ordered: UInts, keys: UInts) -> npt.NDArray[np.bool_]:
-    """Which keys are among some that are sorted."""
-    if not len(ordered):
-        return np.zeros(len(keys), np.bool_)
-    at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-    return np.equal(ordered[at], keys)
+def _find_copies(parquet: Path) -> _Copies:
+    keys, languages, shared = _keys_of_documents(parquet)
+    order = np.lexsort((languages, keys)).astype(np.uint32)
+    keys, languages = keys[order], languages[order]
+    copies, again = np.zeros((2, len(keys)), np.bool_)
+    copies[1:] = keys[1:] == keys[:-1]
+    again[1:] = copies[1:] & (languages[1:] == languages[:-1])
+    del keys, languages
+    kinds = np.cumsum(~copies, dtype=np.uint32)
+    copied, several = np.zeros((2, len(kinds) + 1), np.bool_)
+    copied[kinds[copies]] = True
+    several[kinds[copies & ~again]] = True
+    found = np.zeros((3, len(kinds)), np.bool_)
+    found[:, order] = again, several[kinds], copied[kinds]
+    again, held, copied = found
+    held[shared] |= copied[shared]
+    return _Copies(int(copies.sum()), again, held)
+
+
+def _keys_of_documents(parquet: Path) -> tuple[UInts, npt.NDArray[np.unsignedinteger], list[int]]:
+    """Keys and numbers of languages, in order, and which documents two groups of rows share."""
+    numbers: dict[str, int] = {}
+    # Not gathered in a list, which would hold the keys twice.
+    keys, count = np.empty(count_rows(parquet), np.uint64), 0
+    languages = [np.empty(0, np.uint8)]
+    shared: list[int] = []
+    for frame in read_frames(parquet, ["file", "draw_key", "language"]):
+        if frame["file"][0]:
+            shared.append(count - 1)
+        documents = frame.filter(pl.col("file") == 0)
+        keys[count : count + documents.height] = documents["draw_key"].to_numpy()
+        count += documents.height
+        names = documents["language"].fill_null("")
+        for name in names.unique(maintain_order=True):
+            numbers.setdefault(name, len(numbers))
+        its = names.replace_strict(numbers, return_dtype=pl.UInt32).to_numpy()
+        languages.append(its.astype(np.min_scalar_type(len(numbers))))
+    return keys[:count], np.concatenate(languages), shared
+
+
+def _parted(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Coded files by parts of the keys: what is counted at once is small, and sums add up."""
+    for part in range(_PARTS if frames else 0):
+        files = pl.concat(frame.filter(pl.col("draw_key") % _PARTS == part) for frame in frames)
+        yield files.cast(dict.fromkeys(("order", "split", "reason", "language"), pl.String))
 
 
 def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,7 +65,11 @@ class TableReader:
     def __init__(self, path: Path, columns: list[str]) -> None:
         self._file = pq.ParquetFile(path)
         self._columns = columns
-        self._batches = self._file.iter_batches(ROW_GROUP_ROWS, columns=columns)
+        # One group's reader after the other's: a reader keeps the dictionaries of all it has read.
+        self._batches = chain.from_iterable(
+            self._file.iter_batches(ROW_GROUP_ROWS, row_groups=[group], columns=columns)
+            for group in range(self._file.num_row_groups)
+        )
         self._rest = self._file.schema_arrow.empty_table().select(columns)
 
     def __enter__(self) -> Self:
@@ -112,6 +117,11 @@ def read_frames(path: Path, columns: list[str]) -> Iterator[pl.DataFrame]:
     with TableReader(path, columns) as reader:
         for table in reader:
             yield pl.DataFrame(table)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a parquet file has."""
+    return int(pq.read_metadata(path).num_rows)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from fim_assets import tables
 from fim_assets.files import HashingWriter
 from fim_assets.fim.record import SCHEMA as FIM_SCHEMA
 from fim_assets.profile import SCHEMA as RAW_SCHEMA
@@ -381,3 +384,59 @@ def test_rates_hold_for_whole_corpora(trials: int) -> None:
     assert rate.within
     deviations = (rate.high - rate.low) / (trials**0.5 / 2)
     assert deviations == pytest.approx(2 * 6.2, abs=0.1)
+
+
+def record_of_copies(path: Path, languages: list[str | None], distinct: int, count: int) -> Path:
+    """Documents of two files each, the first `distinct` of them over and over."""
+    kinds = np.arange(2 * count) // 2 % distinct
+    rearranged = kinds % 2 == 0
+    columns = {
+        "file": np.arange(2 * count) % 2,
+        "chars": np.full(2 * count, 9),
+        "order": ["psm" if here else "none" for here in rearranged],
+        "split": ["dolma" if here else None for here in rearranged],
+        "reason": [None if here else "not_selected" for here in rearranged],
+        "draw_key": (kinds + 1).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15),
+        "language": [languages[n // 2 // distinct % len(languages)] for n in range(2 * count)],
+    }
+    others = {"line": np.arange(2 * count) // 2, "id": [None] * (2 * count)}
+    parts = {f"{part}_chars": rearranged * 3 for part in ("prefix", "middle", "suffix")}
+    with HashingWriter(path) as file, TableWriter(file, FIM_SCHEMA) as table:
+        table.write(columns | others | parts)
+    return path
+
+
+@pytest.mark.parametrize("languages", [["C"], ["C", None], ["C", "C", "Go"]])
+def test_copies_in_several_groups_of_rows_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, languages: list[str | None]
+) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 7)
+    path = record_of_copies(tmp_path / "a.parquet", languages, 10, 60)
+    counts = profile_fim(path).counts
+    assert (counts["copies"], counts["psm"], counts["distinct_documents"]) == (50, 60, 10)
+    assert (counts["distinct_eligible"], counts["distinct_psm"]) == (20, 10)
+    assert counts["distinct_drawn:dolma"] == 10
+    names = sorted({language or "" for language in languages})
+    assert counted(counts, "distinct_eligible") == dict.fromkeys(names, 20)
+    assert counted(counts, "distinct_psm") == dict.fromkeys(names, 10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_a_fim_profile_does_not_hold_copies(tmp_path: Path) -> None:
+    few = record_of_copies(tmp_path / "few.parquet", ["C"], 32_768, 32_768)
+    path = record_of_copies(tmp_path / "a.parquet", ["C"], 80_000, 160_000)
+    code = f"""
+from pathlib import Path
+from fim_assets.stats import profile_fim
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) << 10
+
+profile_fim(Path({str(few)!r}))
+before = peak()
+profile_fim(Path({str(path)!r}))
+print(peak() - before)
+"""
+    grown = int(subprocess.check_output([sys.executable, "-c", code]))
+    assert grown < 80e6

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fim_assets.files import HashingWriter
-from fim_assets.tables import ROW_GROUP_ROWS, TableReader, TableWriter, read_metadata
+from fim_assets.tables import ROW_GROUP_ROWS, TableReader, TableWriter, count_rows, read_metadata
 
 SCHEMA = pa.schema([("file", pa.int64()), ("name", pa.string()), ("key", pa.uint64())])
 
@@ -211,3 +211,31 @@ def test_a_group_may_span_several_row_groups(tmp_path: Path) -> None:
         assert table.take_groups("file", 1).column("file").to_pylist() == list(range(length))
         assert table.take_groups("file", 1).num_rows == 1
         assert table.exhausted()
+
+
+def test_memory_of_a_reader_does_not_grow_with_groups_of_rows(tmp_path: Path) -> None:
+    names = pa.array([f"{n:0200}" for n in range(20_000)])
+    pq.write_table(pa.table({"name": names}), tmp_path / "a", row_group_size=1000)
+    before, held = pa.total_allocated_bytes(), []
+    with TableReader(tmp_path / "a", ["name"]) as table:
+        for rows in table:
+            assert rows.num_rows == 1000
+            held.append(pa.total_allocated_bytes() - before)
+    assert len(held) == 20
+    assert max(held) < 1.5 * held[0]
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [0, 3, 0, 0, 1, 2, 0], [ROW_GROUP_ROWS + 1, 1]])
+def test_groups_of_rows_may_have_any_size(tmp_path: Path, sizes: list[int]) -> None:
+    files = np.arange(sum(sizes)) % 2
+    with pq.ParquetWriter(tmp_path / "a", pa.schema([("file", pa.int64())])) as writer:
+        for begin, end in pairwise(np.cumsum([0, *sizes]).tolist()):
+            writer.write_table(pa.table({"file": files[begin:end]}))
+    with TableReader(tmp_path / "a", ["file"]) as table:
+        assert all(0 < rows.num_rows <= ROW_GROUP_ROWS for rows in table)
+        assert table.exhausted()
+    with TableReader(tmp_path / "a", ["file"]) as table:
+        taken = [table.take_groups("file", 500) for _ in range(0, sum(sizes), 1000)]
+        assert table.exhausted()
+    assert [n for rows in taken for n in rows["file"].to_pylist()] == files.tolist()
+    assert count_rows(tmp_path / "a") == sum(sizes)

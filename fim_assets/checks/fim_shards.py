@@ -10,7 +10,7 @@ import polars as pl
 
 from fim_assets.checks.outcome import CheckOutcome, Number, fault
 from fim_assets.fim.decisions import FALLBACKS
-from fim_assets.fim.draws import Draw, draw_bits
+from fim_assets.fim.draws import Draw, copies_before, draw_bits
 from fim_assets.fim.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim.splits import Cuts, Ranks, character_ranks, min_chars
 from fim_assets.receipts import Place, Receipt
@@ -272,21 +272,22 @@ class _Cuts:
 
     def __init__(self) -> None:
         self._keys = [np.empty(0, np.uint64)]
-        self._ranks = [Ranks(*(np.empty(0) for _ in Ranks._fields))]
+        self._ranks = [[np.empty(0)] for _ in Ranks._fields]
 
     def add(self, files: pl.DataFrame, ranks: Ranks) -> None:
         """Gather some files' ranks."""
         numbers = files["file"].to_numpy()
         self._keys.append(draw_bits(files["draw_key"].to_numpy(), numbers, Draw.SPLIT))
-        self._ranks.append(ranks)
+        for gathered, values in zip(self._ranks, ranks, strict=True):
+            gathered.append(values)
 
     def distinct(self) -> Ranks:
-        """The first cut of each file."""
+        """The first cut of each file; what was gathered is let go of meanwhile."""
         keys = np.concatenate(self._keys)
         self._keys.clear()
-        _, first = np.unique(keys, return_index=True)
+        first = copies_before(keys) == 0
         del keys
-        return Ranks(*(np.concatenate(its)[first] for its in zip(*self._ranks, strict=True)))
+        return Ranks(*(np.concatenate(self._ranks.pop(0))[first] for _ in Ranks._fields))
 
 
 def _refuse_other_laws(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:

@@ -1,5 +1,6 @@
 """Checks of `token_arrays`: the arrays hold all texts, exactly, and what a trainer relies on."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -389,7 +390,8 @@ def _misplaced_end(
 
 def _within(places: Index, begin: int, size: int) -> Ints:
     """Those of ascending places that lie in a block, counted from where it begins."""
-    low, high = np.searchsorted(places, [begin, begin + size])
+    # NumPy's search would turn all of them into a larger type first.
+    low, high = bisect_left(places, begin), bisect_left(places, begin + size)
     return places[low:high].astype(np.int64) - begin
 
 

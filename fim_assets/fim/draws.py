@@ -88,23 +88,28 @@ def shuffled(keys: UInts) -> Ints:
     Returns:
         Indices of the documents in their new order, shape (n,).
     """
-    rows = _rows_of_copies(keys)
+    copies = copies_before(keys)
     bits = np.empty(len(keys), np.uint64)
     for begin in range(0, len(keys), _KEYS_AT_ONCE):
         some = slice(begin, begin + _KEYS_AT_ONCE)
-        bits[some] = draw_bits(keys[some], np.zeros(1, np.int64), Draw.SHUFFLE)
-    begins = np.flatnonzero(np.diff(keys[rows], prepend=~keys[rows[:1]]))
-    copies = np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
-    bits[rows] = draw_bits(keys[rows], copies, Draw.SHUFFLE)
+        bits[some] = draw_bits(keys[some], copies[some].astype(np.int64), Draw.SHUFFLE)
+    del copies
     return np.argsort(bits, kind="stable")
 
 
-def _rows_of_copies(keys: UInts) -> Ints:
-    """Indices of the keys that are not alone, equal ones together and in their order."""
-    ordered = np.sort(keys)
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    rows = np.flatnonzero(np.isin(keys, again)) if len(again) else np.empty(0, np.int64)
-    return rows[np.argsort(keys[rows], kind="stable")]
+def copies_before(keys: UInts) -> npt.NDArray[np.uint32]:
+    """How many equal keys stand before each, shape (n,)."""
+    order = np.argsort(keys, kind="stable").astype(np.uint32)
+    ordered = keys[order]
+    again = ordered[1:] == ordered[:-1]
+    del ordered
+    places = np.arange(len(keys), dtype=np.uint32)
+    firsts = places.copy()
+    firsts[1:][again] = 0
+    np.maximum.accumulate(firsts, out=firsts)
+    np.subtract(places, firsts, out=places)
+    firsts[order] = places
+    return firsts
 
 
 def integers(uniform: Floats, bounds: Ints) -> Ints:

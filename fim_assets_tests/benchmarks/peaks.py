@@ -18,15 +18,23 @@ from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success
 from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
 
 TARGETS_MB = {
-    "raw_shards": 450,
+    "raw_shards": 400,
     "fim_shards": 450,
-    "checks of fim_shards": 600,
-    "token_arrays": 650,
-    "checks of token_arrays": 700,
+    "checks of fim_shards": 450,
+    "token_arrays": 600,
+    "checks of token_arrays": 600,
 }
 """The most that each should need, whatever the shard's size; documents cost a few bytes each."""
 
-TINY_DOCUMENTS = (50_000, 500_000, 5_000_000)
+TINY_DOCUMENTS = {
+    "50,000 tiny documents": (50_000, 50_000),
+    "500,000 tiny documents": (500_000, 500_000),
+    "5,000,000 tiny documents": (5_000_000, 5_000_000),
+    "5,000,000 tiny documents, each twice": (5_000_000, 2_500_000),
+    "5,000,000 copies of a tiny document": (5_000_000, 1),
+}
+"""How many documents of a few characters a shard has, and how many of them are distinct."""
+
 FREE_BYTES = 8_000_000_000
 """What a large shard's outputs and spool need."""
 
@@ -39,24 +47,27 @@ def has_room(corpus: BenchCorpus) -> bool:
 
 
 def curve_rows(
-    corpus: BenchCorpus, shards: Mapping[str, Path], tiny: Sequence[int] = TINY_DOCUMENTS
+    corpus: BenchCorpus,
+    shards: Mapping[str, Path],
+    tiny: Mapping[str, tuple[int, int]] = TINY_DOCUMENTS,
 ) -> list[Row]:
     """A row a stage and size.
 
     Args:
         corpus: Beside it the outputs are written, and deleted.
         shards: Raw shards by what is said of their size.
-        tiny: Numbers of documents of a few characters, of which shards are made.
+        tiny: What is said of shards of documents of a few characters, which are made here, and
+            their numbers of documents and of distinct ones.
 
     Raises:
         BenchError: If a process fails.
     """
     rows = [row for name, shard in shards.items() for row in _rows_of(name, shard, corpus)]
-    for documents in tiny:
+    for name, (documents, distinct) in tiny.items():
         with folder_beside(corpus) as folder:
             shard = folder / "tiny.jsonl.zst"
-            write_tiny_documents(shard, documents)
-            rows += _rows_of(f"{documents:,} tiny documents", shard, corpus)
+            write_tiny_documents(shard, documents, distinct)
+            rows += _rows_of(name, shard, corpus)
     return rows
 
 
@@ -95,9 +106,10 @@ def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
         raise BenchError(outcome.details or outcome.failure)
 
 
-def write_tiny_documents(path: Path, documents: int) -> None:
-    """Write a raw shard of documents of a few characters each."""
+def write_tiny_documents(path: Path, documents: int, distinct: int) -> None:
+    """Write a raw shard of documents of a few characters each, the distinct ones over and over."""
     with HashingWriter(path) as file, ShardWriter(file) as writer:
         for begin in range(0, documents, _TINY_AT_ONCE):
             numbers = range(begin, min(begin + _TINY_AT_ONCE, documents))
-            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in numbers)
+            kinds = (number % distinct for number in numbers)
+            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in kinds)

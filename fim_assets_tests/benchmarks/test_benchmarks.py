@@ -465,9 +465,9 @@ def test_the_token_stage_is_held_against_floor_dolma_and_encode_batch() -> None:
 
 def test_peaks_of_every_stage_and_its_checks_are_of_processes_of_their_own(tmp_path: Path) -> None:
     corpus = open_tiny_corpus(tmp_path)
-    rows = peaks.curve_rows(corpus, {"small": corpus.shard("bench-00")}, tiny=[100])
+    rows = peaks.curve_rows(corpus, {"small": corpus.shard("bench-00")}, {"copies": (100, 3)})
     assert [row.name for row in rows] == [
-        f"{size}: {what}" for size in ("small", "100 tiny documents") for what in peaks.TARGETS_MB
+        f"{size}: {what}" for size in ("small", "copies") for what in peaks.TARGETS_MB
     ]
     if sys.platform == "linux":
         for row in rows:
@@ -476,17 +476,19 @@ def test_peaks_of_every_stage_and_its_checks_are_of_processes_of_their_own(tmp_p
     assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
 
     with pytest.raises(BenchError, match="No such file"):
-        peaks.curve_rows(corpus, {"missing": tmp_path / "missing.jsonl.zst"}, tiny=[])
+        peaks.curve_rows(corpus, {"missing": tmp_path / "missing.jsonl.zst"}, tiny={})
 
 
 def test_tiny_documents_are_as_many_as_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peaks, "_TINY_AT_ONCE", 3)
-    peaks.write_tiny_documents(tmp_path / "a.jsonl.zst", 8)
-    assert read_documents(tmp_path / "a.jsonl.zst") == [
-        (f"tiny/{n}", f"x = {n}", None) for n in range(8)
-    ]
+    for distinct in (8, 3):
+        shard = tmp_path / f"{distinct}.jsonl.zst"
+        peaks.write_tiny_documents(shard, 8, distinct)
+        assert read_documents(shard) == [
+            (f"tiny/{n % distinct}", f"x = {n % distinct}", None) for n in range(8)
+        ]
 
 
 def test_seconds_are_scaled_to_the_targets_size(source: Path, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
+import tracemalloc
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
+from fim_assets.fim import draws
 from fim_assets.fim.draws import Draw, document_keys, integers, shuffled, uniforms
 
 SEED = 0x0123456789ABCDEF
@@ -96,3 +99,17 @@ def test_shuffle_spreads_true_copies() -> None:
 
 def test_shuffle_of_nothing() -> None:
     assert shuffled(np.empty(0, np.uint64)).tolist() == []
+
+
+@pytest.mark.parametrize("kinds", [1, 1 << 17, 1 << 18])
+def test_copies_take_no_more_memory_to_shuffle(kinds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than three arrays as large as the keys, the order among them."""
+    monkeypatch.setattr(draws, "_KEYS_AT_ONCE", 1 << 12)
+    keys = np.arange(1 << 18, dtype=np.uint64) % np.uint64(kinds)
+    tracemalloc.start()
+    try:
+        shuffled(keys)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * keys.nbytes
