@@ -1,0 +1,121 @@
+"""Object storage, against a real server that refuses, cuts and delays some of its answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from fim_assets.storage import (
+    StorageError,
+    fetch,
+    is_remote,
+    parse_url,
+    read_bytes,
+    remove,
+    sizes_below,
+    store,
+    working_folder,
+    write_bytes,
+)
+from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
+
+ROOT = f"s3://{BUCKET}"
+PARTS = Random(1).randbytes(20_000_001)  # noqa: S311 - any bytes do
+"""More than two parts of an upload."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with (
+        s3_server(log, refused=7, cut=11, slow=31) as variables,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        file_system()
+        yield
+
+
+def test_a_file_comes_back_as_it_went_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(PARTS)
+    location = parse_url(f"{ROOT}/out/a.npy")
+    store(path, location)
+    assert "-" in file_system().info(f"{BUCKET}/out/a.npy")["ETag"], "it went in several parts"
+    fetched = fetch(location, tmp_path / "back")
+    assert fetched.read_bytes() == PARTS
+    assert sizes_below(parse_url(f"{ROOT}/out"), "a.") == {"a.npy": len(PARTS)}
+
+
+def test_small_files_are_read_written_listed_and_deleted() -> None:
+    folder = parse_url(f"{ROOT}/small/")
+    names = [f"{letter}{number}.json" for letter in "ab" for number in range(8)]
+    for name in names:
+        write_bytes(folder / name, name.encode())
+    assert [read_bytes(folder / name) for name in names] == [name.encode() for name in names]
+    write_bytes(folder / "deep" / "c.json", b"")
+    assert sorted(sizes_below(folder)) == names, "files of the folder alone"
+    assert sorted(sizes_below(folder, "b")) == names[8:]
+    remove(folder / name for name in names)
+    remove([folder / names[0]])
+    assert sizes_below(folder, "a") == {}
+    with pytest.raises(FileNotFoundError):
+        read_bytes(folder / names[0])
+
+
+def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fetch(parse_url(f"{ROOT}/nowhere/a.jsonl"), tmp_path)
+    assert sizes_below(parse_url(f"{ROOT}/nowhere")) == {}
+
+
+def test_another_size_than_expected_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim_assets.storage.TRIES", 2)
+    location = parse_url(f"{ROOT}/sizes/a.jsonl")
+    write_bytes(location, b"12345")
+    with pytest.raises(StorageError, match=r"sizes/a.jsonl: could not be fetched: 5 bytes came"):
+        fetch(location, tmp_path, expected_bytes=6)
+
+
+def test_a_server_that_is_gone_is_told_after_the_last_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim_assets.storage.TRIES", 2)
+    location = parse_url(f"{ROOT}/a.jsonl")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionResetError("connection reset by peer")
+
+    monkeypatch.setattr(location.fs, "put_file", refuse)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"1")
+    message = r"^s3://corpus/a.jsonl: could not be written: connection reset by peer$"
+    with pytest.raises(StorageError, match=message):
+        store(path, location)
+
+
+def test_local_paths_are_no_remote_ones(tmp_path: Path) -> None:
+    assert not is_remote(tmp_path)
+    assert fetch(tmp_path / "a", tmp_path / "b") == tmp_path / "a"
+    write_bytes(tmp_path / "c" / "d.txt", b"text")
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["d.txt"]
+
+
+def test_a_working_folder_goes_in_the_end_and_what_the_dead_left_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim_assets.storage.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / "fim_assets-of-the-dead"
+    left.mkdir()
+    with working_folder() as first:
+        assert not left.exists()
+        (first / "file").write_bytes(b"")
+        with working_folder() as second:
+            assert first != second
+            assert (first / "file").exists(), "it is in use"
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
