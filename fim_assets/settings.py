@@ -3,9 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+Engine = Literal["local", "ray"]
 
 
 class SettingsError(ValueError):
@@ -14,19 +18,22 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The four variables that the README documents.
+    """The variables that the README documents.
 
     Attributes:
         data_root: Folder that holds all outputs (`FIM_DATA_ROOT`).
         input_root: Folder that relative globs in `raw.documents` start from (`FIM_INPUT_ROOT`).
         recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
         workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
+        engine: Where these work: processes of this machine, or a Ray cluster, whose CPUs then take
+            the place of `workers` (`FIM_ENGINE`).
     """
 
     data_root: Path
     input_root: Path
     recipe: str
     workers: int
+    engine: Engine = "local"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -37,6 +44,7 @@ class Settings:
             input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
             recipe=environment.get("FIM_RECIPE") or "olmo_midtraining",
             workers=_workers(environment),
+            engine=_engine(environment),
         )
 
 
@@ -58,6 +66,17 @@ def _workers(environment: Mapping[str, str]) -> int:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise SettingsError(f"FIM_WORKERS={value}: give a whole number of at least 1")
     return int(value)
+
+
+def _engine(environment: Mapping[str, str]) -> Engine:
+    value = environment.get("FIM_ENGINE") or "local"
+    if value == "local":
+        return "local"
+    if value != "ray":
+        raise SettingsError(f"FIM_ENGINE={value}: give local or ray")
+    if find_spec("ray") is None:
+        raise SettingsError("FIM_ENGINE=ray: Ray is not installed; install fim_assets[ray]")
+    return "ray"
 
 
 def usable_cores() -> int:

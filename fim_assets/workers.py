@@ -25,13 +25,14 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     if workers <= 1:
         yield from map(run_partition, tasks)
         return
-    waiting = sorted(tasks, key=_size)
+    waiting = sorted(tasks, key=shard_size)
     while waiting:
         for task in (yield from _run_in_pool(waiting, workers)):
             yield from _run_again(task)
 
 
-def _size(task: Task) -> int:
+def shard_size(task: Task) -> int:
+    """Bytes of a task's raw shard; 0 where it cannot be told."""
     try:
         return task.shard.stat().st_size
     except OSError:
@@ -39,7 +40,7 @@ def _size(task: Task) -> int:
 
 
 def _run_again(task: Task) -> Iterator[Outcome]:
-    outcome = next(_run_in_pool([task], workers=1), None) or _failed(
+    outcome = next(_run_in_pool([task], workers=1), None) or failed(
         task,
         "a worker process died while it was being worked on, and again when it was worked on "
         "alone; was it killed for want of memory?",
@@ -78,7 +79,7 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Generator[Outcome, None, 
                     broken = True
                     interrupted.append(task)
                 except Exception as error:
-                    yield _failed(task, f"{type(error).__name__}: {error}")
+                    yield failed(task, f"{type(error).__name__}: {error}")
         return interrupted
 
 
@@ -95,5 +96,6 @@ def _end_with_parent() -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _failed(task: Task, reason: str) -> Outcome:
+def failed(task: Task, reason: str) -> Outcome:
+    """The outcome of a partition that no worker could bring to an end."""
     return Outcome(task.key, failure=f"{task.shard}: {reason}")

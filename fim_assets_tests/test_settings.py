@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,20 @@ def test_defaults() -> None:
 
 
 def test_an_empty_variable_takes_its_default() -> None:
-    names = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS")
+    names = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "FIM_ENGINE")
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
 
 
-def test_every_variable_is_read(tmp_path: Path) -> None:
+def test_every_variable_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         "FIM_DATA_ROOT": str(tmp_path / "out"),
         "FIM_INPUT_ROOT": str(tmp_path / "in"),
         "FIM_RECIPE": "mine.yaml",
         "FIM_WORKERS": "3",
+        "FIM_ENGINE": "ray",
     }
-    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3)
+    monkeypatch.setattr("fim_assets.settings.find_spec", lambda _name: object())
+    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3, "ray")
     assert Settings.from_environment(environment) == expected
 
 
@@ -69,3 +72,15 @@ def test_a_url_is_refused_with_the_variable(name: str, url: str) -> None:
 def test_workers_that_are_no_whole_number_from_one_on_are_refused(value: str) -> None:
     with pytest.raises(SettingsError, match=f"^FIM_WORKERS={value}: give a whole number"):
         Settings.from_environment({"FIM_WORKERS": value})
+
+
+@pytest.mark.parametrize("value", ["Ray", "ray ", "dask"])
+def test_an_engine_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^FIM_ENGINE={value}: give local or ray$"):
+        Settings.from_environment({"FIM_ENGINE": value})
+
+
+def test_ray_without_its_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SettingsError, match=r"^FIM_ENGINE=ray: .* install fim_assets\[ray\]$"):
+        Settings.from_environment({"FIM_ENGINE": "ray"})

@@ -11,13 +11,13 @@ import dagster as dg
 from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
+from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import nothing_found, shard_partitions
 from fim_assets.pipeline import Corpus, Outcome, Task
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
-from fim_assets.workers import run_partitions
 
 _SECONDS_BETWEEN_LOGS = 5.0
 
@@ -165,7 +165,7 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
     """Run partitions; record their checks, and log failures and progress, as they finish."""
     begin = logged = time.monotonic()
     engines: set[str] = set()
-    for done, outcome in enumerate(run_partitions(tasks, graph.settings.workers), 1):
+    for done, outcome in enumerate(run_tasks(tasks, graph.settings), 1):
         for stage in outcome.stages:
             for check in stage.checks:
                 context.log_event(evaluation(check, graph.key(stage.asset), outcome.key))

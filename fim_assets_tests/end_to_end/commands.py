@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_SETTINGS = ("FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "DAGSTER_HOME")
+_SETTINGS = (
+    "FIM_DATA_ROOT",
+    "FIM_INPUT_ROOT",
+    "FIM_RECIPE",
+    "FIM_WORKERS",
+    "FIM_ENGINE",
+    "RAY_ADDRESS",
+    "DAGSTER_HOME",
+)
 _STATE = {".git", ".venv", ".dagster", ".bench", "data", "__pycache__", ".mypy_cache"}
 
 
