@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -50,9 +50,13 @@ RANGE = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # noqa: S108 - sockets' paths are short
-    size = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
-    dashboard = {
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths must be short
+    size: dict[str, Any] = {
+        "num_cpus": 1,
+        "object_store_memory": 80 << 20,
+        "node_ip_address": "127.0.0.1",
+    }
+    dashboard: dict[str, Any] = {
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "dashboard_port": 0,
@@ -61,6 +65,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("RAY_worker_niceness", "0")
         # Else Ray takes the machine's address for 127.0.0.1, and listens there.
         patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
@@ -116,7 +121,7 @@ def left_over(root: Path) -> list[Path]:
     """Hidden files and folders of a run that should have ended."""
     return (
         [path for path in root.rglob("*") if path.name.startswith(".") and path.is_file()]
-        + [path for path in root.rglob(".*.staging")]
+        + list(root.rglob(".*.staging"))
         + list((root / ".locks").iterdir())
     )
 
@@ -175,8 +180,9 @@ def killing(nodes: list[Any], shards: Path, *, with_node: bool, times: int) -> I
         keys += killed.values()
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_range_is_the_same_as_on_this_machine(
-    cluster: Any, local: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    local: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitted: list[int] = []
 
@@ -195,14 +201,17 @@ def test_a_range_is_the_same_as_on_this_machine(
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
-def test_a_shard_that_fails_fails_as_on_this_machine(cluster: Any, root: Path) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_a_shard_that_fails_fails_as_on_this_machine(root: Path) -> None:
     for key in KEYS[:2]:
         (root / "raw" / f"{key}.jsonl.zst").write_bytes(b"no zstd")
     result = materialize(root)
     assert not result.success
     expected = {key: outcome.failure for key, outcome in run_all(open_corpus(root)).items()}
     [failure] = [event for event in result.all_events if event.is_step_failure]
-    description = failure.step_failure_data.user_failure_data.description
+    told = failure.step_failure_data.user_failure_data
+    assert told is not None
+    description = str(told.description)
     lines = [f"{key}: {expected[key]}" for key in KEYS[:2]]
     assert description.startswith("2 of 8 partitions failed:\n")
     assert sorted(description.splitlines()[1:]) == lines
@@ -227,15 +236,16 @@ def test_whoever_works_on_a_shard_dies_each_time(
     assert made == expected
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_node_that_cannot_do_this_runs_work_is_named(
-    cluster: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ray_engine, "_law", lambda _corpus: ["another"])
         with pytest.raises(ClusterError, match="has another fim_assets or other grammars"):
             on_ray(root)
     monkeypatch.setattr(Path, "touch", lambda _path: None)
-    with pytest.raises(ClusterError, match="does not see .*: the data root must be shared"):
+    with pytest.raises(ClusterError, match=r"does not see .*: the data root must be shared"):
         on_ray(root)
 
 
@@ -267,11 +277,11 @@ def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
     """The README's module, which a person would write."""
     write_shard(tmp_path / "data" / "raw" / "a.jsonl.zst", documents(50))
     readme = (REPOSITORY / "README.md").read_text("utf-8")
-    [code] = re.findall(r"^```python\n([^`]*ray_executor.*?)^```", readme, re.M | re.S)
+    [code] = re.findall(r"^```python\n([^`]*ray_executor.*?)^```", readme, re.MULTILINE | re.DOTALL)
     assert "127.0.0.1:8265" in code
     (tmp_path / "on_ray.py").write_text(code.replace("127.0.0.1:8265", cluster.webui_url))
     settings = {"FIM_DATA_ROOT": str(tmp_path / "data"), "DAGSTER_HOME": str(tmp_path)}
-    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     command = "dagster asset materialize -f on_ray.py --select raw_shards --partition a"
     done = run(command, tmp_path, settings | {"PYTHONPATH": str(REPOSITORY)}, seconds=100)
     assert done.returncode == 0, done.stderr
@@ -282,10 +292,9 @@ def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
 def test_a_node_that_is_killed_costs_nothing(cluster: Any, local: Path, root: Path) -> None:
     """Comes last: the cluster has one node afterwards."""
     [node] = cluster.worker_nodes
-    begin = time.monotonic()
     with killing([node], root / "raw", with_node=True, times=1) as killed:
         result = materialize(root)
     assert len(killed) == 1, "no partition was on the node"
-    assert result.success, time.monotonic() - begin
+    assert result.success
     assert outputs(root) == outputs(local)
     assert left_over(root) == []
