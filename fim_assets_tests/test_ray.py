@@ -282,7 +282,7 @@ def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
     (tmp_path / "on_ray.py").write_text(code.replace("127.0.0.1:8265", cluster.webui_url))
     settings = {"FIM_DATA_ROOT": str(tmp_path / "data"), "DAGSTER_HOME": str(tmp_path)}
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    command = "dagster asset materialize -f on_ray.py --select raw_shards --partition a"
+    command = "dagster asset materialize -f $PWD/on_ray.py --select raw_shards --partition a"
     done = run(command, tmp_path, settings | {"PYTHONPATH": str(REPOSITORY)}, seconds=100)
     assert done.returncode == 0, done.stderr
     assert 'Executing step "shards" in Ray job dagster-step-' in done.stderr
