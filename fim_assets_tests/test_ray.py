@@ -67,7 +67,8 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("RAY_worker_niceness", "0")
-        # Else Ray takes the machine's address for 127.0.0.1, and listens there.
+        # Else Ray takes the machine's address for 127.0.0.1; here, and in what nodes start.
+        patch.setenv(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0")
         patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
         cluster = Cluster()
         try:
