@@ -48,7 +48,8 @@ R = TypeVar("R")
 def main() -> None:
     """Fill-in-the-middle data as Dagster assets: what is quicker to ask in a terminal.
 
-    Settings come from the environment: FIM_DATA_ROOT, FIM_INPUT_ROOT, FIM_RECIPE, FIM_WORKERS.
+    Settings come from the environment: FIM_DATA_ROOT, FIM_INPUT_ROOT, FIM_RECIPE, FIM_WORKERS,
+    FIM_ENGINE.
     """
 
 

@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def build_definitions(
-    recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()
+    recipe: Recipe,
+    settings: Settings,
+    key_prefix: Sequence[str] = (),
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> dg.Definitions:
     """Build the assets, checks and partitions of one corpus.
 
@@ -26,6 +29,8 @@ def build_definitions(
         settings: Where things lie and how much runs at once.
         key_prefix: Goes before asset keys and output folders, never into seeds, so that several
             recipes can stand in one code location.
+        executor: Runs the steps: by default one after the other in the run's process, since the
+            partitions' step brings its own workers.
     """
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
@@ -33,8 +38,7 @@ def build_definitions(
     if not shards:
         log.warning("%s", nothing_found(recipe, settings))
     graph = Graph(corpus, settings, shards)
-    # In one process: the partitions' step brings its own workers.
-    return dg.Definitions(assets=build_assets(graph), executor=dg.in_process_executor)
+    return dg.Definitions(assets=build_assets(graph), executor=executor)
 
 
 @dg.definitions

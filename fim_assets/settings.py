@@ -3,11 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from fim_assets.storage import Location, StorageError, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+Engine = Literal["local", "ray"]
 
 
 class SettingsError(ValueError):
@@ -24,6 +28,8 @@ class Settings:
             (`FIM_INPUT_ROOT`).
         recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
         workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
+        engine: Where these work: processes of this machine, or a Ray cluster, whose CPUs then take
+            the place of `workers` (`FIM_ENGINE`).
         partitions_per_run: Partitions of a backfill that one run takes (`FIM_PARTITIONS_PER_RUN`);
             by default all.
     """
@@ -32,6 +38,7 @@ class Settings:
     input_root: Location
     recipe: str
     workers: int
+    engine: Engine = "local"
     partitions_per_run: int | None = None
 
     @classmethod
@@ -43,6 +50,7 @@ class Settings:
             input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
             recipe=environment.get("FIM_RECIPE") or "olmo_midtraining",
             workers=_count(environment, "FIM_WORKERS") or usable_cores(),
+            engine=_engine(environment),
             partitions_per_run=_count(environment, "FIM_PARTITIONS_PER_RUN"),
         )
 
@@ -66,6 +74,17 @@ def _count(environment: Mapping[str, str], name: str) -> int | None:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise SettingsError(f"{name}={value}: give a whole number of at least 1")
     return int(value)
+
+
+def _engine(environment: Mapping[str, str]) -> Engine:
+    value = environment.get("FIM_ENGINE") or "local"
+    if value == "local":
+        return "local"
+    if value != "ray":
+        raise SettingsError(f"FIM_ENGINE={value}: give local or ray")
+    if find_spec("ray") is None:
+        raise SettingsError("FIM_ENGINE=ray: Ray is not installed; install fim_assets[ray]")
+    return "ray"
 
 
 def usable_cores() -> int:

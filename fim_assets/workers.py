@@ -32,7 +32,7 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
 
 
 def _run_again(task: Task) -> Iterator[Outcome]:
-    outcome = next(_run_in_pool([task], workers=1), None) or _failed(
+    outcome = next(_run_in_pool([task], workers=1), None) or failed(
         task,
         "a worker process died while it was being worked on, and again when it was worked on "
         "alone; was it killed for want of memory?",
@@ -71,7 +71,7 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Generator[Outcome, None, 
                     broken = True
                     interrupted.append(task)
                 except Exception as error:
-                    yield _failed(task, f"{type(error).__name__}: {error}")
+                    yield failed(task, f"{type(error).__name__}: {error}")
         return interrupted
 
 
@@ -88,5 +88,6 @@ def _end_with_parent() -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _failed(task: Task, reason: str) -> Outcome:
+def failed(task: Task, reason: str) -> Outcome:
+    """The outcome of a partition that no worker could bring to an end."""
     return Outcome(task.key, failure=f"{task.shard}: {reason}")

@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,20 +25,23 @@ def test_an_empty_variable_takes_its_default() -> None:
         "FIM_INPUT_ROOT",
         "FIM_RECIPE",
         "FIM_WORKERS",
+        "FIM_ENGINE",
         "FIM_PARTITIONS_PER_RUN",
     )
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
 
 
-def test_every_variable_is_read(tmp_path: Path) -> None:
+def test_every_variable_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         "FIM_DATA_ROOT": str(tmp_path / "out"),
         "FIM_INPUT_ROOT": str(tmp_path / "in"),
         "FIM_RECIPE": "mine.yaml",
         "FIM_WORKERS": "3",
+        "FIM_ENGINE": "ray",
         "FIM_PARTITIONS_PER_RUN": "4",
     }
-    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3, partitions_per_run=4)
+    monkeypatch.setattr("fim_assets.settings.find_spec", lambda _name: object())
+    expected = Settings(tmp_path / "out", tmp_path / "in", "mine.yaml", 3, "ray", 4)
     assert Settings.from_environment(environment) == expected
 
 
@@ -93,3 +97,15 @@ def test_storage_that_is_not_installed_is_told_with_the_extra(kind: str, extra: 
 def test_counts_that_are_no_whole_number_from_one_on_are_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}={value}: give a whole number"):
         Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize("value", ["Ray", "ray ", "dask"])
+def test_an_engine_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^FIM_ENGINE={value}: give local or ray$"):
+        Settings.from_environment({"FIM_ENGINE": value})
+
+
+def test_ray_without_its_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SettingsError, match=r"^FIM_ENGINE=ray: .* install fim_assets\[ray\]$"):
+        Settings.from_environment({"FIM_ENGINE": "ray"})

@@ -11,6 +11,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from pydantic import Field
 
 from fim_assets.defs.checks import check_specs, evaluation
+from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
 from fim_assets.files import FileRecord
@@ -20,7 +21,6 @@ from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
 from fim_assets.sources import RawShard
-from fim_assets.workers import run_partitions
 
 _SECONDS_BETWEEN_LOGS = 5.0
 
@@ -174,7 +174,7 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
     """Run partitions; log failures and progress as they finish."""
     begin = logged = time.monotonic()
     engines: set[str] = set()
-    for done, outcome in enumerate(run_partitions(tasks, graph.settings.workers), 1):
+    for done, outcome in enumerate(run_tasks(tasks, graph.settings), 1):
         for stage in outcome.stages:
             if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
                 engine = stage.receipt.made.engine

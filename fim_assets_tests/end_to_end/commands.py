@@ -17,6 +17,8 @@ _SETTINGS = (
     "FIM_RECIPE",
     "FIM_WORKERS",
     "FIM_PARTITIONS_PER_RUN",
+    "FIM_ENGINE",
+    "RAY_ADDRESS",
     "DAGSTER_HOME",
 )
 _STATE = {".git", ".venv", ".dagster", ".bench", "data", "__pycache__", ".mypy_cache"}

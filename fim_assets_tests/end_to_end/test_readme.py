@@ -66,7 +66,7 @@ def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
 
 
 def test_own_shards_and_the_snippets_that_read_them(after_all_commands: Path) -> None:
-    arrays, parts = fenced("python")
+    _steps_as_ray_jobs, arrays, parts = fenced("python")
     code = f"{arrays}    print(ids[-1])\n{parts}print(len(text), len(documents))\n"
     done = run(f"python - <<'CODE'\n{code}CODE", after_all_commands)
     assert done.returncode == 0, done.stderr
