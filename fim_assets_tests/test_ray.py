@@ -15,12 +15,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import s3fs
 
 from fim_assets.definitions import build_definitions
 from fim_assets.pipeline import Outcome, Task, list_shards
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.settings import Engine, Settings
+from fim_assets.storage import Location, parse_url
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
     TOLERANT,
@@ -31,6 +33,7 @@ from fim_assets_tests.corpora import (
 )
 from fim_assets_tests.end_to_end.commands import REPOSITORY, run
 from fim_assets_tests.faults.corpus import outputs
+from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 ray = pytest.importorskip("ray")
 
@@ -49,7 +52,18 @@ RANGE = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3fs.S3FileSystem]:
+    """Object storage that the nodes share."""
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with s3_server(log, refused=61, cut=67) as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield file_system()
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: s3fs.S3FileSystem) -> Iterator[Any]:
+    assert bucket.exists(BUCKET), "nodes know the bucket by the variables they were started with"
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths must be short
     size: dict[str, Any] = {
         "num_cpus": 1,
@@ -101,7 +115,7 @@ def root(local: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def materialize(root: Path, engine: Engine = "ray") -> dg.ExecuteInProcessResult:
+def materialize(root: Location, engine: Engine = "ray") -> dg.ExecuteInProcessResult:
     settings = Settings(root, root, "test", workers=1, engine=engine)
     built = build_definitions(Recipe(raw=TOLERANT), settings)
     assets = [asset for asset in built.assets or [] if isinstance(asset, dg.AssetsDefinition)]
@@ -203,6 +217,17 @@ def test_a_range_is_the_same_as_on_this_machine(
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_range_on_object_storage_is_the_same_as_on_this_machine(
+    local: Path, bucket: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    bucket.put(str(local / "raw"), f"{BUCKET}/ray/raw", recursive=True)
+    assert materialize(parse_url(f"s3://{BUCKET}/ray")).success
+    bucket.get(f"{BUCKET}/ray", str(tmp_path / "ray"), recursive=True)
+    assert outputs(tmp_path / "ray") == outputs(local)
+    assert bucket.find(f"{BUCKET}/ray/.locks") == []
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_shard_that_fails_fails_as_on_this_machine(root: Path) -> None:
     for key in KEYS[:2]:
         (root / "raw" / f"{key}.jsonl.zst").write_bytes(b"no zstd")
@@ -245,7 +270,7 @@ def test_a_node_that_cannot_do_this_runs_work_is_named(
         patch.setattr(ray_engine, "_law", lambda _corpus: ["another"])
         with pytest.raises(ClusterError, match="has another fim_assets or other grammars"):
             on_ray(root)
-    monkeypatch.setattr(Path, "touch", lambda _path: None)
+    monkeypatch.setattr(ray_engine, "write_bytes", lambda _sign, _content: None)
     with pytest.raises(ClusterError, match=r"does not see .*: the data root must be shared"):
         on_ray(root)
 
