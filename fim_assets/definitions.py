@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
+from fim_assets.defs.automation import automation_sensor, whole_way
 from fim_assets.defs.partitions import nothing_found, refuse_ranges_that_need_a_daemon
 from fim_assets.pipeline import Corpus, list_shards
 from fim_assets.recipe import Recipe, load_recipe
@@ -38,7 +39,12 @@ def build_definitions(
     if not shards:
         log.warning("%s", nothing_found(recipe, settings))
     graph = Graph(corpus, settings, shards)
-    return dg.Definitions(assets=build_assets(graph), executor=executor)
+    return dg.Definitions(
+        assets=build_assets(graph),
+        jobs=[whole_way(key_prefix)],
+        sensors=[automation_sensor(key_prefix)],
+        executor=executor,
+    )
 
 
 @dg.definitions

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
@@ -186,7 +186,7 @@ class Outcome:
         failure: Stage and reason, in one line, where it did not come to the end.
         details: The traceback, where the reason is a fault of the program.
         interrupted: Whether a worker process died while it was worked on, so that it was worked
-            on again, alone.
+            on again.
     """
 
     key: str
@@ -501,6 +501,7 @@ class _Clock:
         )
 
 
+@cache
 def _version(library: str) -> str | None:
     """Its version, None where it is not installed."""
     with suppress(PackageNotFoundError):

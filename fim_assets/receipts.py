@@ -8,6 +8,7 @@ made and checked in a folder of this machine, and uploaded with the receipt, whi
 """
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +44,7 @@ _NUMBERED_ENDINGS = (
 )
 """How the names of a partition's outputs end; before the latter stands `-` and a number from 0."""
 
-_GAP = 16
+_GAP = 8
 
 _ENDING = re.compile(
     f"({'|'.join(map(re.escape, _ENDINGS))}"
@@ -324,7 +325,7 @@ def _remove_others(place: Place, records: Iterable[FileRecord]) -> None:
     """Delete what earlier runs left of a partition on this machine.
 
     No folder is listed, which with many partitions would cost more than the work: outputs are
-    numbered from 0 on, and a gap of fewer than 16 is looked over.
+    numbered from 0 on, and a gap of fewer than 8 is looked over.
     """
     written = {place.output(record.name) for record in records}
     others = [place.file(ending) for ending in _ENDINGS]
@@ -333,14 +334,14 @@ def _remove_others(place: Place, records: Iterable[FileRecord]) -> None:
         for ending in _NUMBERED_ENDINGS:
             number = missing = 0
             while missing < _GAP:
-                path = folder / f"{place.key}-{number:05d}{ending}"
-                found = path.exists()
-                others += [path] if found else []
+                path = f"{folder}{os.sep}{place.key}-{number:05d}{ending}"
+                found = os.path.exists(path)  # noqa: PTH110 - many, and a Path costs more
+                others += [Path(path)] if found else []
                 missing = 0 if found else missing + 1
                 number += 1
-    for path in reversed(others):
-        if path not in written:
-            path.unlink(missing_ok=True)
+    for other in reversed(others):
+        if other not in written:
+            other.unlink(missing_ok=True)
 
 
 def _fresh_folder(place: Place) -> Path:

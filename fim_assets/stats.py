@@ -191,7 +191,8 @@ def profile_fim(parquet: Path) -> Profile:
         documents = int(of_document[-1]) + 1
         again, held = (pl.Series(its[of_document]) for its in (copies.again, copies.held))
         distinct.update(_distinct_counts(frame.filter(~again & ~held)))
-        waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
+        if held.any():
+            waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
     for files in _parted(waiting):
         distinct.update(_distinct_counts(files))
     return Profile(

@@ -1,12 +1,14 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from fim_assets.files import record_file
 from fim_assets.shards import ShardError
-from fim_assets.sources import RawShard, find_shards
+from fim_assets.sources import COLUMNS, RawShard, find_shards, manifest_rows
 from fim_assets.storage import StorageError
-from fim_assets_tests.corpora import write_shard
+from fim_assets_tests.corpora import documents, write_shard
 
 
 def touch(root: Path, *names: str) -> None:
@@ -206,3 +208,97 @@ def test_keys_that_break_ranges_or_file_names_are_refused(tmp_path: Path, name: 
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ShardError, match="its key would be"):
         find_shards(["*.jsonl"], tmp_path)
+
+
+def write_manifest(folder: Path, *lines: str) -> Path:
+    path = folder / "shards.tsv"
+    text = "".join(f"{line}\n" for line in ["\t".join(COLUMNS), *lines])
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_manifest_gives_the_shards_that_its_globs_gave(tmp_path: Path) -> None:
+    for name in ("C/a.jsonl.zst", "C/b.json", "a.jsonl.gz"):
+        write_shard(tmp_path / "raw" / name, documents(3))
+    found = find_shards(["raw/**/*"], tmp_path)
+    rows = list(manifest_rows(found, content=False))
+    (tmp_path / "shards.tsv").write_text("".join(rows), "utf-8")
+    pinned = find_shards(["shards.tsv"], tmp_path)
+    assert list(pinned) == ["C__a", "C__b", "a"] == list(found)
+    for key, shard in pinned.items():
+        path = found[key].location
+        assert isinstance(path, Path)
+        assert shard.location == path
+        assert shard.bytes == path.stat().st_size == shard.size
+        assert shard.blake2b == record_file(path).blake2b
+        assert shard.bring(tmp_path / "unused") == path
+        shard.refuse_other(record_file(path))
+
+
+def test_a_manifests_paths_start_from_its_own_folder(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, "a\traw/a.jsonl\t1\t\t", "b\ts3://bucket/b.jsonl\t2\ttag\t")
+    found = find_shards([str(manifest)], Path("elsewhere"))
+    assert {key: str(shard) for key, shard in found.items()} == {
+        "a": str(tmp_path / "raw" / "a.jsonl"),
+        "b": "s3://bucket/b.jsonl",
+    }
+
+
+def test_no_shard_of_a_manifest_is_looked_at_before_it_is_read(tmp_path: Path) -> None:
+    found = find_shards([str(write_manifest(tmp_path, "a\tnowhere/a.jsonl\t7\t\t"))], tmp_path)
+    assert found["a"].size == 7
+    message = "nowhere/a.jsonl: is gone; .*shards.tsv, line 2 names it$"
+    with pytest.raises(ShardError, match=message):
+        found["a"].bring(tmp_path)
+
+
+def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.jsonl", documents(2))
+    rows = "".join(manifest_rows(find_shards(["*.jsonl"], tmp_path), content=False))
+    (tmp_path / "shards.tsv").write_text(rows, "utf-8")
+    shard = find_shards(["shards.tsv"], tmp_path)["a"]
+    content = path.read_bytes()
+    path.write_bytes(content.swapcase())
+    shard.bring(tmp_path)
+    with pytest.raises(ShardError, match=r"a.jsonl: has changed: .*, line 2 says blake2b "):
+        shard.refuse_other(record_file(path))
+    path.write_bytes(content + b"\n")
+    said = f"a.jsonl: has changed: .*, line 2 says bytes {len(content)}, it has {len(content) + 1};"
+    with pytest.raises(ShardError, match=said):
+        shard.bring(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a\ta.jsonl\t1\t", "line 2: 4 columns, a manifest has 5"),
+        ("a,b\ta.jsonl\t1\t\t", "line 2: key 'a,b': a key has at most"),
+        ("\ta.jsonl\t1\t\t", "line 2: key '': a key has at most"),
+        ("a\ta.txt\t1\t\t", "line 2: url 'a.txt': a shard's name ends in"),
+        ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
+        ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
+        ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),
+        ("a\ta.jsonl\t1\t\t\na\tb.jsonl\t1\t\t", "line 3: key a stands there twice"),
+    ],
+)
+def test_a_line_that_is_none_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(ShardError, match=re.escape(f"shards.tsv, {message}")):
+        find_shards([str(write_manifest(tmp_path, line))], tmp_path)
+
+
+def test_a_shard_that_stands_under_two_keys_is_refused(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, "a\tx.jsonl\t1\t\t", "b\tx.jsonl\t1\t\t")
+    with pytest.raises(ShardError, match="has two keys, a and b"):
+        find_shards([str(manifest)], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"key\turl\n", b"\xff\xfe", b"a.jsonl\n"])
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "shards.tsv").write_bytes(content)
+    with pytest.raises(ShardError, match=r"shards.tsv(, line 1: a manifest begins|: not UTF-8)"):
+        find_shards(["shards.tsv"], tmp_path)
+
+
+def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"shards.tsv: no such manifest"):
+        find_shards(["shards.tsv"], tmp_path)

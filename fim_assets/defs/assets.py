@@ -1,6 +1,5 @@
 """The four assets: one step takes each shard through the three partitioned ones, one reports."""
 
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from pydantic import Field
 
+from fim_assets.defs.automation import FOLLOW
 from fim_assets.defs.checks import check_specs, evaluation
 from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
+from fim_assets.defs.progress import progress
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
 from fim_assets.receipts import Result
@@ -21,8 +22,6 @@ from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
 from fim_assets.sources import RawShard
-
-_SECONDS_BETWEEN_LOGS = 5.0
 
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
@@ -112,6 +111,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
             group_name="fim_assets",
             code_version=corpus.fingerprint(asset),
             partitions_def=partitions,
+            automation_condition=FOLLOW,
         )
         for place, asset in enumerate(ASSETS)
     ]
@@ -149,12 +149,14 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         ]
         skipped = 0
         failed: list[str] = []
-        for outcome in _run(tasks, graph, context):
-            for event in _events(outcome, graph, selected):
-                context.log_event(event)
-            skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
-            if outcome.failure:
-                failed.append(f"{outcome.key}: {outcome.failure}")
+        with progress(tasks, context) as advance:
+            for outcome in _run(tasks, graph, context):
+                for event in _events(outcome, graph, selected, context.instance):
+                    context.log_event(event)
+                skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
+                if outcome.failure:
+                    failed.append(f"{outcome.key}: {outcome.failure}")
+                advance(outcome.key)
         if skipped:
             context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
         if failed:
@@ -171,10 +173,9 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
 
 
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
-    """Run partitions; log failures and progress as they finish."""
-    begin = logged = time.monotonic()
+    """Run partitions; log failures and what else is notable as they finish."""
     engines: set[str] = set()
-    for done, outcome in enumerate(run_tasks(tasks, graph.settings), 1):
+    for outcome in run_tasks(tasks, graph.settings):
         for stage in outcome.stages:
             if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
                 engine = stage.receipt.made.engine
@@ -183,22 +184,17 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
                 engines.add(engine)
         if outcome.interrupted:
             context.log.warning(
-                "%s: a worker process died while %s was being worked on; it was worked on again, "
-                "alone",
+                "%s: a worker process died while %s was being worked on; it was worked on again",
                 outcome.key,
                 graph.shards[outcome.key],
             )
         if outcome.failure:
             context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
-        now = time.monotonic()
-        if done == len(tasks) or now - logged > _SECONDS_BETWEEN_LOGS:
-            logged = now
-            context.log.info(_progress(done, len(tasks), now - begin))
         yield outcome
 
 
 def _events(
-    outcome: Outcome, graph: Graph, selected: list[str]
+    outcome: Outcome, graph: Graph, selected: list[str], instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """What Dagster records of a partition, as soon as it is done: verdicts, then what was made."""
     for stage in outcome.stages:
@@ -210,11 +206,11 @@ def _events(
                 graph.key(stage.asset),
                 partition=outcome.key,
                 metadata=stage_metadata(graph.corpus, stage),
-                tags=_versions(graph, stage.receipt.result),
+                tags=_versions(graph, stage.receipt.result, instance),
             )
 
 
-def _versions(graph: Graph, result: Result) -> dict[str, str]:
+def _versions(graph: Graph, result: Result, instance: dg.DagsterInstance) -> dict[str, str]:
     """What Dagster knows a partition's staleness by: its law, its content and its input's."""
     tags = {
         "dagster/code_version": result.fingerprint,
@@ -223,20 +219,17 @@ def _versions(graph: Graph, result: Result) -> dict[str, str]:
     }
     place = ASSETS.index(result.asset)
     if place:
-        upstream = graph.key(ASSETS[place - 1]).to_user_string()
-        tags[f"dagster/input_data_version/{upstream}"] = result.input.blake2b
-        tags[f"dagster/input_event_pointer/{upstream}"] = "NULL"
+        upstream = graph.key(ASSETS[place - 1])
+        made = instance.get_latest_data_version_record(upstream, partition_key=result.key)
+        name = upstream.to_user_string()
+        tags[f"dagster/input_data_version/{name}"] = result.input.blake2b
+        tags[f"dagster/input_event_pointer/{name}"] = str(made.storage_id) if made else "NULL"
     return tags
 
 
 def _content(outputs: list[FileRecord]) -> str:
     """One hash of all files."""
     return blake2b("".join(o.blake2b for o in outputs).encode(), digest_size=16).hexdigest()
-
-
-def _progress(done: int, of: int, seconds: float) -> str:
-    left = seconds / done * (of - done)
-    return f"{done:,} of {of:,} partitions in {seconds:.0f} s, about {left:.0f} s left"
 
 
 def _report_asset(graph: Graph) -> dg.AssetsDefinition:
@@ -246,6 +239,7 @@ def _report_asset(graph: Graph) -> dg.AssetsDefinition:
         description=_DESCRIPTIONS["corpus_report"],
         group_name="fim_assets",
         code_version=graph.corpus.fingerprint("corpus_report"),
+        automation_condition=FOLLOW,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def corpus_report() -> dg.MaterializeResult[None]:

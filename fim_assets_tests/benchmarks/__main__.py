@@ -32,6 +32,7 @@ from fim_assets_tests.benchmarks.fim_stage import (
 )
 from fim_assets_tests.benchmarks.measure import BenchError
 from fim_assets_tests.benchmarks.stage import ROUNDS
+from fim_assets_tests.benchmarks.tables import console as terminal
 from fim_assets_tests.benchmarks.tables import print_rows
 
 _LIBRARIES = (
@@ -46,7 +47,6 @@ _LIBRARIES = (
     "quicktok-v1",
 )
 
-_WIDTH_OF_LOGS = 130
 _LARGE = f"one shard of {LARGE_BYTES / 1e9:.0f} GB uncompressed"
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, help="folder of source files; default: this Python")
     parser.add_argument("--runs", type=_at_least_one, default=3, help="medians of N runs")
     options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_LOGS)
+    console = terminal()
     try:
         _print_machine(console)
         corpus = build_corpus(options.corpus)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import orjson
 from dagster import DagsterInstance
-from rich.console import Console
 
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import read_receipt
@@ -27,7 +26,7 @@ from fim_assets_tests.benchmarks import empty_run
 from fim_assets_tests.benchmarks.end_to_end import environment_of
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure_success
 from fim_assets_tests.benchmarks.stage import at_most
-from fim_assets_tests.benchmarks.tables import print_rows
+from fim_assets_tests.benchmarks.tables import console, print_rows
 
 COUNTS = (100, 1_000)
 
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("partitions", type=int, nargs="*", default=COUNTS)
     counts = parser.parse_args(arguments).partitions
     rows = scale_rows([measure_scale(count) for count in counts])
-    print_rows(Console(), "tiny shards, one range each: all assets and checks", rows)
+    print_rows(console(), "tiny shards, one range each: all assets and checks", rows)
 
 
 if __name__ == "__main__":

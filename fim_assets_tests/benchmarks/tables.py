@@ -1,11 +1,19 @@
 """Rows of numbers as a table in the terminal."""
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from fim_assets_tests.benchmarks.measure import Row
+
+_WIDTH_OF_LOGS = 130
+
+
+def console() -> Console:
+    """The terminal, or a log that is wide enough."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_LOGS)
 
 
 def print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterEventType, DagsterInstance
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from fim_assets.definitions import build_definitions
 from fim_assets.pipeline import CHECKS_OF
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets.settings import Settings
 from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
@@ -324,3 +327,70 @@ def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_failure_data.error is not None
     assert "raw/**/*.json*" in failure.step_failure_data.error.message
+
+
+def test_nothing_runs_by_itself_until_it_is_switched_on(root: Path) -> None:
+    (sensor,) = definitions(root).sensors or []
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.name == "follow_upstream"
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def requested(
+    built: dg.Definitions, instance: DagsterInstance, cursor: AssetDaemonCursor | None = None
+) -> tuple[dict[str, set[str]], AssetDaemonCursor]:
+    """The partitions of each asset that automation asks for."""
+    found = dg.evaluate_automation_conditions(built, instance, cursor=cursor)
+    keys = {
+        asset: found.get_requested_partitions(dg.AssetKey(asset))
+        for asset in ASSETS
+        if found.get_num_requested(dg.AssetKey(asset))
+    }
+    return {asset: {key for key in its if key} for asset, its in keys.items()}, found.cursor
+
+
+def test_later_stages_follow_earlier_ones_and_new_shards_are_made(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    built = definitions(root)
+    assert materialize(root, tags=RANGE, instance=instance).success
+    asked, cursor = requested(built, instance)
+    assert asked == {}
+    assert materialize(root, ["fim_shards"], key="b", instance=instance).success
+    asked, cursor = requested(built, instance, cursor)
+    assert asked == {"token_arrays": {"b"}}
+    write_shard(root / "raw" / "d.jsonl.zst", documents(9, "d"))
+    asked, _ = requested(definitions(root), instance, cursor)
+    assert asked == {asset: {"d"} for asset in ASSETS}
+
+
+def test_a_job_goes_the_whole_way(root: Path) -> None:
+    job = definitions(root).resolve_job_def("whole_way")
+    result = job.execute_in_process(partition_key="a", instance=DagsterInstance.ephemeral())
+    assert result.success
+    keys = {event.asset_key for event in result.get_asset_materialization_events()}
+    assert keys == {dg.AssetKey(asset) for asset in (*ASSETS, "corpus_report")}
+
+
+def statuses(built: dg.Definitions, instance: DagsterInstance, key: str) -> dict[str, StaleStatus]:
+    resolver = CachingStaleStatusResolver(
+        instance, built.resolve_asset_graph(), LoadingContextForTest(instance)
+    )
+    return {asset: resolver.get_status(dg.AssetKey(asset), key) for asset in ASSETS}
+
+
+def test_partitions_go_stale_with_the_recipe_and_with_what_they_are_made_of(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, tags=RANGE, instance=instance).success
+    fresh = dict.fromkeys(ASSETS, StaleStatus.FRESH)
+    assert statuses(definitions(root), instance, "b") == fresh
+    recipe = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25))
+    changed = build_definitions(recipe, Settings(root, root, "test", workers=2))
+    stale = dict.fromkeys(["fim_shards", "token_arrays"], StaleStatus.STALE)
+    assert statuses(changed, instance, "b") == fresh | stale
+    write_shard(root / "raw" / "b.jsonl.zst", documents(61, "b"))
+    assert materialize(root, ["raw_shards"], key="b", instance=instance).success
+    assert statuses(definitions(root), instance, "b") == fresh | {"fim_shards": StaleStatus.STALE}
+    assert materialize(root, key="b", instance=instance).success
+    assert statuses(definitions(root), instance, "b") == fresh
+    assert materialize(root, ["fim_shards"], key="b", instance=instance).success
+    assert statuses(definitions(root), instance, "b") == fresh, "it is the same content"

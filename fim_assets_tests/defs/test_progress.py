@@ -1,0 +1,58 @@
+"""Progress in words, and as a bar in a real terminal."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+
+from fim_assets.defs.progress import described
+from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
+
+
+def test_the_time_left_is_told_by_bytes_and_the_rate_by_partitions() -> None:
+    told = described(done=25, of=1_000, share=0.2, seconds=50)
+    assert told == "25 of 1,000 partitions in 50 s, 0.5/s, about 200 s left"
+    assert described(4, 4, 1.0, 8) == "4 of 4 partitions in 8 s, 0.5/s, about 0 s left"
+
+
+def test_a_bar_shows_in_a_terminal(tmp_path: Path) -> None:
+    for key in ("a", "b"):
+        write_shard(tmp_path / "raw" / f"{key}.jsonl", documents(20, key))
+    command = (
+        "dagster asset materialize -m fim_assets.definitions --select raw_shards "
+        "--partition-range a...b"
+    )
+    variables = {"FIM_DATA_ROOT": str(tmp_path), "TERM": "xterm", "COLUMNS": "100"}
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", "bash", "-c", command],
+        cwd=tmp_path,
+        env=environment(REPOSITORY, variables),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = read_all(main, process)
+    assert process.wait() == 0, shown
+    assert re.search(r"partitions \S*━", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)), shown
+
+
+def read_all(main: int, process: "subprocess.Popen[bytes]") -> str:
+    """What a program shows in a terminal until it ends."""
+    content = b""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        ready, _, _ = select.select([main], [], [], 0.2)
+        if ready:
+            try:
+                content += os.read(main, 1 << 16)
+            except OSError:  # the other end is closed
+                break
+        elif process.poll() is not None:
+            break
+    return content.decode(errors="replace")
