@@ -5,7 +5,7 @@ READY := .venv/ready
 # State and settings lie here: `make dev` shows what `make demo` materialized.
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test dev check bench faults setup lock tokenizer clean
+.PHONY: demo test dev check bench bench-scale faults setup lock tokenizer clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## everything, from sample shards to arrays and report
@@ -28,6 +28,9 @@ check: $(READY)  ## format, lint, types, direction of imports
 
 bench: $(READY)  ## time and memory on real code; CORPUS=<folder> takes that folder's source files
 	$(BIN)/python -m fim_assets_tests.benchmarks $(if $(CORPUS),--corpus "$(CORPUS)")
+
+bench-scale: $(READY)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
+	$(BIN)/python -m fim_assets_tests.benchmarks.partitions 100 1000 10000
 
 faults: $(READY)  ## put every fault in on purpose: what was lost, wrong, and told
 	$(BIN)/python -m fim_assets_tests.faults

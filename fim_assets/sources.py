@@ -19,6 +19,7 @@ from fim_assets.files import FileRecord, record_file
 from fim_assets.shards import ShardError
 from fim_assets.storage import (
     Location,
+    StorageError,
     etag,
     fetch,
     is_remote,
@@ -27,6 +28,7 @@ from fim_assets.storage import (
     parse_url,
     read_bytes,
     tag_of,
+    url_of_storage,
 )
 
 log = logging.getLogger(__name__)
@@ -49,14 +51,14 @@ class RawShard:
     """A raw shard, and what is known of it before it is read.
 
     Attributes:
-        location: Where it lies.
+        place: Where it lies: a path or a URL.
         bytes: Its size; None is unknown.
         etag: The storage's tag of its content; '' is unknown.
         blake2b: Its content hash, 64 hex digits; '' is unknown.
         pinned_by: The manifest and its line, which it must agree with; '' where none names it.
     """
 
-    location: Location
+    place: str
     bytes: int | None = None
     etag: str = ""
     blake2b: str = ""
@@ -64,7 +66,12 @@ class RawShard:
 
     def __str__(self) -> str:
         """Where it lies."""
-        return str(self.location)
+        return self.place
+
+    @property
+    def location(self) -> Location:
+        """Where it lies, as what reads it takes it."""
+        return parse_url(self.place) if is_url(self.place) else Path(self.place)
 
     @property
     def size(self) -> int:
@@ -72,7 +79,7 @@ class RawShard:
         if self.bytes is not None:
             return self.bytes
         try:
-            return self.location.stat().st_size
+            return Path(self.place).stat().st_size
         except OSError:
             return 0
 
@@ -84,7 +91,7 @@ class RawShard:
             StorageError: If it cannot be fetched.
         """
         self._refuse_changed()
-        return fetch(self.location, folder, self.bytes)
+        return fetch(self.location, folder, self.bytes if self.pinned_by else None)
 
     def known_record(self) -> FileRecord | None:
         """Its identity, where a manifest says it and the storage says that it is unchanged.
@@ -109,12 +116,12 @@ class RawShard:
     def _refuse_changed(self) -> None:
         if not self.pinned_by:
             return
+        location = self.location
         try:
-            size, tag = (
-                etag(self.location)
-                if is_remote(self.location)
-                else (self.location.stat().st_size, "")
-            )
+            if is_remote(location):
+                size, tag = etag(location)
+            else:
+                size, tag = location.stat().st_size, ""
         except FileNotFoundError as error:
             raise ShardError(f"{self}: is gone; {self.pinned_by} names it") from error
         if self.bytes is not None and size != self.bytes:
@@ -150,10 +157,10 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
     keys: dict[str, str] = {}
     for pattern in documents:
         for key, shard in _listed_by(pattern, root):
-            if shards.setdefault(key, shard).location != shard.location:
+            if shards.setdefault(key, shard).place != shard.place:
                 raise ShardError(f"two shards have the key {key}: {shards[key]} and {shard}")
             # Two globs may reach a file, by a link too; in a manifest each line was looked at.
-            real = str(shard) if shard.pinned_by else _real(shard.location)
+            real = shard.place if shard.pinned_by else _real(shard.location)
             if keys.setdefault(real, key) != key:
                 raise ShardError(
                     f"{shard} has two keys, {keys[real]} and {key}: its documents would "
@@ -174,7 +181,7 @@ def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
             log.warning("raw.documents: %s matches nothing below %s", pattern, root)
         _refuse_other_files(paths)
         for path in paths:
-            yield _key(path, path.relative_to(base).as_posix()), RawShard(path)
+            yield _key(path, path.relative_to(base).as_posix()), RawShard(str(path))
 
 
 def _absolute(pattern: str, root: Location) -> Location:
@@ -199,7 +206,7 @@ def _objects(pattern: UPath) -> Iterator[tuple[str, RawShard]]:
     _refuse_other_names(list(found))
     for location, info in found.items():
         key = _key(location, location.path.removeprefix(f"{base}/"))
-        yield key, RawShard(location, int(info["size"]), tag_of(info))
+        yield key, RawShard(str(location), int(info["size"]), tag_of(info))
 
 
 def read_manifest(manifest: Location) -> dict[str, RawShard]:
@@ -235,8 +242,11 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
             raise ShardError(f"{where}: blake2b {blake2b!r}: not 64 hex digits")
         if not _SHARD_NAME.search(url):
             raise ShardError(f"{where}: url {url!r}: {_NAME_RULE}")
-        location = _absolute(url, manifest.parent)
-        shards[key] = RawShard(location, int(size), tag, blake2b, where)
+        try:
+            place = url_of_storage(url) if is_url(url) else str(manifest.parent / url)
+        except StorageError as error:
+            raise ShardError(f"{where}: url {error}") from error
+        shards[key] = RawShard(place, int(size), tag, blake2b, where)
     return shards
 
 
@@ -263,15 +273,16 @@ def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[
 
 
 def _pin(shard: RawShard, *, content: bool) -> RawShard:
-    if not is_remote(shard.location):
-        record = record_file(shard.location)
-        return RawShard(shard.location.resolve(), record.bytes, "", record.blake2b)
-    size, tag = etag(shard.location)
+    location = shard.location
+    if not is_remote(location):
+        record = record_file(location)
+        return RawShard(str(location.resolve()), record.bytes, "", record.blake2b)
+    size, tag = etag(location)
     if not content:
-        return RawShard(shard.location, size, tag)
+        return RawShard(shard.place, size, tag)
     with TemporaryDirectory() as folder:
-        record = record_file(fetch(shard.location, Path(folder), size))
-    return RawShard(shard.location, size, tag, record.blake2b)
+        record = record_file(fetch(location, Path(folder), size))
+    return RawShard(shard.place, size, tag, record.blake2b)
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:

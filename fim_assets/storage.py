@@ -63,15 +63,29 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def url_of_storage(text: str) -> str:
+    """A URL, if it is one of object storage.
+
+    Raises:
+        StorageError: If there is no such kind of storage.
+    """
+    protocol = _protocol(text)
+    if protocol not in _EXTRAS:
+        raise StorageError(f"{text}: {protocol}:// is not supported; s3://, gs:// and abfs:// are")
+    return text
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0]
+
+
 def parse_url(text: str) -> UPath:
     """A place on object storage.
 
     Raises:
         StorageError: If there is no such kind of storage, or what serves it is not installed.
     """
-    protocol = text.partition("://")[0]
-    if protocol not in _EXTRAS:
-        raise StorageError(f"{text}: {protocol}:// is not supported; s3://, gs:// and abfs:// are")
+    protocol = _protocol(url_of_storage(text))
     try:
         # Other processes write there too: no listing is kept.
         location = UPath(text.rstrip("/"), use_listings_cache=False)

@@ -215,7 +215,7 @@ def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) ->
     corpus = write_corpus(tmp_path, 6)
     shards = {f"x__{n}": tmp_path / "raw" / "x" / f"{n}.jsonl.zst" for n in range(6)}
     tasks = [
-        Task(corpus, key, RawShard(path), frozenset(["raw_shards"]), frozenset())
+        Task(corpus, key, RawShard(str(path)), frozenset(["raw_shards"]), frozenset())
         for key, path in shards.items()
     ]
     outcomes = []

@@ -49,7 +49,7 @@ def materialize(
     for key, content in shards.items():
         path = raw / f"{key}.jsonl"
         path.write_bytes(content.encode())
-        tasks.append(Task(corpus, key, RawShard(path), frozenset(assets), frozenset()))
+        tasks.append(Task(corpus, key, RawShard(str(path)), frozenset(assets), frozenset()))
     for outcome in run_partitions(tasks, workers=1):
         assert outcome.failure is None, outcome.failure
     return list(shards)

@@ -41,9 +41,9 @@ def test_a_key_is_the_path_below_the_globs_fixed_part(
     tmp_path: Path, pattern: str, name: str, key: str
 ) -> None:
     touch(tmp_path, name)
-    assert find_shards([pattern], tmp_path) == {key: RawShard(tmp_path / name)}
+    assert find_shards([pattern], tmp_path) == {key: RawShard(str(tmp_path / name))}
     found = find_shards([str(tmp_path / pattern)], Path("elsewhere"))
-    assert found == {key: RawShard(tmp_path / name)}
+    assert found == {key: RawShard(str(tmp_path / name))}
 
 
 def test_shards_are_sorted_by_key(tmp_path: Path) -> None:
@@ -275,6 +275,7 @@ def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         ("a,b\ta.jsonl\t1\t\t", "line 2: key 'a,b': a key has at most"),
         ("\ta.jsonl\t1\t\t", "line 2: key '': a key has at most"),
         ("a\ta.txt\t1\t\t", "line 2: url 'a.txt': a shard's name ends in"),
+        ("a\thttp://h/a.jsonl\t1\t\t", "line 2: url http://h/a.jsonl: http:// is not supported"),
         ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
         ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
         ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from fim_assets.settings import usable_cores
-from fim_assets_tests.benchmarks import peaks, token_stage
+from fim_assets_tests.benchmarks import partitions, peaks, token_stage
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.end_to_end import (
     check_rows,
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_fim_stage(console, corpus, max(options.runs, ROUNDS))
         _print_token_stage(console, corpus, max(options.runs, ROUNDS))
         _print_peaks(console, corpus)
+        _print_partitions(console)
         runs = [materialize(corpus) for _ in _track(console, "end to end", options.runs)]
         whole = end_to_end_rows(corpus, runs)
         fixed = fixed_cost_rows(corpus, options.runs)
@@ -106,6 +107,12 @@ def _print_peaks(console: Console, corpus: BenchCorpus) -> None:
     shards = {name: shard for name, shard in sizes.items() if shard is not None}
     rows = peaks.curve_rows(corpus, shards | {f"{LARGE_BYTES / 1e6:,.0f} MB": large})
     print_rows(console, "peak memory over sizes of a shard, one process each", rows)
+
+
+def _print_partitions(console: Console) -> None:
+    counts = track(partitions.COUNTS, "partitions", console=console, transient=True)
+    rows = partitions.scale_rows([partitions.measure_scale(count) for count in counts])
+    print_rows(console, partitions.TITLE, rows)
 
 
 def _print_no_room(console: Console, corpus: BenchCorpus, needed: int) -> None:

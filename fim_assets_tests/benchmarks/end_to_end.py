@@ -187,7 +187,7 @@ def check_rows(corpus: BenchCorpus, runs: int) -> list[Row]:
         rows = []
         for name in (name for names in CHECKS_OF.values() for name in names):
             tasks = [
-                Task(files, key, RawShard(corpus.shard(key)), frozenset(), frozenset({name}))
+                Task(files, key, RawShard(str(corpus.shard(key))), frozenset(), frozenset({name}))
                 for key in corpus.keys
             ]
             seconds = [sum(pool.map(_partition_seconds, tasks)) for _ in range(runs)]

@@ -28,6 +28,8 @@ from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, me
 from fim_assets_tests.benchmarks.stage import at_most
 from fim_assets_tests.benchmarks.tables import console, print_rows
 
+TITLE = "tiny shards, one range each: all assets and checks"
+
 COUNTS = (100, 1_000)
 
 RATIO_TARGET = 1.5
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("partitions", type=int, nargs="*", default=COUNTS)
     counts = parser.parse_args(arguments).partitions
     rows = scale_rows([measure_scale(count) for count in counts])
-    print_rows(console(), "tiny shards, one range each: all assets and checks", rows)
+    print_rows(console(), TITLE, rows)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
     tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     corpus = Corpus(recipe, tokenizer_hash, Path.cwd())
     path = Path(shard)
-    task = Task(corpus, key_of(path), RawShard(path), frozenset(assets), frozenset(checks))
+    task = Task(corpus, key_of(path), RawShard(str(path)), frozenset(assets), frozenset(checks))
     outcome = run_partition(task)
     if outcome.failure:
         raise BenchError(outcome.details or outcome.failure)

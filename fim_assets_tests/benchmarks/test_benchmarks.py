@@ -14,7 +14,7 @@ from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Raw, Recipe
 from fim_assets.shards import BLOCK_BYTES, ShardReader
 from fim_assets.tokens.tokenizer import load_tokenizer
-from fim_assets_tests.benchmarks import fim_stage, peaks, token_stage
+from fim_assets_tests.benchmarks import fim_stage, partitions, peaks, token_stage
 from fim_assets_tests.benchmarks.corpus import (
     SHARDS,
     BenchCorpus,
@@ -464,6 +464,7 @@ def test_the_token_stage_is_held_against_floor_dolma_and_encode_batch() -> None:
 
 
 def test_peaks_of_every_stage_and_its_checks_are_of_processes_of_their_own(tmp_path: Path) -> None:
+    load_tokenizer(Recipe())  # its engine is proved once, which takes a gigabyte
     corpus = open_tiny_corpus(tmp_path)
     rows = peaks.curve_rows(corpus, {"small": corpus.shard("bench-00")}, {"copies": (100, 3)})
     assert [row.name for row in rows] == [
@@ -496,3 +497,16 @@ def test_seconds_are_scaled_to_the_targets_size(source: Path, tmp_path: Path) ->
     for wall, remark in ((10.0, "20.0 s for 270 MB; at most 20: yes"), (10.1, "at most 20: no")):
         [row] = end_to_end_rows(corpus, [Run(Measurement(0, "", wall, None, None), ())])
         assert row.remark.endswith(remark)
+
+
+def test_an_empty_run_records_the_same_events_as_the_projects() -> None:
+    scale = partitions.measure_scale(2)
+    assert scale.events == 2 * 5, "three materializations and two verdicts a partition"
+    assert scale.database_bytes > 0
+    assert scale.worker_seconds > 0
+    whole, empty, *_ = partitions.scale_rows([scale])
+    assert whole.numbers["ms a partition"] == scale.whole.wall_seconds * 500
+    assert empty.numbers["wall s"] == scale.empty.wall_seconds
+    assert f"{scale.whole.wall_seconds / scale.empty.wall_seconds:.2f} × the empty run" in (
+        whole.remark
+    )

@@ -16,6 +16,7 @@ NOT_RUN_HERE = {
     "make check": "continuous integration runs it before the tests",
     "make bench": "its parts have tests of their own, and it takes minutes",
     "make bench CORPUS=<folder>": "as make bench",
+    "make bench-scale": "as make bench",
     "make faults": "its short form is among the tests",
     "make dev": "it does not end: test_ui.py opens it",
 }
