@@ -10,7 +10,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
@@ -45,7 +45,7 @@ from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.shards import ShardError, Totals
 from fim_assets.sources import RawShard, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
-from fim_assets.storage import Location, is_remote, working_folder
+from fim_assets.storage import Location, StorageError, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
@@ -206,9 +206,8 @@ def run_partition(task: Task) -> Outcome:
             work = folder if is_remote(task.corpus.data_root) else None
             here = replace(task, corpus=replace(task.corpus, work=work))
             raw = _Raw(task.shard, folder)
-            if not task.assets:
-                return _named_as_published(_run_stages(here, raw), task, folder)
-            with sole_writer(task.corpus.data_root.joinpath(*task.corpus.prefix), task.key):
+            root = task.corpus.data_root.joinpath(*task.corpus.prefix)
+            with sole_writer(root, task.key) if task.assets else nullcontext():
                 return _named_as_published(_run_stages(here, raw), task, folder)
     except OSError as error:
         first = min(task.assets, key=ASSETS.index, default="checks")
@@ -272,7 +271,7 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             stage = _run_stage(task, asset, raw)
         except OSError as error:
             reason = str(error)
-            if error.filename is None:
+            if error.filename is None and not isinstance(error, StorageError):
                 reason = f"{task.corpus.folder(asset)}: {error}, while {task.shard} was worked on"
             outcome.failure = f"{asset}: {reason}"
             return outcome
