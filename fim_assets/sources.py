@@ -18,6 +18,7 @@ from upath import UPath
 from fim_assets.files import FileRecord, record_file
 from fim_assets.shards import ShardError
 from fim_assets.storage import (
+    WILDCARD,
     Location,
     etag,
     fetch,
@@ -35,7 +36,6 @@ MANIFEST_SUFFIX = ".tsv"
 COLUMNS = ("key", "url", "bytes", "etag", "blake2b")
 """A manifest's columns; `etag` or `blake2b` may be empty."""
 
-_WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
 _KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
 _KEY_BYTES = 200
@@ -163,42 +163,53 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
 
 
 def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
-    place = _absolute(pattern, root)
-    if pattern.endswith(MANIFEST_SUFFIX) and not _WILDCARD.search(pattern):
-        yield from read_manifest(place).items()
-    elif is_remote(place):
-        yield from _objects(place)
-    elif not is_remote(root):
-        base, paths = _expand(pattern, root)
-        if not paths:
-            log.warning("raw.documents: %s matches nothing below %s", pattern, root)
-        _refuse_other_files(paths)
-        for path in paths:
-            yield _key(path, path.relative_to(base).as_posix()), RawShard(path)
+    if pattern.endswith(MANIFEST_SUFFIX) and not WILDCARD.search(pattern):
+        yield from read_manifest(_absolute(pattern, root)).items()
+        return
+    start, rest = _start(pattern, root)
+    if is_remote(start):
+        yield from _objects(rest, start)
+        return
+    base, paths = _expand(rest, start)
+    if not paths:
+        log.warning("raw.documents: %s matches nothing below %s", pattern, root)
+    _refuse_other_files(paths)
+    for path in paths:
+        yield _key(path, path.relative_to(base).as_posix()), RawShard(path)
 
 
-def _absolute(pattern: str, root: Location) -> Location:
-    if is_url(pattern):
-        return parse_url(pattern)
-    return root / pattern if is_remote(root) else root / Path(pattern).expanduser()
+def _absolute(place: str, root: Location) -> Location:
+    if is_url(place):
+        return parse_url(place)
+    local = Path(place).expanduser()
+    return local if local.is_absolute() else root / place
+
+
+def _start(pattern: str, root: Location) -> tuple[Location, str]:
+    """The folder that a glob starts from, whose own name is none, and the glob from there."""
+    place = _absolute(pattern, Path())
+    if is_remote(place):
+        bucket, _, rest = place.path.partition("/")
+        if not rest or WILDCARD.search(bucket):
+            raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
+        return place.parents[-1], rest
+    return (Path(place.anchor), str(place)) if place.is_absolute() else (root, pattern)
 
 
 def _real(location: Location) -> str:
     return str(location) if is_remote(location) else str(location.resolve())
 
 
-def _objects(pattern: UPath) -> Iterator[tuple[str, RawShard]]:
-    parts = pattern.path.split("/")
-    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
-    if wild == 0:
-        raise ShardError(f"raw.documents: {pattern}: name the bucket in full")
-    base = "/".join(parts[:wild])
-    found = objects(pattern)
+def _objects(pattern: str, root: UPath) -> Iterator[tuple[str, RawShard]]:
+    parts = pattern.rstrip("/").split("/")
+    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    base, rest = root.joinpath(*parts[:wild]), "/".join(parts[wild:])
+    found = objects(base, rest)
     if not found:
-        log.warning("raw.documents: %s matches nothing", pattern)
+        log.warning("raw.documents: %s matches nothing", base / rest)
     _refuse_other_names(list(found))
     for location, info in found.items():
-        key = _key(location, location.path.removeprefix(f"{base}/"))
+        key = _key(location, location.path.removeprefix(f"{base.path.rstrip('/')}/"))
         yield key, RawShard(location, int(info["size"]), tag_of(info))
 
 
@@ -278,7 +289,7 @@ def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
     parts = Path(pattern).expanduser().parts
     if not parts or parts[-1] in ("**", "/"):
         raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
-    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
     base = root.joinpath(*parts[:wild])
     _refuse_unreadable(base)
     names = glob.glob(str(Path(*parts[wild:])), root_dir=base, recursive=True)  # noqa: PTH207 - follows links

@@ -6,6 +6,7 @@ the place of renaming.
 """
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from fsspec.utils import glob_translate
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 from typing_extensions import TypeIs
 from upath import UPath
@@ -50,6 +52,9 @@ _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 """Extras of the package that serve a kind of object storage."""
+
+WILDCARD = re.compile(r"[*?\[]")
+"""What makes a name a glob."""
 
 T = TypeVar("T")
 
@@ -206,32 +211,57 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
     Raises:
         StorageError: If it cannot be listed.
     """
-    root = f"{folder.path.rstrip('/')}/"
-
-    def listing() -> dict[str, Any]:
-        # A store lists by either, and the assets' folders hold no others.
-        options: dict[str, Any] = {"prefix": prefix} if prefix else {"maxdepth": 1}
-        found = folder.fs.find(folder.path, detail=True, **options)
-        return dict(found)
-
     try:
-        found = _tried("listed", folder, listing)
+        found = _below(folder, prefix)
     except FileNotFoundError:
         return {}
-    names = ((path.removeprefix(root), info["size"]) for path, info in found.items())
-    return {name: size for name, size in names if name.startswith(prefix)}
+    return {name: info["size"] for name, info in found.items() if "/" not in name}
 
 
-def objects(pattern: UPath) -> dict[UPath, dict[str, Any]]:
-    """The files that a glob of URLs matches, with what the storage says of each (size, ETag).
+def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
+    """The files below a folder that a glob matches, and what the storage says of each (size, ETag).
 
     Raises:
         StorageError: If nothing can be listed.
     """
-    found = _tried("listed", pattern, lambda: dict(pattern.fs.glob(pattern.path, detail=True)))
-    root = UPath(f"{pattern.protocol}://", use_listings_cache=False)
+    wildcard = WILDCARD.search(pattern)
+    if wildcard is None:
+        return _object(folder / pattern)
+    try:
+        matches = re.compile(glob_translate(pattern)).match
+    except ValueError as error:
+        raise StorageError(f"{folder / pattern}: {error}") from error
+    try:
+        found = _below(folder, pattern[: wildcard.start()])
+    except FileNotFoundError as error:
+        raise StorageError(str(error)) from error
+    return {folder.joinpath(name): info for name, info in found.items() if matches(name)}
+
+
+def _object(location: UPath) -> dict[UPath, dict[str, Any]]:
+    try:
+        info = _tried("looked at", location, lambda: dict(location.fs.info(location.path)))
+    except FileNotFoundError:
+        return {}
+    return {location: info} if info["type"] == "file" else {}
+
+
+def _below(folder: UPath, prefix: str) -> dict[str, dict[str, Any]]:
+    """All files below a folder, those whose names begin with a prefix, by their names from there.
+
+    Not level by level, nor by the client's own globs: these pass in silence over a folder that
+    cannot be listed, and over a file whose name is that of a folder too.
+    """
+    root = f"{folder.path.rstrip('/')}/"
+    found = _tried(
+        "listed", folder, lambda: dict(folder.fs.find(folder.path, detail=True, prefix=prefix))
+    )
     return {
-        root.joinpath(path): info for path, info in found.items() if info["type"] != "directory"
+        path.removeprefix(root): info
+        for path, info in found.items()
+        if path.startswith(f"{root}{prefix}")
+        and info["type"] == "file"
+        and not path.endswith("/")  # an empty object that stands for a folder
     }
 
 
@@ -277,11 +307,10 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     )
     try:
         return retrying(operation)
-    except FileNotFoundError:
-        raise
     except Exception as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else StorageError
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise StorageError(f"{location}: could not be {what}: {reason}") from error
+        raise kind(f"{location}: could not be {what}: {reason}") from error
 
 
 def _is_final(error: BaseException) -> bool:

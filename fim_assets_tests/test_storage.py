@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+import s3fs
 
 from fim_assets.storage import (
     StorageError,
     fetch,
     is_remote,
+    objects,
     parse_url,
     read_bytes,
     remove,
@@ -69,6 +72,44 @@ def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         fetch(parse_url(f"{ROOT}/nowhere/a.jsonl"), tmp_path)
     assert sizes_below(parse_url(f"{ROOT}/nowhere")) == {}
+
+
+def test_globs_find_every_file_whatever_its_name() -> None:
+    folder = parse_url(f"{ROOT}/globs")
+    names = ["a.jsonl", "a.jsonl/b.jsonl", *(f"a{sign}.jsonl" for sign in " #?%+ü[")]
+    for name in names:
+        write_bytes(folder / name, name.encode())
+    file_system().call_s3("put_object", Bucket=BUCKET, Key="globs/")
+    top = sorted(names[:1] + names[2:])
+    found = objects(folder, "*.jsonl")
+    assert sorted(location.name for location in found) == top
+    assert len(objects(folder, "**/*")) == len(names)
+    assert list(objects(folder, "a.jsonl")) == [folder / "a.jsonl"]
+    assert sorted(sizes_below(folder)) == top
+
+
+def test_a_folder_that_cannot_be_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = parse_url(f"{ROOT}/lists")
+    call = s3fs.S3FileSystem._call_s3
+
+    async def refuse(self: s3fs.S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "list_objects_v2":
+            raise PermissionError("access denied")
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", refuse)
+    with pytest.raises(StorageError, match=r"^s3://corpus/lists: .* listed: access denied$"):
+        objects(folder, "*/*.jsonl")
+    with pytest.raises(StorageError, match=r"^s3://corpus/lists: .* listed: access denied$"):
+        sizes_below(folder)
+
+
+def test_a_bucket_that_is_not_there_is_named() -> None:
+    nowhere = parse_url("s3://nowhere")
+    with pytest.raises(StorageError, match=r"^s3://nowhere/: could not be listed: "):
+        objects(nowhere, "raw/*.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"^s3://nowhere/a: could not be written: "):
+        write_bytes(nowhere / "a", b"")
 
 
 def test_another_size_than_expected_is_refused(
