@@ -50,6 +50,15 @@ _UPLOAD_OPTIONS: Mapping[str, dict[str, Any]] = {
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, ValueError)
 """What no second try mends."""
 
+_FINAL_OF_BOTOCORE = {
+    *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ConfigParseError"),
+    *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "ParamValidationError"),
+}
+"""The same in botocore's words, which are no OSError."""
+
+_CHAIN = "::"
+"""What links URLs for fsspec, and would lead to another file than the one that is named."""
+
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 """Extras of the package that serve a kind of object storage."""
 
@@ -72,11 +81,15 @@ def parse_url(text: str) -> UPath:
     """A place on object storage.
 
     Raises:
-        StorageError: If there is no such kind of storage, or what serves it is not installed.
+        StorageError: If there is no such kind of storage, what serves it is not installed, or it
+            names no bucket or what no URL can hold.
     """
-    protocol = text.partition("://")[0]
+    protocol, _, path = text.partition("://")
     if protocol not in _EXTRAS:
         raise StorageError(f"{text}: {protocol}:// is not supported; s3://, gs:// and abfs:// are")
+    if not path.partition("/")[0]:
+        raise StorageError(f"{text}: names no bucket")
+    _refuse_chain(text)
     try:
         # Other processes write there too: no listing is kept.
         location = UPath(text.rstrip("/"), use_listings_cache=False)
@@ -85,6 +98,11 @@ def parse_url(text: str) -> UPath:
         how = f"pip install 'fim_assets[{_EXTRAS[protocol]}]'"
         raise StorageError(f"{text}: what serves {protocol}:// is not installed: {how}") from error
     return location
+
+
+def _refuse_chain(text: str) -> None:
+    if _CHAIN in text:
+        raise StorageError(f"{text}: {_CHAIN} in a name cannot be told from a chain of URLs")
 
 
 def is_remote(location: Location) -> TypeIs[UPath]:
@@ -235,7 +253,10 @@ def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
         found = _below(folder, pattern[: wildcard.start()])
     except FileNotFoundError as error:
         raise StorageError(str(error)) from error
-    return {folder.joinpath(name): info for name, info in found.items() if matches(name)}
+    matching = {folder.joinpath(name): info for name, info in found.items() if matches(name)}
+    for location in matching:
+        _refuse_chain(str(location))
+    return matching
 
 
 def _object(location: UPath) -> dict[UPath, dict[str, Any]]:
@@ -291,6 +312,7 @@ def _size_now(location: UPath) -> int:
 
 def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     """Do something with object storage, again where it fails for a reason that may pass."""
+    _refuse_chain(str(location))
     retrying = Retrying(
         stop=stop_after_attempt(TRIES),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
@@ -314,5 +336,4 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
 
 
 def _is_final(error: BaseException) -> bool:
-    # botocore's word for it, which is no OSError.
-    return isinstance(error, _FINAL) or type(error).__name__ == "NoCredentialsError"
+    return isinstance(error, _FINAL) or type(error).__name__ in _FINAL_OF_BOTOCORE

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import s3fs
+from upath import UPath
 
 from fim_assets.storage import (
     StorageError,
@@ -110,6 +111,37 @@ def test_a_bucket_that_is_not_there_is_named() -> None:
         objects(nowhere, "raw/*.jsonl")
     with pytest.raises(FileNotFoundError, match=r"^s3://nowhere/a: could not be written: "):
         write_bytes(nowhere / "a", b"")
+
+
+def test_a_name_that_links_urls_is_refused_before_another_file_is_read() -> None:
+    folder = parse_url(f"{ROOT}/links")
+    write_bytes(folder / "a", b"another")
+    file_system().pipe_file(f"{BUCKET}/links/a::b.jsonl", b"1")
+    with pytest.raises(StorageError, match=r"links/a::b.jsonl: :: in a name"):
+        objects(folder, "*")
+    with pytest.raises(StorageError, match=r"links/a::b.jsonl: :: in a name"):
+        read_bytes(folder / "a::b.jsonl")
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "s3:///raw", f"{ROOT}/links/a::b.jsonl"])
+def test_a_url_that_leads_elsewhere_is_refused(url: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        parse_url(url)
+    assert str(caught.value).startswith(f"{url}: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("AWS_PROFILE", "nobody"), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_DEFAULT_REGION", "a b")],
+)
+def test_what_no_second_try_mends_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable)
+    location = UPath(f"{ROOT}/a", skip_instance_cache=True)
+    with pytest.raises(StorageError, match=r"^s3://corpus/a: could not be read: "):
+        read_bytes(location)
+    assert "try 1" not in caplog.text
 
 
 def test_another_size_than_expected_is_refused(
