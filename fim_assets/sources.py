@@ -94,7 +94,8 @@ class RawShard:
         """
         if not (self.blake2b and self.etag and self.bytes is not None):
             return None
-        self._refuse_changed()
+        if not self._refuse_changed():
+            return None
         return FileRecord(name=self.location.name, bytes=self.bytes, blake2b=self.blake2b)
 
     def refuse_other(self, found: FileRecord) -> None:
@@ -106,9 +107,10 @@ class RawShard:
         if self.blake2b and found.blake2b != self.blake2b:
             self._refuse("blake2b", self.blake2b, found.blake2b)
 
-    def _refuse_changed(self) -> None:
+    def _refuse_changed(self) -> bool:
+        """Refuse what is seen to have changed; whether the tag of its content was looked at."""
         if not self.pinned_by:
-            return
+            return False
         try:
             size, tag = (
                 etag(self.location)
@@ -121,6 +123,7 @@ class RawShard:
             self._refuse("bytes", str(self.bytes), str(size))
         if self.etag and tag and tag != self.etag:
             self._refuse("etag", self.etag, tag)
+        return bool(self.etag and tag)
 
     def _refuse(self, field: str, said: str, found: str) -> None:
         raise ShardError(
@@ -227,7 +230,7 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
         raise ShardError(f"{manifest}: no such manifest") from error
     except UnicodeDecodeError as error:
         raise ShardError(f"{manifest}: not UTF-8: {error}") from error
-    rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = _rows(text, manifest)
     if tuple(next(rows, ())) != COLUMNS:
         raise ShardError(f"{manifest}, line 1: a manifest begins with {' '.join(COLUMNS)}, by tabs")
     shards: dict[str, RawShard] = {}
@@ -249,6 +252,14 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
         location = _absolute(url, manifest.parent)
         shards[key] = RawShard(location, int(size), tag, blake2b, where)
     return shards
+
+
+def _rows(text: str, manifest: Location) -> Iterator[list[str]]:
+    rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ShardError(f"{manifest}, line {rows.line_num:,}: {error}") from error
 
 
 def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[str]:
@@ -276,7 +287,7 @@ def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[
 def _pin(shard: RawShard, *, content: bool) -> RawShard:
     if not is_remote(shard.location):
         record = record_file(shard.location)
-        return RawShard(shard.location.resolve(), record.bytes, "", record.blake2b)
+        return RawShard(shard.location.absolute(), record.bytes, "", record.blake2b)
     size, tag = etag(shard.location)
     if not content:
         return RawShard(shard.location, size, tag)
