@@ -260,7 +260,11 @@ class _Raw:
     @cached_property
     def record(self) -> FileRecord:
         """Its identity."""
-        return self.shard.known_record() or record_file(self.path)
+        if known := self.shard.known_record():
+            return known
+        found = record_file(self.path)
+        self.shard.refuse_other(found)
+        return found
 
 
 def _run_stages(task: Task, raw: _Raw) -> Outcome:

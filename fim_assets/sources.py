@@ -84,7 +84,8 @@ class RawShard:
             StorageError: If it cannot be fetched.
         """
         self._refuse_changed()
-        return fetch(self.location, folder, self.bytes)
+        # Where nothing pins it, what was listed may be days old.
+        return fetch(self.location, folder, self.bytes if self.pinned_by else None)
 
     def known_record(self) -> FileRecord | None:
         """Its identity, where a manifest says it and the storage says that it is unchanged.

@@ -147,12 +147,16 @@ def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -
         return location
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / location.name
-    size = expected_bytes if expected_bytes is not None else _size(location)
 
     def copy() -> None:
+        before = _state_now(location)
         location.fs.get_file(location.path, str(path))
-        if path.stat().st_size != size:
-            raise StorageError(f"{path.stat().st_size:,} bytes came, it has {size:,}")
+        came, size = path.stat().st_size, before[0] if expected_bytes is None else expected_bytes
+        if came != size:
+            raise StorageError(f"{came:,} bytes came, it has {size:,}")
+        # It comes in parts: they would be of two files.
+        if _state_now(location) != before:
+            raise StorageError("it has changed meanwhile")
 
     _tried("fetched", location, copy)
     return path
@@ -169,8 +173,9 @@ def store(path: Path, location: UPath) -> None:
     def copy() -> None:
         options = _UPLOAD_OPTIONS.get(location.protocol, {})
         location.fs.put_file(str(path), location.path, **options)
-        if _size_now(location) != size:
-            raise StorageError(f"{_size_now(location):,} bytes arrived of {size:,}")
+        arrived, _ = _state_now(location)
+        if arrived != size:
+            raise StorageError(f"{arrived:,} bytes arrived of {size:,}")
 
     _tried("written", location, copy)
 
@@ -293,8 +298,7 @@ def etag(location: UPath) -> tuple[int, str]:
         FileNotFoundError: If there is none.
         StorageError: If the storage does not say.
     """
-    info = _tried("looked at", location, lambda: dict(location.fs.info(location.path)))
-    return info["size"], tag_of(info)
+    return _tried("looked at", location, lambda: _state_now(location))
 
 
 def tag_of(info: Mapping[str, Any]) -> str:
@@ -302,12 +306,9 @@ def tag_of(info: Mapping[str, Any]) -> str:
     return str(info.get("ETag") or info.get("etag") or "").strip('"')
 
 
-def _size(location: UPath) -> int:
-    return _tried("looked at", location, lambda: _size_now(location))
-
-
-def _size_now(location: UPath) -> int:
-    return int(location.fs.info(location.path, refresh=True)["size"])
+def _state_now(location: UPath) -> tuple[int, str]:
+    info = location.fs.info(location.path, refresh=True)
+    return int(info["size"]), tag_of(info)
 
 
 def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ import pytest
 import s3fs
 from upath import UPath
 
+from fim_assets.sources import find_shards
 from fim_assets.storage import (
     StorageError,
     fetch,
@@ -152,6 +153,29 @@ def test_another_size_than_expected_is_refused(
     write_bytes(location, b"12345")
     with pytest.raises(StorageError, match=r"sizes/a.jsonl: could not be fetched: 5 bytes came"):
         fetch(location, tmp_path, expected_bytes=6)
+
+
+def test_a_file_that_changes_while_it_comes_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = parse_url(f"{ROOT}/changing/a.jsonl")
+    write_bytes(location, b"old")
+    get = location.fs.get_file
+
+    def change(*paths: str) -> None:
+        get(*paths)
+        write_bytes(location, b"new")
+
+    monkeypatch.setattr(location.fs, "get_file", change)
+    assert fetch(location, tmp_path).read_bytes() == b"new"
+
+
+def test_a_shard_that_nothing_pins_may_be_another_one_since_it_was_listed(tmp_path: Path) -> None:
+    location = parse_url(f"{ROOT}/listed/a.jsonl")
+    write_bytes(location, b"old")
+    (shard,) = find_shards(["listed/*"], parse_url(ROOT)).values()
+    write_bytes(location, b"newer")
+    assert shard.bring(tmp_path).read_bytes() == b"newer"
 
 
 def test_a_server_that_is_gone_is_told_after_the_last_try(
