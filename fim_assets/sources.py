@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from upath import UPath
 
@@ -20,6 +19,7 @@ from fim_assets.shards import ShardError
 from fim_assets.storage import (
     WILDCARD,
     Location,
+    brought,
     etag,
     fetch,
     is_remote,
@@ -292,8 +292,8 @@ def _pin(shard: RawShard, *, content: bool) -> RawShard:
     size, tag = etag(shard.location)
     if not content:
         return RawShard(shard.location, size, tag)
-    with TemporaryDirectory() as folder:
-        record = record_file(fetch(shard.location, Path(folder), size))
+    with brought(shard.location, size) as path:
+        record = record_file(path)
     return RawShard(shard.location, size, tag, record.blake2b)
 
 

@@ -6,6 +6,7 @@ the place of renaming.
 """
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,9 +36,6 @@ REQUESTS_AT_ONCE = 32
 _LONGEST_PAUSE = 20.0
 
 _PART_BYTES = 8 << 20
-
-_WORKING = "fim_assets"
-"""What the names of working folders begin with."""
 
 _IN_USE = ".in_use"
 
@@ -114,14 +112,16 @@ def is_remote(location: Location) -> TypeIs[UPath]:
 def working_folder() -> Iterator[Path]:
     """A folder of this machine for a partition's files, in the system's temporary folder.
 
-    What a killed process left of its own is deleted by the next one.
+    What a killed process left of its own is deleted by the same user's next one.
     """
-    parent = Path(gettempdir())
-    with FileLock(parent / f"{_WORKING}.lock"):
-        for left in parent.glob(f"{_WORKING}-*"):
+    # All that lies in it is of this kind, and may be deleted; other users cannot open the lock.
+    parent = Path(gettempdir(), f"fim_assets.work.{os.getuid()}")
+    parent.mkdir(mode=0o700, exist_ok=True)
+    with FileLock(parent / "lock"):
+        for left in parent.glob("tmp*"):
             with suppress(Timeout, OSError), FileLock(left / _IN_USE, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
-        folder = Path(mkdtemp(prefix=f"{_WORKING}-"))
+        folder = Path(mkdtemp(prefix="tmp", dir=parent))
         in_use = FileLock(folder / _IN_USE)
         in_use.acquire()
     try:
@@ -160,6 +160,16 @@ def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -
 
     _tried("fetched", location, copy)
     return path
+
+
+@contextmanager
+def brought(location: Location, expected_bytes: int | None = None) -> Iterator[Path]:
+    """A file on this machine, one of object storage for as long as it is looked at; see `fetch`."""
+    if not is_remote(location):
+        yield location
+        return
+    with working_folder() as folder:
+        yield fetch(location, folder, expected_bytes)
 
 
 def store(path: Path, location: UPath) -> None:

@@ -1,5 +1,6 @@
 """Object storage, against a real server that refuses, cuts and delays some of its answers."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -7,8 +8,10 @@ from typing import Any
 
 import pytest
 import s3fs
+from click.testing import CliRunner
 from upath import UPath
 
+from fim_assets.cli import main
 from fim_assets.sources import find_shards
 from fim_assets.storage import (
     StorageError,
@@ -205,14 +208,24 @@ def test_local_paths_are_no_remote_ones(tmp_path: Path) -> None:
 def test_a_working_folder_goes_in_the_end_and_what_the_dead_left_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim_assets.storage.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left = tmp_path / "fim_assets-of-the-dead"
-    left.mkdir()
+    others = tmp_path / "fim_assets-main"
+    others.mkdir()
     with working_folder() as first:
-        assert not left.exists()
+        left = first.with_name("tmp_of_the_dead")
+        left.mkdir()
         (first / "file").write_bytes(b"")
         with working_folder() as second:
             assert first != second
             assert (first / "file").exists(), "it is in use"
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+            assert not left.exists()
+    assert [path.name for path in first.parent.iterdir()] == ["lock"]
+    assert str(os.getuid()) in first.parent.name, "another user has a lock of its own"
+    assert others.exists()
+
+
+def test_a_preview_names_the_shard_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(parse_url(f"{ROOT}/preview/raw/a.jsonl"), b'{"text": "a"}\n')
+    monkeypatch.setenv("FIM_INPUT_ROOT", f"{ROOT}/preview")
+    shown = CliRunner().invoke(main, ["preview", "a", "--line", "9"]).stderr
+    assert shown.startswith(f"Error: {ROOT}/preview/raw/a.jsonl: no line 9")
