@@ -25,6 +25,7 @@ from upath import UPath
 from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.storage import (
     Location,
+    etag,
     fetch,
     is_remote,
     read_bytes,
@@ -357,14 +358,10 @@ def write_receipt(place: Place, receipt: Receipt) -> None:
         ReceiptError: If the files are not the ones that it records: another run wrote here.
         StorageError: If object storage does not take them.
     """
+    reason = None
     if is_remote(place.folder):
-        names = {output.name for output in receipt.result.outputs}
-        for name in names:
-            folder = place.folder.parent if "/" in name else place.folder
-            store(place.output(name), folder / name)
-        sizes = sizes_of(place.folder, place.key)
-        remove(place.published(name) for name in sizes if _is_other(name, place.key, names))
-    reason = disagreement(receipt, place, receipt.result.fingerprint)
+        reason = _upload(place, receipt)
+    reason = reason or disagreement(receipt, place, receipt.result.fingerprint)
     if reason:
         raise ReceiptError(f"{reason}: another run has written here meanwhile")
     content = (receipt.model_dump_json(indent=1) + "\n").encode()
@@ -377,6 +374,22 @@ def write_receipt(place: Place, receipt: Receipt) -> None:
         temporary.replace(place.file(".json"))
     finally:
         shutil.rmtree(place.hidden, ignore_errors=True)
+
+
+def _upload(place: Place, receipt: Receipt) -> str | None:
+    """Bring outputs to object storage, where nobody waits; one that is another run's, in words."""
+    withdraw_receipt(place)  # another run may have finished since this one began
+    names = {output.name for output in receipt.result.outputs}
+    stored = {}
+    for name in names:
+        folder = place.folder.parent if "/" in name else place.folder
+        stored[folder / name] = store(place.output(name), folder / name)
+    sizes = sizes_of(place.folder, place.key)
+    remove(place.published(name) for name in sizes if _is_other(name, place.key, names))
+    for location, state in stored.items():
+        if etag(location) != state:
+            return f"{location} has changed since it was written"
+    return None
 
 
 def _is_other(name: str, key: str, written: set[str]) -> bool:

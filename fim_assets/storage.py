@@ -172,22 +172,23 @@ def brought(location: Location, expected_bytes: int | None = None) -> Iterator[P
         yield fetch(location, folder, expected_bytes)
 
 
-def store(path: Path, location: UPath) -> None:
-    """Upload a file.
+def store(path: Path, location: UPath) -> tuple[int, str]:
+    """Upload a file; what `etag` says of it then.
 
     Raises:
         StorageError: If it cannot be written, or arrives with another size.
     """
     size = path.stat().st_size
 
-    def copy() -> None:
+    def copy() -> tuple[int, str]:
         options = _UPLOAD_OPTIONS.get(location.protocol, {})
         location.fs.put_file(str(path), location.path, **options)
-        arrived, _ = _state_now(location)
-        if arrived != size:
-            raise StorageError(f"{arrived:,} bytes arrived of {size:,}")
+        state = _state_now(location)
+        if state[0] != size:
+            raise StorageError(f"{state[0]:,} bytes arrived of {size:,}")
+        return state
 
-    _tried("written", location, copy)
+    return _tried("written", location, copy)
 
 
 def read_bytes(location: Location) -> bytes:
@@ -343,6 +344,8 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     except Exception as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else StorageError
         reason = " ".join(str(error).split()) or type(error).__name__
+        if reason == location.path:
+            reason = "there is none"
         raise kind(f"{location}: could not be {what}: {reason}") from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import s3fs
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from upath import UPath
 
 from fim_assets.cli import main
+from fim_assets.receipts import Place, ReceiptError, read_receipt, write_receipt
 from fim_assets.sources import find_shards
 from fim_assets.storage import (
     StorageError,
@@ -27,6 +29,7 @@ from fim_assets.storage import (
     write_bytes,
 )
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
+from fim_assets_tests.test_receipts import complete, publish, receipt_of
 
 ROOT = f"s3://{BUCKET}"
 PARTS = Random(1).randbytes(20_000_001)  # noqa: S311 - any bytes do
@@ -229,3 +232,30 @@ def test_a_preview_names_the_shard_where_it_lies(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FIM_INPUT_ROOT", f"{ROOT}/preview")
     shown = CliRunner().invoke(main, ["preview", "a", "--line", "9"]).stderr
     assert shown.startswith(f"Error: {ROOT}/preview/raw/a.jsonl: no line 9")
+
+
+def test_no_receipt_is_left_beside_what_another_run_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits here, and files of one size may have other contents."""
+    folder = parse_url(f"{ROOT}/runs/raw_shards")
+    one, two = (Place(folder, "a", tmp_path / run / "raw_shards") for run in ("one", "two"))
+    receipt = receipt_of(one, publish(one, {".parquet": b"one"}))
+
+    def store_and_be_overwritten(path: Path, location: UPath) -> tuple[int, str]:
+        stored = store(path, location)
+        write_bytes(location, b"two")
+        return stored
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fim_assets.receipts.store", store_and_be_overwritten)
+        with pytest.raises(
+            ReceiptError, match=r"a\.parquet has changed .* another run has written"
+        ):
+            write_receipt(one, receipt)
+    complete(two, {".parquet": b"two"})
+    with monkeypatch.context() as patch:
+        patch.setattr("fim_assets.receipts.sizes_of", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_receipt(one, receipt)
+    assert read_receipt(two) is None
