@@ -25,6 +25,7 @@ from upath import UPath
 from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.storage import (
     Location,
+    StorageError,
     etag,
     fetch,
     is_remote,
@@ -202,11 +203,14 @@ def read_receipt(place: Place) -> Receipt | None:
 
     Raises:
         ReceiptError: If the file is there and is no receipt.
+        StorageError: If object storage does not say: the partition may well be complete.
     """
     try:
         return Receipt.model_validate_json(read_bytes(place.receipt))
     except FileNotFoundError:
         return None
+    except StorageError:
+        raise
     except OSError as error:
         raise ReceiptError(f"{place.receipt}: cannot be read: {error}") from error
     except ValidationError as error:
@@ -360,7 +364,7 @@ def write_receipt(place: Place, receipt: Receipt) -> None:
     """
     reason = None
     if is_remote(place.folder):
-        reason = _upload(place, receipt)
+        reason = _upload(place, place.folder, receipt)
     reason = reason or disagreement(receipt, place, receipt.result.fingerprint)
     if reason:
         raise ReceiptError(f"{reason}: another run has written here meanwhile")
@@ -376,15 +380,15 @@ def write_receipt(place: Place, receipt: Receipt) -> None:
         shutil.rmtree(place.hidden, ignore_errors=True)
 
 
-def _upload(place: Place, receipt: Receipt) -> str | None:
+def _upload(place: Place, folder: UPath, receipt: Receipt) -> str | None:
     """Bring outputs to object storage, where nobody waits; one that is another run's, in words."""
     withdraw_receipt(place)  # another run may have finished since this one began
     names = {output.name for output in receipt.result.outputs}
     stored = {}
     for name in names:
-        folder = place.folder.parent if "/" in name else place.folder
-        stored[folder / name] = store(place.output(name), folder / name)
-    sizes = sizes_of(place.folder, place.key)
+        location = (folder.parent if "/" in name else folder) / name
+        stored[location] = store(place.output(name), location)
+    sizes = sizes_of(folder, place.key)
     remove(place.published(name) for name in sizes if _is_other(name, place.key, names))
     for location, state in stored.items():
         if etag(location) != state:

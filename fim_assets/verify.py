@@ -12,7 +12,7 @@ from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreem
 from fim_assets.recipe import ASSETS
 from fim_assets.report import ListedArray, build_summary
 from fim_assets.sources import RawShard
-from fim_assets.storage import Location, brought, is_remote, read_bytes, sizes_below
+from fim_assets.storage import Location, StorageError, brought, is_remote, read_bytes, sizes_below
 
 
 @dataclass
@@ -55,7 +55,7 @@ def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
         place = corpus.place(asset, key)
         try:
             receipt = read_receipt(place)
-        except ReceiptError as error:
+        except (ReceiptError, StorageError) as error:
             verdict.faults.append(str(error))
             continue
         if receipt is None:

@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from upath import UPath
 
 from fim_assets.cli import main
+from fim_assets.pipeline import Corpus
 from fim_assets.receipts import Place, ReceiptError, read_receipt, write_receipt
+from fim_assets.recipe import Recipe
+from fim_assets.report import build_summary
 from fim_assets.sources import find_shards
 from fim_assets.storage import (
     StorageError,
@@ -96,20 +99,37 @@ def test_globs_find_every_file_whatever_its_name() -> None:
     assert sorted(sizes_below(folder)) == top
 
 
-def test_a_folder_that_cannot_be_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = parse_url(f"{ROOT}/lists")
+def refuse(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """Have the server refuse an operation."""
     call = s3fs.S3FileSystem._call_s3
 
-    async def refuse(self: s3fs.S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
-        if method == "list_objects_v2":
+    async def call_or_refuse(
+        self: s3fs.S3FileSystem, method: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if method == refused:
             raise PermissionError("access denied")
         return await call(self, method, *args, **kwargs)
 
-    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", refuse)
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", call_or_refuse)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = parse_url(f"{ROOT}/lists")
+    refuse(monkeypatch, "list_objects_v2")
     with pytest.raises(StorageError, match=r"^s3://corpus/lists: .* listed: access denied$"):
         objects(folder, "*/*.jsonl")
     with pytest.raises(StorageError, match=r"^s3://corpus/lists: .* listed: access denied$"):
         sizes_below(folder)
+
+
+def test_a_receipt_that_cannot_be_read_leaves_no_partition_out_of_the_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/report"))
+    write_bytes(corpus.folder("raw_shards") / "a.json", b"{}")
+    refuse(monkeypatch, "get_object")
+    with pytest.raises(StorageError, match=r"/a.json: could not be read: access denied$"):
+        build_summary(corpus, ["a"])
 
 
 def test_a_bucket_that_is_not_there_is_named() -> None:
@@ -190,10 +210,10 @@ def test_a_server_that_is_gone_is_told_after_the_last_try(
     monkeypatch.setattr("fim_assets.storage.TRIES", 2)
     location = parse_url(f"{ROOT}/a.jsonl")
 
-    def refuse(*_: object, **__: object) -> None:
+    def reset(*_: object, **__: object) -> None:
         raise ConnectionResetError("connection reset by peer")
 
-    monkeypatch.setattr(location.fs, "put_file", refuse)
+    monkeypatch.setattr(location.fs, "put_file", reset)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"1")
     message = r"^s3://corpus/a.jsonl: could not be written: connection reset by peer$"
