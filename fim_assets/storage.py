@@ -255,6 +255,8 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
 def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
     """The files below a folder that a glob matches, and what the storage says of each (size, ETag).
 
+    As on a disk, what is hidden is matched only by a glob that names what begins with a dot.
+
     Raises:
         StorageError: If nothing can be listed.
     """
@@ -269,7 +271,11 @@ def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
         found = _below(folder, pattern[: wildcard.start()])
     except FileNotFoundError as error:
         raise StorageError(str(error)) from error
-    matching = {folder.joinpath(name): info for name, info in found.items() if matches(name)}
+    matching = {
+        folder.joinpath(name): info
+        for name, info in found.items()
+        if matches(name) and ("/." in f"/{pattern}" or "/." not in f"/{name}")
+    }
     for location in matching:
         _refuse_chain(str(location))
     return matching

@@ -88,13 +88,14 @@ def test_what_is_not_there_is_told_at_once(tmp_path: Path) -> None:
 def test_globs_find_every_file_whatever_its_name() -> None:
     folder = parse_url(f"{ROOT}/globs")
     names = ["a.jsonl", "a.jsonl/b.jsonl", *(f"a{sign}.jsonl" for sign in " #?%+ü[")]
-    for name in names:
+    for name in (*names, "b/.c.jsonl"):
         write_bytes(folder / name, name.encode())
     file_system().call_s3("put_object", Bucket=BUCKET, Key="globs/")
     top = sorted(names[:1] + names[2:])
     found = objects(folder, "*.jsonl")
     assert sorted(location.name for location in found) == top
-    assert len(objects(folder, "**/*")) == len(names)
+    assert len(objects(folder, "**/*")) == len(names), "what is hidden is left out"
+    assert list(objects(folder, "**/.c*")) == [folder / "b" / ".c.jsonl"]
     assert list(objects(folder, "a.jsonl")) == [folder / "a.jsonl"]
     assert sorted(sizes_below(folder)) == top
 
