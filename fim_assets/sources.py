@@ -154,8 +154,11 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
     keys: dict[str, str] = {}
     for pattern in documents:
         for key, shard in _listed_by(pattern, root):
-            if shards.setdefault(key, shard).location != shard.location:
-                raise ShardError(f"two shards have the key {key}: {shards[key]} and {shard}")
+            known = shards.setdefault(key, shard)
+            if known.location != shard.location:
+                raise ShardError(f"two shards have the key {key}: {known} and {shard}")
+            if not known.pinned_by:
+                shards[key] = shard
             # Two globs may reach a file, by a link too; in a manifest each line was looked at.
             real = str(shard) if shard.pinned_by else _real(shard.location)
             if keys.setdefault(real, key) != key:

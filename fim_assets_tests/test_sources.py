@@ -241,3 +241,10 @@ def test_an_absolute_glob_is_one_of_this_machine_below_any_root(tmp_path: Path) 
     touch(tmp_path, "raw/a.jsonl")
     found = find_shards([str(tmp_path / "raw" / "*")], parse_url("s3://corpus"))
     assert found == {"a": RawShard(tmp_path / "raw" / "a.jsonl")}
+
+
+@pytest.mark.parametrize("documents", [["raw/*", "m.tsv"], ["m.tsv", "raw/*"]])
+def test_a_shard_stays_pinned_that_a_glob_matches_too(tmp_path: Path, documents: list[str]) -> None:
+    touch(tmp_path, "raw/a.jsonl")
+    (tmp_path / "m.tsv").write_text(f"{MANIFEST}a\traw/a.jsonl\t0\t\t{'0' * 64}\n")
+    assert find_shards(documents, tmp_path)["a"].blake2b == "0" * 64
