@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
+from tempfile import gettempdir
 
 import pyarrow as pa
 from polars.exceptions import PolarsError
@@ -45,7 +46,7 @@ from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.shards import ShardError, Totals
 from fim_assets.sources import RawShard, find_shards
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
-from fim_assets.storage import Location, is_remote, working_folder
+from fim_assets.storage import Location, StorageError, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
@@ -274,10 +275,14 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             continue
         try:
             stage = _run_stage(task, asset, raw)
+        except StorageError as error:
+            outcome.failure = f"{asset}: {error}"
+            return outcome
         except OSError as error:
             reason = str(error)
             if error.filename is None:
-                reason = f"{task.corpus.folder(asset)}: {error}, while {task.shard} was worked on"
+                where = task.corpus.folder(asset) if task.corpus.work is None else gettempdir()
+                reason = f"{where}: {error}, while {task.shard} was worked on"
             outcome.failure = f"{asset}: {reason}"
             return outcome
         except USER_ERRORS as error:

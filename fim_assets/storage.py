@@ -70,6 +70,10 @@ class StorageError(OSError):
     """Object storage that does not do what it is asked; the message names the URL."""
 
 
+class MissingError(StorageError, FileNotFoundError):
+    """A file or bucket that is not there; the message names the URL."""
+
+
 def is_url(text: str) -> bool:
     """Whether a text names a place on object storage."""
     return "://" in text
@@ -267,10 +271,7 @@ def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
         matches = re.compile(glob_translate(pattern)).match
     except ValueError as error:
         raise StorageError(f"{folder / pattern}: {error}") from error
-    try:
-        found = _below(folder, pattern[: wildcard.start()])
-    except FileNotFoundError as error:
-        raise StorageError(str(error)) from error
+    found = _below(folder, pattern[: wildcard.start()])
     matching = {
         folder.joinpath(name): info
         for name, info in found.items()
@@ -348,7 +349,7 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     try:
         return retrying(operation)
     except Exception as error:
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else StorageError
+        kind = MissingError if isinstance(error, FileNotFoundError) else StorageError
         reason = " ".join(str(error).split()) or type(error).__name__
         if reason == location.path:
             reason = "there is none"

@@ -1,9 +1,11 @@
 """Object storage, against a real server that refuses, cuts and delays some of its answers."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from tempfile import gettempdir
 from typing import Any
 from unittest.mock import Mock
 
@@ -13,11 +15,11 @@ from click.testing import CliRunner
 from upath import UPath
 
 from fim_assets.cli import main
-from fim_assets.pipeline import Corpus
+from fim_assets.pipeline import Corpus, Task, run_partition
 from fim_assets.receipts import Place, ReceiptError, read_receipt, write_receipt
-from fim_assets.recipe import Recipe
+from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.report import build_summary
-from fim_assets.sources import find_shards
+from fim_assets.sources import RawShard, find_shards
 from fim_assets.storage import (
     StorageError,
     fetch,
@@ -280,3 +282,15 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None
+
+
+def test_a_disk_that_is_full_is_not_said_to_be_the_buckets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("fim_assets.pipeline.profile_shard", Mock(side_effect=full))
+    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/full"))
+    task = Task(corpus, "a", RawShard(tmp_path / "a.jsonl"), frozenset(ASSETS), frozenset())
+    failure = run_partition(task).failure
+    assert failure is not None
+    assert failure.startswith(f"raw_shards: {gettempdir()}: [Errno 28] No space left on device, ")
