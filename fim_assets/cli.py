@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from io import BufferedWriter, RawIOBase
 from itertools import islice
@@ -30,6 +31,7 @@ from fim_assets.recipe import ASSETS, RecipeError, load_recipe
 from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
+from fim_assets.shards import ShardError
 from fim_assets.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
 from fim_assets.storage import Location, is_remote, is_url, parse_url, working_folder, write_bytes
 from fim_assets.tokens.reader import TokenArray
@@ -218,7 +220,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     title = Text.assemble(
         (key, "bold"), f" · partition seed {seed:016x} · recipe {settings.recipe}"
     )
-    with working_folder() as folder:
+    with working_folder() as folder, _named_as(source, folder):
         path = source.bring(folder)
         if line is not None:
             document = document_at_line(path, seed, recipe, line)
@@ -315,6 +317,16 @@ def _progress(*, quiet: bool = False) -> Progress:
         transient=True,
         disable=quiet or not sys.stderr.isatty(),
     )
+
+
+@contextmanager
+def _named_as(source: RawShard, folder: Path) -> Iterator[None]:
+    """Name a shard in errors as the user knows it, not as the file that was fetched."""
+    try:
+        yield
+    except ShardError as error:
+        fetched = str(folder / source.location.name)
+        raise ShardError(str(error).replace(fetched, str(source))) from error
 
 
 def _find_shard(key_or_path: str, shards: dict[str, RawShard]) -> tuple[str, RawShard]:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
+from tempfile import gettempdir
 
 import pyarrow as pa
 from polars.exceptions import PolarsError
@@ -259,7 +260,11 @@ class _Raw:
     @cached_property
     def record(self) -> FileRecord:
         """Its identity."""
-        return self.shard.known_record() or record_file(self.path)
+        if known := self.shard.known_record():
+            return known
+        found = record_file(self.path)
+        self.shard.refuse_other(found)
+        return found
 
 
 def _run_stages(task: Task, raw: _Raw) -> Outcome:
@@ -269,10 +274,14 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             continue
         try:
             stage = _run_stage(task, asset, raw)
+        except StorageError as error:
+            outcome.failure = f"{asset}: {error}"
+            return outcome
         except OSError as error:
             reason = str(error)
-            if error.filename is None and not isinstance(error, StorageError):
-                reason = f"{task.corpus.folder(asset)}: {error}, while {task.shard} was worked on"
+            if error.filename is None:
+                where = task.corpus.folder(asset) if task.corpus.work is None else gettempdir()
+                reason = f"{where}: {error}, while {task.shard} was worked on"
             outcome.failure = f"{asset}: {reason}"
             return outcome
         except USER_ERRORS as error:

@@ -11,15 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from upath import UPath
 
 from fim_assets.files import FileRecord, record_file
 from fim_assets.shards import ShardError
 from fim_assets.storage import (
+    WILDCARD,
     Location,
     StorageError,
+    brought,
     etag,
     fetch,
     is_remote,
@@ -37,7 +38,6 @@ MANIFEST_SUFFIX = ".tsv"
 COLUMNS = ("key", "url", "bytes", "etag", "blake2b")
 """A manifest's columns; `etag` or `blake2b` may be empty."""
 
-_WILDCARD = re.compile(r"[*?\[]")
 _SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
 _KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
 _KEY_BYTES = 200
@@ -91,6 +91,7 @@ class RawShard:
             StorageError: If it cannot be fetched.
         """
         self._refuse_changed()
+        # Where nothing pins it, what was listed may be days old.
         return fetch(self.location, folder, self.bytes if self.pinned_by else None)
 
     def known_record(self) -> FileRecord | None:
@@ -101,7 +102,8 @@ class RawShard:
         """
         if not (self.blake2b and self.etag and self.bytes is not None):
             return None
-        self._refuse_changed()
+        if not self._refuse_changed():
+            return None
         return FileRecord(name=self.location.name, bytes=self.bytes, blake2b=self.blake2b)
 
     def refuse_other(self, found: FileRecord) -> None:
@@ -113,9 +115,10 @@ class RawShard:
         if self.blake2b and found.blake2b != self.blake2b:
             self._refuse("blake2b", self.blake2b, found.blake2b)
 
-    def _refuse_changed(self) -> None:
+    def _refuse_changed(self) -> bool:
+        """Refuse what is seen to have changed; whether the tag of its content was looked at."""
         if not self.pinned_by:
-            return
+            return False
         location = self.location
         try:
             if is_remote(location):
@@ -128,6 +131,7 @@ class RawShard:
             self._refuse("bytes", str(self.bytes), str(size))
         if self.etag and tag and tag != self.etag:
             self._refuse("etag", self.etag, tag)
+        return bool(self.etag and tag)
 
     def _refuse(self, field: str, said: str, found: str) -> None:
         raise ShardError(
@@ -157,8 +161,11 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
     keys: dict[str, str] = {}
     for pattern in documents:
         for key, shard in _listed_by(pattern, root):
-            if shards.setdefault(key, shard).place != shard.place:
-                raise ShardError(f"two shards have the key {key}: {shards[key]} and {shard}")
+            known = shards.setdefault(key, shard)
+            if known.place != shard.place:
+                raise ShardError(f"two shards have the key {key}: {known} and {shard}")
+            if not known.pinned_by:
+                shards[key] = shard
             # Two globs may reach a file, by a link too; in a manifest each line was looked at.
             real = shard.place if shard.pinned_by else _real(shard.location)
             if keys.setdefault(real, key) != key:
@@ -170,42 +177,53 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
 
 
 def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
-    place = _absolute(pattern, root)
-    if pattern.endswith(MANIFEST_SUFFIX) and not _WILDCARD.search(pattern):
-        yield from read_manifest(place).items()
-    elif is_remote(place):
-        yield from _objects(place)
-    elif not is_remote(root):
-        base, paths = _expand(pattern, root)
-        if not paths:
-            log.warning("raw.documents: %s matches nothing below %s", pattern, root)
-        _refuse_other_files(paths)
-        for path in paths:
-            yield _key(path, path.relative_to(base).as_posix()), RawShard(str(path))
+    if pattern.endswith(MANIFEST_SUFFIX) and not WILDCARD.search(pattern):
+        yield from read_manifest(_absolute(pattern, root)).items()
+        return
+    start, rest = _start(pattern, root)
+    if is_remote(start):
+        yield from _objects(rest, start)
+        return
+    base, paths = _expand(rest, start)
+    if not paths:
+        log.warning("raw.documents: %s matches nothing below %s", pattern, root)
+    _refuse_other_files(paths)
+    for path in paths:
+        yield _key(path, path.relative_to(base).as_posix()), RawShard(str(path))
 
 
-def _absolute(pattern: str, root: Location) -> Location:
-    if is_url(pattern):
-        return parse_url(pattern)
-    return root / pattern if is_remote(root) else root / Path(pattern).expanduser()
+def _absolute(place: str, root: Location) -> Location:
+    if is_url(place):
+        return parse_url(place)
+    local = Path(place).expanduser()
+    return local if local.is_absolute() else root / place
+
+
+def _start(pattern: str, root: Location) -> tuple[Location, str]:
+    """The folder that a glob starts from, whose own name is none, and the glob from there."""
+    place = _absolute(pattern, Path())
+    if is_remote(place):
+        bucket, _, rest = place.path.partition("/")
+        if not rest or WILDCARD.search(bucket):
+            raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
+        return place.parents[-1], rest
+    return (Path(place.anchor), str(place)) if place.is_absolute() else (root, pattern)
 
 
 def _real(location: Location) -> str:
     return str(location) if is_remote(location) else str(location.resolve())
 
 
-def _objects(pattern: UPath) -> Iterator[tuple[str, RawShard]]:
-    parts = pattern.path.split("/")
-    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
-    if wild == 0:
-        raise ShardError(f"raw.documents: {pattern}: name the bucket in full")
-    base = "/".join(parts[:wild])
-    found = objects(pattern)
+def _objects(pattern: str, root: UPath) -> Iterator[tuple[str, RawShard]]:
+    parts = pattern.rstrip("/").split("/")
+    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    base, rest = root.joinpath(*parts[:wild]), "/".join(parts[wild:])
+    found = objects(base, rest)
     if not found:
-        log.warning("raw.documents: %s matches nothing", pattern)
+        log.warning("raw.documents: %s matches nothing", base / rest)
     _refuse_other_names(list(found))
     for location, info in found.items():
-        key = _key(location, location.path.removeprefix(f"{base}/"))
+        key = _key(location, location.path.removeprefix(f"{base.path.rstrip('/')}/"))
         yield key, RawShard(str(location), int(info["size"]), tag_of(info))
 
 
@@ -223,7 +241,7 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
         raise ShardError(f"{manifest}: no such manifest") from error
     except UnicodeDecodeError as error:
         raise ShardError(f"{manifest}: not UTF-8: {error}") from error
-    rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = _rows(text, manifest)
     if tuple(next(rows, ())) != COLUMNS:
         raise ShardError(f"{manifest}, line 1: a manifest begins with {' '.join(COLUMNS)}, by tabs")
     shards: dict[str, RawShard] = {}
@@ -248,6 +266,14 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
             raise ShardError(f"{where}: url {error}") from error
         shards[key] = RawShard(place, int(size), tag, blake2b, where)
     return shards
+
+
+def _rows(text: str, manifest: Location) -> Iterator[list[str]]:
+    rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ShardError(f"{manifest}, line {rows.line_num:,}: {error}") from error
 
 
 def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[str]:
@@ -276,12 +302,12 @@ def _pin(shard: RawShard, *, content: bool) -> RawShard:
     location = shard.location
     if not is_remote(location):
         record = record_file(location)
-        return RawShard(str(location.resolve()), record.bytes, "", record.blake2b)
+        return RawShard(str(location.absolute()), record.bytes, "", record.blake2b)
     size, tag = etag(location)
     if not content:
         return RawShard(shard.place, size, tag)
-    with TemporaryDirectory() as folder:
-        record = record_file(fetch(location, Path(folder), size))
+    with brought(location, size) as path:
+        record = record_file(path)
     return RawShard(shard.place, size, tag, record.blake2b)
 
 
@@ -289,7 +315,7 @@ def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
     parts = Path(pattern).expanduser().parts
     if not parts or parts[-1] in ("**", "/"):
         raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
-    wild = next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
     base = root.joinpath(*parts[:wild])
     _refuse_unreadable(base)
     names = glob.glob(str(Path(*parts[wild:])), root_dir=base, recursive=True)  # noqa: PTH207 - follows links

@@ -6,6 +6,8 @@ the place of renaming.
 """
 
 import logging
+import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +17,7 @@ from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from fsspec.utils import glob_translate
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 from typing_extensions import TypeIs
 from upath import UPath
@@ -34,9 +37,6 @@ _LONGEST_PAUSE = 20.0
 
 _PART_BYTES = 8 << 20
 
-_WORKING = "fim_assets"
-"""What the names of working folders begin with."""
-
 _IN_USE = ".in_use"
 
 _UPLOAD_OPTIONS: Mapping[str, dict[str, Any]] = {
@@ -48,14 +48,30 @@ _UPLOAD_OPTIONS: Mapping[str, dict[str, Any]] = {
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, ValueError)
 """What no second try mends."""
 
+_FINAL_OF_BOTOCORE = {
+    *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ConfigParseError"),
+    *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "ParamValidationError"),
+}
+"""The same in botocore's words, which are no OSError."""
+
+_CHAIN = "::"
+"""What links URLs for fsspec, and would lead to another file than the one that is named."""
+
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 """Extras of the package that serve a kind of object storage."""
+
+WILDCARD = re.compile(r"[*?\[]")
+"""What makes a name a glob."""
 
 T = TypeVar("T")
 
 
 class StorageError(OSError):
     """Object storage that does not do what it is asked; the message names the URL."""
+
+
+class MissingError(StorageError, FileNotFoundError):
+    """A file or bucket that is not there; the message names the URL."""
 
 
 def is_url(text: str) -> bool:
@@ -67,25 +83,25 @@ def url_of_storage(text: str) -> str:
     """A URL, if it is one of object storage.
 
     Raises:
-        StorageError: If there is no such kind of storage.
+        StorageError: If there is no such kind of storage, or it names no bucket or what no URL can
+            hold.
     """
-    protocol = _protocol(text)
+    protocol, _, path = text.partition("://")
     if protocol not in _EXTRAS:
         raise StorageError(f"{text}: {protocol}:// is not supported; s3://, gs:// and abfs:// are")
+    if not path.partition("/")[0]:
+        raise StorageError(f"{text}: names no bucket")
+    _refuse_chain(text)
     return text
-
-
-def _protocol(url: str) -> str:
-    return url.partition("://")[0]
 
 
 def parse_url(text: str) -> UPath:
     """A place on object storage.
 
     Raises:
-        StorageError: If there is no such kind of storage, or what serves it is not installed.
+        StorageError: If it is none, or what serves it is not installed.
     """
-    protocol = _protocol(url_of_storage(text))
+    protocol = url_of_storage(text).partition("://")[0]
     try:
         # Other processes write there too: no listing is kept.
         location = UPath(text.rstrip("/"), use_listings_cache=False)
@@ -94,6 +110,11 @@ def parse_url(text: str) -> UPath:
         how = f"pip install 'fim_assets[{_EXTRAS[protocol]}]'"
         raise StorageError(f"{text}: what serves {protocol}:// is not installed: {how}") from error
     return location
+
+
+def _refuse_chain(text: str) -> None:
+    if _CHAIN in text:
+        raise StorageError(f"{text}: {_CHAIN} in a name cannot be told from a chain of URLs")
 
 
 def is_remote(location: Location) -> TypeIs[UPath]:
@@ -105,14 +126,16 @@ def is_remote(location: Location) -> TypeIs[UPath]:
 def working_folder() -> Iterator[Path]:
     """A folder of this machine for a partition's files, in the system's temporary folder.
 
-    What a killed process left of its own is deleted by the next one.
+    What a killed process left of its own is deleted by the same user's next one.
     """
-    parent = Path(gettempdir())
-    with FileLock(parent / f"{_WORKING}.lock"):
-        for left in parent.glob(f"{_WORKING}-*"):
+    # All that lies in it is of this kind, and may be deleted; other users cannot open the lock.
+    parent = Path(gettempdir(), f"fim_assets.work.{os.getuid()}")
+    parent.mkdir(mode=0o700, exist_ok=True)
+    with FileLock(parent / "lock"):
+        for left in parent.glob("tmp*"):
             with suppress(Timeout, OSError), FileLock(left / _IN_USE, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
-        folder = Path(mkdtemp(prefix=f"{_WORKING}-"))
+        folder = Path(mkdtemp(prefix="tmp", dir=parent))
         in_use = FileLock(folder / _IN_USE)
         in_use.acquire()
     try:
@@ -138,32 +161,48 @@ def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -
         return location
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / location.name
-    size = expected_bytes if expected_bytes is not None else _size(location)
 
     def copy() -> None:
+        before = _state_now(location)
         location.fs.get_file(location.path, str(path))
-        if path.stat().st_size != size:
-            raise StorageError(f"{path.stat().st_size:,} bytes came, it has {size:,}")
+        came, size = path.stat().st_size, before[0] if expected_bytes is None else expected_bytes
+        if came != size:
+            raise StorageError(f"{came:,} bytes came, it has {size:,}")
+        # It comes in parts: they would be of two files.
+        if _state_now(location) != before:
+            raise StorageError("it has changed meanwhile")
 
     _tried("fetched", location, copy)
     return path
 
 
-def store(path: Path, location: UPath) -> None:
-    """Upload a file.
+@contextmanager
+def brought(location: Location, expected_bytes: int | None = None) -> Iterator[Path]:
+    """A file on this machine, one of object storage for as long as it is looked at; see `fetch`."""
+    if not is_remote(location):
+        yield location
+        return
+    with working_folder() as folder:
+        yield fetch(location, folder, expected_bytes)
+
+
+def store(path: Path, location: UPath) -> tuple[int, str]:
+    """Upload a file; what `etag` says of it then.
 
     Raises:
         StorageError: If it cannot be written, or arrives with another size.
     """
     size = path.stat().st_size
 
-    def copy() -> None:
+    def copy() -> tuple[int, str]:
         options = _UPLOAD_OPTIONS.get(location.protocol, {})
         location.fs.put_file(str(path), location.path, **options)
-        if _size_now(location) != size:
-            raise StorageError(f"{_size_now(location):,} bytes arrived of {size:,}")
+        state = _state_now(location)
+        if state[0] != size:
+            raise StorageError(f"{state[0]:,} bytes arrived of {size:,}")
+        return state
 
-    _tried("written", location, copy)
+    return _tried("written", location, copy)
 
 
 def read_bytes(location: Location) -> bytes:
@@ -220,32 +259,63 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
     Raises:
         StorageError: If it cannot be listed.
     """
-    root = f"{folder.path.rstrip('/')}/"
-
-    def listing() -> dict[str, Any]:
-        # A store lists by either, and the assets' folders hold no others.
-        options: dict[str, Any] = {"prefix": prefix} if prefix else {"maxdepth": 1}
-        found = folder.fs.find(folder.path, detail=True, **options)
-        return dict(found)
-
     try:
-        found = _tried("listed", folder, listing)
+        found = _below(folder, prefix)
     except FileNotFoundError:
         return {}
-    names = ((path.removeprefix(root), info["size"]) for path, info in found.items())
-    return {name: size for name, size in names if name.startswith(prefix)}
+    return {name: info["size"] for name, info in found.items() if "/" not in name}
 
 
-def objects(pattern: UPath) -> dict[UPath, dict[str, Any]]:
-    """The files that a glob of URLs matches, with what the storage says of each (size, ETag).
+def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
+    """The files below a folder that a glob matches, and what the storage says of each (size, ETag).
+
+    As on a disk, what is hidden is matched only by a glob that names what begins with a dot.
 
     Raises:
         StorageError: If nothing can be listed.
     """
-    found = _tried("listed", pattern, lambda: dict(pattern.fs.glob(pattern.path, detail=True)))
-    root = UPath(f"{pattern.protocol}://", use_listings_cache=False)
+    wildcard = WILDCARD.search(pattern)
+    if wildcard is None:
+        return _object(folder / pattern)
+    try:
+        matches = re.compile(glob_translate(pattern)).match
+    except ValueError as error:
+        raise StorageError(f"{folder / pattern}: {error}") from error
+    found = _below(folder, pattern[: wildcard.start()])
+    matching = {
+        folder.joinpath(name): info
+        for name, info in found.items()
+        if matches(name) and ("/." in f"/{pattern}" or "/." not in f"/{name}")
+    }
+    for location in matching:
+        _refuse_chain(str(location))
+    return matching
+
+
+def _object(location: UPath) -> dict[UPath, dict[str, Any]]:
+    try:
+        info = _tried("looked at", location, lambda: dict(location.fs.info(location.path)))
+    except FileNotFoundError:
+        return {}
+    return {location: info} if info["type"] == "file" else {}
+
+
+def _below(folder: UPath, prefix: str) -> dict[str, dict[str, Any]]:
+    """All files below a folder, those whose names begin with a prefix, by their names from there.
+
+    Not level by level, nor by the client's own globs: these pass in silence over a folder that
+    cannot be listed, and over a file whose name is that of a folder too.
+    """
+    root = f"{folder.path.rstrip('/')}/"
+    found = _tried(
+        "listed", folder, lambda: dict(folder.fs.find(folder.path, detail=True, prefix=prefix))
+    )
     return {
-        root.joinpath(path): info for path, info in found.items() if info["type"] != "directory"
+        path.removeprefix(root): info
+        for path, info in found.items()
+        if path.startswith(f"{root}{prefix}")
+        and info["type"] == "file"
+        and not path.endswith("/")  # an empty object that stands for a folder
     }
 
 
@@ -256,8 +326,7 @@ def etag(location: UPath) -> tuple[int, str]:
         FileNotFoundError: If there is none.
         StorageError: If the storage does not say.
     """
-    info = _tried("looked at", location, lambda: dict(location.fs.info(location.path)))
-    return info["size"], tag_of(info)
+    return _tried("looked at", location, lambda: _state_now(location))
 
 
 def tag_of(info: Mapping[str, Any]) -> str:
@@ -265,16 +334,14 @@ def tag_of(info: Mapping[str, Any]) -> str:
     return str(info.get("ETag") or info.get("etag") or "").strip('"')
 
 
-def _size(location: UPath) -> int:
-    return _tried("looked at", location, lambda: _size_now(location))
-
-
-def _size_now(location: UPath) -> int:
-    return int(location.fs.info(location.path, refresh=True)["size"])
+def _state_now(location: UPath) -> tuple[int, str]:
+    info = location.fs.info(location.path, refresh=True)
+    return int(info["size"]), tag_of(info)
 
 
 def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     """Do something with object storage, again where it fails for a reason that may pass."""
+    _refuse_chain(str(location))
     retrying = Retrying(
         stop=stop_after_attempt(TRIES),
         wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
@@ -291,13 +358,13 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     )
     try:
         return retrying(operation)
-    except FileNotFoundError:
-        raise
     except Exception as error:
+        kind = MissingError if isinstance(error, FileNotFoundError) else StorageError
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise StorageError(f"{location}: could not be {what}: {reason}") from error
+        if reason == location.path:
+            reason = "there is none"
+        raise kind(f"{location}: could not be {what}: {reason}") from error
 
 
 def _is_final(error: BaseException) -> bool:
-    # botocore's word for it, which is no OSError.
-    return isinstance(error, _FINAL) or type(error).__name__ == "NoCredentialsError"
+    return isinstance(error, _FINAL) or type(error).__name__ in _FINAL_OF_BOTOCORE

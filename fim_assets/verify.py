@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import orjson
 
@@ -14,7 +12,7 @@ from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreem
 from fim_assets.recipe import ASSETS
 from fim_assets.report import ListedArray, build_summary
 from fim_assets.sources import RawShard
-from fim_assets.storage import Location, fetch, is_remote, read_bytes, sizes_below
+from fim_assets.storage import Location, StorageError, brought, is_remote, read_bytes, sizes_below
 
 
 @dataclass
@@ -57,7 +55,7 @@ def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
         place = corpus.place(asset, key)
         try:
             receipt = read_receipt(place)
-        except ReceiptError as error:
+        except (ReceiptError, StorageError) as error:
             verdict.faults.append(str(error))
             continue
         if receipt is None:
@@ -96,8 +94,8 @@ def _verify_inputs(verdict: Verdict, shard: RawShard) -> None:
 
 def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
     try:
-        with TemporaryDirectory() as folder:
-            found = record_file(fetch(path, Path(folder)))
+        with brought(path) as file:
+            found = record_file(file)
     except OSError as error:
         verdict.faults.append(f"{path}: cannot be read: {error.strerror or error}")
         return

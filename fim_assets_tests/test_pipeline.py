@@ -298,6 +298,21 @@ def test_what_changed_or_is_missing_is_noticed_and_made_again(
     assert made_again(corpus) == []
 
 
+def test_what_is_complete_is_not_so_for_a_manifest_that_pins_another_content(
+    tmp_path: Path,
+) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    assert made_again(corpus) == list(ASSETS)
+    ((key, shard),) = list_shards(corpus, tmp_path).items()
+    pinned = RawShard(shard.place, shard.size, "", "0" * 64, "m.tsv, line 2")
+    task = Task(corpus, key, pinned, frozenset(ASSETS), ALL_CHECKS, skip_complete=True)
+    failure = run_partition(task).failure
+    assert failure is not None
+    assert failure.startswith(
+        f"raw_shards: {shard}: has changed: m.tsv, line 2 says blake2b {'0' * 64}, it has "
+    )
+
+
 def test_another_recipe_is_noticed(tmp_path: Path) -> None:
     write_corpus(tmp_path, 1)
     assert made_again(open_corpus(tmp_path)) == list(ASSETS)

@@ -6,8 +6,8 @@ import pytest
 
 from fim_assets.files import record_file
 from fim_assets.shards import ShardError
-from fim_assets.sources import COLUMNS, RawShard, find_shards, manifest_rows
-from fim_assets.storage import StorageError
+from fim_assets.sources import COLUMNS, RawShard, find_shards, manifest_rows, read_manifest
+from fim_assets.storage import StorageError, parse_url
 from fim_assets_tests.corpora import documents, write_shard
 
 
@@ -303,3 +303,45 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"shards.tsv: no such manifest"):
         find_shards(["shards.tsv"], tmp_path)
+
+
+MANIFEST = "key\turl\tbytes\tetag\tblake2b\n"
+
+
+def test_a_manifest_names_links_as_they_are_named(tmp_path: Path) -> None:
+    """In a cache of downloads, what they lead to has no name of a shard."""
+    touch(tmp_path, "blobs/0123", "raw/b.jsonl")
+    link = tmp_path / "raw" / "a.jsonl"
+    link.symlink_to(tmp_path / "blobs" / "0123")
+    manifest = tmp_path / "m.tsv"
+    manifest.write_text("".join(manifest_rows(find_shards(["raw/*"], tmp_path), content=True)))
+    assert [shard.location for shard in read_manifest(manifest).values()] == [
+        link,
+        tmp_path / "raw" / "b.jsonl",
+    ]
+
+
+def test_the_content_of_a_file_is_not_known_by_an_etag_that_nobody_compares(tmp_path: Path) -> None:
+    """As in a manifest of a bucket that was copied to a disk."""
+    (tmp_path / "a.jsonl").write_bytes(b"12345")
+    (tmp_path / "m.tsv").write_text(f"{MANIFEST}a\ta.jsonl\t5\ttag\t{'0' * 64}\n")
+    assert read_manifest(tmp_path / "m.tsv")["a"].known_record() is None
+
+
+def test_a_manifest_that_is_no_table_is_told_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text(f"{MANIFEST}a\ta\rb.jsonl\t5\t\t\n", newline="")
+    with pytest.raises(ShardError, match=r"m\.tsv, line 2: new-line character"):
+        read_manifest(tmp_path / "m.tsv")
+
+
+def test_an_absolute_glob_is_one_of_this_machine_below_any_root(tmp_path: Path) -> None:
+    touch(tmp_path, "raw/a.jsonl")
+    found = find_shards([str(tmp_path / "raw" / "*")], parse_url("s3://corpus"))
+    assert found == {"a": RawShard(str(tmp_path / "raw" / "a.jsonl"))}
+
+
+@pytest.mark.parametrize("documents", [["raw/*", "m.tsv"], ["m.tsv", "raw/*"]])
+def test_a_shard_stays_pinned_that_a_glob_matches_too(tmp_path: Path, documents: list[str]) -> None:
+    touch(tmp_path, "raw/a.jsonl")
+    (tmp_path / "m.tsv").write_text(f"{MANIFEST}a\traw/a.jsonl\t0\t\t{'0' * 64}\n")
+    assert find_shards(documents, tmp_path)["a"].blake2b == "0" * 64

@@ -99,7 +99,7 @@ def test_bytes_and_receipts_are_those_of_a_local_run_of_one_worker(made: Stores)
     there = json.loads(made.s3.cat_file(f"{BUCKET}/out/corpus_report/summary.json"))
     here = json.loads((made.folder / "data" / "corpus_report" / "summary.json").read_bytes())
     assert there == here
-    assert list((made.folder / "tmp").glob("fim_assets-*")) == [], "nothing stays on this machine"
+    assert list((made.folder / "tmp").glob("*/tmp*")) == [], "nothing stays on this machine"
 
 
 def test_a_range_again_is_skipped_and_everything_verifies(made: Stores) -> None:
