@@ -1,7 +1,7 @@
 """The four assets: one step takes each shard through the three partitioned ones, one reports."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -10,14 +10,14 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from pydantic import Field
 
 from fim_assets.defs.automation import FOLLOW
-from fim_assets.defs.checks import check_specs, evaluation
+from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
 from fim_assets.defs.progress import progress
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.receipts import Result
+from fim_assets.receipts import Result, read_receipt
 from fim_assets.recipe import ASSETS
 from fim_assets.report import write_report
 from fim_assets.settings import Settings
@@ -54,6 +54,9 @@ _DESCRIPTIONS = {
         "`report.html` (realised rates, length distributions, a table a partition)."
     ),
 }
+
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         )
         for place, asset in enumerate(ASSETS)
     ]
-    specs_of_checks = check_specs(keys, partitions)
+    specs_of_checks = check_specs(keys)
 
     @dg.multi_asset(
         name="__".join([*corpus.prefix, "shards"]),
@@ -127,8 +130,9 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
-    ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None]]:
-        if not context.partition_keys:
+    ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
+        partition_keys = _partition_keys(context, graph, partitions)
+        if not partition_keys:
             raise dg.Failure("the range holds no partition; is its first key after its last?")
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checked = [
@@ -143,22 +147,26 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                 graph.shards[key],
                 frozenset(selected),
                 frozenset(name for asset in checked for name in CHECKS_OF[asset]),
-                config.skips(len(context.partition_keys)),
+                config.skips(len(partition_keys)),
             )
-            for key in context.partition_keys
+            for key in partition_keys
         ]
+        verdicts = {asset: Verdict() for asset in checked}
         skipped = 0
         failed: list[str] = []
         with progress(tasks, context) as advance:
             for outcome in _run(tasks, graph, context):
-                for event in _events(outcome, graph, selected, context.instance):
-                    context.log_event(event)
+                yield from _materializations(outcome, graph, selected, context.instance)
+                for stage in outcome.stages:
+                    if stage.asset in verdicts:
+                        verdicts[stage.asset].add(outcome.key, stage)
                 skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
                 if outcome.failure:
                     failed.append(f"{outcome.key}: {outcome.failure}")
                 advance(outcome.key)
         if skipped:
             context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
+        yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
             raise dg.Failure(
                 "\n".join([f"{len(failed):,} of {len(tasks):,} partitions failed:", *failed]),
@@ -170,6 +178,21 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
             yield dg.Output(None, output_name=specs_of_checks[asset].get_python_identifier())
 
     return shards
+
+
+def _partition_keys(
+    context: dg.AssetExecutionContext, graph: Graph, partitions: dg.StaticPartitionsDefinition
+) -> Sequence[str]:
+    """The run's partitions; of one that only checks, all that are finished if it names none."""
+    if context.selected_asset_keys:
+        return context.partition_keys
+    tags = context.run.tags
+    if "dagster/partition" in tags:
+        return [tags["dagster/partition"]]
+    if "dagster/asset_partition_range_start" in tags:
+        ends = (tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+        return list(partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends)))
+    return [key for key in graph.shards if read_receipt(graph.corpus.place(ASSETS[-1], key))]
 
 
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
@@ -193,14 +216,11 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
         yield outcome
 
 
-def _events(
+def _materializations(
     outcome: Outcome, graph: Graph, selected: list[str], instance: dg.DagsterInstance
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """What Dagster records of a partition, as soon as it is done: verdicts, then what was made."""
+) -> Iterator[dg.AssetMaterialization]:
+    """What Dagster records of a partition, as soon as it is done."""
     for stage in outcome.stages:
-        verdict = evaluation(stage, graph.key(stage.asset), outcome.key)
-        if verdict is not None:
-            yield verdict
         if stage.asset in selected and stage.receipt is not None:
             yield dg.AssetMaterialization(
                 graph.key(stage.asset),

@@ -1,23 +1,24 @@
-"""Asset checks: one an asset, whose verdict on a partition names what failed of many checks.
+"""Asset checks: one an asset and run, whose verdict names what failed of which partition.
 
-An event costs Dagster's storage more than a small partition's work, and twelve that all passed say
-no more than two that list them.
+It has no partitions of its own: for each, Dagster would store the list of all, so that ten thousand
+partitions cost two gigabytes of database and of memory before any work begins. What each partition
+passed stands in its materialization's metadata and in its receipt.
 """
 
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, field
 
 import dagster as dg
 
-from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.pipeline import CHECKS_OF, StageOutcome
 
 NAME = "sound"
 """The check of each asset that has any."""
 
+_FAULTS_SHOWN = 20
 
-def check_specs(
-    asset_keys: dict[str, dg.AssetKey], partitions: dg.StaticPartitionsDefinition
-) -> dict[str, dg.AssetCheckSpec]:
+
+def check_specs(asset_keys: dict[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSpec]:
     """The blocking check of each partitioned asset that has one.
 
     The assets' own step runs them and stops a shard whose check fails: over a range, Dagster by
@@ -29,67 +30,54 @@ def check_specs(
             asset=asset_keys[asset],
             description="\n".join(f"- **{name}**: {text}" for name, text in checks.items()),
             blocking=True,
-            partitions_def=partitions,
         )
         for asset, checks in CHECKS_OF.items()
         if checks
     }
 
 
-def evaluation(stage: StageOutcome, asset: dg.AssetKey, key: str) -> dg.AssetCheckEvaluation | None:
-    """The verdict on a partition as the event that Dagster records; None where none was reached.
+@dataclass
+class Verdict:
+    """What a run's checks of one asset say, partition by partition.
 
-    A stage that was left as it is has the verdict that its receipt names.
+    Attributes:
+        passed: Partitions that passed.
+        before: Those that were complete and left as they are: they had passed when they were made.
+        failed: How many partitions failed each check.
+        faults: What was found, of the first partitions that failed.
     """
-    failed = [check for check in stage.checks if not check.passed]
-    names = [check.name for check in stage.checks]
-    if stage.skipped and stage.receipt is not None:
-        names = list(stage.receipt.made.checks)
-    if not names:
-        return None
-    if failed:
-        description = "; ".join(f"{check.name}: {check.description}" for check in failed)
-    else:
-        before = ", when it was made" if stage.skipped else ""
-        description = f"{len(names)} of {len(names)} passed{before}: {', '.join(names)}."
-    return dg.AssetCheckEvaluation(
-        asset_key=asset,
-        check_name=NAME,
-        passed=not failed,
-        metadata=_metadata(stage.checks),
-        description=description,
-        partition=key,
-        blocking=True,
-    )
 
+    passed: int = 0
+    before: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
 
-def _metadata(checks: tuple[CheckOutcome, ...]) -> dict[str, Any]:
-    if not checks:
-        return {}
-    numbers = {
-        check.name: {name: value for name, value in check.numbers.items() if value is not None}
-        for check in checks
-    }
-    return {
-        "failed": sum(not check.passed for check in checks),
-        "verdicts": dg.MetadataValue.table(
-            [
-                dg.TableRecord(
-                    {
-                        "check": check.name,
-                        "passed": check.passed,
-                        "verdict": check.description,
-                    }
-                )
-                for check in checks
-            ],
-            dg.TableSchema(
-                [
-                    dg.TableColumn("check", "string"),
-                    dg.TableColumn("passed", "bool"),
-                    dg.TableColumn("verdict", "string"),
-                ]
-            ),
-        ),
-        "numbers": dg.MetadataValue.json({name: its for name, its in numbers.items() if its}),
-    }
+    def add(self, key: str, stage: StageOutcome) -> None:
+        """Take one more partition into account."""
+        faults = [check for check in stage.checks if not check.passed]
+        self.before += stage.skipped
+        self.passed += bool(stage.checks) and not faults
+        self.failed.update(check.name for check in faults)
+        if faults and len(self.faults) < _FAULTS_SHOWN:
+            self.faults += [f"{key}: {check.name}: {check.description}" for check in faults]
+
+    @property
+    def reached(self) -> bool:
+        """Whether any partition came as far as to be checked."""
+        return bool(self.passed or self.before or self.failed)
+
+    def evaluation(self, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
+        """The event that Dagster records."""
+        said = [f"{self.passed:,} partitions passed"]
+        if self.before:
+            said.append(f"{self.before:,} had passed before and are as they were")
+        said += [f"{n:,} failed {name}" for name, n in self.failed.items()]
+        return dg.AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=NAME,
+            passed=not self.failed,
+            description="; ".join(said) + "".join(f"\n{fault}" for fault in self.faults),
+            metadata={"passed": self.passed, "passed_before": self.before}
+            | {f"failed_{name}": n for name, n in self.failed.items()},
+            blocking=True,
+        )

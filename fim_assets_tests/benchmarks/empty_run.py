@@ -13,8 +13,6 @@ from fim_assets.recipe import ASSETS
 FOLDER = "FIM_BENCH_EVENTS"
 """Variable of the environment: the folder that `write_events` wrote to."""
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
-
 
 def write_events(instance: dg.DagsterInstance, run_id: str, folder: Path) -> int:
     """Write what a run recorded of its partitions; their number of events."""
@@ -23,16 +21,14 @@ def write_events(instance: dg.DagsterInstance, run_id: str, folder: Path) -> int
         event = entry.dagster_event
         if event is not None and event.is_step_materialization:
             events.append(serialize_value(event.step_materialization_data.materialization))
-        elif event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION":
-            events.append(serialize_value(event.asset_check_evaluation_data))
     (folder / "events").write_text("\n".join(events), "utf-8")
     return len(events)
 
 
-def _read_events(folder: Path) -> Iterator[Event]:
+def _read_events(folder: Path) -> Iterator[dg.AssetMaterialization]:
     with (folder / "events").open(encoding="utf-8") as lines:
         for line in lines:
-            yield deserialize_value(line, (dg.AssetMaterialization, dg.AssetCheckEvaluation))
+            yield deserialize_value(line, dg.AssetMaterialization)
 
 
 def _definitions() -> dg.Definitions:
@@ -44,9 +40,8 @@ def _definitions() -> dg.Definitions:
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def shards(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        for event in _read_events(folder):
-            context.log_event(event)
+    def shards() -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
+        yield from _read_events(folder)
         recorded = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
         yield from (dg.MaterializeResult(asset, metadata=recorded) for asset in ASSETS)
 

@@ -71,20 +71,21 @@ def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict
     }
 
 
-def evaluations(instance: DagsterInstance) -> list[tuple[str, str | None, bool]]:
-    """Asset, partition and verdict of all recorded evaluations, sorted."""
-    return sorted(
-        (verdict.asset_key.to_user_string(), verdict.partition, verdict.passed)
-        for verdict in verdicts(instance)
-    )
+def evaluations(instance: DagsterInstance) -> list[tuple[str, bool]]:
+    """Asset and verdict of all recorded evaluations, the last run's last."""
+    return [(verdict.asset_key.to_user_string(), verdict.passed) for verdict in verdicts(instance)]
 
 
 def verdicts(instance: DagsterInstance) -> list[dg.AssetCheckEvaluation]:
     """All recorded evaluations, the last run's last."""
+    entries = [
+        entry
+        for run in instance.get_runs()
+        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+    ]
     return [
         entry.dagster_event.asset_check_evaluation_data
-        for run in reversed(instance.get_runs())
-        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+        for entry in sorted(entries, key=lambda entry: entry.timestamp)
         if entry.dagster_event is not None
     ]
 
@@ -127,14 +128,15 @@ def test_one_partition(root: Path) -> None:
     for asset in ASSETS:
         assert list(materialized(instance, asset)) == ["b"]
         assert [p.name for p in (root / asset).glob("*.json")] == ["b.json"]
-    assert evaluations(instance) == [(asset, "b", True) for asset in CHECKED]
+    assert evaluations(instance) == [(asset, True) for asset in CHECKED]
     assert (root / "corpus_report" / "report.html").exists()
 
 
 def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, tags=RANGE, instance=instance).success
-    assert evaluations(instance) == [(asset, key, True) for asset in CHECKED for key in KEYS]
+    assert evaluations(instance) == [(asset, True) for asset in CHECKED]
+    assert [verdict.description for verdict in verdicts(instance)] == ["3 partitions passed"] * 2
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -147,6 +149,7 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
             assert metadata["dagster/uri"] == str(root / asset / f"{key}{DATA[asset]}")
             assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
     fim = materialized(instance, "fim_shards")["a"]
+    assert "- **lossless**: All 60 documents come back exactly." in str(fim["checks"])
     assert fim["fim_rate_asked"] == 0.5
     assert isinstance(fim["fim_rate_realised"], float)
     assert "middle_chars_p95" in fim
@@ -224,7 +227,7 @@ def test_one_asset_of_a_range(root: Path) -> None:
     assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success
     assert set(materialized(instance, "fim_shards")) == set(KEYS)
     assert not (root / "raw_shards").exists()
-    assert evaluations(instance) == [("fim_shards", key, True) for key in KEYS]
+    assert evaluations(instance) == [("fim_shards", True)]
 
 
 def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -> None:
@@ -240,7 +243,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert f"b: raw_shards: {damaged}: after line" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
-    assert {key for _, key, _ in evaluations(instance)} == {"a", "c"}
+    assert [v.description for v in verdicts(instance)] == ["2 partitions passed"] * 2
     assert materialized(instance, "corpus_report") == {}
     assert not (root / "corpus_report").exists()
 
@@ -271,9 +274,9 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     instance = DagsterInstance.ephemeral()
     result = materialize(root, key="a", instance=instance)
     assert not result.success
-    assert evaluations(instance) == [("fim_shards", "a", False)]
-    (verdict,) = verdicts(instance)
-    assert (verdict.description or "").startswith("lossless: <|fim_suffix|> expected at")
+    assert evaluations(instance) == [("fim_shards", False)]
+    told = verdicts(instance)[0].description or ""
+    assert told.startswith("0 partitions passed; 1 failed lossless\na: lossless: <|fim_suffix|> ")
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()
@@ -294,8 +297,22 @@ def test_checks_run_alone(root: Path) -> None:
         raise_on_error=False,
     )
     assert not result.success
-    assert ("token_arrays", "a", False) in evaluations(instance)
+    assert evaluations(instance)[-1] == ("token_arrays", False)
     assert "one_eos_per_document: " in (verdicts(instance)[-1].description or "")
+
+
+def test_checks_alone_look_at_all_that_is_finished_or_at_a_range(root: Path) -> None:
+    instance = DagsterInstance.ephemeral()
+    for key in ("a", "c"):
+        assert materialize(root, key=key, instance=instance).success
+    selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("token_arrays"), "sound"))
+    assets = assets_of(definitions(root))
+    assert dg.materialize(assets, selection=selection, instance=instance).success
+    assert verdicts(instance)[-1].description == "2 partitions passed"
+    found = dg.materialize(
+        assets, selection=selection, tags=RANGE, instance=instance, raise_on_error=False
+    )
+    assert not found.success, "b is not finished"
 
 
 def test_prefix_goes_before_keys_and_folders(root: Path) -> None:
