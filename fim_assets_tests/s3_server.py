@@ -92,6 +92,7 @@ def s3_server(log: Path, **faults: int) -> Iterator[dict[str, str]]:
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=output
         )
+    s3fs.S3FileSystem.clear_instance_cache()  # it may know another server
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -103,6 +104,7 @@ def s3_server(log: Path, **faults: int) -> Iterator[dict[str, str]]:
         }
         yield variables
     finally:
+        s3fs.S3FileSystem.clear_instance_cache()
         process.kill()
         process.wait()
 

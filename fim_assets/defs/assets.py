@@ -185,13 +185,13 @@ def _partition_keys(
 ) -> Sequence[str]:
     """The run's partitions; of one that only checks, all that are finished if it names none."""
     if context.selected_asset_keys:
-        return context.partition_keys
+        return list(context.partition_keys)
     tags = context.run.tags
     if "dagster/partition" in tags:
         return [tags["dagster/partition"]]
     if "dagster/asset_partition_range_start" in tags:
         ends = (tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
-        return list(partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends)))
+        return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
     return [key for key in graph.shards if read_receipt(graph.corpus.place(ASSETS[-1], key))]
 
 

@@ -68,16 +68,18 @@ class Verdict:
 
     def evaluation(self, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
         """The event that Dagster records."""
-        said = [f"{self.passed:,} partitions passed"]
+        said = [f"partitions that passed: {self.passed:,}"]
         if self.before:
-            said.append(f"{self.before:,} had passed before and are as they were")
-        said += [f"{n:,} failed {name}" for name, n in self.failed.items()]
+            said.append(f"had passed before and are as they were: {self.before:,}")
+        said += [f"failed {name}: {n:,}" for name, n in self.failed.items()]
         return dg.AssetCheckEvaluation(
             asset_key=asset,
             check_name=NAME,
             passed=not self.failed,
-            description="; ".join(said) + "".join(f"\n{fault}" for fault in self.faults),
+            description="; ".join(said),
             metadata={"passed": self.passed, "passed_before": self.before}
-            | {f"failed_{name}": n for name, n in self.failed.items()},
+            | {f"failed_{name}": n for name, n in self.failed.items()}
+            # No Markdown: a fault may quote what stands in the shard.
+            | ({"faults": dg.MetadataValue.json(self.faults)} if self.faults else {}),
             blocking=True,
         )

@@ -42,10 +42,9 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     if stage.skipped:
         common["skipped"] = True
     if stage.checks:
-        verdicts = (f"- **{check.name}**: {check.description}" for check in stage.checks)
-        common["checks"] = dg.MetadataValue.md("\n".join(verdicts))
-        common["check_numbers"] = dg.MetadataValue.json(
-            {check.name: check.numbers for check in stage.checks if check.numbers}
+        # No Markdown: a description may quote what stands in the shard.
+        common["checks"] = dg.MetadataValue.json(
+            {check.name: check.description for check in stage.checks}
         )
     if stage.preview is not None:
         common["preview"] = dg.MetadataValue.md(stage.preview)

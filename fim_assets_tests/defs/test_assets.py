@@ -136,7 +136,9 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, tags=RANGE, instance=instance).success
     assert evaluations(instance) == [(asset, True) for asset in CHECKED]
-    assert [verdict.description for verdict in verdicts(instance)] == ["3 partitions passed"] * 2
+    assert [verdict.description for verdict in verdicts(instance)] == [
+        "partitions that passed: 3"
+    ] * 2
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -149,7 +151,10 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
             assert metadata["dagster/uri"] == str(root / asset / f"{key}{DATA[asset]}")
             assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
     fim = materialized(instance, "fim_shards")["a"]
-    assert "- **lossless**: All 60 documents come back exactly." in str(fim["checks"])
+    checks = fim["checks"]
+    assert isinstance(checks, dict)
+    assert list(checks) == list(CHECKS_OF["fim_shards"])
+    assert checks["lossless"] == "All 60 documents come back exactly."
     assert fim["fim_rate_asked"] == 0.5
     assert isinstance(fim["fim_rate_realised"], float)
     assert "middle_chars_p95" in fim
@@ -243,7 +248,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert f"b: raw_shards: {damaged}: after line" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
-    assert [v.description for v in verdicts(instance)] == ["2 partitions passed"] * 2
+    assert [v.description for v in verdicts(instance)] == ["partitions that passed: 2"] * 2
     assert materialized(instance, "corpus_report") == {}
     assert not (root / "corpus_report").exists()
 
@@ -275,8 +280,9 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     result = materialize(root, key="a", instance=instance)
     assert not result.success
     assert evaluations(instance) == [("fim_shards", False)]
-    told = verdicts(instance)[0].description or ""
-    assert told.startswith("0 partitions passed; 1 failed lossless\na: lossless: <|fim_suffix|> ")
+    (verdict,) = verdicts(instance)
+    assert verdict.description == "partitions that passed: 0; failed lossless: 1"
+    assert "a: lossless: <|fim_suffix|> expected at" in str(verdict.metadata["faults"].value)
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()
@@ -298,7 +304,7 @@ def test_checks_run_alone(root: Path) -> None:
     )
     assert not result.success
     assert evaluations(instance)[-1] == ("token_arrays", False)
-    assert "one_eos_per_document: " in (verdicts(instance)[-1].description or "")
+    assert "failed one_eos_per_document: 1" in (verdicts(instance)[-1].description or "")
 
 
 def test_checks_alone_look_at_all_that_is_finished_or_at_a_range(root: Path) -> None:
@@ -308,7 +314,7 @@ def test_checks_alone_look_at_all_that_is_finished_or_at_a_range(root: Path) -> 
     selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("token_arrays"), "sound"))
     assets = assets_of(definitions(root))
     assert dg.materialize(assets, selection=selection, instance=instance).success
-    assert verdicts(instance)[-1].description == "2 partitions passed"
+    assert verdicts(instance)[-1].description == "partitions that passed: 2"
     found = dg.materialize(
         assets, selection=selection, tags=RANGE, instance=instance, raise_on_error=False
     )

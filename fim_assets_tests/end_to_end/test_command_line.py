@@ -148,7 +148,7 @@ def test_own_shards_and_recipe(
     ("settings", "message"),
     [
         ({"FIM_RECIPE": "nowhere.yaml"}, "recipe nowhere.yaml: no such file"),
-        ({"FIM_DATA_ROOT": "s3://bucket/x"}, "FIM_DATA_ROOT=s3://bucket/x: URLs are not supported"),
+        ({"FIM_DATA_ROOT": "ftp://host/x"}, "FIM_DATA_ROOT=ftp://host/x: ftp:// is not supported"),
         ({"FIM_WORKERS": "0"}, "FIM_WORKERS=0: give a whole number of at least 1"),
         ({"FIM_PARTITIONS_PER_RUN": "all"}, "FIM_PARTITIONS_PER_RUN=all: give a whole number"),
     ],

@@ -78,7 +78,9 @@ def test_own_shards_and_the_snippets_that_read_them(after_all_commands: Path) ->
 
 def test_the_recipes_shown_are_recipes(checkout: Path) -> None:
     shown, *others = fenced("yaml")
-    assert [parse_recipe(text, "README").tokens.dtype for text in others] == ["uint16"]
+    pinned, tokenizer = (parse_recipe(text, "README") for text in others)
+    assert pinned.raw.documents == ("shards.tsv",)
+    assert tokenizer.tokens.dtype == "uint16"
     (checkout / "shown.yaml").write_text(shown)
     write_shard(checkout / "in" / "shards" / "a.jsonl.zst", [{"content": "some code"}])
     settings = {"FIM_RECIPE": "shown.yaml", "FIM_INPUT_ROOT": "in", "FIM_DATA_ROOT": "out"}
