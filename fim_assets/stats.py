@@ -43,6 +43,9 @@ class Lengths:
         """Gather some more."""
         batch = pl.DataFrame({"value": values.cast(pl.Int64)})
         more = batch.group_by("value").agg(n=pl.len().cast(pl.Int64))
+        if self._counts.is_empty():
+            self._counts = more
+            return
         together = pl.concat([self._counts, more])
         self._counts = together.group_by("value").agg(pl.col("n").sum())
 
@@ -180,7 +183,8 @@ def profile_fim(parquet: Path) -> Profile:
         rearranged = frame.filter(pl.col("order") != "none")
         left_alone = frame.filter(pl.col("order") == "none")["reason"]
         sums.update(rearranged["order"].to_list())
-        sums.update({reason: int((left_alone == reason).sum()) for reason in LEFT_ALONE})
+        reasons = dict(left_alone.value_counts().iter_rows())
+        sums.update({reason: reasons.get(reason, 0) for reason in LEFT_ALONE})
         sums["separators"] += int((frame["file"] > 0).sum())
         laws.update(dict(rearranged["split"].value_counts().iter_rows()))
         fallbacks.update(dict(rearranged["reason"].drop_nulls().value_counts().iter_rows()))
