@@ -37,7 +37,7 @@ from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 ray = pytest.importorskip("ray")
 
-from ray._private import ray_constants  # noqa: E402
+from ray._private import ray_constants  # noqa: E402 - there is no wheel for Python 3.14
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from fim_assets import ray_engine  # noqa: E402

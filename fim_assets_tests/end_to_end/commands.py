@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SETTINGS = (
     "FIM_DATA_ROOT",
@@ -62,6 +64,21 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def needed(program: str | None, package: str) -> str:
+    """A server or browser that pip cannot bring: without it, a test fails in CI alone.
+
+    Elsewhere it is left out, since `make test` promises to need no more than Python, make and pip.
+
+    Args:
+        program: Where it is, None if it is not.
+        package: The system's package that brings it.
+    """
+    if program is None:
+        leave = pytest.fail if os.environ.get("CI") else pytest.skip
+        leave(f"not on this machine: {package}; apt-get install {package}")
+    return program
 
 
 def free_port() -> int:

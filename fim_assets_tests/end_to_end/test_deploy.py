@@ -24,7 +24,7 @@ from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, Bulk
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import REPOSITORY, environment, free_port, running
+from fim_assets_tests.end_to_end.commands import REPOSITORY, environment, free_port, needed, running
 
 Found = TypeVar("Found")
 
@@ -56,9 +56,7 @@ def postgresql_program(name: str) -> str:
     """The path of one of the newest installed server's programs."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     program = str(found[-1]) if found else shutil.which(name)
-    if program is None:
-        pytest.fail("no PostgreSQL server on this machine: apt-get install postgresql")
-    return program
+    return needed(program, "postgresql")
 
 
 @contextmanager

@@ -1,4 +1,3 @@
-import os
 import shlex
 import shutil
 import sys
@@ -13,7 +12,14 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import copy_checkout, environment, free_port, run, running
+from fim_assets_tests.end_to_end.commands import (
+    copy_checkout,
+    environment,
+    free_port,
+    needed,
+    run,
+    running,
+)
 
 _MS = 90_000
 HOSTILE_KEY = "<b>x<b>&'#?%2e ü"
@@ -75,9 +81,7 @@ def _wait_for(url: str) -> str:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if browser is None and not os.environ.get("CI"):
-        pytest.skip("no Chromium on this machine")
+    browser = needed(next(filter(None, map(shutil.which, _BROWSERS)), None), "chromium")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=browser, args=["--no-sandbox", "--disable-background-networking"]
