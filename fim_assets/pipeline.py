@@ -531,9 +531,8 @@ def _receipt(
         key=task.key,
         fingerprint=task.corpus.fingerprint(asset),
         seed=f"{recipe.partition_seed(task.key):016x}",
-        **vars(totals),
+        **(vars(totals) | {"counts": profile.counts | totals.counts}),
         outputs=outputs,
-        counts=profile.counts,
         histograms=profile.histograms,
     )
     return Receipt(result=result, made=clock.made())

@@ -25,8 +25,9 @@ from pydantic import (
 
 ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 
-LAWS = {"raw_shards": 2, "fim_shards": 3, "token_arrays": 2}
-"""A stage's number is raised whenever the same input would give other bytes."""
+LAWS = {"raw_shards": 3, "fim_shards": 4, "token_arrays": 3}
+"""A stage's number is raised whenever the same input would give other bytes, or another `result` in
+its receipt."""
 
 Split = Literal["dolma", "uniform", "lines", "syntax"]
 CharacterSplit = Literal["dolma", "uniform"]

@@ -143,7 +143,10 @@ class Documents:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a stage read and wrote, as its receipt says it, see `receipts.Result`."""
+    """What a stage read and wrote, as its receipt says it, see `receipts.Result`.
+
+    `counts` are further numbers, which no table holds: `rejected:<reason>`, `tokens:<language>`.
+    """
 
     input: FileRecord
     lines: int
@@ -153,6 +156,7 @@ class Totals:
     chars: int
     files: int | None = None
     tokens: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class ShardReader:
@@ -230,6 +234,7 @@ class ShardReader:
             chars=chars,
             files=files,
             tokens=tokens,
+            counts={f"rejected:{reason}": n for reason, n in sorted(self._reasons.items())},
         )
 
     def _judge(self, lines: list[memoryview]) -> Documents:

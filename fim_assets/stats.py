@@ -15,7 +15,7 @@ from scipy.special import betainc
 
 from fim_assets.fim.decisions import LEFT_ALONE, REASONS
 from fim_assets.fim.draws import UInts
-from fim_assets.fim.orders import ORDERS
+from fim_assets.fim.orders import ORDERS, PARTS
 from fim_assets.receipts import Histogram
 from fim_assets.recipe import SPLITS
 from fim_assets.tables import count_rows, read_frames
@@ -26,6 +26,12 @@ EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40)
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95}
+
+CUT_BINS = 20
+"""Equal parts of a file's length, by which cuts are counted."""
+
+TRAINED_LENGTHS = tuple(1 << power for power in range(11, 17))
+"""Sequence lengths of trainers, 2,048 to 65,536 tokens, against which documents are counted."""
 
 LANGUAGE_MEASURES = ("documents", "chars", "bytes")
 
@@ -167,8 +173,9 @@ _PARTS = 16
 def profile_fim(parquet: Path) -> Profile:
     """Profile `fim_shards`: what was rearranged, why the rest was not, laws used, and lengths.
 
-    `distinct_*` counts leave true copies out: copies are treated alike, so that a rate must count
-    them once.
+    `first_cut:35` counts the rearranged files whose middle begins at 35 to 40 % of their length,
+    `second_cut:35` those whose suffix does; cuts at the very end are at 95. `distinct_*` counts
+    leave true copies out: copies are treated alike, so that a rate must count them once.
     """
     copies = _find_copies(parquet)
     whole = ("psm", "spm", *LEFT_ALONE, "separators")
@@ -176,6 +183,7 @@ def profile_fim(parquet: Path) -> Profile:
     laws: Counter[str] = Counter()
     fallbacks: Counter[str] = Counter()
     distinct: Counter[str] = Counter()
+    cuts = np.zeros((2, CUT_BINS), np.int64)
     lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
     waiting: list[pl.DataFrame] = []
     documents = 0
@@ -191,6 +199,7 @@ def profile_fim(parquet: Path) -> Profile:
         lengths["file"].add(frame["chars"])
         for part in ("prefix", "middle", "suffix"):
             lengths[part].add(rearranged[f"{part}_chars"])
+        cuts += _count_cuts(rearranged)
         of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
         documents = int(of_document[-1]) + 1
         again, held = (pl.Series(its[of_document]) for its in (copies.again, copies.held))
@@ -203,12 +212,23 @@ def profile_fim(parquet: Path) -> Profile:
         counts={
             **sums,
             "copies": copies.number,
-            **_by_count("split", laws),
-            **_by_count("fallback", fallbacks),
+            **by_count("split", laws),
+            **by_count("fallback", fallbacks),
+            **_by_place("first_cut", cuts[0]),
+            **_by_place("second_cut", cuts[1]),
             **_in_order(distinct),
         },
         histograms={f"{name}_chars": its.histogram() for name, its in lengths.items()},
     )
+
+
+def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """First and second cuts by where in the file they fall, shape (2, CUT_BINS)."""
+    chars = np.maximum(rearranged["chars"].to_numpy(), 1)
+    first = rearranged["prefix_chars"].to_numpy()
+    second = first + rearranged["middle_chars"].to_numpy()
+    bins = [np.minimum(cut * CUT_BINS // chars, CUT_BINS - 1) for cut in (first, second)]
+    return np.array([np.bincount(of_cut, minlength=CUT_BINS) for of_cut in bins])
 
 
 class _Copies(NamedTuple):
@@ -218,7 +238,7 @@ class _Copies(NamedTuple):
         number: How many are copies of an earlier one.
         again: Whether each is a copy of an earlier one in its own language, shape (documents,).
         held: Whether each has to wait for others to be counted, shape (documents,): it is a copy of
-            one in another language, or a copy whose files two groups of rows share.
+            one in another language, or two groups of rows share its files.
     """
 
     number: int
@@ -235,13 +255,12 @@ def _find_copies(parquet: Path) -> _Copies:
     again[1:] = copies[1:] & (languages[1:] == languages[:-1])
     del keys, languages
     kinds = np.cumsum(~copies, dtype=np.uint32)
-    copied, several = np.zeros((2, len(kinds) + 1), np.bool_)
-    copied[kinds[copies]] = True
+    several = np.zeros(len(kinds) + 1, np.bool_)
     several[kinds[copies & ~again]] = True
-    found = np.zeros((3, len(kinds)), np.bool_)
-    found[:, order] = again, several[kinds], copied[kinds]
-    again, held, copied = found
-    held[shared] |= copied[shared]
+    found = np.zeros((2, len(kinds)), np.bool_)
+    found[:, order] = again, several[kinds]
+    again, held = found
+    held[shared] = True
     return _Copies(int(copies.sum()), again, held)
 
 
@@ -313,7 +332,7 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
 def _in_order(counts: Counter[str]) -> dict[str, int]:
     """Distinct counts in an order of their own, whatever they were added up from."""
     ordered = {name: counts[name] for name in ("distinct_documents", "distinct_candidates")}
-    ordered |= _by_count("distinct_drawn", Counter(counted(counts, "distinct_drawn")))
+    ordered |= by_count("distinct_drawn", Counter(counted(counts, "distinct_drawn")))
     for name in DISTINCT:
         ordered[name] = counts[name]
         by_language = counted(counts, name)
@@ -321,7 +340,12 @@ def _in_order(counts: Counter[str]) -> dict[str, int]:
     return ordered
 
 
-def _by_count(name: str, counts: Counter[str]) -> dict[str, int]:
+def _by_place(name: str, counts: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Counts by where in a file, in percent of its length; empty places are left out."""
+    return {f"{name}:{100 * n // CUT_BINS}": int(counts[n]) for n in np.flatnonzero(counts)}
+
+
+def by_count(name: str, counts: Counter[str]) -> dict[str, int]:
     """Counts by what they are of, the largest first."""
     entries = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return {f"{name}:{value}": n for value, n in entries}
@@ -333,24 +357,43 @@ def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
 
 
 def profile_tokens(parquet: Path) -> Profile:
-    """Profile `token_arrays`: arrays, tokens a document, and control tokens' names in texts."""
+    """Profile `token_arrays`: arrays, tokens of documents and of parts, and names in texts.
+
+    `rearranged_longer:2048` counts the documents with a rearranged file and more than 2,048 tokens,
+    `rearranged_tokens_longer:2048` their tokens.
+    """
     arrays: set[str] = set()
     literals = with_literals = changed = 0
-    lengths = Lengths()
-    for frame in read_frames(parquet, ["array", "tokens", "added_token_literals", "changed"]):
+    longer = dict.fromkeys(TRAINED_LENGTHS, 0)
+    tokens_longer = dict.fromkeys(TRAINED_LENGTHS, 0)
+    lengths = {name: Lengths() for name in ("document", "rearranged", *PARTS)}
+    columns = ["array", "tokens", "order", "files", "added_token_literals", "changed"]
+    for frame in read_frames(parquet, columns):
         arrays.update(frame["array"].unique())
         literals += int(frame["added_token_literals"].sum())
         with_literals += int((frame["added_token_literals"] > 0).sum())
         changed += int(frame["changed"].sum())
-        lengths.add(frame["tokens"])
+        tokens = frame["tokens"].filter(frame["order"] != "none")
+        lengths["document"].add(frame["tokens"])
+        lengths["rearranged"].add(tokens)
+        for length in TRAINED_LENGTHS:
+            over = tokens.filter(tokens > length)
+            longer[length] += len(over)
+            tokens_longer[length] += int(over.sum())
+        # The parts of a file left alone are null.
+        files = frame.select(pl.col("files").explode()).unnest("files").drop_nulls()
+        for part in PARTS:
+            lengths[part].add(files[f"{part}_end"] - files[f"{part}_start"])
     return Profile(
         counts={
             "arrays": len(arrays),
             "added_token_literals": literals,
             "documents_with_added_token_literals": with_literals,
             "changed_documents": changed,
+            **{f"rearranged_longer:{length}": n for length, n in longer.items()},
+            **{f"rearranged_tokens_longer:{length}": n for length, n in tokens_longer.items()},
         },
-        histograms={"document_tokens": lengths.histogram()},
+        histograms={f"{name}_tokens": its.histogram() for name, its in lengths.items()},
     )
 
 

@@ -30,6 +30,7 @@ from fim_assets.stats import (
     uniform_distance,
 )
 from fim_assets.tables import TableWriter
+from fim_assets.tokens.arrays import SCHEMA as TOKEN_SCHEMA
 
 
 def write_rows(path: Path, schema: Any, rows: list[tuple[Any, ...]]) -> Path:
@@ -273,6 +274,11 @@ def test_fim_profile_counts_copies_once_in_rates(tmp_path: Path) -> None:
         "separators": 4,
         "copies": 3,
         "split:dolma": 5,
+        # 1 of 6 and 4 of 12; 3 of 6 and 5 of 12: 16.7, 33.3, 50 and 41.7 %.
+        "first_cut:15": 2,
+        "first_cut:30": 3,
+        "second_cut:40": 3,
+        "second_cut:50": 2,
         "distinct_documents": 3,
         "distinct_candidates": 3,
         "distinct_drawn:dolma": 2,
@@ -349,6 +355,25 @@ def test_fim_profile_measures_parts_of_rearranged_files_only(tmp_path: Path) -> 
     }
 
 
+def test_cuts_are_counted_by_exact_twentieths_of_the_length(tmp_path: Path) -> None:
+    # 0 and 20 of 20 are the ends; 1 of 20 begins the second twentieth, 19,999 of 400,000 does not.
+    parts = [(0, 20, 0), (1, 0, 19), (19_999, 1, 380_000)]
+    rows = [fim_row(line, 0, "psm", its, line, None) for line, its in enumerate(parts, 1)]
+    counts = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
+    assert counted(counts, "first_cut") == {"0": 2, "5": 1}
+    assert counted(counts, "second_cut") == {"5": 2, "95": 1}
+
+
+def test_a_document_in_several_groups_of_rows_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 3)
+    rows = [fim_row(line, n, "psm", (1, 2, 3), line, None) for line in (1, 2, 3) for n in range(7)]
+    counts = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
+    assert (counts["distinct_documents"], counts["distinct_candidates"]) == (3, 3)
+    assert (counts["distinct_eligible"], counts["distinct_psm:C"]) == (21, 21)
+
+
 def test_fim_profile_of_nothing(tmp_path: Path) -> None:
     result = profile_fim(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, []))
     assert set(result.counts.values()) == {0}
@@ -357,24 +382,57 @@ def test_fim_profile_of_nothing(tmp_path: Path) -> None:
     }
 
 
-def test_token_profile_by_hand(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pl.DataFrame(
-        {
-            "array": ["a-00000.npy", "a-00000.npy", "a-00001.npy"],
-            "tokens": [3, 5, 8],
-            "added_token_literals": [0, 2, 1],
-            "changed": [True, False, True],
+def token_row(order: str, tokens: int, *parts: tuple[int, int, int]) -> tuple[Any, ...]:
+    """A document; of each rearranged file its parts' tokens, behind one left alone."""
+    files = [dict.fromkeys(names_of_files(), None) | {"file_order": "none"}]
+    for prefix, middle, suffix in parts:
+        bounds = {"prefix": (0, prefix), "middle": (40, 40 + middle), "suffix": (50, 50 + suffix)}
+        places = {
+            f"{part}_{edge}": n
+            for part, its in bounds.items()
+            for edge, n in zip(("start", "end"), its, strict=True)
         }
-    ).write_parquet(path)
-    result = profile_tokens(path)
+        files.append({"file_order": order, "file_start": 0, "file_end": 60} | places)
+    literals = 2 if tokens == 2049 else 0
+    return (1, None, f"{tokens % 2}.npy", 0, tokens, tokens, order, files, literals, not literals)
+
+
+def names_of_files() -> list[str]:
+    return [field.name for field in TOKEN_SCHEMA.field("files").type.value_type]
+
+
+def test_token_profile_by_hand(tmp_path: Path) -> None:
+    rows = [
+        token_row("none", 70_000),
+        token_row("psm", 2048, (1, 2, 3)),
+        token_row("spm", 2049, (4, 0, 3)),
+        token_row("mixed", 65_537, (1, 2, 7), (0, 1, 1)),
+    ]
+    result = profile_tokens(write_rows(tmp_path / "a.parquet", TOKEN_SCHEMA, rows))
     assert result.counts == {
         "arrays": 2,
-        "added_token_literals": 3,
-        "documents_with_added_token_literals": 2,
-        "changed_documents": 2,
+        "added_token_literals": 2,
+        "documents_with_added_token_literals": 1,
+        "changed_documents": 3,
+        # Strictly longer: 2,048 tokens fit in a sequence of 2,048.
+        "rearranged_longer:2048": 2,
+        **{f"rearranged_longer:{1 << power}": 1 for power in range(12, 17)},
+        "rearranged_tokens_longer:2048": 2049 + 65_537,
+        **{f"rearranged_tokens_longer:{1 << power}": 65_537 for power in range(12, 17)},
     }
-    assert result.histograms == {"document_tokens": histogram(pl.Series([3, 5, 8]))}
+    assert result.histograms == {
+        "document_tokens": histogram(pl.Series([70_000, 2048, 2049, 65_537])),
+        "rearranged_tokens": histogram(pl.Series([2048, 2049, 65_537])),
+        "prefix_tokens": histogram(pl.Series([1, 4, 1, 0])),
+        "middle_tokens": histogram(pl.Series([2, 0, 2, 1])),
+        "suffix_tokens": histogram(pl.Series([3, 3, 7, 1])),
+    }
+
+
+def test_token_profile_of_nothing(tmp_path: Path) -> None:
+    result = profile_tokens(write_rows(tmp_path / "a.parquet", TOKEN_SCHEMA, []))
+    assert set(result.counts.values()) == {0}
+    assert [its.count for its in result.histograms.values()] == [0] * 5
 
 
 @pytest.mark.parametrize("trials", [(1 << 31) - 1, 1 << 31, 1 << 36])

@@ -1,7 +1,9 @@
 """FIM shard to token arrays: parts encoded as ordinary text, control tokens placed by id."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from fim_assets.fim.record import FileRow, FimDocuments, FimShardReader, split_f
 from fim_assets.receipts import Staging
 from fim_assets.recipe import Fim
 from fim_assets.shards import ShardError, Totals
+from fim_assets.stats import by_count
 from fim_assets.tokens.arrays import ArraySettings, write_arrays
 from fim_assets.tokens.layouts import id_dtype
 from fim_assets.tokens.spool import DOCUMENT, FILE, Ids, Ints, Records, Spool
@@ -234,7 +237,8 @@ def tokenize_shard(
         ShardError: If shard and parquet disagree, or a document is larger than an array.
     """
     keys: list[UInts] = [np.empty(0, np.uint64)]
-    chars = files = tokens = 0
+    by_language: Counter[str] = Counter()
+    chars = files = 0
     with (
         FimShardReader(shard, parquet) as reader,
         Spool(staging.folder, id_dtype(settings.tokens)) as spool,
@@ -244,16 +248,18 @@ def tokenize_shard(
                 encoded = encode_documents(block, reader.fim, tokenizer)
             except ValueError as error:
                 raise ShardError(f"{shard} and {parquet} disagree: {error}") from error
-            _refuse_too_large(block, encoded.documents["tokens"], shard, settings.tokens.max_size)
+            sizes = encoded.documents["tokens"]
+            _refuse_too_large(block, sizes, shard, settings.tokens.max_size)
             spool.append(*encoded, block.documents.ids)
             keys.append(np.array(block.draw_keys, np.uint64))
             chars += sum(map(len, block.documents.texts))
             files += len(encoded.files)
-            tokens += len(encoded.tokens)
-        totals = reader.shard.totals(chars, files, tokens)
+            for language, n in zip(block.documents.languages, sizes.tolist(), strict=True):
+                by_language[language or ""] += n
+        totals = reader.shard.totals(chars, files, by_language.total())
         order = _order(keys, shuffle=settings.tokens.shuffle)
         write_arrays(map(spool.__getitem__, order), settings, staging)
-    return totals
+    return replace(totals, counts=totals.counts | by_count("tokens", by_language))
 
 
 def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
