@@ -1,11 +1,11 @@
 """Numbers to pictures: static SVG whose colours are the page's CSS variables.
 
 One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
-`--fg`, `--grid` and `--muted`.
+`--fg`, `--grid`, `--muted` and `--second`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import altair as alt
 import vl_convert
@@ -14,12 +14,22 @@ from fim_assets.receipts import Histogram
 from fim_assets.stats import EDGES, Rate
 
 _WIDTH = 300
-_LENGTHS_HEIGHT = 150
+_FULL_WIDTH = 960
+_LENGTHS_WIDTH = 205
+_LENGTHS_HEIGHT = 140
+_CUTS_HEIGHT = 150
 _GAP = 0.06
 _SHARES_HEIGHT = 200
+_ROW = 22
+_LABEL = 160
+_AMOUNT = 120
 _BINS_FOR_FEW_LABELS = 24
 _PARTITIONS_ALL_LABELLED = 12
+_PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
+_COUNTS = alt.Axis(
+    format="~s", tickMinStep=1, tickCount=4, labelExpr="datum.value ? datum.label : '0'"
+)
 
 
 def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> str:
@@ -55,22 +65,217 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
                 labelAlign="center",
             ),
             x2="to:Q",
-            y=alt.Y("count:Q").title(counted).axis(format="~s", tickMinStep=1, tickCount=4),
+            y=alt.Y("count:Q").title(counted).axis(_COUNTS),
             y2=alt.datum(0),
         )
-        .properties(width=_WIDTH, height=_LENGTHS_HEIGHT)
+        .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
     )
     return _svg(chart)
+
+
+def cut_places(cuts: Mapping[int, int], most: int) -> str:
+    """Draw where in their files the cuts fall, one bar a bin of equal width.
+
+    Args:
+        cuts: Number of cuts by the bin's lower edge, in percent of the file's length.
+        most: Count that the vertical axis must reach, so that two charts share one.
+
+    Returns:
+        An SVG element.
+    """
+    step = 100 / len(cuts)
+    bars = [
+        {"from": place + _GAP * step, "to": place + (1 - _GAP) * step, "count": count}
+        for place, count in cuts.items()
+    ]
+    chart = (
+        alt.Chart({"values": bars})
+        .mark_rect(color="var(--accent)")
+        .encode(
+            x=alt.X("from:Q")
+            .title("share of the file's length")
+            .scale(domain=[0, 100], nice=False)
+            .axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False),
+            x2="to:Q",
+            y=alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)]).axis(_COUNTS),
+            y2=alt.datum(0),
+        )
+        .properties(width=_WIDTH, height=_CUTS_HEIGHT)
+    )
+    return _svg(chart)
+
+
+class Amount(NamedTuple):
+    """A bar with words on both sides.
+
+    Attributes:
+        name: What stands before it.
+        size: Its length.
+        words: What stands behind it.
+        colour: One of the page's.
+    """
+
+    name: str
+    size: int
+    words: str
+    colour: str = "accent"
+
+
+def amounts(bars: Sequence[Amount]) -> str:
+    """Draw some numbers as bars below one another, in order.
+
+    Args:
+        bars: What to draw; names are shortened by the caller.
+
+    Returns:
+        An SVG element.
+    """
+    values = [
+        {
+            "place": place,
+            "from": place + 0.18,
+            "to": place + 0.82,
+            "name": bar.name,
+            "size": bar.size,
+            "words": bar.words,
+            "colour": f"var(--{bar.colour})",
+        }
+        for place, bar in enumerate(bars)
+    ]
+    longest = max((bar.size for bar in bars), default=0)
+    width = 2 * _WIDTH - _LABEL - _AMOUNT
+    base = alt.Chart({"values": values})
+    y = alt.Y("from:Q").scale(domain=[max(len(bars), 1), 0], nice=False).axis(None)
+    x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
+    rows = base.mark_rect().encode(
+        x=x, x2=alt.datum(0), y=y, y2="to:Q", color=alt.Color("colour:N").scale(None)
+    )
+    middle = base.transform_calculate(middle="datum.place + 0.5")
+    words = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
+        x=x, y=alt.Y("middle:Q"), text="words:N"
+    )
+    layers = rows + _names(middle) + words
+    return _svg(layers.properties(width=width, height=max(len(bars), 1) * _ROW))
+
+
+def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
+    """Draw each language's realised share on its accepted bounds, with a tick at the asked one.
+
+    Shares outside their bounds are triangles in another colour.
+
+    Args:
+        rates: Each with the language's name, which is shortened by the caller; all with trials.
+
+    Returns:
+        An SVG element.
+    """
+    values = [
+        {
+            "place": place,
+            "middle": place + 0.5,
+            "from": place + 0.22,
+            "to": place + 0.78,
+            "name": name,
+            "low": rate.low / rate.trials,
+            "high": rate.high / rate.trials,
+            "asked": rate.asked,
+            "realised": rate.hits / rate.trials,
+            "within": rate.within,
+        }
+        for place, (name, rate) in enumerate(rates)
+    ]
+    base = alt.Chart({"values": values})
+    y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
+    x = (
+        alt.X("low:Q")
+        .title("share of files rearranged")
+        .scale(domain=[0, 1], nice=False)
+        .axis(format=".0%", tickCount=5)
+    )
+    bounds = base.mark_rect(color="var(--band)", stroke="var(--accent)", strokeWidth=0.5).encode(
+        x=x, x2="high:Q", y=y, y2="to:Q"
+    )
+    asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5).encode(
+        x="asked:Q", y="place:Q", y2="end:Q"
+    )
+    asked = asked.transform_calculate(end="datum.place + 1")
+    points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
+    layers = bounds + asked + points + _names(base)
+    return _svg(layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW))
+
+
+def _names(base: alt.Chart) -> alt.Chart:
+    """The rows' names as marks: as an axis they would have to differ."""
+    text = base.mark_text(align="right", dx=-8, color="var(--fg)", fontSize=12)
+    names: alt.Chart = text.encode(x=alt.value(0), y="middle:Q", text="name:N")
+    return names
+
+
+def _points(base: alt.Chart, size: float) -> alt.Chart:
+    """Realised shares: circles, or triangles in another colour outside their bounds."""
+    points: alt.Chart = base.mark_point(filled=True, opacity=1, size=size).encode(
+        color=alt.condition("datum.within", alt.value("var(--accent)"), alt.value("var(--alarm)")),
+        shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
+    )
+    return points
+
+
+def partition_tokens(tokens: Sequence[int]) -> str:
+    """Draw the tokens of partitions, one bar each, in order.
+
+    Returns:
+        An SVG element, as wide as that of `realised_shares`.
+    """
+    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
+    bars = [
+        {"from": place - 0.5 + gap, "to": place + 0.5 - gap, "count": count}
+        for place, count in enumerate(tokens, start=1)
+    ]
+    chart = (
+        alt.Chart({"values": bars})
+        # The stroke closes the hairlines between bars of a fraction of a pixel.
+        .mark_rect(color="var(--accent)", stroke="var(--accent)", strokeWidth=0 if gap else 0.5)
+        .encode(
+            x=_partition_axis("from:Q", len(tokens)),
+            x2="to:Q",
+            y=alt.Y("count:Q").title("tokens").axis(_COUNTS),
+            y2=alt.datum(0),
+        )
+    )
+    return _svg(chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT))
+
+
+def is_wide(partitions: int) -> bool:
+    """Whether the charts of so many partitions take the page's whole width."""
+    return partitions > _PARTITIONS_NARROW
+
+
+def _partitions_width(partitions: int) -> int:
+    return _FULL_WIDTH if is_wide(partitions) else _WIDTH
+
+
+def _partition_axis(field: str, partitions: int) -> alt.X:
+    # Vega would put ticks between the few partitions.
+    few = partitions <= _PARTITIONS_ALL_LABELLED
+    values = list(range(1, partitions + 1)) if few else alt.Undefined
+    return (
+        alt.X(field)
+        .title("partition, in the table's order")
+        .scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
+        .axis(grid=False, format="d", values=values)
+    )
 
 
 def realised_shares(rates: Sequence[Rate]) -> str:
     """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
 
+    Where all ask for the same, the line is dashed and goes through.
+
     Points outside their bounds are triangles in another colour. Rates without trials have no share
     and leave a gap.
 
     Args:
-        rates: One rate a partition, all with the same probability asked for.
+        rates: One rate a partition.
 
     Returns:
         An SVG element.
@@ -82,50 +287,38 @@ def realised_shares(rates: Sequence[Rate]) -> str:
             "to": place + 0.5,
             "low": rate.low / rate.trials,
             "high": rate.high / rate.trials,
+            "asked": rate.asked,
             "realised": rate.hits / rate.trials,
             "within": rate.within,
         }
         for place, rate in enumerate(rates, start=1)
         if rate.trials
     ]
-    asked = [{"asked": probability} for probability in sorted({rate.asked for rate in rates})]
     ends = [share[end] for share in shares for end in ("low", "high", "realised")]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     margin = max(0.05 * (high - low), 0.005)
 
-    # Vega would put ticks between the few partitions.
-    ticks = list(range(1, len(rates) + 1)) if len(rates) <= _PARTITIONS_ALL_LABELLED else None
-    x_axis = alt.Axis(grid=False, format="d", values=ticks or alt.Undefined)
-    x_scale = alt.Scale(domain=[0.5, max(len(rates), 1) + 0.5], nice=False)
     y_scale = alt.Scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
     band = (
         alt.Chart({"values": shares})
         .mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
         .encode(
-            x=alt.X("from:Q").title("partition, in the table's order").scale(x_scale).axis(x_axis),
+            x=_partition_axis("from:Q", len(rates)),
             x2="to:Q",
             y=alt.Y("low:Q").title("share").scale(y_scale).axis(format=".1~%", tickCount=5),
             y2="high:Q",
         )
     )
-    line = (
-        alt.Chart({"values": asked})
-        .mark_rule(color="var(--fg)", strokeDash=[4, 3])
-        .encode(y="asked:Q")
-    )
-    points = (
-        alt.Chart({"values": shares})
-        .mark_point(filled=True, opacity=1, size=min(60, max(10, 3000 // max(len(rates), 1))))
-        .encode(
-            x="place:Q",
-            y="realised:Q",
-            color=alt.condition(
-                "datum.within", alt.value("var(--accent)"), alt.value("var(--alarm)")
-            ),
-            shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
-        )
-    )
-    return _svg((band + line + points).properties(width=_WIDTH, height=_SHARES_HEIGHT))
+    same = len({rate.asked for rate in rates}) <= 1
+    asked = alt.Chart({"values": shares[:1] if same else shares})
+    if same:
+        line = asked.mark_rule(color="var(--fg)", strokeDash=[4, 3]).encode(y="asked:Q")
+    else:
+        line = asked.mark_rule(color="var(--fg)").encode(x="from:Q", x2="to:Q", y="asked:Q")
+    size = min(60, max(10, 3000 // max(len(rates), 1)))
+    points = _points(alt.Chart({"values": shares}), size).encode(x="place:Q", y="realised:Q")
+    width = _partitions_width(len(rates))
+    return _svg((band + line + points).properties(width=width, height=_SHARES_HEIGHT))
 
 
 def _bin_of(length: int) -> int:

@@ -28,12 +28,12 @@ from fim_assets.preview.documents import (
 from fim_assets.preview.terminal import render, render_document, render_tokens
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import ASSETS, RecipeError, load_recipe
-from fim_assets.report import build_summary
 from fim_assets.sample import write_sample
 from fim_assets.settings import Settings, SettingsError
 from fim_assets.shards import ShardError
 from fim_assets.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
 from fim_assets.storage import Location, is_remote, is_url, parse_url, working_folder, write_bytes
+from fim_assets.summary import build_summary
 from fim_assets.tokens.reader import TokenArray
 from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
 from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions

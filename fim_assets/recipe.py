@@ -459,6 +459,20 @@ class Recipe(_Part):
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+def recipe_yaml(recipe: Recipe) -> str:
+    """The fields that differ from the defaults, as a file's content that gives the recipe again."""
+    fields = recipe.model_dump(mode="json", exclude_defaults=True)
+    return harmless_yaml(fields) if fields else "{}\n"
+
+
+def harmless_yaml(content: Any) -> str:
+    """YAML in the given order, with escapes where a character could act on what shows it."""
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if text.replace("\n", "").isprintable():
+        return text
+    return yaml.safe_dump(content, sort_keys=False)
+
+
 def grammar_versions() -> dict[str, str]:
     """Versions of tree-sitter and its grammars, by package."""
     packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
@@ -494,6 +508,11 @@ def load_recipe(name_or_path: str) -> Recipe:
         except UnicodeDecodeError as error:
             raise RecipeError(f"recipe {name_or_path}: not UTF-8: {error}") from error
     return parse_recipe(text, name_or_path)
+
+
+def built_in_name(recipe: Recipe) -> str | None:
+    """The name of the built-in recipe that it is, if it is one."""
+    return next((name for name in built_in_recipes() if load_recipe(name) == recipe), None)
 
 
 class _UniqueKeys(yaml.SafeLoader):

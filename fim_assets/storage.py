@@ -205,16 +205,17 @@ def store(path: Path, location: UPath) -> tuple[int, str]:
     return _tried("written", location, copy)
 
 
-def read_bytes(location: Location) -> bytes:
-    """A small file's content.
+def read_bytes(location: Location, most: int | None = None) -> bytes:
+    """A small file's content, or so many bytes of its beginning at most.
 
     Raises:
         FileNotFoundError: If there is none.
         StorageError: If it cannot be read.
     """
     if not is_remote(location):
-        return location.read_bytes()
-    return _tried("read", location, lambda: bytes(location.fs.cat_file(location.path)))
+        with location.open("rb") as file:
+            return file.read(-1 if most is None else most)
+    return _tried("read", location, lambda: bytes(location.fs.cat_file(location.path, end=most)))
 
 
 def write_bytes(location: Location, content: bytes) -> None:

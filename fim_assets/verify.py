@@ -10,9 +10,10 @@ from fim_assets.files import record_file
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS
-from fim_assets.report import ListedArray, build_summary
+from fim_assets.report import FILES as REPORT_FILES
 from fim_assets.sources import RawShard
 from fim_assets.storage import Location, StorageError, brought, is_remote, read_bytes, sizes_below
+from fim_assets.summary import ListedArray, build_summary
 
 
 @dataclass
@@ -141,13 +142,14 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 
 def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
-    """What `corpus_report` says of arrays that are not there any more, or not yet, in words.
+    """What `corpus_report` lacks, and says of arrays that are not there any more or not yet.
 
     Args:
         corpus: Where outputs lie.
         keys: All partitions.
     """
-    path = corpus.folder("corpus_report") / "summary.json"
+    folder = corpus.folder("corpus_report")
+    path = folder / "summary.json"
     try:
         arrays = orjson.loads(read_bytes(path))["arrays"]
         listed = {ListedArray.model_validate(array) for array in arrays}
@@ -156,6 +158,10 @@ def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
     except (ValueError, LookupError, TypeError):
         yield f"{path}: is no summary; materialize corpus_report again"
         return
+    there = _names_in(folder)
+    for name in REPORT_FILES:
+        if name not in there:
+            yield f"{folder / name}: is missing; materialize corpus_report again"
     if listed != set(build_summary(corpus, list(keys)).arrays):
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"
 

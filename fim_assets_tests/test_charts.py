@@ -4,7 +4,15 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from fim_assets.charts import length_distribution, realised_shares
+from fim_assets.charts import (
+    Amount,
+    amounts,
+    cut_places,
+    language_rates,
+    length_distribution,
+    partition_tokens,
+    realised_shares,
+)
 from fim_assets.receipts import Histogram
 from fim_assets.stats import Rate, binomial_rate, histogram
 
@@ -77,17 +85,79 @@ def test_certain_rates_have_a_band_without_height(asked: float) -> None:
 
 def test_no_partitions_give_an_empty_chart() -> None:
     assert filled(realised_shares([]), "--accent") == []
+    assert filled(partition_tokens([]), "--accent") == []
+
+
+def rules(svg: str) -> int:
+    """Lines of the asked probabilities."""
+    lines = ET.fromstring(svg).iter(f"{SVG}line")
+    return sum(line.get("stroke") == "var(--fg)" for line in lines)
+
+
+def test_one_line_for_what_all_ask_for_else_one_each() -> None:
+    half, tenth = binomial_rate(50, 100, 0.5, 1e-9), binomial_rate(9, 100, 0.1, 1e-9)
+    assert rules(realised_shares([half, half, half])) == 1
+    assert rules(realised_shares([half, tenth, tenth])) == 3
+
+
+def test_many_partitions_take_the_whole_width() -> None:
+    widths = [
+        float(ET.fromstring(partition_tokens([5] * count)).attrib["width"]) for count in (60, 61)
+    ]
+    assert widths[0] < 400
+    assert 900 < widths[1] < 1100
+
+
+def test_tokens_of_partitions_are_bars_in_proportion() -> None:
+    bars = heights(partition_tokens([10, 20, 5]))
+    assert bars == pytest.approx([bars[0], 2 * bars[0], bars[0] / 2])
+
+
+def test_cuts_are_bars_on_a_common_axis() -> None:
+    bars = heights(cut_places({0: 1, 50: 3}, most=6))
+    assert bars == pytest.approx([bars[0], 3 * bars[0]])
+    assert bars[1] == pytest.approx(75), "half of the axis, which is 150 high"
+    assert texts(cut_places({0: 1, 50: 3}, most=6))[:5] == ["0%", "25%", "50%", "75%", "100%"]
+
+
+HOSTILE = "<script>&\"'</script>"
+
+
+def test_amounts_have_their_words_on_both_sides() -> None:
+    svg = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
+    assert sorted(texts(svg)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
+    assert len(filled(svg, "--accent")) == len(filled(svg, "--second")) == 1
+    assert "<script" not in svg
+
+
+def test_a_language_has_bounds_asked_and_realised() -> None:
+    svg = language_rates(
+        [
+            (HOSTILE, binomial_rate(40, 100, 0.5, 1e-9)),
+            ("C", binomial_rate(0, 400, 0.5, 1e-9)),
+            ("C", binomial_rate(9, 100, 0.1, 1e-9)),
+        ]
+    )
+    assert [text for text in texts(svg) if "%" not in text][1:] == [HOSTILE, "C", "C"]
+    assert len(filled(svg, "--accent")) == 2
+    assert len(filled(svg, "--alarm")) == 1, "0 of 400 is outside the bounds of a half"
+    assert (len(filled(svg, "--band")), rules(svg)) == (3, 3)
+    assert "<script" not in svg
 
 
 def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
     for svg in (
         length_distribution(lengths(1, 2, 3), "tokens", "files"),
         realised_shares([Rate(hits=5, trials=10, asked=0.5, low=1, high=9)]),
+        language_rates([("C", Rate(hits=5, trials=10, asked=0.5, low=1, high=9))]),
+        amounts([Amount("C", 1, "1", "second")]),
+        cut_places({0: 1}, 1),
+        partition_tokens([1, 2]),
     ):
         assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
             "none",
             "transparent",
-            *(f"var(--{name})" for name in ("accent", "band", "fg", "grid", "muted")),
+            *(f"var(--{name})" for name in ("accent", "band", "fg", "grid", "muted", "second")),
         }
         assert "href=" not in svg
         assert "style" not in svg

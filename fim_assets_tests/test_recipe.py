@@ -14,10 +14,12 @@ from fim_assets.recipe import (
     Sentinels,
     Tokenizer,
     Tokens,
+    built_in_name,
     built_in_recipes,
     grammar_versions,
     load_recipe,
     parse_recipe,
+    recipe_yaml,
 )
 
 ALL = (*ASSETS, "corpus_report")
@@ -591,3 +593,23 @@ def test_half_a_surrogate_pair_and_huge_numbers_are_refused() -> None:
 def test_minus_zero_is_zero() -> None:
     minus, zero = (Recipe(fim=Fim(fim_rate=rate)) for rate in (-0.0, 0.0))
     assert minus.fingerprint("fim_shards", "t") == zero.fingerprint("fim_shards", "t")
+
+
+@pytest.mark.parametrize("name", built_in_recipes())
+def test_a_recipe_written_is_read_as_itself(name: str) -> None:
+    recipe = load_recipe(name)
+    assert parse_recipe(recipe_yaml(recipe), name) == recipe
+    assert built_in_name(recipe) == name
+    other = recipe.model_copy(update={"seed": 5})
+    assert built_in_name(other) is None
+    assert parse_recipe(recipe_yaml(other), name) == other
+
+
+def test_a_recipe_is_written_without_characters_that_act() -> None:
+    fim = Fim.model_validate({"fim_rate": {"default": 0.5, "evil\u202e\u200b": 1, "Ünï": 0}})
+    text = recipe_yaml(Recipe(fim=fim))
+    assert text.replace("\n", "").isprintable()
+    assert parse_recipe(text, "r").fim == fim
+    assert "Ünï" in recipe_yaml(
+        Recipe(fim=Fim.model_validate({"fim_rate": {"default": 0.5, "Ünï": 0}}))
+    )

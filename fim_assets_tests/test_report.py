@@ -10,13 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
 from fim_assets import report
 from fim_assets.pipeline import Corpus, Task
-from fim_assets.receipts import Histogram
-from fim_assets.recipe import ASSETS, Fim, Recipe, SplitWeights, Tokens
-from fim_assets.report import Summary, build_summary, write_report
+from fim_assets.receipts import Histogram, read_receipt
+from fim_assets.recipe import (
+    ASSETS,
+    Fim,
+    LanguageRates,
+    Recipe,
+    SplitWeights,
+    Tokens,
+    load_recipe,
+    parse_recipe,
+)
+from fim_assets.report import FILES, write_report
 from fim_assets.sources import RawShard
+from fim_assets.summary import Summary, build_summary
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import TOLERANT
@@ -113,6 +125,10 @@ def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
         "distinct_spm": 0,
     }
     assert list(summary.languages.items()) == [("", 2), ("C", 1), ("Python", 1)]
+    assert list(summary.tokens_by_language.items()) == [("", 4), ("C", 2), ("Python", 2)]
+    assert summary.rejections == {"not_json": 1}
+    assert {its.documents for its in summary.longer.values()} == {0}
+    assert summary.histograms["rearranged_tokens"].count == 0
     assert summary.histograms["document_chars"] == Histogram(
         count=4, sum=16, min=1, max=5, p50=None, p95=None, bins={1: 1, 4: 3}
     )
@@ -239,7 +255,7 @@ def test_same_receipts_give_the_same_summary(corpus: Corpus) -> None:
     assert path.read_bytes() == first
     assert Summary.model_validate_json(first) == written
     assert str(corpus.data_root).encode() not in first
-    assert {file.name for file in path.parent.iterdir()} == {"report.html", "summary.json"}
+    assert {file.name for file in path.parent.iterdir()} == set(FILES)
 
 
 def test_prefix_goes_before_the_arrays_paths(tmp_path: Path) -> None:
@@ -307,7 +323,9 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(corpus: Co
     links = {
         given[name] for _, given in elements.found for name in ("src", "href") if name in given
     }
-    assert links == {"data:,", "#incomplete"}
+    places = {f"#{given['id']}" for _, given in elements.found if "id" in given}
+    assert links <= {"data:,", *places}
+    assert "#incomplete" in links
     assert not [given for _, given in elements.found if "style" in given]
     policy = next(given["content"] for tag, given in elements.found if "http-equiv" in given)
     styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
@@ -358,5 +376,160 @@ def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
     assert summary.rates_by_language["C"]["fim_rate"].realised == 1.0
     page = unescape(read_page(made))
     assert f"<dt>Rearranged share</dt><dd>{1 - totals.gate / 400:.2%}</dd><dd>asked 50.00%" in page
-    assert "of these, fallen back on uniform: one_line" in page
+    assert (
+        f'<th scope="row">one_line</th><td class="number">{summary.fallbacks["one_line"]}' in page
+    )
     assert "Of these, drawn for lines" in page
+
+
+TEXT = "def f():\n    return 1\n"
+
+
+def test_cuts_parts_and_long_documents_add_up(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=1.0)))
+    long = "hello " * 3000
+    lines = [{"id": str(n), "text": text} for n, text in enumerate([TEXT, TEXT * 2, long])]
+    shard = "".join(json.dumps(line) + "\n" for line in lines)
+    summary = build_summary(corpus, materialize(corpus, {"a": shard, "b": shard}))
+    assert [sum(places.values()) for places in summary.cuts.values()] == [6, 6]
+    assert list(summary.cuts["first_cut"]) == list(range(0, 100, 5))
+    tokens = summary.histograms
+    parts = [tokens[f"{part}_tokens"] for part in ("prefix", "middle", "suffix")]
+    # A document is its parts, three sentinels and EOS.
+    assert sum(part.sum for part in parts) + 4 * 6 == summary.totals.tokens
+    assert tokens["rearranged_tokens"].sum == summary.totals.tokens
+    counted = {length: its.documents for length, its in summary.longer.items()}
+    assert counted == {2048: 2, **{1 << power: 0 for power in range(12, 17)}}
+    assert 6000 < summary.longer[2048].tokens < 6100
+
+
+def read_card(corpus: Corpus) -> str:
+    return (corpus.folder("corpus_report") / "README.md").read_text("utf-8")
+
+
+def test_the_card_is_one_of_hugging_faces(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(corpus, ["a", "b"])
+    card = DatasetCard(read_card(corpus))
+    fields = vars(card.data)
+    assert (fields["license"], fields["size_categories"]) == ("unknown", ["n<1K"])
+    (config,) = fields["configs"]
+    found = Path(str(corpus.data_root)).glob(config["data_files"])
+    assert sorted(path.name for path in found) == ["a.jsonl.zst", "b.jsonl.zst"]
+    assert "| documents | 4 |" in card.text
+    assert "the owner has to put it" in card.text
+    snippet = re.search(r"```python\n(import json.*?)```", card.text, re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(str(corpus.data_root))
+    exec(snippet[1], names)  # noqa: S102 - the card's own words
+    assert len(names["ids"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("documents", "name"),
+    [
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (9_999, "1K<n<10K"),
+        (123_456, "100K<n<1M"),
+        (10**9, "1B<n<10B"),
+        (10**12, "n>1T"),
+    ],
+)
+def test_sizes_are_named_as_on_the_hub(documents: int, name: str) -> None:
+    assert report._size_category(documents) == name
+
+
+EVIL = [
+    HOSTILE,
+    "a|b `c` ``d",
+    "[x](http://forged.invalid) ![y](http://forged.invalid/z.png)",
+    "evil\u202eflow\x1b[31m",
+    "http://forged.invalid www.forged.invalid a@forged.invalid",
+    "--- \n# heading\n<b>",
+]
+
+
+def test_hostile_text_is_inert_in_card_and_page(tmp_path: Path) -> None:
+    rates = LanguageRates.model_validate({"default": 1.0} | dict.fromkeys(EVIL, 1.0))
+    corpus = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=Fim(fim_rate=rates)))
+    lines = [
+        {"id": evil, "text": f"{evil}\n" * 20, "metadata": {"language": evil}} for evil in EVIL
+    ]
+    key = "a|b`c`<b>"
+    keys = materialize(corpus, {key: "".join(json.dumps(line) + "\n" for line in lines)})
+    write_report(corpus, [*keys, "missing"])
+    page, card = read_page(corpus), read_card(corpus)
+    for text in (page, card):
+        assert not set(text) & {"\u202e", "\x1b"}
+        assert "‹U+202E›" in text
+    assert not Elements(page).tags & {"b", "script", "img"}
+    body = DatasetCard(card).text
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    kinds = {inner.type for token in tokens for inner in [token, *(token.children or [])]}
+    assert not kinds & {"link_open", "image", "html_block", "html_inline"}
+    texts = [t.content for token in tokens for t in token.children or [] if t.type == "text"]
+    assert not [text for text in texts if "forged" in text], "nothing that a reader would link"
+    assert "# heading" not in [line[:9] for line in body.splitlines()]
+    codes = [t.content for token in tokens for t in token.children or [] if t.type == "code_inline"]
+    assert {HOSTILE, "a|b `c` ``d"} <= set(codes)
+
+
+def test_examples_are_shown_part_by_part(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0)))
+    texts = [TEXT * 20 + f"# {n}" for n in range(20)]
+    lines = [{"id": f"id {n}", "text": text} for n, text in enumerate(texts)]
+    keys = materialize(corpus, {"a": "".join(json.dumps(line) + "\n" for line in lines)})
+    write_report(corpus, keys)
+    page = unescape(read_page(corpus))
+    assert page.count('<article class="example">') == 2, "one in each order, all in one language"
+    for part in ("prefix", "middle", "suffix"):
+        assert page.count(f'<div class="part {part}"><strong>{part}</strong>') == 2
+        assert page.count(f'<span class="sentinel"><|fim_{part}|></span>') == 2
+    assert "PSM order, cut by dolma" in page
+    assert "SPM order, cut by dolma" in page
+
+    shard = corpus.place("fim_shards", "a").file(".jsonl.zst")
+    shard.write_bytes(b"\0" * shard.stat().st_size)
+    summary = write_report(corpus, keys)
+    assert summary.partitions.complete == 1
+    assert "The FIM shards of a could not be read" in read_page(corpus)
+
+
+def test_the_recipe_is_shown_and_gives_itself_again(tmp_path: Path) -> None:
+    fim = Fim(fim_rate=0.25, spm_format="v2", repository_tokens=("<repo>",))
+    corpus = corpus_at(tmp_path, Recipe(seed=7, fim=fim))
+    write_report(corpus, [])
+    page = unescape(read_page(corpus))
+    marked = re.findall(r'<span class="differs">(.*?)  ●</span>', page)
+    assert marked == [
+        "seed: 7",
+        "  fim_rate: 0.25",
+        "  spm_format: v2",
+        "  repository_tokens:",
+        "  - <repo>",
+    ]
+    saved = re.search(r"<code>recipe.yaml</code>:</p>\n<pre><code>(.*?)</code>", page, re.DOTALL)
+    assert saved
+    assert parse_recipe(saved[1], "page") == corpus.recipe
+    assert "export FIM_RECIPE=recipe.yaml" in page
+    write_report(corpus_at(tmp_path, load_recipe("ast_fim")), [])
+    assert "export FIM_RECIPE=ast_fim" in read_page(corpus)
+
+
+def test_partitions_of_several_versions_and_engines_are_told(corpus: Corpus) -> None:
+    write_report(corpus, ["a", "b"])
+    assert "several versions" not in read_page(corpus)
+    place = corpus.place("token_arrays", "a")
+    receipt = read_receipt(place)
+    assert receipt
+    made = receipt.made.model_copy(
+        update={"seconds": 7200.0, "engine": "other", "versions": {"polars": "0.1"}}
+    )
+    place.receipt.write_text(receipt.model_copy(update={"made": made}).model_dump_json())
+    write_report(corpus, ["a", "b"])
+    page = read_page(corpus)
+    assert "several versions" in page
+    assert "0.1 (1 receipts)" in page
+    assert "other (1 partitions)" in page
+    assert "2.0 h" in page

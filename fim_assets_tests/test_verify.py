@@ -127,6 +127,9 @@ def test_a_report_that_is_stale_or_none(root: Path) -> None:
     summary = root / "corpus_report" / "summary.json"
     (root / "token_arrays" / "a.json").unlink()
     assert f"{summary}: lists other arrays" in verify()[1]
+    card = summary.with_name("README.md")
+    card.unlink()
+    assert f"{card}: is missing" in verify()[1]
     summary.write_text("[]")
     assert f"{summary}: is no summary" in verify()[1]
     summary.unlink()

@@ -51,7 +51,8 @@ _DESCRIPTIONS = {
     "corpus_report": (
         "Totals over all complete partitions: `summary.json` (with the arrays a trainer should "
         "read), `token_arrays/mix.txt` (the same as `label,path`, as in OLMo-core's mixes) and "
-        "`report.html` (realised rates, length distributions, a table a partition)."
+        "`report.html` (realised rates, lengths, cuts, examples, a table a partition, how to make "
+        "it again); `README.md` says the same as a data-set card in Hugging Face's format."
     ),
 }
 

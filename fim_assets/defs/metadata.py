@@ -9,9 +9,9 @@ from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
-from fim_assets.report import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, counted
 from fim_assets.storage import Location, is_remote
+from fim_assets.summary import Summary
 from fim_assets.tokens.layouts import LAYOUTS
 
 
@@ -61,6 +61,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
     }
     return {
         "report": _where(folder / "report.html"),
+        "card": _where(folder / "README.md"),
         "summary": _where(folder / "summary.json"),
         "partitions_complete": summary.partitions.complete,
         "partitions_incomplete": len(summary.partitions.incomplete),

@@ -38,7 +38,7 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     if len(text) <= limits.chars and text.count("\n") < limits.lines:
         lead = len(text) - len(text.lstrip(_BLANKS))
         trail = max(lead, len(text.rstrip(_BLANKS)))
-        shown = _marked(text[:lead]) + _visible(text[lead:trail]) + _marked(text[trail:])
+        shown = _marked(text[:lead]) + visible(text[lead:trail]) + _marked(text[trail:])
         return Excerpt(shown.removesuffix("\n").split("\n"), 0, [])
     half = limits.lines // 2
     head = "\n".join(text[: limits.chars // 2].split("\n")[:half])
@@ -46,9 +46,9 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     lead = len(head) - len(head.lstrip(_BLANKS))
     trail = len(tail.rstrip(_BLANKS))
     return Excerpt(
-        (_marked(head[:lead]) + _visible(head[lead:])).split("\n"),
+        (_marked(head[:lead]) + visible(head[lead:])).split("\n"),
         len(text) - len(head) - len(tail),
-        (_visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
+        (visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
     )
 
 
@@ -57,7 +57,7 @@ def _marked(blanks: str) -> str:
     return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Text of which only line feeds and tabs still act on what shows it."""
     return text if text.isprintable() else "".join(map(_visible_character, text))
 
@@ -75,7 +75,7 @@ def _visible_character(character: str) -> str:
 
 def one_line(text: str, chars: int) -> str:
     """The beginning of a text on one line."""
-    shown = _visible(text[:chars]).replace("\n", "↵").replace("\t", "→")
+    shown = visible(text[:chars]).replace("\n", "↵").replace("\t", "→")
     return f"{shown}…" if len(text) > chars else shown
 
 

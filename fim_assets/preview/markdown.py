@@ -124,8 +124,8 @@ def _document_markdown(
     preview: DocumentPreview, tokens: list[str], limits: Limits
 ) -> Iterator[str]:
     orders = [order.upper() for order in ("psm", "spm") if order in preview.orders]
-    identifier = "no id" if preview.id is None else f"id {_code(preview.id)}"
-    language = "no language" if preview.language is None else _code(preview.language)
+    identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
+    language = "no language" if preview.language is None else code(preview.language)
     kind = " and ".join(orders) or "Left alone"
     yield f"### {kind}: line {preview.line}, {identifier}, {language}"
     files = shown_files(preview.files, limits.files)
@@ -147,20 +147,20 @@ def _document_markdown(
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
         yield f"**First {len(tokens)} tokens**"
-        yield _fenced("\n".join(lines))
+        yield fenced("\n".join(lines))
 
 
 def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
     if not file.pieces:
         yield "⬜ as it came"
-        yield _fenced(_shortened(file.text, limits))
+        yield fenced(_shortened(file.text, limits))
     label = ""
     for piece in file.pieces:
         if piece.part is None:
-            label += f" {_code(piece.text)}"
+            label += f" {code(piece.text)}"
             continue
         yield f"{_SQUARES[piece.part]}{label} {piece.part}"
-        yield _fenced(_shortened(piece.text, limits))
+        yield fenced(_shortened(piece.text, limits))
         label = ""
     if label:
         yield f"⬛{label}"
@@ -176,12 +176,14 @@ def _fence(text: str, least: int) -> str:
     return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str, language: str = "text") -> str:
+    """A block of text in which nothing is markup."""
     fence = _fence(text, 3)
-    return f"{fence}text\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _code(name: str) -> str:
+def code(name: str) -> str:
+    """An id, language or token in which nothing is markup."""
     text = shown_name(name)
     fence = _fence(text, 1)
     space = " " if text.startswith("`") or text.endswith("`") else ""
