@@ -27,6 +27,7 @@ _BINS_FOR_FEW_LABELS = 24
 _PARTITIONS_ALL_LABELLED = 12
 _PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
+_VALUES = alt.NamedData("values")
 _COUNTS = alt.Axis(
     format="~s", tickMinStep=1, tickCount=4, labelExpr="datum.value ? datum.label : '0'"
 )
@@ -52,7 +53,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         if edge in lengths.bins
     ]
     chart = (
-        alt.Chart({"values": bars})
+        alt.Chart(_VALUES)
         .mark_rect(color="var(--accent)")
         .encode(
             x=alt.X("from:Q")
@@ -70,7 +71,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         )
         .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
     )
-    return _svg(chart)
+    return _svg(chart, bars)
 
 
 def cut_places(cuts: Mapping[int, int], most: int) -> str:
@@ -89,7 +90,7 @@ def cut_places(cuts: Mapping[int, int], most: int) -> str:
         for place, count in cuts.items()
     ]
     chart = (
-        alt.Chart({"values": bars})
+        alt.Chart(_VALUES)
         .mark_rect(color="var(--accent)")
         .encode(
             x=alt.X("from:Q")
@@ -102,7 +103,7 @@ def cut_places(cuts: Mapping[int, int], most: int) -> str:
         )
         .properties(width=_WIDTH, height=_CUTS_HEIGHT)
     )
-    return _svg(chart)
+    return _svg(chart, bars)
 
 
 class Amount(NamedTuple):
@@ -144,7 +145,7 @@ def amounts(bars: Sequence[Amount]) -> str:
     ]
     longest = max((bar.size for bar in bars), default=0)
     width = 2 * _WIDTH - _LABEL - _AMOUNT
-    base = alt.Chart({"values": values})
+    base = alt.Chart(_VALUES)
     y = alt.Y("from:Q").scale(domain=[max(len(bars), 1), 0], nice=False).axis(None)
     x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
     rows = base.mark_rect().encode(
@@ -155,7 +156,7 @@ def amounts(bars: Sequence[Amount]) -> str:
         x=x, y=alt.Y("middle:Q"), text="words:N"
     )
     layers = rows + _names(middle) + words
-    return _svg(layers.properties(width=width, height=max(len(bars), 1) * _ROW))
+    return _svg(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
 
 
 def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
@@ -184,7 +185,7 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
         }
         for place, (name, rate) in enumerate(rates)
     ]
-    base = alt.Chart({"values": values})
+    base = alt.Chart(_VALUES)
     y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
     x = (
         alt.X("low:Q")
@@ -201,7 +202,9 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
     asked = asked.transform_calculate(end="datum.place + 1")
     points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
     layers = bounds + asked + points + _names(base)
-    return _svg(layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW))
+    return _svg(
+        layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW), values
+    )
 
 
 def _names(base: alt.Chart) -> alt.Chart:
@@ -232,7 +235,7 @@ def partition_tokens(tokens: Sequence[int]) -> str:
         for place, count in enumerate(tokens, start=1)
     ]
     chart = (
-        alt.Chart({"values": bars})
+        alt.Chart(_VALUES)
         # The stroke closes the hairlines between bars of a fraction of a pixel.
         .mark_rect(color="var(--accent)", stroke="var(--accent)", strokeWidth=0 if gap else 0.5)
         .encode(
@@ -242,7 +245,7 @@ def partition_tokens(tokens: Sequence[int]) -> str:
             y2=alt.datum(0),
         )
     )
-    return _svg(chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT))
+    return _svg(chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars)
 
 
 def is_wide(partitions: int) -> bool:
@@ -300,7 +303,7 @@ def realised_shares(rates: Sequence[Rate]) -> str:
 
     y_scale = alt.Scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
     band = (
-        alt.Chart({"values": shares})
+        alt.Chart(_VALUES)
         .mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
         .encode(
             x=_partition_axis("from:Q", len(rates)),
@@ -310,15 +313,19 @@ def realised_shares(rates: Sequence[Rate]) -> str:
         )
     )
     same = len({rate.asked for rate in rates}) <= 1
-    asked = alt.Chart({"values": shares[:1] if same else shares})
     if same:
-        line = asked.mark_rule(color="var(--fg)", strokeDash=[4, 3]).encode(y="asked:Q")
+        dashed = alt.Chart(_VALUES).mark_rule(color="var(--fg)", strokeDash=[4, 3])
+        line = dashed.encode(y="min(asked):Q")
     else:
-        line = asked.mark_rule(color="var(--fg)").encode(x="from:Q", x2="to:Q", y="asked:Q")
+        line = (
+            alt.Chart(_VALUES)
+            .mark_rule(color="var(--fg)")
+            .encode(x="from:Q", x2="to:Q", y="asked:Q")
+        )
     size = min(60, max(10, 3000 // max(len(rates), 1)))
-    points = _points(alt.Chart({"values": shares}), size).encode(x="place:Q", y="realised:Q")
+    points = _points(alt.Chart(_VALUES), size).encode(x="place:Q", y="realised:Q")
     width = _partitions_width(len(rates))
-    return _svg((band + line + points).properties(width=width, height=_SHARES_HEIGHT))
+    return _svg((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 
 
 def _bin_of(length: int) -> int:
@@ -341,7 +348,8 @@ def _binary(length: int) -> str:
     return f"{length >> (10 * power)}{_UNITS[power]}"
 
 
-def _svg(chart: alt.Chart | alt.LayerChart) -> str:
+def _svg(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> str:
+    """Draw a chart of `_VALUES`; Altair, which copies data at each step, is not given them."""
     text = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "titleFontWeight": "normal"}
     lines = {"gridColor": "var(--grid)", "domainColor": "var(--muted)", "tickColor": "var(--muted)"}
     specification: dict[str, Any] = (
@@ -352,5 +360,6 @@ def _svg(chart: alt.Chart | alt.LayerChart) -> str:
         .configure_view(stroke=None)
         .to_dict()
     )
+    specification["datasets"] = {_VALUES.name: values}
     svg: str = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
     return svg

@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 import reprlib
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
@@ -473,6 +474,7 @@ def harmless_yaml(content: Any) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
+@cache
 def grammar_versions() -> dict[str, str]:
     """Versions of tree-sitter and its grammars, by package."""
     packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())

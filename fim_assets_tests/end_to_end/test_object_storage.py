@@ -9,6 +9,7 @@ import pytest
 import s3fs
 
 from fim_assets.recipe import ASSETS
+from fim_assets.report import FILES
 from fim_assets_tests.corpora import documents, file_bytes, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, run
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
@@ -94,8 +95,10 @@ def test_bytes_and_receipts_are_those_of_a_local_run_of_one_worker(made: Stores)
         for key in KEYS:
             there = made.s3.cat_file(f"{BUCKET}/out/{asset}/{key}.json")
             assert result(there) == result((folder / f"{key}.json").read_bytes())
-    for name in ("summary.json", "report.html"):
+    for name in FILES:
         assert made.s3.exists(f"{BUCKET}/out/corpus_report/{name}")
+    page = made.s3.cat_file(f"{BUCKET}/out/corpus_report/report.html")
+    assert page.count(b'<article class="example">') == 3
     there = json.loads(made.s3.cat_file(f"{BUCKET}/out/corpus_report/summary.json"))
     here = json.loads((made.folder / "data" / "corpus_report" / "summary.json").read_bytes())
     assert there == here
