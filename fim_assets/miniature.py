@@ -7,9 +7,9 @@ from fim_assets.stats import EDGES
 
 _HEIGHT = 48
 _WIDTH = 240
-_WIDEST_BAR = 12
+_WIDEST_BAR = 24
 _MOST_BARS = 48
-_LABELS = 5
+_LABEL_WIDTH = 48
 
 # Both can be read on white and on black.
 _BARS = "#3d85c8"
@@ -37,7 +37,7 @@ def miniature(histogram: Histogram) -> str:
     ]
     width = min(_WIDEST_BAR, _WIDTH // max(len(counts), 1))
     outline = "".join(f"V{_top(count, max(counts))}h{width}" for count in counts)
-    step = ceil(len(edges) / _LABELS) or 1
+    step = ceil(_LABEL_WIDTH / width)
     labels = "".join(
         f"<text x='{bar * width}' y='60'>{_short(edges[bar])}</text>"
         for bar in range(0, len(edges), step)

@@ -2,7 +2,8 @@
 
 The UI shows entries in the order of the dictionaries here, Markdown and JSON in place if they have
 less than a thousand characters, and every number as a plot over the partitions. Texts of a shard,
-such as languages, stand in tables and JSON alone, which the UI shows as text.
+such as languages, stand in tables and JSON alone, which the UI shows as text; in tables without the
+characters that would turn a line around.
 """
 
 from base64 import b64encode
@@ -18,6 +19,7 @@ from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.miniature import miniature
 from fim_assets.pipeline import Corpus, StageOutcome
+from fim_assets.preview.excerpts import shown_name
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
 from fim_assets.report import RateNumbers, Summary
@@ -298,7 +300,7 @@ def _rates_by_language(
         "fim_rate": "float",
         "accepted": "string",
         "psm_share": "float",
-        "psm_share_accepted": "string",
+        "psm_accepted": "string",
         "within": "string",
     }
     rows: dict[str, Record] = {
@@ -308,7 +310,7 @@ def _rates_by_language(
             "fim_rate": _rounded(its["fim_rate"].realised),
             "accepted": _accepted(its["fim_rate"]),
             "psm_share": _rounded(its["psm_share"].realised),
-            "psm_share_accepted": _accepted(its["psm_share"]),
+            "psm_accepted": _accepted(its["psm_share"]),
             "within": yes(all(rate.within for rate in its.values())),
         }
         for language, its in sorted(tested.items(), key=lambda its: -its[1]["fim_rate"].trials)
@@ -354,7 +356,7 @@ def _languages(measures: Mapping[str, Mapping[str, int]]) -> dict[str, dg.TableM
 def _by_language(columns: dict[str, str], rows: Mapping[str, Record]) -> dg.TableMetadataValue:
     """A row a language; of those behind the first ones, how many they are."""
     shown: list[Record] = [
-        {"language": language or "(none)", **row}
+        {"language": shown_name(language) if language else "(none)", **row}
         for language, row in islice(rows.items(), _LANGUAGES_SHOWN)
     ]
     if len(rows) > _LANGUAGES_SHOWN:

@@ -107,6 +107,16 @@ def test_rates_count_true_copies_once(tmp_path: Path) -> None:
     assert receipt.result.counts["distinct_eligible"] == 1
 
 
+def test_a_language_that_acts_on_terminals_is_made_visible(tmp_path: Path) -> None:
+    """One outside its bounds, which a failed run's message names, and one too rare for bounds."""
+    counts = counts_of({"\x1b[2J\u202eC": (60, 30, 30), "\x1b]0;D\x07": (3, 0, 0)})
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    assert check.description.isprintable()
+    assert "outside the bounds: fim_rate: 60 of 63" in check.description
+    assert "␛[2J‹U+202E›C: fim_rate: 60 of 60" in check.description
+    assert "for any bound: ␛]0;D␇" in check.description
+
+
 def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
     """60 files of C all rearranged, and 540 of Python at 0.45, are 0.5 over all of them."""
     counts = counts_of({"Python": (540, 122, 121), "C": (60, 30, 30), "": (3, 0, 0)})
