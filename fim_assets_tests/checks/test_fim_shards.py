@@ -91,7 +91,7 @@ def test_rates_outside_their_bounds_are_noticed(
     )
     outcome = outcome_of(tmp_path, Recipe(), ["rates_within_bounds"])
     assert outcome.failure is not None
-    assert "check rates_within_bounds failed: fim_rate: " in outcome.failure
+    assert "check rates_within_bounds failed: outside the bounds: fim_rate: " in outcome.failure
     assert "at a probability of 0.5" in outcome.failure
     assert not (tmp_path / "fim_shards" / "a.json").exists()
 
@@ -105,6 +105,16 @@ def test_rates_count_true_copies_once(tmp_path: Path) -> None:
     assert receipt is not None
     assert receipt.result.counts["copies"] == 999
     assert receipt.result.counts["distinct_eligible"] == 1
+
+
+def test_a_language_that_acts_on_terminals_is_made_visible(tmp_path: Path) -> None:
+    """One outside its bounds, which a failed run's message names, and one too rare for bounds."""
+    counts = counts_of({"\x1b[2J\u202eC": (60, 30, 30), "\x1b]0;D\x07": (3, 0, 0)})
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    assert check.description.isprintable()
+    assert "outside the bounds: fim_rate: 60 of 63" in check.description
+    assert "␛[2J‹U+202E›C: fim_rate: 60 of 60" in check.description
+    assert "for any bound: ␛]0;D␇" in check.description
 
 
 def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
