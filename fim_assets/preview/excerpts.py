@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.visible import visible, visible_line
 
 _BLANKS = " \t\n"
 _NAME_CHARS = 60
@@ -38,7 +39,7 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     if len(text) <= limits.chars and text.count("\n") < limits.lines:
         lead = len(text) - len(text.lstrip(_BLANKS))
         trail = max(lead, len(text.rstrip(_BLANKS)))
-        shown = _marked(text[:lead]) + _visible(text[lead:trail]) + _marked(text[trail:])
+        shown = _marked(text[:lead]) + visible(text[lead:trail]) + _marked(text[trail:])
         return Excerpt(shown.removesuffix("\n").split("\n"), 0, [])
     half = limits.lines // 2
     head = "\n".join(text[: limits.chars // 2].split("\n")[:half])
@@ -46,9 +47,9 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     lead = len(head) - len(head.lstrip(_BLANKS))
     trail = len(tail.rstrip(_BLANKS))
     return Excerpt(
-        (_marked(head[:lead]) + _visible(head[lead:])).split("\n"),
+        (_marked(head[:lead]) + visible(head[lead:])).split("\n"),
         len(text) - len(head) - len(tail),
-        (_visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
+        (visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
     )
 
 
@@ -57,25 +58,9 @@ def _marked(blanks: str) -> str:
     return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
 
 
-def _visible(text: str) -> str:
-    """Text of which only line feeds and tabs still act on what shows it."""
-    return text if text.isprintable() else "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    # Not printable are controls, marks that change the direction of writing or join characters, and
-    # what Unicode has not assigned.
-    if character in "\n\t" or character.isprintable():
-        return character
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"‹U+{code:04X}›"
-
-
 def one_line(text: str, chars: int) -> str:
     """The beginning of a text on one line."""
-    shown = _visible(text[:chars]).replace("\n", "↵").replace("\t", "→")
+    shown = visible_line(text[:chars])
     return f"{shown}…" if len(text) > chars else shown
 
 
