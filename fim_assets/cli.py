@@ -368,7 +368,7 @@ def verify(keys: tuple[str, ...]) -> None:
     epilog=_examples(
         "fim-assets preview stdlib-0",
         "fim-assets preview stdlib-0 --line 12 --no-tokens",
-        "fim-assets preview data/raw/stdlib-0.jsonl.zst --id ast.py",
+        "fim-assets preview data/raw/stdlib-0.jsonl.zst --id __future__.py",
     )
 )
 @click.argument("shard", shell_complete=keys_and_shards)

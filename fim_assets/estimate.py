@@ -4,6 +4,7 @@ Shards are drawn evenly over the bytes of the list, so that a shard stands for a
 one that is far larger than the others is always among them, and of many small ones a few are.
 """
 
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,10 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
             raise ShardError(f"{shard}: its first line does not end in its first {window:,} bytes")
     lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
     step = -(-len(kept) // most) or 1
-    some = lines[min(step // 2, max(len(lines) - 1, 0)) :: step]
+    draws = random.Random(key)  # noqa: S311 - lines to look at, nothing secret
+    # One of each so many, drawn: what comes back at even distances is no more among them.
+    groups = (lines[begin : begin + step] for begin in range(0, len(lines), step))
+    some = [draws.choice(group) for group in groups]
     path = folder / f"{key}.jsonl"
     path.write_bytes(b"".join(some))
     worth = len(packed) * len(kept) / max(unpacked, 1)
