@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 SHELLS = ("bash", "zsh", "fish")
 
-_SECONDS = 1.0
+_SECONDS = 3.0
 _OFFERED = 200
 
 
@@ -80,7 +80,7 @@ def _beginning(begin: str, values: Iterable[str]) -> list[str]:
 
 
 def _in_time(find: Callable[[], list[str]]) -> list[CompletionItem]:
-    """What is found within a second; nothing where it takes longer, or fails."""
+    """What is found within three seconds; nothing where it takes longer, or fails."""
     logging.disable()  # a warning would be printed into the line that is being typed
     found: list[str] = []
 

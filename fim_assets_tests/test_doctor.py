@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from fim_assets import doctor
 from fim_assets.cli import main
 from fim_assets.doctor import Finding, Report, examine
+from fim_assets.settings import Settings
 from fim_assets.storage import parse_url
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
@@ -216,9 +218,8 @@ def test_dagsters_home_is_looked_at(
     assert shown in finding.text
 
 
-def test_more_workers_than_memory_or_cores_hold_are_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("root")
+def test_more_workers_than_memory_or_cores_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_memory", lambda: 4 * doctor.WORKER_BYTES)
     monkeypatch.setattr(doctor, "usable_cores", lambda: 3)
     for workers, mark, advice in (
@@ -227,7 +228,7 @@ def test_more_workers_than_memory_or_cores_hold_are_told(
         ("5", "look", "FIM_WORKERS=3, or a machine with more memory"),
     ):
         monkeypatch.setenv("FIM_WORKERS", workers)
-        [finding] = found(examined(), "workers")
+        [finding] = doctor._workers(Settings.from_environment())
         assert (finding.mark, finding.advice) == (mark, advice)
     assert doctor._memory() > 0
 
@@ -235,19 +236,19 @@ def test_more_workers_than_memory_or_cores_hold_are_told(
 def test_a_package_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     [now] = doctor._packages()
     assert now.mark == "ok"
-    really = doctor.version
-    monkeypatch.setattr(doctor, "version", lambda n: "1.9" if n == "polars" else really(n))
+    monkeypatch.setattr(doctor, "version", lambda n: "1.9" if n == "polars" else version(n))
     [old] = doctor._packages()
     assert old.mark == "mend"
     assert old.text == "polars 1.9, >=2.0 is needed"
 
 
+@pytest.mark.usefixtures("root")
 def test_a_cluster_that_is_not_there_and_a_bad_setting_are_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FIM_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    [engine] = found(examined(), "engine")
+    _, engine = doctor._engine(Settings.from_environment())
     assert (engine.mark, "no cluster at RAY_ADDRESS" in engine.text) == ("mend", True)
     monkeypatch.setenv("FIM_WORKERS", "many")
     done = run()
