@@ -26,10 +26,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+# Where many tests run at once, nothing is quick.
+_PROGRAM = (
+    "from fim_assets import cli, completion; completion._SECONDS = 60;"
+    "cli.main(prog_name='fim-assets')"
+)
+
+
 def completed(*words: str) -> list[str]:
     """What click answers a bash that has these words on its line."""
     done = subprocess.run(
-        [sys.executable, "-c", "from fim_assets.cli import main; main(prog_name='fim-assets')"],
+        [sys.executable, "-c", _PROGRAM],
         env=os.environ
         | {
             "_FIM_ASSETS_COMPLETE": "bash_complete",
@@ -94,9 +101,7 @@ def test_bash_itself_completes_a_key(root: Path) -> None:
     script = root / "fim-assets.bash"
     script.write_text(CliRunner().invoke(main, ["completion", "bash"]).stdout)
     program = root / "fim-assets"
-    program.write_text(
-        f"#!{sys.executable}\nfrom fim_assets.cli import main\nmain(prog_name='fim-assets')\n"
-    )
+    program.write_text(f"#!{sys.executable}\n{_PROGRAM}\n")
     program.chmod(0o755)
     asked = (
         f"source {script}; COMP_WORDS=(fim-assets preview part); COMP_CWORD=2;"
