@@ -13,7 +13,12 @@ from fim_assets.defs.partitions import nothing_found, refuse_ranges_that_need_a_
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.recipe import Recipe, RecipeError, load_recipe
 from fim_assets.settings import Settings, SettingsError
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.tokens.tokenizer import (
+    TokenizerError,
+    content_hash,
+    find_tokenizer,
+    refuse_missing_controls,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,10 @@ def build_definitions(
             partitions' step brings its own workers.
     """
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
+    try:
+        refuse_missing_controls(recipe, tokenizer)
+    except TokenizerError as error:
+        log.warning("token_arrays would fail: %s", error)
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
     shards = list_shards(corpus, settings.input_root)
     if not shards:

@@ -120,11 +120,13 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     some = [draws.choice(group) for group in groups]
     path = folder / f"{key}.jsonl"
     path.write_bytes(b"".join(some))
-    worth = len(packed) * len(kept) / max(unpacked, 1)
+    if not kept:
+        return Excerpt(path, max(len(packed), 1), max(len(packed), 1), whole)
+    worth = len(packed) * len(kept) / unpacked
     return Excerpt(
         path,
-        worth * sum(map(len, some)) / max(len(kept), 1),
-        worth * len(some) / max(len(lines), 1),
+        worth * sum(map(len, some)) / len(kept),
+        worth * len(some) / len(lines),
         whole and step == 1,
     )
 
@@ -252,7 +254,8 @@ def estimate(
         workers: Partitions worked on at once.
         remote: Whether outputs are made on this machine and uploaded.
     """
-    total = max(sum(sizes), 1)
+    sizes = [max(size, 1) for size in sizes]  # as `choose` takes them
+    total = sum(sizes)
     of_all = total / sum(one.stands_for for one in sampled) if sampled else 0.0
 
     def reckoned(numbers: Sequence[float]) -> float:

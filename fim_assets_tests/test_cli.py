@@ -236,6 +236,15 @@ def test_an_interrupt_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> 
     assert (done.exit_code, done.output) == (130, "")
 
 
+def test_keys_are_of_no_outputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_fim_shard(root, "a")
+    (root / "mine.yaml").write_text("raw: {documents: ['**/a.jsonl.zst']}")
+    monkeypatch.setenv("FIM_RECIPE", str(root / "mine.yaml"))
+    done = run("keys")
+    assert done.exit_code == 1
+    assert "a.jsonl.zst: raw.documents matches this output; narrow the glob" in done.stderr
+
+
 def test_what_is_asked_most_loads_little() -> None:
     """Help, keys and completion answer before heavy libraries would be loaded."""
     code = (
