@@ -213,7 +213,7 @@ def doctor(*, as_json: bool) -> None:
     """Look before a long run whether all is in order, and estimate what it will take.
 
     Recipe, shards, tokenizer, storage, engine, Dagster's settings and packages are looked at, and
-    every stage is really run on the beginnings of a few shards, in a temporary folder. What must be
+    every stage is really run on some lines of a few shards, in a temporary folder. What must be
     mended before a run gives the exit status 1; a warning does not. Nothing stays behind but the
     proof of the tokenizer's engine, which the run would make too.
     """
