@@ -1,80 +1,145 @@
-"""`fim-assets`: what is quicker to ask in a terminal than in the Dagster UI."""
+"""`fim-assets`: what is quicker to ask in a terminal than in the Dagster UI.
 
+What a command needs it imports itself, so that help, keys and completion answer at once.
+"""
+
+import logging
+import os
+import shlex
+import shutil
 import sys
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from io import BufferedWriter, RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
-from fim_assets.fim.restore import count_record, restore_shard, write_lines
-from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
-from fim_assets.preview.documents import (
-    document_at_line,
-    document_with_id,
-    encode_document,
-    first_rearranged,
-)
-from fim_assets.preview.terminal import render, render_document, render_tokens
-from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS, RecipeError, load_recipe
-from fim_assets.sample import write_sample
-from fim_assets.settings import Settings, SettingsError
-from fim_assets.shards import ShardError
-from fim_assets.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
-from fim_assets.storage import Location, is_remote, is_url, parse_url, working_folder, write_bytes
-from fim_assets.summary import build_summary
-from fim_assets.tokens.reader import TokenArray
-from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer, load_tokenizer
-from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions
+from fim_assets.completion import SHELLS, array_files, completion_script, keys_and_shards
+from fim_assets.visible import visible, visible_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fim_assets.pipeline import Corpus
+    from fim_assets.settings import Settings
+    from fim_assets.sources import RawShard
+    from fim_assets.storage import Location
 
 _ROWS_SHOWN = 32
 _KEYS_SHOWN = 8
+_INTERRUPTED = 130
+_NARROW = 76
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_SECTIONS = {
+    "Before a run": ("sample", "keys", "manifest", "preview", "doctor"),
+    "After a run": ("summary", "show", "verify", "restore"),
+    "In the shell": ("completion",),
+}
+
+_SETTINGS = {
+    "FIM_DATA_ROOT": "Folder or URL that holds all outputs; by default data in the repository.",
+    "FIM_INPUT_ROOT": "Where relative globs in raw.documents start; by default the data root.",
+    "FIM_RECIPE": "A built-in recipe's name or a YAML file; by default olmo_midtraining.",
+    "FIM_WORKERS": "Partitions worked on at once in a run; by default one a core.",
+    "FIM_ENGINE": "Who works on them: local, or ray, a cluster.",
+    "FIM_PARTITIONS_PER_RUN": "Partitions of a backfill that one run takes; by default all.",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="fim_assets")
-def main() -> None:
-    """Fill-in-the-middle data as Dagster assets: what is quicker to ask in a terminal.
+class _Commands(click.Group):
+    """Commands in sections, whose errors are one message and whose output acts on no terminal."""
 
-    Settings come from the environment: FIM_DATA_ROOT, FIM_INPUT_ROOT, FIM_RECIPE, FIM_WORKERS,
-    FIM_ENGINE.
-    """
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, section by section."""
+        width = max(map(len, self.commands))
+        for section, names in _SECTIONS.items():
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(limit=100))
+                for name in names
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+        with formatter.section("Settings, from the environment"):
+            formatter.write_dl(list(_SETTINGS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what a user can mend is one message, a fault of the program a traceback.
 
-def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Show what a user can mend as one message, without a traceback."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        Such a fault may not come twice, so that its traceback is shown where it comes.
+        """
+        if ctx.params["debug"]:
+            return super().invoke(ctx)
         try:
-            return command(*args, **kwargs)
-        except BrokenPipeError:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+        except click.UsageError as error:
+            raise click.UsageError(visible(error.format_message()), error.ctx) from error
+        except click.ClickException as error:
+            raise click.ClickException(visible(error.message)) from error
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click ends quietly where nobody reads on
-        except (RecipeError, SettingsError, *USER_ERRORS) as error:
-            raise click.ClickException(str(error)) from error
+        except Exception as error:
+            if isinstance(error, _mendable()):
+                raise click.ClickException(visible(str(error))) from error
+            click.echo(visible(traceback.format_exc()), err=True, nl=False)
+            raise click.ClickException(
+                "this is a fault of fim-assets, not of what it was given; please report it with "
+                "the lines above"
+            ) from error
 
-    return wrapped
+
+class _OnOneLine(logging.Formatter):
+    """What the project warns of in the log, which a command shows on standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.capitalize()}: {visible_line(record.getMessage())}"
 
 
-@main.command()
-@_plain_errors
+def _mendable() -> tuple[type[Exception], ...]:
+    """The errors whose message says all that a user needs."""
+    from fim_assets.pipeline import USER_ERRORS
+    from fim_assets.recipe import RecipeError
+    from fim_assets.settings import SettingsError
+
+    return (RecipeError, SettingsError, *USER_ERRORS)
+
+
+def _examples(*lines: str) -> str:
+    """A command's epilog, whose lines a test runs."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`fim-assets COMMAND --help` explains a command, with examples.",
+)
+@click.option("--debug", is_flag=True, help="Show a traceback with every error.")
+@click.version_option(package_name="fim_assets")
+def main(*, debug: bool) -> None:
+    """Fill-in-the-middle data as Dagster assets: what is quicker to ask in a terminal."""
+    del debug  # `_Commands` looks at it
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_OnOneLine())
+
+
+@main.command(epilog=_examples("fim-assets sample"))
 def sample() -> None:
-    """Write the sample corpus: this Python's standard library as shards under raw/."""
-    folder = Settings.from_environment().input_root / "raw"
+    """Write the sample corpus: this Python's standard library.
+
+    It lies in shards under raw/ of the input root, and needs no download.
+    """
+    from fim_assets.sample import write_sample
+    from fim_assets.storage import is_remote
+
+    folder = _settings().input_root / "raw"
     if is_remote(folder):
         raise click.ClickException(f"{folder}: the sample is written to a folder of this machine")
     paths = write_sample(folder)
@@ -82,21 +147,37 @@ def sample() -> None:
     click.echo(f"{len(paths)} sample shards, {size / 1e6:.1f} MB, in {_shown(folder)}")
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "fim-assets keys",
+        "fim-assets keys | wc -l",
+        "dagster asset materialize -m fim_assets.definitions --select '*' \\\n"
+        '      --partition-range "$(fim-assets keys --range)"',
+    )
+)
 @click.option("--range", "as_range", is_flag=True, help="Print first...last for Dagster.")
-@_plain_errors
 def keys(*, as_range: bool) -> None:
     """Print the partition keys of the recipe's shards, one a line."""
-    settings = Settings.from_environment()
-    shards = list(_shards(_corpus(settings), settings))
-    click.echo(f"{shards[0]}...{shards[-1]}" if as_range else "\n".join(shards))
+    from fim_assets.recipe import ASSETS, load_recipe
+    from fim_assets.sources import find_shards, refuse_outputs
+
+    settings = _settings()
+    documents = load_recipe(settings.recipe).raw.documents
+    shards = find_shards(documents, settings.input_root)
+    refuse_outputs(shards.values(), (settings.data_root / asset for asset in ASSETS))
+    _refuse_none(shards, documents, settings)
+    click.echo(_range(list(shards)) if as_range else "\n".join(shards))
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "fim-assets manifest 'raw/**/*.json*' -o shards.tsv",
+        "fim-assets manifest --hash 'raw/*.jsonl.zst' 'raw/*.jsonl' -o shards.tsv",
+    )
+)
 @click.argument("documents", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, help="The manifest to write: a path or URL, .tsv.")
 @click.option("--hash", "content", is_flag=True, help="Read and hash shards on object storage too.")
-@_plain_errors
 def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
 
@@ -105,29 +186,75 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     size and content hash; objects by size and ETag, with --hash by their content hash too, so that
     a complete partition is told without reading its shard.
     """
+    from fim_assets.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
+    from fim_assets.storage import is_url, parse_url, write_bytes
+
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
-    settings = Settings.from_environment()
+    settings = _settings()
     shards = find_shards(documents, settings.input_root)
-    if not shards:
-        raise click.ClickException(f"no shard found: {', '.join(documents)}")
+    _refuse_none(shards, documents, settings)
     with _progress() as progress:
         rows = manifest_rows(shards, content=content)
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
     write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    click.echo(f"{len(shards):,} shards, {size / 1e6:,.1f} MB, in {output}")
+    click.echo(f"{len(shards):,} shards, {size / 1e6:,.1f} MB, in {visible_line(output)}")
 
 
-@main.command()
-@_plain_errors
+@main.command(
+    epilog=_examples(
+        "fim-assets doctor",
+        "FIM_WORKERS=2 fim-assets doctor --json",
+    )
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, by which a job can size itself.")
+def doctor(*, as_json: bool) -> None:
+    """Look before a long run whether all is in order, and estimate what it will take.
+
+    Recipe, shards, tokenizer, storage, engine, Dagster's settings and packages are looked at, and
+    every stage is really run on some lines of a few shards, in a temporary folder. What must be
+    mended before a run gives the exit status 1; a warning does not. Nothing stays behind but the
+    proof of the tokenizer's engine, which the run would make too.
+    """
+    import orjson
+
+    from fim_assets.doctor import Report, examine, render_estimate, render_finding
+
+    report = Report()
+    console = _console()
+    with _waiting("looking …", quiet=as_json) as say:
+        for finding in examine(os.environ, report, say):
+            if not as_json:
+                console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
+    if as_json:
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    elif report.estimate is not None:
+        console.print()
+        console.print(render_estimate(report.estimate), soft_wrap=True)
+    if not as_json:
+        console.print()
+        console.print(report.verdict, style="bold", soft_wrap=True)
+    if not report.can_start:
+        sys.exit(1)
+
+
+@main.command(epilog=_examples("fim-assets summary"))
 def summary() -> None:
-    """Print what the complete partitions hold, and where it lies."""
-    settings = Settings.from_environment()
+    """Print what the complete partitions hold, where it lies, and what to do next."""
+    from rich import box
+    from rich.table import Table
+
+    from fim_assets.summary import build_summary
+
+    settings = _settings()
     corpus = _corpus(settings)
     shards = list(_shards(corpus, settings))
-    incomplete = build_summary(corpus, shards).partitions.incomplete
+    found = build_summary(corpus, shards)
+    incomplete = found.partitions.incomplete
     rows = {key: _numbers(corpus, key) for key in shards if key not in incomplete}
+    console = _console()
+    columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
     table = Table(
         title=f"{len(rows):,} of {len(shards):,} partitions are complete",
         box=box.SIMPLE_HEAD,
@@ -135,34 +262,75 @@ def summary() -> None:
         collapse_padding=True,
     )
     table.add_column("partition", overflow="fold")
-    for name in _COLUMNS:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for key, row in islice(rows.items(), _ROWS_SHOWN):
-        table.add_row(key, *_cells(row))
+        table.add_row(key, *_cells(row, columns))
     if len(rows) > _ROWS_SHOWN:
         table.add_row(f"… {len(rows) - _ROWS_SHOWN:,} more")
     table.add_section()
-    table.add_row("total", *_cells(sum(rows.values(), Counter())), style="bold")
-    Console().print(table)
+    table.add_row("total", *_cells(sum(rows.values(), Counter()), columns), style="bold")
+    console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
-        click.echo(f"incomplete  {key}: {reason}")
+        click.echo(f"incomplete  {key}: {visible_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
-    click.echo(f"arrays   {_shown(corpus.folder('token_arrays'))}")
-    click.echo(f"report   {_shown(corpus.folder('corpus_report') / 'report.html')}")
-    click.echo("next     open the report in a browser; `make dev` shows lineage and metadata")
+    arrays = [corpus.data_root.joinpath(*array.path.split("/")) for array in found.arrays]
+    for name, line in _leads_on(corpus, shards, list(rows), arrays):
+        click.echo(f"{name:<9}{line}")
 
 
-@main.command()
-@click.argument("keys", nargs=-1)
-@_plain_errors
+def _leads_on(
+    corpus: "Corpus",
+    shards: list[str],
+    complete: list[str],
+    arrays: "list[Location]",
+) -> Iterator[tuple[str, str]]:
+    """Where things are and what to do next, as lines with a name."""
+    from fim_assets.settings import REPOSITORY
+    from fim_assets.storage import is_remote
+    from fim_assets.verify import stale_report
+
+    count = f"  ({len(arrays):,} file{'s' * (len(arrays) != 1)})" if arrays else ""
+    yield "arrays", f"{_shown(corpus.folder('token_arrays'))}{count}"
+    report = corpus.folder("corpus_report") / "report.html"
+    materialize = "dagster asset materialize -m fim_assets.definitions --select"
+    stale = not report.exists() or any(stale_report(corpus, shards))
+    yield "report", f"{_shown(report)}{'  (not made yet, or not of these partitions)' * stale}"
+    steps = []
+    if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
+        steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
+    if len(complete) < len(shards):
+        steps.append((f"{materialize} '*' --partition-range {shlex.quote(_range(shards))}", ""))
+    elif stale:
+        steps.append((f"{materialize} corpus_report", "makes the report"))
+    else:
+        steps.append(("open the report in a browser", ""))
+    if complete:
+        steps.append((f"fim-assets preview {shlex.quote(complete[0])}", "before and after"))
+    if arrays and not is_remote(arrays[0]):
+        steps.append((f"fim-assets show {shlex.quote(_shown(arrays[0]))}", "a document, decoded"))
+    here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file()
+    serve = "make dev" if here else "dagster dev -m fim_assets.definitions"
+    steps.append((serve, "lineage, metadata and checks in a browser"))
+    width = max(len(step) for step, why in steps if why and len(step) < _NARROW)
+    for number, (step, why) in enumerate(steps):
+        yield "next" if not number else "", f"{step:<{width}}   {why}".rstrip()
+
+
+@main.command(epilog=_examples("fim-assets verify", "fim-assets verify stdlib-0"))
+@click.argument("keys", nargs=-1, shell_complete=keys_and_shards)
 def verify(keys: tuple[str, ...]) -> None:
     """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
 
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
-    settings = Settings.from_environment()
+    from fim_assets.pipeline import list_shards
+    from fim_assets.recipe import ASSETS
+    from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions
+
+    settings = _settings()
     corpus = _corpus(settings)
     shards = list_shards(corpus, settings.input_root)
     found = keys_of_receipts(corpus)
@@ -182,7 +350,7 @@ def verify(keys: tuple[str, ...]) -> None:
     if not keys:
         faults += [*strays(corpus, verdicts), *stale_report(corpus, shards)]
     for fault in faults:
-        click.echo(f"fault  {fault}")
+        click.echo(f"fault  {visible_line(fault)}")
     receipts = Counter(asset for verdict in verdicts for asset in verdict.receipts)
     for asset in ASSETS:
         expected = len(chosen) if keys else len(shards)
@@ -190,18 +358,23 @@ def verify(keys: tuple[str, ...]) -> None:
     size = sum(verdict.bytes for verdict in verdicts)
     click.echo(
         f"{sum(verdict.files for verdict in verdicts):,} files with {size / 1e6:,.1f} MB were "
-        f"read: {f'{len(faults):,} faults' if faults else 'all agree'}"
+        f"read: {_faults(len(faults))}"
     )
     if faults:
         sys.exit(1)
 
 
-@main.command()
-@click.argument("shard")
+@main.command(
+    epilog=_examples(
+        "fim-assets preview stdlib-0",
+        "fim-assets preview stdlib-0 --line 12 --no-tokens",
+        "fim-assets preview data/raw/stdlib-0.jsonl.zst --id __future__.py",
+    )
+)
+@click.argument("shard", shell_complete=keys_and_shards)
 @click.option("--line", type=click.IntRange(min=1), help="The document at this line, 1-based.")
 @click.option("--id", "identifier", help="The first document with this id.")
 @click.option("--tokens/--no-tokens", default=True, help="Show the tokens too (the default).")
-@_plain_errors
 def preview(shard: str, *, line: int | None, identifier: str | None, tokens: bool) -> None:
     """Show what the recipe does to a document of SHARD.
 
@@ -210,7 +383,22 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     """
     if line is not None and identifier is not None:
         raise click.UsageError("--line and --id name a document each; give one of them")
-    settings = Settings.from_environment()
+    from rich.console import Console
+    from rich.text import Text
+
+    from fim_assets.pipeline import Corpus
+    from fim_assets.preview.documents import (
+        document_at_line,
+        document_with_id,
+        encode_document,
+        first_rearranged,
+    )
+    from fim_assets.preview.terminal import render, render_tokens
+    from fim_assets.recipe import load_recipe
+    from fim_assets.storage import working_folder
+    from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
+
+    settings = _settings()
     recipe = load_recipe(settings.recipe)
     # No output is looked at, so that the tokenizer's hash is not needed: it may not be there.
     shards = _shards(Corpus(recipe, "", settings.data_root), settings)
@@ -218,7 +406,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     seed = recipe.partition_seed(key)
     console = Console(highlight=False)
     title = Text.assemble(
-        (key, "bold"), f" · partition seed {seed:016x} · recipe {settings.recipe}"
+        (key, "bold"),
+        f" · partition seed {seed:016x} · recipe {visible_line(settings.recipe)}",
     )
     with working_folder() as folder, _named_as(source, folder):
         path = source.bring(folder)
@@ -236,13 +425,19 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     try:
         tokenizer = load_tokenizer(recipe)
     except TokenizerError as error:
-        console.print(Text(f"no tokens: {' '.join(str(error).split())}"))
+        console.print(Text(f"no tokens: {visible(' '.join(str(error).split()))}"))
     else:
         encoded = encode_document(document, recipe.fim, tokenizer)
         console.print(render_tokens(encoded, tokenizer))
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "shard=data/fim_shards/stdlib-0",
+        "fim-assets restore $shard.jsonl.zst $shard.parquet | head -n 1",
+        "fim-assets restore $shard.jsonl.zst $shard.parquet --output original.jsonl.zst",
+    )
+)
 @click.argument("shard", type=click.Path(path_type=Path))
 @click.argument("parquet", type=click.Path(path_type=Path))
 @click.option(
@@ -250,17 +445,18 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     type=click.Path(path_type=Path),
     help="A new file, packed as its name ends (.zst, .gz); else standard output, not packed.",
 )
-@_plain_errors
 def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.
 
     They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
     them, since no FIM shard holds these.
     """
+    from fim_assets.fim.restore import count_record, restore_shard, write_lines
+
     counts = count_record(parquet)
     with _progress(quiet=output is None and sys.stdout.isatty()) as progress:
         lines = progress.track(
-            restore_shard(shard, parquet), counts.documents, description=shard.name
+            restore_shard(shard, parquet), counts.documents, description=visible_line(shard.name)
         )
         if output is not None:
             write_lines(lines, output)
@@ -277,19 +473,34 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     )
 
 
-@main.command()
-@click.argument("array", type=click.Path(path_type=Path))
+@main.command(
+    epilog=_examples(
+        "fim-assets show data/token_arrays/stdlib-0-00000.npy",
+        "fim-assets show data/token_arrays/stdlib-0-00000.npy --document 3 --tokens",
+    )
+)
+@click.argument("array", type=click.Path(path_type=Path), shell_complete=array_files)
 @click.option("--document", "number", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--tokens", is_flag=True, help="Show ids below each text.")
-@_plain_errors
 def show(array: Path, *, number: int, tokens: bool) -> None:
     """Show a document of a token ARRAY, decoded, its parts in colour.
 
     ARRAY is a file that token_arrays wrote, in any layout; --document counts its documents from 0.
     The tokenizer is the recipe's, and must be the one that made the array.
     """
+    from rich.console import Console
+
+    from fim_assets.preview.terminal import render_document
+    from fim_assets.recipe import load_recipe
+    from fim_assets.tokens.reader import TokenArray, array_names
+    from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer
+
+    if array.is_dir():
+        arrays = sorted(array_names(array))
+        named = f", such as {array / arrays[0]}" if arrays else "; it holds none"
+        raise click.ClickException(f"{array}: a folder; name one array in it{named}")
     documents = TokenArray(array)
-    recipe = load_recipe(Settings.from_environment().recipe)
+    recipe = load_recipe(_settings().recipe)
     found = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     if found != documents.tokenizer_hash:
         raise click.ClickException(
@@ -306,22 +517,74 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     console.print(render_document(documents[number], number, tokenizer, tokens=tokens))
 
 
-def _progress(*, quiet: bool = False) -> Progress:
+@main.command(
+    epilog=_examples(
+        'eval "$(fim-assets completion bash)"           # in ~/.bashrc',
+        "fim-assets completion zsh > _fim-assets        # in a folder of $fpath",
+        "fim-assets completion fish > fim-assets.fish   # in ~/.config/fish/completions",
+    )
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands, options, keys and files."""
+    click.echo(completion_script(main, shell))
+
+
+def _console() -> "Console":
+    """Standard output; where no terminal folds lines, they are as long as they are."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=1000)
+
+
+def _progress(*, quiet: bool = False) -> "Progress":
     """A bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=quiet or not sys.stderr.isatty(),
+        disable=quiet or not _can_redraw(console),
     )
 
 
+def _can_redraw(console: "Console") -> bool:
+    return sys.stderr.isatty() and not console.is_dumb_terminal
+
+
 @contextmanager
-def _named_as(source: RawShard, folder: Path) -> Iterator[None]:
+def _waiting(what: str, *, quiet: bool) -> Iterator[Any]:
+    """What is being done, on standard error while it is, where that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not _can_redraw(console):
+        yield lambda _what: None
+        return
+    with console.status(what) as status:
+        yield status.update
+
+
+@contextmanager
+def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
     """Name a shard in errors as the user knows it, not as the file that was fetched."""
+    from fim_assets.shards import ShardError
+
     try:
         yield
     except ShardError as error:
@@ -329,7 +592,9 @@ def _named_as(source: RawShard, folder: Path) -> Iterator[None]:
         raise ShardError(str(error).replace(fetched, str(source))) from error
 
 
-def _find_shard(key_or_path: str, shards: dict[str, RawShard]) -> tuple[str, RawShard]:
+def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, RawShard]":
+    from fim_assets.storage import is_remote
+
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
     wanted = str(Path(key_or_path).expanduser().resolve())
@@ -346,16 +611,29 @@ def _find_shard(key_or_path: str, shards: dict[str, RawShard]) -> tuple[str, Raw
     )
 
 
-def _corpus(settings: Settings) -> Corpus:
+def _settings() -> "Settings":
+    from fim_assets.settings import Settings
+
+    return Settings.from_environment()
+
+
+def _corpus(settings: "Settings") -> "Corpus":
+    from fim_assets.pipeline import Corpus
+    from fim_assets.recipe import load_recipe
+    from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+
     recipe = load_recipe(settings.recipe)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     return Corpus(recipe, content_hash(tokenizer), settings.data_root)
 
 
 _COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "tokens/s")
+_FEW_COLUMNS = ("documents", "tokens")
 
 
-def _numbers(corpus: Corpus, key: str) -> Counter[str]:
+def _numbers(corpus: "Corpus", key: str) -> Counter[str]:
+    from fim_assets.receipts import read_receipt
+
     fim = read_receipt(corpus.place("fim_shards", key))
     tokens = read_receipt(corpus.place("token_arrays", key))
     numbers: Counter[str] = Counter()
@@ -371,17 +649,18 @@ def _numbers(corpus: Corpus, key: str) -> Counter[str]:
     return numbers
 
 
-def _cells(numbers: Counter[str]) -> list[str]:
+def _cells(numbers: Counter[str], columns: Iterable[str] = _COLUMNS) -> list[str]:
     """Shares are of files long enough to cut; tokens/s is one worker's."""
     rearranged = numbers["psm"] + numbers["spm"]
-    return [
-        f"{numbers['documents']:,}",
-        f"{numbers['rejected']:,}",
-        _percent(rearranged, rearranged + numbers["not_selected"] + numbers["gate"]),
-        _percent(numbers["psm"], rearranged),
-        f"{numbers['tokens']:,}",
-        _rate(numbers["tokens"], numbers["microseconds"] / 1e6),
-    ]
+    cells = {
+        "documents": f"{numbers['documents']:,}",
+        "rejected": f"{numbers['rejected']:,}",
+        "rearranged": _percent(rearranged, rearranged + numbers["not_selected"] + numbers["gate"]),
+        "PSM share": _percent(numbers["psm"], rearranged),
+        "tokens": f"{numbers['tokens']:,}",
+        "tokens/s": _rate(numbers["tokens"], numbers["microseconds"] / 1e6),
+    }
+    return [cells[name] for name in columns]
 
 
 def _percent(part: int, whole: int) -> str:
@@ -392,16 +671,35 @@ def _rate(count: int, seconds: float) -> str:
     return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
 
 
-def _shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
+def _range(keys: list[str]) -> str:
+    return f"{keys[0]}...{keys[-1]}"
+
+
+def _faults(count: int) -> str:
+    return f"{count:,} fault{'s' * (count != 1)}" if count else "all agree"
+
+
+def _shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
+    from fim_assets.pipeline import list_shards
+
     shards = list_shards(corpus, settings.input_root)
-    if not shards:
-        globs = ", ".join(corpus.recipe.raw.documents)
-        raise click.ClickException(f"no shard found: {globs} below {settings.input_root}")
+    _refuse_none(shards, corpus.recipe.raw.documents, settings)
     return shards
 
 
-def _shown(path: Location) -> str:
+def _refuse_none(
+    shards: "Mapping[str, RawShard]", documents: Iterable[str], settings: "Settings"
+) -> None:
+    if not shards:
+        raise click.ClickException(
+            f"no shard found: {', '.join(documents)} below {settings.input_root}"
+        )
+
+
+def _shown(path: "Location") -> str:
+    from fim_assets.storage import is_remote
+
     here = Path.cwd()
     if is_remote(path):
-        return str(path)
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+        return visible_line(str(path))
+    return visible_line(str(path.relative_to(here) if path.is_relative_to(here) else path))

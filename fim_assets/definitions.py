@@ -4,15 +4,21 @@ import logging
 import sys
 from collections.abc import Sequence
 
+import click
 import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
 from fim_assets.defs.automation import automation_sensor, whole_way
 from fim_assets.defs.partitions import nothing_found, refuse_ranges_that_need_a_daemon
-from fim_assets.pipeline import Corpus, list_shards
-from fim_assets.recipe import Recipe, load_recipe
-from fim_assets.settings import Settings
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
+from fim_assets.recipe import Recipe, RecipeError, load_recipe
+from fim_assets.settings import Settings, SettingsError
+from fim_assets.tokens.tokenizer import (
+    TokenizerError,
+    content_hash,
+    find_tokenizer,
+    refuse_missing_controls,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,10 @@ def build_definitions(
             partitions' step brings its own workers.
     """
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
+    try:
+        refuse_missing_controls(recipe, tokenizer)
+    except TokenizerError as error:
+        log.warning("token_arrays would fail: %s", error)
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
     shards = list_shards(corpus, settings.input_root)
     if not shards:
@@ -50,6 +60,10 @@ def build_definitions(
 @dg.definitions
 def defs() -> dg.Definitions:
     """The environment's corpus."""
-    settings = Settings.from_environment()
-    refuse_ranges_that_need_a_daemon(settings, sys.argv)
-    return build_definitions(load_recipe(settings.recipe), settings)
+    try:
+        settings = Settings.from_environment()
+        refuse_ranges_that_need_a_daemon(settings, sys.argv)
+        return build_definitions(load_recipe(settings.recipe), settings)
+    except (RecipeError, SettingsError, *USER_ERRORS) as error:
+        # Dagster's commands are click's, which shows this as one message, without a traceback.
+        raise click.ClickException(str(error)) from error

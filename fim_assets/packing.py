@@ -32,6 +32,10 @@ class PackingError(ValueError):
     """Bytes that cannot be unpacked; the message says what is wrong and at which packed byte."""
 
 
+class CutShortError(PackingError):
+    """Bytes that end inside of a frame."""
+
+
 class _Unpacker(Protocol):
     """Unpacks one frame, see `zlib.decompressobj`."""
 
@@ -124,7 +128,7 @@ def _unpacked(file: HashingReader, packing: _Packing) -> Iterator[bytes]:
             if frame.eof:
                 frame, padding = None, packing.padding
     if frame is not None:
-        raise PackingError(f"ends inside the {packing.frame} that begins at byte {begin:,}")
+        raise CutShortError(f"ends inside the {packing.frame} that begins at byte {begin:,}")
 
 
 def _inputs(file: HashingReader) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ partition anything.
 """
 
 import logging
-import os
 import platform
 import time
 import traceback
@@ -44,7 +43,7 @@ from fim_assets.receipts import (
 )
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.shards import ShardError, Totals
-from fim_assets.sources import RawShard, find_shards
+from fim_assets.sources import RawShard, find_shards, refuse_outputs
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.storage import Location, StorageError, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
@@ -126,13 +125,7 @@ def list_shards(corpus: Corpus, input_root: Location) -> dict[str, RawShard]:
         ShardError: As `find_shards`, or if a glob matches outputs.
     """
     shards = find_shards(corpus.recipe.raw.documents, input_root)
-    outputs = tuple(f"{corpus.folder(asset)}{os.sep}" for asset in ASSETS)
-    for shard in shards.values():
-        if str(shard).startswith(outputs):
-            raise ShardError(
-                f"{shard}: raw.documents matches this output; narrow the glob, or set "
-                "FIM_INPUT_ROOT to the folder of the raw shards"
-            )
+    refuse_outputs(shards.values(), map(corpus.folder, ASSETS))
     return shards
 
 

@@ -99,6 +99,16 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Iterator[Outcome]:
                 yield outcome
 
 
+def cluster_cpus() -> int:
+    """CPUs of the cluster that runs would use.
+
+    Raises:
+        ClusterError: If it cannot be reached.
+    """
+    with _connected():
+        return int(ray.cluster_resources().get("CPU", 0))
+
+
 def _most_at_once() -> int:
     """Tasks to submit, by the cluster's CPUs of this moment; the others wait here."""
     cpus = int(ray.cluster_resources().get("CPU", 0))

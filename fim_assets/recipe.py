@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import re
 import reprlib
 from functools import cache
 from hashlib import blake2b
@@ -70,6 +71,8 @@ _FROM_DOLMA = {
     "fast": "nothing: the fastest engine that is exact is used",
 }
 
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 _few_words = reprlib.Repr()
 _few_words.maxlevel = 2
@@ -355,6 +358,28 @@ class Fim(_Part):
         return self
 
 
+HOW_TO_PIN = (
+    "40 hex digits, since a branch or a tag may move; "
+    "`git ls-remote https://huggingface.co/<name>` prints them"
+)
+"""How a tokenizer on the Hub is pinned, in words."""
+
+
+def _commit(value: str) -> str:
+    if not _COMMIT.fullmatch(value):
+        raise ValueError(f"a revision is a commit's {HOW_TO_PIN}")
+    return value
+
+
+def _label_mask(value: Any) -> Any:
+    if value is not None and value != "middle":
+        raise ValueError(
+            "allowed: middle, which trains on the middles of rearranged files, or null, on all "
+            "tokens"
+        )
+    return value
+
+
 def _end_of_documents(value: Any) -> Any:
     if value is None:
         raise ValueError("every document ends in EOS, or trainers could not tell documents apart")
@@ -375,7 +400,7 @@ class Tokenizer(_Part):
     """
 
     name_or_path: Token = "allenai/dolma2-tokenizer"
-    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
+    revision: Annotated[str, AfterValidator(_commit)] | None = None
     bos_token_id: TokenId | None = None
     eos_token_id: Annotated[TokenId, BeforeValidator(_end_of_documents)] = 100257
     pad_token_id: TokenId | None = 100277
@@ -400,7 +425,7 @@ class Tokens(_Part):
     tokenizer: Tokenizer = Tokenizer()
     allow_lossy: bool = False
     layout: Layout = "dolma"
-    label_mask: Literal["middle"] | None = None
+    label_mask: Annotated[Literal["middle"] | None, BeforeValidator(_label_mask)] = None
     dtype: Literal["uint16", "uint32"] = "uint32"
     max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
@@ -542,7 +567,10 @@ def parse_recipe(text: str, name: str) -> Recipe:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"recipe {name}: not YAML: {error}") from error
     if content is None:
-        content = {}
+        raise RecipeError(
+            f"recipe {name}: holds no field; give those that differ from olmo_midtraining, or "
+            "leave FIM_RECIPE unset to take that as it is"
+        )
     if not isinstance(content, dict):
         got = _few_words.repr(content)
         raise RecipeError(f"recipe {name}: must be a mapping of fields, got {got}")
@@ -559,6 +587,8 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{field}: unknown field; {_instead(path)}"
     message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    if error["type"] in {"model_type", "model_attributes_type"}:
+        message = "must be a mapping of fields"
     if isinstance(error["input"], dict):
         return f"{field}: {message}" if field else message
     return f"{field} = {_shown(error['input'])}: {message}"

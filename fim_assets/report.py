@@ -36,7 +36,6 @@ from fim_assets.preview.excerpts import (
     one_line,
     shown_files,
     shown_name,
-    visible,
 )
 from fim_assets.preview.markdown import code, fenced, to_markdown
 from fim_assets.receipts import Histogram
@@ -60,6 +59,7 @@ from fim_assets.summary import (
     gather,
 )
 from fim_assets.tokens.layouts import id_dtype
+from fim_assets.visible import visible
 
 log = logging.getLogger(__name__)
 

@@ -90,7 +90,7 @@ class RawShard:
             ShardError: If it is gone, or is not what its manifest says.
             StorageError: If it cannot be fetched.
         """
-        self._refuse_changed()
+        self.refuse_changed()
         # Where nothing pins it, what was listed may be days old.
         return fetch(self.location, folder, self.bytes if self.pinned_by else None)
 
@@ -102,7 +102,7 @@ class RawShard:
         """
         if not (self.blake2b and self.etag and self.bytes is not None):
             return None
-        if not self._refuse_changed():
+        if not self.refuse_changed():
             return None
         return FileRecord(name=self.location.name, bytes=self.bytes, blake2b=self.blake2b)
 
@@ -115,8 +115,12 @@ class RawShard:
         if self.blake2b and found.blake2b != self.blake2b:
             self._refuse("blake2b", self.blake2b, found.blake2b)
 
-    def _refuse_changed(self) -> bool:
-        """Refuse what is seen to have changed; whether the tag of its content was looked at."""
+    def refuse_changed(self) -> bool:
+        """Refuse what is seen to have changed; whether the tag of its content was looked at.
+
+        Raises:
+            ShardError: If it is gone, or is not what its manifest says.
+        """
         if not self.pinned_by:
             return False
         location = self.location
@@ -174,6 +178,25 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
                     "count twice; do globs overlap, or is there a link?"
                 )
     return dict(sorted(shards.items()))
+
+
+def refuse_outputs(shards: Iterable[RawShard], folders: Iterable[Location]) -> None:
+    """Refuse globs that match what was made of shards.
+
+    Args:
+        shards: From `find_shards`.
+        folders: Hold outputs.
+
+    Raises:
+        ShardError: If a shard lies in one of them.
+    """
+    outputs = tuple(f"{folder}{os.sep}" for folder in folders)
+    for shard in shards:
+        if str(shard).startswith(outputs):
+            raise ShardError(
+                f"{shard}: raw.documents matches this output; narrow the glob, or set "
+                "FIM_INPUT_ROOT to the folder of the raw shards"
+            )
 
 
 def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:

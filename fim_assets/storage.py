@@ -218,6 +218,23 @@ def read_bytes(location: Location, most: int | None = None) -> bytes:
     return _tried("read", location, lambda: bytes(location.fs.cat_file(location.path, end=most)))
 
 
+def read_beginning(location: Location, most: int) -> bytes:
+    """A file's first bytes, at most so many.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StorageError: If it cannot be read.
+    """
+    if not is_remote(location):
+        with location.open("rb") as file:
+            return file.read(most)
+    end = min(most, etag(location)[0])
+    if not end:
+        return b""  # of an empty object, no part can be asked for
+    fs, path = location.fs, location.path
+    return _tried("read", location, lambda: bytes(fs.cat_file(path, start=0, end=end)))
+
+
 def write_bytes(location: Location, content: bytes) -> None:
     """Write a small file, which takes the place of an old one at once.
 

@@ -1,6 +1,8 @@
+import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from fim_assets.cli import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import Staging
+from fim_assets.report import write_report
+from fim_assets.settings import Settings
 from fim_assets.tokens.reader import TokenArray
 from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
 from fim_assets_tests.tokens.small_tokenizers import CODE, byte_level_bpe, save
@@ -170,6 +174,130 @@ def test_the_summarys_shares_are_of_all_files_long_enough_to_cut() -> None:
     assert _cells(numbers)[2:4] == ["25.00%", "50.00%"]
 
 
+def test_help_explains_every_command_in_a_section() -> None:
+    shown = run("--help").stdout
+    listed = [line.split()[0] for line in shown.splitlines() if re.match(r"  [a-z]+  ", line)]
+    assert sorted(listed) == sorted(main.commands)
+    settings = {f"FIM_{field.name.upper()}" for field in fields(Settings)}
+    assert settings == set(re.findall(r"^  (FIM_\w+)  ", shown, re.MULTILINE))
+    for name in main.commands:
+        assert "  Examples:\n    " in run(name, "--help").stdout
+
+
+def test_a_user_error_is_one_message_and_debug_shows_the_traceback(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIM_RECIPE", str(root / "no\x1b[31m.yaml"))
+    done = run("keys")
+    assert done.exit_code == 1
+    message = f"Error: recipe {root}/no␛[31m.yaml: no such file, and no built-in recipe has this"
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    shown = subprocess.run(
+        [sys.executable, "-c", "from fim_assets.cli import main; main()", "--debug", "keys"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 1
+    assert shown.stderr.startswith("Traceback")
+    assert "fim_assets.recipe.RecipeError: recipe " in shown.stderr
+
+
+def test_a_wrong_use_has_status_2() -> None:
+    for arguments in (["nonsense"], ["preview"], ["completion", "tcsh"]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "Usage: fim-assets" in done.stderr.replace("main", "fim-assets")
+
+
+def test_a_fault_of_the_program_shows_where_it_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"of {root}\x1b[31m")
+
+    monkeypatch.setattr("fim_assets.sources.find_shards", broken)
+    done = run("keys")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Traceback")
+    assert f"RuntimeError: of {root}␛[31m" in done.stderr
+    assert "this is a fault of fim-assets, not of what it was given" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_an_interrupt_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fim_assets.sources.find_shards", interrupted)
+    done = run("keys")
+    assert (done.exit_code, done.output) == (130, "")
+
+
+def test_keys_are_of_no_outputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_fim_shard(root, "a")
+    (root / "mine.yaml").write_text("raw: {documents: ['**/a.jsonl.zst']}")
+    monkeypatch.setenv("FIM_RECIPE", str(root / "mine.yaml"))
+    done = run("keys")
+    assert done.exit_code == 1
+    assert "a.jsonl.zst: raw.documents matches this output; narrow the glob" in done.stderr
+
+
+def test_what_is_asked_most_loads_little() -> None:
+    """Help, keys and completion answer before heavy libraries would be loaded."""
+    code = (
+        "import sys; from click.testing import CliRunner; from fim_assets.cli import main;"
+        "CliRunner().invoke(main, ['--help']); CliRunner().invoke(main, ['keys']);"
+        "print(*{'altair', 'dagster', 'polars', 'pyarrow', 'rich', 'scipy', 'tokenizers'}"
+        " & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
+def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    nothing = run("summary")
+    assert "0 of 2 partitions are complete" in nothing.stdout
+    materialize = "dagster asset materialize -m fim_assets.definitions --select"
+    assert f"next     {materialize} '*' --partition-range a...c__d\n" in nothing.stdout
+    run_all(open_corpus(root))
+    done = run("summary").stdout
+    assert "report   corpus_report/report.html  (not made yet" in done
+    assert f"next     {materialize} corpus_report " in done
+    assert re.search(r"^ +fim-assets preview a +before and after$", done, re.MULTILINE)
+    assert re.search(r"^ +fim-assets show token_arrays/a-00000.npy +", done, re.MULTILINE)
+    assert "make dev" not in done, "there is no Makefile here"
+    assert "dagster dev -m fim_assets.definitions" in done
+    write_report(open_corpus(root), ["a", "c__d"])
+    assert "next     open the report in a browser\n" in run("summary").stdout
+
+
+@pytest.mark.parametrize(("width", "columns"), [("40", 3), ("120", 7)])
+def test_the_summary_fits_the_terminal(
+    root: Path, monkeypatch: pytest.MonkeyPatch, width: str, columns: int
+) -> None:
+    run_all(open_corpus(root))
+    monkeypatch.setenv("COLUMNS", width)
+    table = run("summary").stdout.partition("arrays ")[0].splitlines()
+    assert max(map(len, table)) <= int(width)
+    [heading] = [line for line in table if "partition " in line]
+    assert len(re.split(r"\s{2,}|(?<=[a-z]) (?=[dt])", heading.strip())) == columns
+    assert not any("…" in line for line in table)
+
+
+def test_verify_names_a_hostile_file_on_one_line(root: Path) -> None:
+    run_all(open_corpus(root))
+    (root / "token_arrays" / "evil\x1b[31m\u202e\nfault  other").write_bytes(b"")
+    done = run("verify")
+    assert done.exit_code == 1
+    [fault] = [line for line in done.stdout.splitlines() if line.startswith("fault")]
+    assert fault.endswith("evil␛[31m‹U+202E›↵fault  other: in no receipt")
+    assert done.stdout.endswith("were read: 1 fault\n")
+
+
 @pytest.fixture
 def array(root: Path) -> Path:
     assert run_all(open_corpus(root))["a"].failure is None
@@ -190,6 +318,13 @@ def test_show_decodes_a_document_of_an_array(array: Path) -> None:
     assert "100258" not in shown.stdout
     with_ids = run("show", str(array), "--document", str(number), "--tokens").stdout
     assert "100258 <|fim_prefix|>" in with_ids
+
+
+def test_show_of_a_folder_names_an_array_in_it(array: Path) -> None:
+    refused = run("show", str(array.parent))
+    assert refused.exit_code == 1
+    assert f"a folder; name one array in it, such as {array}" in refused.stderr
+    assert "it holds none" in run("show", str(array.parents[1])).stderr
 
 
 def test_show_names_a_document_that_is_not_there(array: Path) -> None:

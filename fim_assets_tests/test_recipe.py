@@ -70,7 +70,7 @@ def test_every_default_is_what_the_readme_documents() -> None:
     assert parse_recipe(DEFAULTS, "r") == Recipe()
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "{}", "raw: {}\nfim: {}\n"])
+@pytest.mark.parametrize("text", ["{}", "raw: {}\nfim: {}\n"])
 def test_what_is_left_out_takes_its_default(text: str) -> None:
     assert parse_recipe(text, "r") == Recipe()
 
@@ -201,7 +201,11 @@ def test_both_ends_of_a_probability_are_allowed(value: str, rate: float) -> None
         ("fim: {split: code}", 'fim.split = "code": '),
         ("fim: {fim_prefix_token: ''}", 'fim.fim_prefix_token = "": must not be empty'),
         ("fim: {file_separator_token: ''}", 'fim.file_separator_token = "": must not be empty'),
-        ("fim: null", "fim = null: "),
+        ("fim: null", "fim = null: must be a mapping of fields"),
+        ("tokens: {label_mask: true}", "tokens.label_mask = true: allowed: middle, which "),
+        ("tokens: {label_mask: [middle]}", "tokens.label_mask = ['middle']: allowed: middle, "),
+        ("", "holds no field; give those that differ from olmo_midtraining, or leave FIM_RECIPE"),
+        ("# nothing yet", "holds no field; "),
         ("tokens: {dtype: int64}", 'tokens.dtype = "int64": '),
         ("tokens: {max_size: 0}", "tokens.max_size = 0: "),
         ("tokens: {shuffle: 1}", "tokens.shuffle = 1: "),
@@ -222,7 +226,7 @@ def test_both_ends_of_a_probability_are_allowed(value: str, rate: float) -> None
         ("tokens: {layout: null}", "tokens.layout = null: "),
         (
             "tokens: {label_mask: suffix}",
-            "tokens.label_mask = \"suffix\": Input should be 'middle'",
+            'tokens.label_mask = "suffix": allowed: middle, which trains on the middles of ',
         ),
         ("tokens: {label_mask: true}", "tokens.label_mask = true: "),
     ],
@@ -245,7 +249,8 @@ def test_a_revision_that_is_no_commit_is_refused(revision: str) -> None:
     """A branch or a tag may move, and part of a commit's digits may become another's."""
     message = refusal(f'tokens: {{tokenizer: {{revision: "{revision}"}}}}')
     assert message.startswith(f'tokens.tokenizer.revision = "{revision}": ')
-    assert "[0-9a-f]{40}" in message
+    assert "a commit's 40 hex digits" in message
+    assert "`git ls-remote https://huggingface.co/<name>` prints them" in message
 
 
 @pytest.mark.parametrize(
@@ -519,7 +524,7 @@ def test_token_settings_change_the_fingerprints_from_tokens_on(text: str) -> Non
 
 
 def test_another_tokenizer_changes_the_fingerprints_from_tokens_on() -> None:
-    assert changed("", tokenizer_hash="u") == ["token_arrays", "corpus_report"]
+    assert changed("{}", tokenizer_hash="u") == ["token_arrays", "corpus_report"]
 
 
 @pytest.mark.parametrize("digits", [REVISION, REVISION[::-1], None])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.visible import visible, visible_line
 
 _BLANKS = " \t\n"
 _NAME_CHARS = 60
@@ -57,25 +58,9 @@ def _marked(blanks: str) -> str:
     return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
 
 
-def visible(text: str) -> str:
-    """Text of which only line feeds and tabs still act on what shows it."""
-    return text if text.isprintable() else "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    # Not printable are controls, marks that change the direction of writing or join characters, and
-    # what Unicode has not assigned.
-    if character in "\n\t" or character.isprintable():
-        return character
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"‹U+{code:04X}›"
-
-
 def one_line(text: str, chars: int) -> str:
     """The beginning of a text on one line."""
-    shown = visible(text[:chars]).replace("\n", "↵").replace("\t", "→")
+    shown = visible_line(text[:chars])
     return f"{shown}…" if len(text) > chars else shown
 
 

@@ -33,6 +33,11 @@ _ENDINGS = "|".join(re.escape(beside.ending) for beside in LAYOUTS.values())
 _NAME = re.compile(rf"(?P<key>.+)-\d{{5,}}({_ENDINGS})")
 
 
+def array_names(folder: Path) -> Iterator[str]:
+    """Names of the token arrays in a folder, in no order."""
+    return (path.name for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
 class TokenPart(NamedTuple):
     """A run of a document's ids that belong together.
 

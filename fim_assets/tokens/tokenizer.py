@@ -1,6 +1,8 @@
 """The tokenizer: found, verified for a recipe, and what its ids stand for."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,12 +10,15 @@ from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from fim_assets.recipe import Recipe, Tokenizer, Tokens
+from fim_assets.recipe import HOW_TO_PIN, Recipe, Tokenizer, Tokens
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.engines import AWKWARD, Choice, Engine, choose_engine
 from fim_assets.tokens.vocabulary import (
@@ -41,6 +46,10 @@ _FILES = (
     "vocab.json",
     "vocab.txt",
 )
+
+
+_KNOCKS = 3
+_SECONDS_TO_CONNECT = 3.0
 
 
 class TokenizerError(ValueError):
@@ -73,18 +82,62 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
     if revision is None:
         raise TokenizerError(
             f"tokens.tokenizer.name_or_path = {name}: no folder of this name; if it is a name on "
-            "the Hub, pin it: tokens.tokenizer.revision takes the commit's 40 hex digits, without "
-            "which the tokenizer could change"
+            f"the Hub, pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
         )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    reason = _why_unreachable()
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
-    except Exception as error:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(_FILES),
+                local_files_only=reason is not None,
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        if reason is None:
+            raise _not_given(tokenizer, error) from error
         raise TokenizerError(
-            f"tokens.tokenizer.name_or_path = {name}, revision {revision}: the Hub did not give "
-            f"it: {error}"
+            f"tokens.tokenizer.name_or_path = {name}, revision {revision}: not in this machine's "
+            f"cache, and the Hub cannot be asked: {reason}; name a folder that holds it"
         ) from error
+    except Exception as error:
+        raise _not_given(tokenizer, error) from error
+
+
+def _not_given(tokenizer: Tokenizer, error: Exception) -> TokenizerError:
+    return TokenizerError(
+        f"tokens.tokenizer.name_or_path = {tokenizer.name_or_path}, revision "
+        f"{tokenizer.revision}: the Hub did not give it: {error}"
+    )
+
+
+def _why_unreachable() -> str | None:
+    """Why the Hub is not to be asked: its client would try for half a minute.
+
+    None where somebody listens at its address, or where a proxy is asked instead.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    place = urlsplit(constants.ENDPOINT)
+    host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
+    if {"http", "https", "all"} & getproxies().keys() and not proxy_bypass(host):
+        return None
+    reason = ""
+    for attempt in range(_KNOCKS):
+        time.sleep(attempt)
+        try:
+            socket.create_connection((host, port), _SECONDS_TO_CONNECT).close()
+        except OSError as error:
+            reason = f"{constants.ENDPOINT}: {error}"
+        else:
+            return None
+    return reason
 
 
 def content_hash(folder: Path) -> str:
@@ -101,6 +154,37 @@ def content_hash(folder: Path) -> str:
             digest.update(f"{name} {path.stat().st_size}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+class _AddedToken(msgspec.Struct):
+    content: str
+    id: int
+
+
+class _Listed(msgspec.Struct):
+    """What of a tokenizer.json is looked at: passing over the rest takes a tenth of the time."""
+
+    added_tokens: list[_AddedToken]
+
+
+_listed = msgspec.json.Decoder(_Listed)
+
+
+def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
+    """Refuse control tokens that a tokenizer has not, by its list of added tokens alone.
+
+    What `load_tokenizer` finds beside that takes far longer; without a tokenizer.json nothing is
+    looked at.
+
+    Raises:
+        TokenizerError: If a sentinel, BOS, EOS or padding is no added token.
+    """
+    try:
+        listed = _listed.decode((folder / "tokenizer.json").read_bytes()).added_tokens
+    except (OSError, msgspec.DecodeError):
+        return  # whoever loads it says what is wrong
+    added = {token.content: token.id for token in listed}
+    _controls(recipe, added, recipe.tokens.tokenizer.name_or_path)
 
 
 class Controls(NamedTuple):

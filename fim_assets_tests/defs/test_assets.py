@@ -13,7 +13,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from fim_assets.definitions import build_definitions
 from fim_assets.pipeline import CHECKS_OF
-from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.recipe import ASSETS, Fim, Recipe, parse_recipe
 from fim_assets.settings import Settings
 from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
@@ -348,6 +348,22 @@ def test_prefix_goes_before_keys_and_folders(root: Path) -> None:
 def test_two_recipes_stand_in_one_code_location(root: Path) -> None:
     merged = dg.Definitions.merge(definitions(root, ["x"]), definitions(root, ["y"]))
     assert len(list(merged.resolve_asset_graph().asset_nodes)) == 8
+
+
+def test_control_tokens_that_the_tokenizer_has_not_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text, warned in (
+        ("tokens: {tokenizer: {eos_token_id: 5}}", "tokens.tokenizer.eos_token_id = 5: no added"),
+        ("fim: {fim_end_token: '<end>'}", "fim.fim_end_token = <end>: not one id in "),
+        ("seed: 1", ""),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            settings = Settings(tmp_path, tmp_path, "x", 1)
+            build_definitions(parse_recipe(text, "x"), settings)
+        assert f"token_arrays would fail: {warned}" in caplog.text or not warned
+        assert warned or "would fail" not in caplog.text
 
 
 def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

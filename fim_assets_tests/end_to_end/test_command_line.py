@@ -1,14 +1,26 @@
+import fcntl
 import gzip
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import orjson
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from fim_assets.cli import main
 from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import documents, file_bytes, json_lines, write_shard
-from fim_assets_tests.end_to_end.commands import copy_checkout, run
+from fim_assets_tests.end_to_end.commands import copy_checkout, environment, run
 
 MATERIALIZE = "dagster asset materialize -m fim_assets.definitions"
 
@@ -160,8 +172,78 @@ def test_bad_settings_are_named(
     done = run(f"{MATERIALIZE} --select fim_shards --partition a", checkout, given)
     assert done.returncode == 1
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
     asked = run("fim-assets keys", checkout, given)
     assert asked.returncode == 1
     assert asked.stderr == f"Error: {asked.stderr.removeprefix('Error: ')}"
     assert message in asked.stderr
     assert "Traceback" not in asked.stderr
+
+
+def test_the_examples_of_every_commands_help_run(checkout: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        rows = [{"id": "__future__.py", "text": "import this\n"}, *documents(40, str(number))]
+        write_shard(tmp_path / "data" / "raw" / f"stdlib-{number}.jsonl.zst", rows)
+    settings = {"FIM_DATA_ROOT": "data", "PYTHONPATH": str(checkout), "HOME": str(tmp_path)}
+    others = sorted(main.commands.keys() - {"keys", "sample"})
+    for name in ("keys", *others, "sample"):  # makes everything, looks at it, writes other shards
+        shown = CliRunner().invoke(main, [name, "--help"]).stdout
+        examples = textwrap.dedent(shown.partition("Examples:\n")[2])
+        assert "fim-assets" in examples
+        done = run(f"set -e\n{examples}", tmp_path, settings)
+        assert done.returncode == 0, f"{examples}\n{done.stdout}\n{done.stderr}"
+    assert {"original.jsonl.zst", "shards.tsv", "_fim-assets"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
+def in_a_terminal(
+    command: str, folder: Path, settings: dict[str, str], interrupt_at: bytes | None = None
+) -> tuple[str, int]:
+    """What a terminal of 60 columns shows of a command, and its exit status."""
+    terminal, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", 40, 60, 0, 0))
+    take_it = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "os.execvp('bash', ['bash', '-c', 'exec ' + sys.argv[1]])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", take_it, command],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        cwd=folder,
+        env=environment(folder, settings),
+        start_new_session=True,
+    )
+    os.close(side)
+    shown = b""
+    with suppress(OSError):  # how a terminal ends
+        while some := os.read(terminal, 1 << 16):
+            shown += some
+            if interrupt_at is not None and interrupt_at in shown:
+                interrupt_at = None
+                os.write(terminal, b"\x03")
+    os.close(terminal)
+    return shown.decode(), process.wait()
+
+
+def test_terminals_colours_and_interrupts(checkout: Path, root: Path) -> None:
+    settings = {"FIM_DATA_ROOT": str(root), "TERM": "xterm-256color"}
+    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
+    shown, status = in_a_terminal("fim-assets doctor", checkout, settings)
+    assert status == 0
+    assert colour.search(shown)
+    assert "\x1b[?25l" in shown, "what is being done is shown meanwhile"
+    shown, status = in_a_terminal("fim-assets preview a", checkout, settings | {"NO_COLOR": "1"})
+    assert status == 0
+    assert not colour.search(shown)
+    shown, status = in_a_terminal("fim-assets verify", checkout, settings | {"TERM": "dumb"})
+    assert (status, "\x1b" in shown) == (0, False)
+    shown, status = in_a_terminal("fim-assets doctor", checkout, settings, b"packages")
+    assert status == 130
+    assert "Traceback" not in shown
+    assert "Aborted" not in shown
+    piped = run("fim-assets preview a", checkout, settings)
+    assert piped.returncode == 0
+    assert "\x1b" not in piped.stdout + piped.stderr

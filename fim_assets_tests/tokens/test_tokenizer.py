@@ -28,6 +28,7 @@ from fim_assets.tokens.tokenizer import (
     load_tokenizer,
 )
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.tokens.small_tokenizers import (
     CODE,
     LLAMA3_SPLIT,
@@ -201,6 +202,21 @@ def test_a_commit_or_name_that_the_hub_has_not_is_named(
         done = download(hub[0], tmp_path, name, commit)
         assert done.returncode == 1
         assert f"name_or_path = {name}, revision {commit}: the Hub did not give it" in done.stderr
+
+
+def test_a_hub_that_nobody_answers_for_is_told_at_once(
+    tmp_path: Path, hub: tuple[str, Path]
+) -> None:
+    """What the cache holds serves without it."""
+    assert download(hub[0], tmp_path, "someone/small", COMMIT).returncode == 0
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    kept = download(nowhere, tmp_path, "someone/small", COMMIT)
+    assert kept.returncode == 0, kept.stderr
+    done = download(nowhere, tmp_path, "someone/other", COMMIT)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    message = "not in this machine's cache, and the Hub cannot be asked: http://127.0.0.1:"
+    assert message in done.stderr
 
 
 # What a recipe asks of it.

@@ -1,0 +1,705 @@
+"""Whether a run can start: what is looked at before it, each finding with what to do about it."""
+
+import logging
+import os
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, metadata, version
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile, gettempdir
+from typing import Any, Literal
+from uuid import uuid4
+
+import humanize
+import orjson
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.table import Table
+from rich.text import Text
+
+from fim_assets.estimate import (
+    Estimate,
+    Sampled,
+    estimate,
+    run_sample,
+    seconds_of_a_partition,
+)
+from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
+from fim_assets.receipts import ReceiptError, disagreement, read_receipt
+from fim_assets.recipe import ASSETS, Recipe, RecipeError, load_recipe
+from fim_assets.settings import Settings, SettingsError, usable_cores
+from fim_assets.sources import RawShard
+from fim_assets.stats import binomial_rate, counted
+from fim_assets.storage import (
+    REQUESTS_AT_ONCE,
+    Location,
+    StorageError,
+    is_remote,
+    read_bytes,
+    remove,
+    working_folder,
+    write_bytes,
+)
+from fim_assets.tokens.tokenizer import (
+    LoadedTokenizer,
+    content_hash,
+    find_tokenizer,
+    load_tokenizer,
+)
+from fim_assets.visible import visible, visible_line
+
+WORKER_BYTES = 600_000_000
+"""What a worker needs at most, whatever the shard's size."""
+
+_RECEIPTS_LOOKED_AT = 1000
+_ROOM = 1.2
+"""Free space for an estimate to be called enough."""
+
+_CERTAIN = 1e-4
+_NAMES_SHOWN = 4
+_LINES_LOOKED_AT = 1000
+
+Mark = Literal["ok", "look", "mend"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found.
+
+    Attributes:
+        mark: `ok`; `look`, a warning; or `mend`, without which no run can start.
+        part: What was looked at.
+        text: What it is like.
+        advice: What to do; empty where there is nothing to.
+    """
+
+    mark: Mark
+    part: str
+    text: str
+    advice: str = ""
+
+
+@dataclass
+class Report:
+    """All that was found; filled while it is looked at.
+
+    Attributes:
+        can_start: Whether a run can start.
+        findings: In the order of looking.
+        estimate: What a run would take, None where it cannot be told.
+    """
+
+    can_start: bool = True
+    findings: list[Finding] = field(default_factory=list)
+    estimate: Estimate | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence."""
+        mend, look = (
+            sum(finding.mark == mark for finding in self.findings) for mark in ("mend", "look")
+        )
+        warnings = _count(look, "warning")
+        if mend:
+            more = f", and {warnings}" if look else ""
+            return f"No run can start: {mend} to mend{more}."
+        return f"A run can start{f', with {warnings}' if look else ''}."
+
+
+def examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterator[Finding]:
+    """Look at everything that a run needs.
+
+    Args:
+        environment: Where settings are.
+        report: Takes each finding as it is yielded, and the estimate.
+        say: Called with what is being done.
+    """
+    for finding in _examine(environment, report, say):
+        report.findings.append(finding)
+        report.can_start = report.can_start and finding.mark != "mend"
+        yield finding
+
+
+def _examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterator[Finding]:
+    yield from _packages()
+    yield from _dagster(environment)
+    try:
+        settings = Settings.from_environment(environment)
+    except SettingsError as error:
+        yield Finding("mend", "settings", str(error))
+        return
+    yield from _workers(settings)
+    say("looking for the engine …")
+    workers, finding = _engine(settings)
+    yield finding
+    try:
+        recipe = load_recipe(settings.recipe)
+    except RecipeError as error:
+        yield Finding("mend", "recipe", str(error))
+        return
+    yield _recipe(recipe, settings)
+    say("verifying the tokenizer: some seconds when it is first met …")
+    # What a shard may have rejected is judged here, so that all of it is told.
+    raw = recipe.raw.model_copy(update={"max_rejected_share": 1.0})
+    lenient = recipe.model_copy(update={"raw": raw})
+    tokenizer, finding = _tokenizer(lenient)
+    yield finding
+    tokenizer_hash = "" if tokenizer is None else tokenizer.content_hash
+    corpus = Corpus(recipe, tokenizer_hash, settings.data_root)
+    say("listing the shards …")
+    shards: dict[str, RawShard] = {}
+    for found in _shards(corpus, settings):
+        if isinstance(found, Finding):
+            yield found
+        else:
+            shards = found
+    complete = 0.0
+    if shards:
+        yield from _tried(replace(corpus, recipe=lenient), recipe, shards, workers, report, say)
+    if shards and tokenizer is not None:
+        say("looking at what is there already …")
+        complete, before = _made_before(corpus, list(shards))
+        yield from before
+    say("looking at the storage …")
+    yield from _storage(settings, report.estimate, complete)
+
+
+def _tried(
+    corpus: Corpus,
+    recipe: Recipe,
+    shards: Mapping[str, RawShard],
+    workers: int,
+    report: Report,
+    say: Say,
+) -> Iterator[Finding]:
+    """Run lines of a few shards; the report takes the estimate."""
+    assets = ASSETS if corpus.tokenizer_hash else ASSETS[:2]
+    sampled: list[Sampled] = []
+    with working_folder() as folder:
+        trial = replace(corpus, data_root=folder / "out")
+        for one in run_sample(trial, shards, folder, assets):
+            if isinstance(one, Exception):
+                yield Finding("mend", "sample", str(one))
+                continue
+            sampled.append(one)
+            say(f"running lines of shards: {len(sampled)} …")
+        yield from _sample(sampled, shards, recipe)
+        through = [one for one in sampled if len(one.results) == len(ASSETS)]
+        if not through:
+            return
+        say("timing …")
+        seconds = seconds_of_a_partition(trial, through[0], folder)
+    sizes = [shard.size for shard in shards.values()]
+    remote = is_remote(corpus.data_root)
+    report.estimate = estimate(through, sizes, seconds, workers, remote=remote)
+
+
+def _packages() -> Iterator[Finding]:
+    project = metadata("fim_assets")
+    python = platform.python_version()
+    if not SpecifierSet(project["Requires-Python"]).contains(python):
+        yield Finding(
+            "mend", "python", f"Python {python}", f"{project['Requires-Python']} is supported"
+        )
+    wrong = []
+    for text in project.get_all("Requires-Dist") or []:
+        needed = Requirement(text)
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(needed.name)
+        except PackageNotFoundError:
+            wrong.append(f"{needed.name} is missing")
+            continue
+        if not needed.specifier.contains(found, prereleases=True):
+            wrong.append(f"{needed.name} {found}, {needed.specifier} is needed")
+    if wrong:
+        yield Finding("mend", "packages", "; ".join(wrong), "install fim_assets again")
+    else:
+        names = ("fim_assets", "dagster", "polars", "pyarrow", "tokenizers")
+        shown = ", ".join(f"{name} {version(name)}" for name in names)
+        yield Finding("ok", "packages", f"Python {python}, {shown}")
+
+
+def _dagster(environment: Mapping[str, str]) -> Iterator[Finding]:
+    value = environment.get("DAGSTER_HOME")
+    if not value:
+        where = Path("dagster.yaml")
+        if where.is_file():
+            yield Finding("ok", "dagster", f"no DAGSTER_HOME; {_instance(where)} of this folder")
+            return
+        yield Finding(
+            "look",
+            "dagster",
+            "no DAGSTER_HOME: a command leaves no record of its run, and the UI will not show it",
+            "export DAGSTER_HOME=<a folder>, an absolute path",
+        )
+        return
+    home = Path(value).expanduser()
+    if not home.is_absolute() or not home.is_dir():
+        what = "is no folder" if home.is_absolute() else "is no absolute path"
+        yield Finding(
+            "mend", "dagster", f"DAGSTER_HOME={value} {what}", "Dagster refuses it: name another"
+        )
+        return
+    file = home / "dagster.yaml"
+    if not file.is_file():
+        yield Finding("ok", "dagster", f"DAGSTER_HOME={value}, no dagster.yaml: SQLite in it")
+        return
+    try:
+        yield Finding("ok", "dagster", f"DAGSTER_HOME={value}, {_instance(file)}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        yield Finding("mend", "dagster", f"{file}: {' '.join(str(error).split())}")
+
+
+def _instance(file: Path) -> str:
+    """Where Dagster keeps its records, in words."""
+    content = yaml.safe_load(file.read_text("utf-8"))
+    storage = content.get("storage") if isinstance(content, dict) else None
+    kind = next(iter(storage), "SQLite") if isinstance(storage, dict) else "SQLite"
+    return f"dagster.yaml with storage in {kind}"
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    cores, memory = usable_cores(), _memory()
+    workers = settings.workers
+    text = f"{workers} on {cores} cores, {_size(memory)} of memory"
+    if workers * WORKER_BYTES > memory:
+        fit = max(1, memory // WORKER_BYTES)
+        yield Finding(
+            "look",
+            "workers",
+            f"{text}: one can need {_size(WORKER_BYTES)}",
+            f"FIM_WORKERS={min(fit, cores)}, or a machine with more memory",
+        )
+    elif workers > cores:
+        yield Finding("look", "workers", f"{text}: no more work at once", f"FIM_WORKERS={cores}")
+    else:
+        yield Finding("ok", "workers", text)
+
+
+def _memory() -> int:
+    """Bytes of memory that processes here may use."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup", limit)
+        if file.is_file() and (text := file.read_text().strip()).isdigit():
+            memory = min(memory, int(text))
+    return memory
+
+
+def _engine(settings: Settings) -> tuple[int, Finding]:
+    """Partitions that are really worked on at once, and what is found of who does."""
+    if settings.engine == "local":
+        return min(settings.workers, usable_cores()), Finding(
+            "ok", "engine", "local: processes of this machine"
+        )
+    from fim_assets.ray_engine import ClusterError, cluster_cpus
+
+    try:
+        cpus = cluster_cpus()
+    except ClusterError as error:
+        return 1, Finding("mend", "engine", str(error), "start it, or set RAY_ADDRESS")
+    shared = "" if is_remote(settings.data_root) else "; every node must share the data root"
+    return max(cpus, 1), Finding("ok", "engine", f"ray: a cluster of {cpus} CPUs answers{shared}")
+
+
+def _recipe(recipe: Recipe, settings: Settings) -> Finding:
+    laws = " + ".join(
+        law if weight == 1 else f"{weight:.0%} {law}" for law, weight in recipe.fim.weights.items()
+    )
+    changed = [f"{name} {value}" for name, value in _differences(recipe)]
+    of_default = f"differs in {', '.join(changed)}" if changed else "all fields at their defaults"
+    return Finding(
+        "ok", "recipe", f"{settings.recipe}: cuts by {laws}, seed {recipe.seed}; {of_default}"
+    )
+
+
+def _differences(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The fields that are not at their defaults, with their values."""
+
+    def walk(value: Any, default: Any, path: str) -> Iterator[tuple[str, str]]:
+        if isinstance(value, dict) and isinstance(default, dict):
+            for name, inner in value.items():
+                yield from walk(inner, default.get(name), f"{path}.{name}" if path else name)
+        elif value != default:
+            yield path, orjson.dumps(value).decode()
+
+    yield from walk(recipe.model_dump(), Recipe().model_dump(), "")
+
+
+def _tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
+    tokens = recipe.tokens.tokenizer
+    try:
+        with _warnings("fim_assets.tokens", logging.INFO) as said:
+            tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(tokens)))
+    except USER_ERRORS as error:
+        return None, Finding("mend", "tokenizer", str(error))
+    controls = tokenizer.controls
+    ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
+    text = (
+        f"{tokens.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; {ids}, EOS "
+        f"{controls.eos}; encodes by {tokenizer.engine_in_words}"
+    )
+    if tokenizer.engines.reason is not None:
+        return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
+    if said:
+        return tokenizer, Finding("look", "tokenizer", "; ".join([text, *said]))
+    return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
+
+
+def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, RawShard]]:
+    """What is found of the shards, and they."""
+    documents = corpus.recipe.raw.documents
+    try:
+        with _warnings("fim_assets", logging.WARNING) as said:
+            shards = list_shards(corpus, settings.input_root)
+    except USER_ERRORS as error:
+        yield Finding("mend", "shards", str(error))
+        return
+    if not shards:
+        yield Finding(
+            "mend",
+            "shards",
+            f"no shard found: {', '.join(documents)} below {settings.input_root}",
+            "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",
+        )
+        return
+    for warning in said:
+        yield Finding("look", "shards", warning, "mend the glob, or take it out of the recipe")
+    keys = list(shards)
+    formats = Counter(
+        "".join(s for s in Path(shard.place).suffixes[-2:] if s in _SUFFIXES)
+        for shard in shards.values()
+    )
+    size = sum(shard.size for shard in shards.values())
+    kinds = ", ".join(f"{count:,} {ending}" for ending, count in formats.most_common())
+    manifests = Counter(
+        shard.pinned_by.rpartition(", line ")[0] for shard in shards.values() if shard.pinned_by
+    )
+    pinned = "".join(f"; {rows:,} pinned by {name}" for name, rows in manifests.items())
+    yield Finding(
+        "ok", "shards", f"{len(keys):,}, {_size(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
+    )
+    yield shards
+
+
+_SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
+
+
+def _sample(
+    sampled: Sequence[Sampled], shards: Mapping[str, RawShard], recipe: Recipe
+) -> Iterator[Finding]:
+    """What the beginnings of a few shards hold, and what a run would refuse of them."""
+    raw = [one.results["raw_shards"] for one in sampled if "raw_shards" in one.results]
+    documents = sum(its.documents for its in raw)
+    rejected = sum(its.rejected for its in raw)
+    refused = [finding for one in sampled for finding in _refused(one, shards[one.key], recipe)]
+    for finding in sorted(refused, key=lambda finding: finding.mark != "mend")[:1]:
+        others = len(refused) - 1
+        more = f"; others like it in {_count(others, 'more shard')} looked at" if others else ""
+        yield replace(finding, text=finding.text + more)
+    if not documents:
+        if not refused:
+            yield Finding("mend", "sample", f"no document in {len(raw):,} shards")
+        return
+    fim = [one.results["fim_shards"] for one in sampled if "fim_shards" in one.results]
+    without_id = sum(one.without_id for one in sampled)
+    languages: Counter[str] = Counter()
+    for its in raw:
+        languages.update(counted(its.counts, "documents"))
+    fallbacks: Counter[str] = Counter()
+    for its in fim:
+        fallbacks.update(counted(its.counts, "fallback"))
+    short = sum(its.counts["too_short"] for its in fim)
+    whole = all(len(one.results) == len(ASSETS) for one in sampled)
+    through = " came through all stages and checks" if whole else ""
+    told = [
+        f"{_count(documents, 'document')} of {_count(len(raw), 'shard')}{through}",
+        f"{_count(rejected, 'line')} rejected" if rejected else "no line rejected",
+        f"{_count(short, 'file')} too short to cut" if short else "",
+        f"{_count(without_id, 'document')} without id" if without_id else "",
+        f"languages {_shares(languages)}",
+        f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
+    ]
+    yield Finding("ok", "sample", "; ".join(part for part in told if part))
+    rearranged = sum(its.counts["psm"] + its.counts["spm"] for its in fim)
+    if sum(fallbacks.values()) > rearranged / 2:
+        yield Finding(
+            "look",
+            "sample",
+            f"{sum(fallbacks.values()):,} of {rearranged:,} rearranged files are cut by the "
+            "fallback",
+            "raw.language_field or raw.path_field should tell the language, or take another split",
+        )
+
+
+def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]:
+    """What a run would fail with in this shard."""
+    if one.outcome.failure:
+        failure = one.outcome.failure.replace(str(one.excerpt.path), f"some lines of {shard}")
+        yield Finding("mend", "sample", f"{one.key}: {failure}")
+    its = one.results.get("raw_shards")
+    if its is None:
+        return
+    lines = its.lines - its.blank
+    share = recipe.raw.max_rejected_share
+    if its.rejected <= share * lines:
+        return
+    reasons, without_text = _rejected(one)
+    some = "lines" if one.excerpt.whole else "lines looked at"
+    text = (
+        f"{shard}: {its.rejected:,} of {lines:,} {some} are no documents ({reasons}), "
+        f"raw.max_rejected_share is {share:g}"
+    )
+    fields = _string_fields(without_text)
+    advice = "mend the shard, or raise raw.max_rejected_share"
+    if fields:
+        held = ", ".join(f"{name} ({_size(size)})" for name, size in fields[:_NAMES_SHOWN])
+        advice = f"raw.text_field is {recipe.raw.text_field}; these lines hold text in {held}"
+    certain = one.excerpt.whole or its.rejected > binomial_rate(0, lines, share, _CERTAIN).high
+    yield Finding("mend" if certain else "look", "sample", text, advice)
+
+
+def _rejected(one: Sampled) -> tuple[str, list[bytes]]:
+    """Why lines were rejected, in words, and those that hold no text where it should be."""
+    file = one.excerpt.path.parent / "out" / "raw_shards" / f"{one.key}.rejected.jsonl"
+    reasons: Counter[str] = Counter()
+    without_text = []
+    with file.open("rb") as lines:
+        for line in lines:
+            row = orjson.loads(line)
+            reasons[row["reason"]] += 1
+            if row["reason"] in {"no_text", "text_not_string"}:
+                without_text.append(row["content"].encode())
+    shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    return shown, without_text
+
+
+def _string_fields(lines: Iterable[bytes]) -> list[tuple[str, int]]:
+    """The fields that hold strings, dotted, with the bytes of all of them, the most first."""
+    sizes: Counter[str] = Counter()
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(inner, f"{path}.{name}" if path else name)
+        elif isinstance(value, str) and all(path.split(".")):
+            sizes[path] += len(value)
+
+    for line in islice(lines, _LINES_LOOKED_AT):
+        walk(orjson.loads(line), "")
+    return sizes.most_common()
+
+
+def _shares(counts: Counter[str]) -> str:
+    total = sum(counts.values())
+    named = [
+        f"{name or '(none)'} {count / total:.0%}"
+        for name, count in counts.most_common(_NAMES_SHOWN)
+    ]
+    more = len(counts) - len(named)
+    return ", ".join([*named, f"{more:,} more"] if more else named)
+
+
+def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Finding]]:
+    """The share of partitions that are complete, and what is found of the others."""
+    step = max(1, len(keys) // _RECEIPTS_LOOKED_AT)
+    some = keys[::step]
+
+    def look(key: str) -> dict[str, str]:
+        return {asset: _state(corpus, asset, key) for asset in ASSETS}
+
+    try:
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            states = list(pool.map(look, some))
+    except StorageError as error:
+        return 0.0, [Finding("mend", "made", str(error))]
+    complete = sum(set(state.values()) == {"complete"} for state in states)
+    of = f"of {len(some):,} partitions" + (" looked at" if step > 1 else "")
+    findings = [
+        Finding("ok", "made", f"{complete:,} {of} are complete")
+        if complete
+        else Finding("ok", "made", "nothing is complete yet")
+    ]
+    for kind, text, advice in (
+        (
+            "other",
+            "made by another recipe: a range makes them anew, in place of what is there",
+            "set another FIM_DATA_ROOT to keep them",
+        ),
+        ("damaged", "not what their receipts say: a range makes them anew", "fim-assets verify"),
+    ):
+        counts = Counter(
+            asset for state in states for asset, found in state.items() if found == kind
+        )
+        if counts:
+            shown = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items())
+            findings.append(Finding("look", "made", f"{shown} are {text}", advice))
+    return complete / len(some), findings
+
+
+def _state(corpus: Corpus, asset: str, key: str) -> str:
+    place = corpus.place(asset, key)
+    try:
+        receipt = read_receipt(place)
+        if receipt is None:
+            return "none"
+        if receipt.result.fingerprint != corpus.fingerprint(asset):
+            return "other"
+        return "damaged" if disagreement(receipt, place, corpus.fingerprint(asset)) else "complete"
+    except ReceiptError:
+        return "damaged"
+
+
+def _storage(settings: Settings, reckoned: Estimate | None, complete: float) -> Iterator[Finding]:
+    root = settings.data_root
+    try:
+        _probe(root)
+    except OSError as error:
+        yield Finding("mend", "storage", f"{root}: {error}", "set FIM_DATA_ROOT")
+        return
+    needed = scratch = 0
+    if reckoned is not None:
+        needed = round(sum(reckoned.disk_bytes.values()) * (1 - complete))
+        scratch = reckoned.scratch_bytes if complete < 1 else 0
+    if is_remote(root):
+        yield Finding("ok", "storage", f"{root}: written, read and deleted")
+        yield _space(Path(gettempdir()), scratch, "for scratch", "set TMPDIR")
+    else:
+        yield _space(root, needed + scratch, "", "make room, or set FIM_DATA_ROOT")
+
+
+def _space(folder: Path, needed: int, what: str, advice: str) -> Finding:
+    free = shutil.disk_usage(_there(folder)).free
+    text = f"{folder}: can be written, {_size(free)} free"
+    if needed:
+        text += f", about {_size(needed)} needed {what}".rstrip()
+    if needed > free:
+        return Finding("mend", "storage", text, advice)
+    return Finding("look" if needed * _ROOM > free else "ok", "storage", text, advice)
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _probe(root: Location) -> None:
+    """Write, read and delete a file.
+
+    Raises:
+        OSError: If one of it cannot be done.
+    """
+    content = uuid4().hex.encode()
+    if not is_remote(root):
+        # Where the folder is not there yet, a run makes it: nothing of it is left by this one.
+        with NamedTemporaryFile(dir=_there(root), prefix=".fim-assets-doctor-") as file:
+            file.write(content)
+            file.flush()
+        return
+    probe = root / f".fim-assets-doctor-{uuid4().hex}"
+    write_bytes(probe, content)
+    try:
+        if read_bytes(probe) != content:
+            raise StorageError(f"{probe}: what was read is not what was written")
+    finally:
+        remove([probe])
+
+
+@contextmanager
+def _warnings(logger: str, level: int) -> Iterator[list[str]]:
+    """What is logged meanwhile, from a level on, which is then not shown elsewhere."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    source, listener = logging.getLogger(logger), Listener(level)
+    before = source.level, source.propagate
+    source.addHandler(listener)
+    source.setLevel(level)
+    source.propagate = False
+    try:
+        yield said
+    finally:
+        source.removeHandler(listener)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+
+
+_SIGNS: dict[Mark, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "look": ("!", "yellow"),
+    "mend": ("✗", "red"),
+}
+
+
+def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
+    """A finding for the terminal: a mark, a word, what it is about, and what to do.
+
+    Args:
+        finding: It.
+        in_columns: Whether long ones are folded; else each stands on one line.
+    """
+    sign, colour = _SIGNS[finding.mark]
+    mark = Text(f"{sign} {finding.mark:<4}", colour)
+    text = Text(visible(finding.text))
+    if not in_columns:
+        arrow = f"  → {finding.advice}" if finding.advice and finding.mark != "ok" else ""
+        line = f"  {finding.part:<10} {visible_line(finding.text + arrow)}"
+        return Text.assemble(mark, line)
+    if finding.advice and finding.mark != "ok":
+        text = Text.assemble(text, "\n", ("→ ", colour), (visible(finding.advice), "bold"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=9)
+    table.add_column(overflow="fold")
+    table.add_row(mark, Text(finding.part, "bold"), text)
+    return table
+
+
+def render_estimate(reckoned: Estimate) -> Table:
+    """An estimate for the terminal, with its basis."""
+    disk = ", ".join(f"{asset} {_size(size)}" for asset, size in reckoned.disk_bytes.items())
+    minutes = humanize.precisedelta(round(reckoned.seconds), minimum_unit="seconds", format="%.0f")
+    workers = _count(reckoned.workers, "worker")
+    rows = {
+        "documents": f"{reckoned.documents:,}, {_size(reckoned.text_bytes)} of text",
+        "tokens": f"{reckoned.tokens:,}",
+        "disk": f"{_size(sum(reckoned.disk_bytes.values()))}: {disk}",
+        "scratch": f"{_size(reckoned.scratch_bytes)} while it runs",
+        "time": f"{minutes} with {workers} of {_size(reckoned.bytes_per_second)} of text a second",
+    }
+    if reckoned.largest_share * reckoned.workers > 1.5:
+        rows["time"] += (
+            f"; the largest shard holds {reckoned.largest_share:.0%}, which one worker does alone: "
+            "cut it in several"
+        )
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.title = Text(
+        f"Estimate, from {_count(reckoned.of_documents, 'document')} of "
+        f"{_count(reckoned.of_shards, 'shard')} ({_size(reckoned.of_bytes)} of text)",
+        "bold",
+    )
+    table.title_justify = "left"
+    for name, value in rows.items():
+        table.add_row(Text(f"  {name}"), Text(value))
+    return table
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}{'s' * (number != 1)}"
+
+
+def _size(count: float) -> str:
+    return humanize.naturalsize(count, format="%.1f")

@@ -1,0 +1,304 @@
+import json
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fim_assets import doctor
+from fim_assets.cli import main
+from fim_assets.doctor import Finding, Report, examine
+from fim_assets.settings import Settings
+from fim_assets.storage import parse_url
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.end_to_end.commands import free_port
+from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for number in range(3):
+        write_shard(tmp_path / "raw" / f"{number}.jsonl.zst", documents(40, str(number)))
+    for name in ("FIM_INPUT_ROOT", "FIM_RECIPE", "FIM_WORKERS", "FIM_ENGINE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", *arguments])
+
+
+def examined() -> Report:
+    report = Report()
+    assert list(examine(os.environ, report, lambda _: None)) == report.findings
+    return report
+
+
+def found(report: Report, part: str) -> list[Finding]:
+    return [finding for finding in report.findings if finding.part == part]
+
+
+def recipe(root: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "mine.yaml").write_text(text)
+    monkeypatch.setenv("FIM_RECIPE", str(root / "mine.yaml"))
+
+
+def test_where_all_is_in_order_a_run_can_start_and_nothing_is_left(root: Path) -> None:
+    before = files(root)
+    done = run()
+    assert done.exit_code == 0, done.output
+    assert files(root) == before
+    marks = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("✓", "!"))]
+    assert set(marks) == {"ok"}
+    assert "Estimate, from 120 documents of 3 shards" in done.stdout
+    assert done.stdout.splitlines()[-1] == "A run can start."
+    assert done.stderr == ""
+    assert all(outcome.failure is None for outcome in run_all(open_corpus(root)).values())
+    as_json = json.loads(run("--json").stdout)
+    assert as_json["can_start"] is True
+    assert as_json["estimate"]["documents"] == 120
+    made = [f["text"] for f in as_json["findings"] if f["part"] == "made"]
+    assert made == ["3 of 3 partitions are complete"]
+
+
+def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": n, "blob": {"content": row["text"]}} for n, row in enumerate(documents(30))]
+    for number in range(3):
+        write_shard(root / "raw" / f"{number}.jsonl.zst", rows)
+    done = run()
+    assert done.exit_code == 1
+    assert "30 of 30 lines are no documents (no_text 30), raw.max_rejected_share is" in done.stdout
+    assert "and so" not in done.stdout
+    assert "others like it in 2 more shards looked at" in done.stdout
+    assert "raw.text_field is text; these lines hold text in blob.content (" in done.stdout
+    recipe(root, "raw: {text_field: blob.content}", monkeypatch)
+    assert examined().can_start
+
+
+def test_rejected_lines_are_judged_by_the_share_that_the_recipe_allows(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [b"not json", b"", {"text": ""}]
+    write_shard(root / "raw" / "1.jsonl.zst", [*bad, *documents(198)])
+    report = examined()
+    assert not report.can_start
+    [sample] = [f for f in found(report, "sample") if f.mark == "mend"]
+    assert "2 of 200 lines are no documents (" in sample.text
+    assert sample.advice == "mend the shard, or raise raw.max_rejected_share"
+    recipe(root, "raw: {max_rejected_share: 0.01}", monkeypatch)
+    report = examined()
+    assert report.can_start
+    assert "2 lines rejected" in found(report, "sample")[0].text
+
+
+def test_an_eos_that_the_tokenizer_has_not_is_told_and_the_rest_looked_at(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe(root, "tokens: {tokenizer: {eos_token_id: 5}}", monkeypatch)
+    report = examined()
+    [tokenizer] = found(report, "tokenizer")
+    assert tokenizer.mark == "mend"
+    assert "tokens.tokenizer.eos_token_id = 5: no added token" in tokenizer.text
+    assert found(report, "sample")[0].text.startswith("120 documents of 3 shards")
+    assert report.estimate is None
+    assert report.verdict == "No run can start: 1 to mend."
+
+
+def test_what_another_recipe_made_or_is_damaged_is_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(open_corpus(root))
+    (root / "token_arrays" / "1-00000.npy").write_bytes(b"")
+    complete, damaged = found(examined(), "made")
+    assert complete.text == "2 of 3 partitions are complete"
+    assert damaged.text.startswith("1 of token_arrays are not what their receipts say")
+    recipe(root, "seed: 7", monkeypatch)
+    report = examined()
+    nothing, other = found(report, "made")
+    assert nothing.text == "nothing is complete yet"
+    assert other.text.startswith("3 of fim_shards, 3 of token_arrays are made by another recipe")
+    assert (other.mark, report.can_start) == ("look", True)
+    assert found(report, "recipe")[0].text.endswith("differs in seed 7")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("raw: {documents: ['nowhere/*.jsonl']}", "no shard found: nowhere/*.jsonl below "),
+        ("raw: {documents: ['mine.yaml']}", "matches what is no shard by its name"),
+        ("raw: {documents: ['none.tsv']}", "none.tsv: no such manifest"),
+    ],
+)
+def test_shards_that_are_not_there_are_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, text: str, shown: str
+) -> None:
+    recipe(root, text, monkeypatch)
+    report = examined()
+    [shards] = found(report, "shards")
+    assert (shards.mark, report.can_start) == ("mend", False)
+    assert shown in shards.text
+
+
+def test_a_glob_that_matches_nothing_and_a_manifests_rows_are_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = CliRunner().invoke(
+        main, ["manifest", "raw/[01].*", "-o", f"{root}/some.tsv"], catch_exceptions=False
+    )
+    assert listed.exit_code == 0, listed.output
+    recipe(root, "raw: {documents: [some.tsv, 'raw/*.jsonl.zst', 'old/*.jsonl']}", monkeypatch)
+    report = examined()
+    warning, shards = found(report, "shards")
+    assert (warning.mark, report.can_start) == ("look", True)
+    assert "old/*.jsonl matches nothing" in warning.text
+    assert shards.text.startswith("3, ")
+    assert f"2 pinned by {root}/some.tsv" in shards.text
+    (root / "raw" / "0.jsonl.zst").unlink()
+    recipe(root, "raw: {documents: [some.tsv]}", monkeypatch)
+    report = examined()
+    assert "is gone; " in found(report, "sample")[0].text
+    assert not report.can_start
+
+
+def test_a_data_root_that_cannot_be_written_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "file").write_bytes(b"")
+    monkeypatch.setenv("FIM_INPUT_ROOT", str(root))
+    monkeypatch.setenv("FIM_DATA_ROOT", str(root / "file" / "below"))
+    [storage] = found(examined(), "storage")
+    assert (storage.mark, "Not a directory" in storage.text) == ("mend", True)
+    monkeypatch.setenv("FIM_DATA_ROOT", str(root / "not" / "yet"))
+    assert found(examined(), "storage")[0].mark == "ok"
+    assert not (root / "not").exists()
+
+
+def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
+    free = doctor._space(tmp_path, 1, "", "")
+    assert free.mark == "ok"
+    full = doctor._space(tmp_path, 1 << 60, "", "make room")
+    assert (full.mark, full.advice) == ("mend", "make room")
+
+
+@pytest.mark.parametrize(
+    ("home", "mark", "shown"),
+    [
+        (None, "look", "no DAGSTER_HOME"),
+        ("relative", "mend", "is no absolute path"),
+        ("/nowhere/at/all", "mend", "is no folder"),
+        ("plain", "ok", "no dagster.yaml: SQLite in it"),
+        ("postgres", "ok", "dagster.yaml with storage in postgres"),
+        ("broken", "mend", "dagster.yaml: "),
+    ],
+)
+def test_dagsters_home_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None, mark: str, shown: str
+) -> None:
+    contents = {"plain": None, "postgres": "storage: {postgres: {}}", "broken": "a: [b"}
+    for name, content in contents.items():
+        (tmp_path / name).mkdir()
+        if content is not None:
+            (tmp_path / name / "dagster.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    value = {} if home is None else {"DAGSTER_HOME": home}
+    if home in contents:
+        value = {"DAGSTER_HOME": str(tmp_path / home)}
+    [finding] = doctor._dagster(value)
+    assert finding.mark == mark
+    assert shown in finding.text
+
+
+@pytest.mark.usefixtures("root")
+def test_more_workers_than_memory_or_cores_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_memory", lambda: 4 * doctor.WORKER_BYTES)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: 3)
+    for workers, mark, advice in (
+        ("3", "ok", ""),
+        ("4", "look", "FIM_WORKERS=3"),
+        ("5", "look", "FIM_WORKERS=3, or a machine with more memory"),
+    ):
+        monkeypatch.setenv("FIM_WORKERS", workers)
+        [finding] = doctor._workers(Settings.from_environment())
+        assert (finding.mark, finding.advice) == (mark, advice)
+    assert doctor._memory() > 0
+
+
+def test_a_package_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    [now] = doctor._packages()
+    assert now.mark == "ok"
+    monkeypatch.setattr(doctor, "version", lambda n: "1.9" if n == "polars" else version(n))
+    [old] = doctor._packages()
+    assert old.mark == "mend"
+    assert old.text == "polars 1.9, >=2.0 is needed"
+
+
+@pytest.mark.usefixtures("root")
+def test_a_cluster_that_is_not_there_and_a_bad_setting_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FIM_ENGINE", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    _, engine = doctor._engine(Settings.from_environment())
+    assert (engine.mark, "no cluster at RAY_ADDRESS" in engine.text) == ("mend", True)
+    monkeypatch.setenv("FIM_WORKERS", "many")
+    done = run()
+    assert done.exit_code == 1
+    assert "✗ mend  settings   FIM_WORKERS=many: give a whole number" in done.stdout
+
+
+def test_syntax_without_languages_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe(root, "{raw: {language_field: l, path_field: p}, fim: {split: syntax}}", monkeypatch)
+    _, fallback = found(examined(), "sample")
+    assert fallback.mark == "look"
+    assert "rearranged files are cut by the fallback" in fallback.text
+
+
+def test_hostile_names_act_on_no_terminal(root: Path) -> None:
+    rows = documents(30)
+    for row in rows:
+        row["metadata"]["language"] = "\x1b[31mred\u202e\n"
+    for number in range(3):
+        write_shard(root / "raw" / f"{number}.jsonl.zst", rows)
+    done = run()
+    assert "languages ␛[31mred‹U+202E›↵ 100%" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.fixture
+def bucket(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with s3_server(root / "log", refused=23) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        file_system().put(str(root / "raw"), f"{BUCKET}/raw", recursive=True)
+        monkeypatch.setenv("FIM_INPUT_ROOT", f"s3://{BUCKET}")
+        monkeypatch.setenv("FIM_DATA_ROOT", f"s3://{BUCKET}/out")
+        yield root
+
+
+def test_object_storage_is_read_written_and_left_as_it_was(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_system().find(BUCKET)
+    report = examined()
+    assert report.can_start, report.findings
+    assert report.estimate is not None
+    assert report.estimate.documents == 120
+    written, scratch = found(report, "storage")
+    assert written.text == f"s3://{BUCKET}/out: written, read and deleted"
+    assert "needed for scratch" in scratch.text
+    assert file_system().find(BUCKET) == before
+    monkeypatch.setenv("FIM_DATA_ROOT", "s3://no-such-bucket/out")
+    refused = found(examined(), "storage")
+    assert [finding.mark for finding in refused] == ["mend"]
+    assert str(parse_url("s3://no-such-bucket/out")) in refused[0].text
+    assert bucket.is_dir()

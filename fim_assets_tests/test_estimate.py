@@ -1,0 +1,196 @@
+import gzip
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fim_assets import estimate as module
+from fim_assets.estimate import (
+    Estimate,
+    Sampled,
+    choose,
+    estimate,
+    run_sample,
+    seconds_of_a_partition,
+    take_excerpt,
+)
+from fim_assets.pipeline import list_shards
+from fim_assets.receipts import read_receipt
+from fim_assets.recipe import ASSETS
+from fim_assets.shards import ShardError
+from fim_assets.sources import RawShard
+from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 12))
+def test_shards_stand_for_all_bytes_and_each_large_one_for_about_its_own(
+    sizes: list[int], most: int
+) -> None:
+    by_key = {str(number): size for number, size in enumerate(sizes)}
+    chosen = choose(by_key, most)
+    total = sum(max(size, 1) for size in sizes)
+    assert len(chosen) <= max(most, 0)
+    assert sum(chosen.values()) == pytest.approx(total)
+    step = total / most
+    for key, size in by_key.items():
+        if len(by_key) > most:
+            assert abs(chosen.get(key, 0.0) - size) <= step + 1
+        else:
+            assert chosen[key] == max(size, 1)
+
+
+def test_one_shard_that_is_far_larger_stands_for_itself() -> None:
+    chosen = choose({f"small-{n:02}": 10 for n in range(50)} | {"giant": 100_000})
+    assert set(chosen) == {"giant"}
+
+
+LINES = [b'{"text": "%s"}\n' % sha256(b"%d" % n).hexdigest().encode() for n in range(4000)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "work"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_an_excerpt_is_whole_or_spread_over_the_shard(
+    tmp_path: Path, folder: Path, ending: str
+) -> None:
+    content = b"".join(LINES)
+    packings: dict[str, Callable[[bytes], bytes]] = {
+        ".jsonl": bytes,
+        ".jsonl.gz": gzip.compress,
+        ".jsonl.zst": zstandard.compress,
+    }
+    shard = tmp_path / f"a{ending}"
+    shard.write_bytes(packings[ending](content))
+    packed = shard.stat().st_size
+    whole = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
+    assert whole.path.read_bytes() == content
+    assert (whole.whole, whole.bytes, whole.by_lines) == (True, packed, packed)
+    some = take_excerpt("a", RawShard(str(shard)), folder, len(content) // 10, 1 << 30)
+    taken = some.path.read_bytes().splitlines(keepends=True)
+    numbers = [LINES.index(line) for line in taken]
+    assert [number // 10 for number in numbers] == list(range(400)), "one of each ten"
+    assert len({number % 10 for number in numbers}) == 10
+    assert not some.whole
+    assert some.bytes == pytest.approx(packed * len(b"".join(taken)) / len(content))
+    assert some.by_lines == pytest.approx(packed / 10)
+    begin = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, packed // 2)
+    lines = begin.path.read_bytes().splitlines(keepends=True)
+    assert 0 < len(lines) < len(LINES)
+    assert lines == LINES[: len(lines)]
+    assert begin.bytes == pytest.approx(packed / 2, rel=0.1)
+
+
+def test_a_last_line_without_a_line_feed_is_a_line(tmp_path: Path, folder: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_bytes(b'{"text": "a"}\n{"text": "b\r"}')
+    taken = take_excerpt("a", RawShard(str(shard)), folder, 1 << 20, 1 << 20)
+    assert taken.path.read_bytes() == b'{"text": "a"}\n{"text": "b\r"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zstandard.compress(b"x" * 5000)[:-3], "ends inside the zstd frame"),
+        (b"not zstd at all", "named as zstd, but its content is"),
+        (zstandard.compress(b"".join(LINES).replace(b"\n", b" ")), "its first line does not end"),
+    ],
+)
+def test_what_cannot_be_read_is_told(
+    tmp_path: Path, folder: Path, content: bytes, message: str
+) -> None:
+    shard = tmp_path / "a.jsonl.zst"
+    shard.write_bytes(content)
+    with pytest.raises(ShardError, match=f"a.jsonl.zst: .*{message}"):
+        take_excerpt("a", RawShard(str(shard)), folder, 1 << 16, max(len(content) - 1, 20))
+
+
+def test_a_shard_that_is_gone_or_another_than_its_manifest_says_is_told(
+    tmp_path: Path, folder: Path
+) -> None:
+    gone = RawShard(str(tmp_path / "a.jsonl"), 5, pinned_by="m.tsv, line 2")
+    with pytest.raises(ShardError, match=r"is gone; m\.tsv, line 2 names it"):
+        take_excerpt("a", gone, folder, 1 << 16, 1 << 16)
+    (tmp_path / "a.jsonl").write_bytes(b"other than 5")
+    with pytest.raises(ShardError, match="says bytes 5, it has 12"):
+        take_excerpt("a", gone, folder, 1 << 16, 1 << 16)
+
+
+def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
+    corpus, trial = open_corpus(root), open_corpus(folder / "out")
+    load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
+    shards = list_shards(corpus, root)
+    folder.mkdir()
+    sampled = [one for one in run_sample(trial, shards, folder) if isinstance(one, Sampled)]
+    assert all(set(one.results) == set(ASSETS) for one in sampled)
+    seconds = seconds_of_a_partition(trial, sampled[0], folder)
+    sizes = [shard.size for shard in shards.values()]
+    found = estimate(sampled, sizes, seconds, workers, remote=False)
+    assert found is not None
+    return found
+
+
+def truth(root: Path) -> dict[str, int]:
+    """Documents, tokens and bytes of outputs of a corpus that is really run."""
+    corpus = open_corpus(root)
+    assert not any(outcome.failure for outcome in run_all(corpus).values())
+    found = {"documents": 0, "tokens": 0, "disk": 0}
+    for key in list_shards(corpus, root):
+        for asset in ASSETS:
+            receipt = read_receipt(corpus.place(asset, key))
+            assert receipt is not None
+            found["disk"] += sum(output.bytes for output in receipt.result.outputs)
+            found["tokens"] += receipt.result.tokens or 0
+            found["documents"] += receipt.result.documents if asset == "raw_shards" else 0
+    return found
+
+
+def test_of_few_small_shards_it_is_the_truth(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "empty.jsonl", [])
+    write_shard(tmp_path / "raw" / "packed.jsonl.zst", [])
+    for number in range(3):
+        rows: list[Any] = [b"", b"no json", *documents(20 + 30 * number, str(number))]
+        write_shard(tmp_path / "raw" / f"{number}.jsonl.zst", rows)
+    found = estimated(tmp_path, tmp_path / "work")
+    really = truth(tmp_path)
+    assert (found.documents, found.tokens) == (really["documents"], really["tokens"])
+    assert (found.of_documents, found.of_shards) == (really["documents"], 5)
+    assert sum(found.disk_bytes.values()) == pytest.approx(really["disk"], rel=1e-3)
+
+
+def test_of_one_large_shard_among_small_ones_it_is_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thirtieth of the text is run; the documents become longer and longer."""
+    monkeypatch.setattr(module, "TEXT_BYTES", 1 << 17)
+    monkeypatch.setattr(module, "_LEAST_BYTES", 1 << 13)
+    rows = [
+        {"id": number, "text": "\n".join(f"x{n} = {number * n}" for n in range(number // 20 + 1))}
+        for number in range(3000)
+    ]
+    write_shard(tmp_path / "raw" / "giant.jsonl.zst", rows)
+    for number in range(12):
+        write_shard(tmp_path / "raw" / f"small-{number}.jsonl.zst", documents(9, str(number)))
+    found = estimated(tmp_path, tmp_path / "work")
+    really = truth(tmp_path)
+    assert found.of_documents < 200
+    assert found.documents == pytest.approx(really["documents"], rel=0.05)
+    assert found.tokens == pytest.approx(really["tokens"], rel=0.05)
+    assert sum(found.disk_bytes.values()) == pytest.approx(really["disk"], rel=0.15)
+    assert found.largest_share > 0.8
+    alone = found.text_bytes / found.bytes_per_second * found.largest_share
+    assert found.seconds > alone, "one worker does the largest shard alone"
+
+
+def test_nothing_is_estimated_of_no_document() -> None:
+    assert estimate([], [5], 0.1, 2, remote=False) is None
