@@ -83,7 +83,7 @@ def test_every_message_quoted_is_one_of_the_source() -> None:
     for message in set(quoted()) - OF_OTHERS:
         # Texts that are short could be anywhere; what is named between them may be a message too.
         stretches = [part.strip(" :;()") for part in message.split("…")]
-        long_ones = [part for part in stretches if len(part) >= 12]
+        long_ones = [part for part in stretches if len(part) >= 7]
         assert long_ones, message
         for part in long_ones:
             assert any(part in text for text in source), (message, part)
