@@ -41,6 +41,16 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert anchor in anchors(found.read_text("utf-8")), link
 
 
+@pytest.mark.parametrize("path", _LINKING, ids=relative)
+def test_the_rows_of_a_table_have_its_columns(path: Path) -> None:
+    """A bar in a code span parts cells too, unless it is escaped."""
+    table = 0
+    for line in without_blocks(page(relative(path))).splitlines():
+        bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not (table and bars) or bars == table, line
+        table = bars
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", page("README.md")))
     assert linked == {relative(path) for path in PAGES[1:]}
