@@ -7,6 +7,7 @@ from itertools import groupby
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fim_assets.recipe import parse_recipe
@@ -40,7 +41,12 @@ def sessions() -> list[tuple[str, list[Block]]]:
         if name not in ONE_SHELL:
             for section, its in groupby(runnable(name), lambda block: block.section):
                 found.append((f"{name}: {section}", list(its)))
-    return [(name, its) for name, its in found if any(b.language != "text" for b in its)]
+    return [(name, its) for name, its in found if any(map(does_something, its))]
+
+
+def does_something(block: Block) -> bool:
+    lines = [line for line in command_lines(block.code) if line not in NOT_RUN_HERE]
+    return block.language == "python" or (block.language == "sh" and any(lines))
 
 
 def runnable(name: str) -> list[Block]:
@@ -131,9 +137,13 @@ def test_the_demo_leaves_what_it_says(after_the_readme: Path) -> None:
 
 
 def test_own_shards_are_arrays(after_the_readme: Path) -> None:
-    summary = json.loads((after_the_readme / "mine/corpus_report/summary.json").read_bytes())
-    assert [array["partition"] for array in summary["arrays"]] == ["part-0", "part-1"]
+    mine = after_the_readme / "mine"
+    summary = json.loads((mine / "corpus_report" / "summary.json").read_bytes())
     assert summary["totals"]["documents"] == 80
+    assert [array["partition"] for array in summary["arrays"]] == ["part-0", "part-1"]
+    for array in summary["arrays"]:
+        ids = np.memmap(mine / array["path"], array["dtype"], "r")
+        assert (len(ids), ids[-1]) == (array["tokens"], 100257)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in sessions()[1:]])
