@@ -1,1 +1,54 @@
-"""Reproducible, lossless fill-in-the-middle data as partitioned Dagster assets."""
+r"""Reproducible, lossless fill-in-the-middle data as partitioned Dagster assets.
+
+For notebooks and scripts, the names of `__all__` stand here; each is loaded when it is first used.
+
+>>> from fim_assets import Recipe, transform_text
+>>> recipe = Recipe.model_validate({"fim": {"fim_rate": 1, "psm_spm_split": 1}})
+>>> document = transform_text("def add(a, b):\n    return a + b\n", recipe)
+>>> document.text
+'<|fim_prefix|>def add<|fim_suffix|>  return a + b\n<|fim_middle|>(a, b):\n  '
+>>> document.restore()
+'def add(a, b):\n    return a + b\n'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fim_assets.fim.restore import restore_shard
+    from fim_assets.preview.notebook import TransformedText, transform_text
+    from fim_assets.recipe import Recipe, RecipeError, load_recipe
+    from fim_assets.tokens.reader import TokenArray
+    from fim_assets.tokens.tokenizer import load_tokenizer
+
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "TokenArray",
+    "TransformedText",
+    "load_recipe",
+    "load_tokenizer",
+    "restore_shard",
+    "transform_text",
+]
+
+_HOMES = {
+    "Recipe": "recipe",
+    "RecipeError": "recipe",
+    "TokenArray": "tokens.reader",
+    "TransformedText": "preview.notebook",
+    "load_recipe": "recipe",
+    "load_tokenizer": "tokens.tokenizer",
+    "restore_shard": "fim.restore",
+    "transform_text": "preview.notebook",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -20,7 +20,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The variables that the README documents.
+    """The variables that docs/running.md documents.
 
     Attributes:
         data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).

@@ -300,10 +300,10 @@ def test_a_cluster_that_is_not_there_is_one_error(
 
 
 def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
-    """The README's module, which a person would write."""
+    """The module of the page on clusters, which a person would write."""
     write_shard(tmp_path / "data" / "raw" / "a.jsonl.zst", documents(50))
-    readme = (REPOSITORY / "README.md").read_text("utf-8")
-    [code] = re.findall(r"^```python\n([^`]*ray_executor.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    page = (REPOSITORY / "docs" / "cluster.md").read_text("utf-8")
+    [code] = re.findall(r"^```python\n([^`]*ray_executor.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert "127.0.0.1:8265" in code
     (tmp_path / "on_ray.py").write_text(code.replace("127.0.0.1:8265", cluster.webui_url))
     settings = {"FIM_DATA_ROOT": str(tmp_path / "data"), "DAGSTER_HOME": str(tmp_path)}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fim_assets.fim.orders import Lengths, Piece, dissect
+from fim_assets.fim.orders import PARTS, Lengths, Order, Parts, Piece, dissect
 from fim_assets.fim.record import PART_CHARS, SCHEMA, FileRow, split_files
 from fim_assets.fim.transform import transform_block
 from fim_assets.recipe import Fim, Recipe
@@ -40,6 +40,22 @@ class FilePreview(NamedTuple):
     reason: str | None
     text: str
     pieces: tuple[Piece, ...]
+
+    @property
+    def order(self) -> Order:
+        """How its parts are laid out; `none` where it is left alone."""
+        return self.row.order
+
+    @property
+    def lengths(self) -> Lengths:
+        """Code points of its parts; zeros where it is left alone."""
+        return self.row.lengths
+
+    @property
+    def parts(self) -> Parts | None:
+        """Its prefix, middle and suffix; None where it is left alone."""
+        texts = {piece.part: piece.text for piece in self.pieces}
+        return Parts(*(texts[part] for part in PARTS)) if texts else None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fim_assets.fim.orders import Part
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 from fim_assets.visible import visible, visible_line
+
+PART_COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
+"""Each has a contrast of 3.5 or more against black and against white, and the three differ to
+colour-blind eyes."""
 
 _BLANKS = " \t\n"
 _NAME_CHARS = 60

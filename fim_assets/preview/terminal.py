@@ -1,8 +1,4 @@
-"""A document for the terminal, in colour: before it is written, and as an array holds it.
-
-Every colour has a contrast of 3.5 or more against black and against white, and the three differ to
-colour-blind eyes.
-"""
+"""A document for the terminal, in colour: before it is written, and as an array holds it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +11,7 @@ from rich.text import Text
 from fim_assets.fim.orders import Lengths, Part
 from fim_assets.preview.documents import DocumentPreview, EncodedSegment, FilePreview
 from fim_assets.preview.excerpts import (
+    PART_COLOURS,
     Limits,
     excerpt,
     file_count,
@@ -27,7 +24,6 @@ from fim_assets.recipe import Fim
 from fim_assets.tokens.reader import TokenDocument
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 
-_COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
 _GLYPHS: dict[Part, str] = {"prefix": "░", "middle": "█", "suffix": "▒"}
 _CONTROL = Style(bold=True, reverse=True)
 _DIM = Style(dim=True)
@@ -100,18 +96,18 @@ def _render_file(file: FilePreview, fim: Fim) -> Iterator[RenderableType]:
         yield _PartRows(file.text, _LEFT_ALONE, Style())
         return
     parts = [piece.part for piece in file.pieces if piece.part is not None]
-    yield _bar("original  ", file.row.lengths, list(_COLOURS))
+    yield _bar("original  ", file.row.lengths, list(PART_COLOURS))
     yield _bar("rearranged", file.row.lengths, parts)
     legend = [
         (f"{_GLYPHS[part]} {part} {getattr(file.row.lengths, part):,}", colour)
-        for part, colour in _COLOURS.items()
+        for part, colour in PART_COLOURS.items()
     ]
     yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
     for piece in file.pieces:
         if piece.part is not None:
-            yield _PartRows(piece.text, _PART, Style.parse(_COLOURS[piece.part]))
+            yield _PartRows(piece.text, _PART, Style.parse(PART_COLOURS[piece.part]))
         elif piece.sentinel is not None:
-            tint = Style() if piece.sentinel == "end" else Style.parse(_COLOURS[piece.sentinel])
+            tint = Style() if piece.sentinel == "end" else Style.parse(PART_COLOURS[piece.sentinel])
             yield _indented(shown_name(piece.text), tint + _CONTROL)
 
 
@@ -127,7 +123,9 @@ def _bar(label: str, lengths: Lengths, parts: Sequence[Part]) -> Text:
         if getattr(lengths, part)
     }
     cells[max(cells, key=cells.__getitem__)] += _BAR_CELLS - sum(cells.values())
-    pictures = [(_GLYPHS[part] * cells[part], _COLOURS[part]) for part in parts if part in cells]
+    pictures = [
+        (_GLYPHS[part] * cells[part], PART_COLOURS[part]) for part in parts if part in cells
+    ]
     return Text.assemble(f"  {label}  ", *pictures)
 
 
@@ -209,7 +207,7 @@ def render_document(
         if part.control:
             rows.append(_indented(shown_name(text), _CONTROL))
         else:
-            colour = Style() if part.part is None else Style.parse(_COLOURS[part.part])
+            colour = Style() if part.part is None else Style.parse(PART_COLOURS[part.part])
             rows.append(_PartRows(text, _PART, colour))
         if tokens:
             rows.append(_TokenRows(part.ids.tolist(), tokenizer))

@@ -249,9 +249,9 @@ def test_the_pages_name_what_there_is() -> None:
     pages = [
         (REPOSITORY / "deploy" / f"{name}.md").read_text() for name in ("README", "kubernetes")
     ]
-    readme = (REPOSITORY / "README.md").read_text()
+    settings = (REPOSITORY / "docs" / "running.md").read_text()
     for page in pages:
-        assert set(re.findall(r"FIM_[A-Z_]+", page)) <= set(re.findall(r"FIM_[A-Z_]+", readme))
+        assert set(re.findall(r"FIM_[A-Z_]+", page)) <= set(re.findall(r"FIM_[A-Z_]+", settings))
     asked = set(re.findall(r"env: (\w+)", (REPOSITORY / "deploy" / "dagster.yaml").read_text()))
     assert asked <= set(re.findall(r"DAGSTER_\w+", pages[0]))
     (values,) = re.findall(r"^```yaml\n(.*?)^```", pages[1], re.DOTALL | re.MULTILINE)

@@ -1,15 +1,19 @@
+"""What README and docs tell a reader to do, done, and what they say comes of it."""
+
+import doctest
 import json
 import re
+from itertools import groupby
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fim_assets.recipe import parse_recipe
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import REPOSITORY, copy_checkout, run
-
-README = (REPOSITORY / "README.md").read_text("utf-8")
+from fim_assets_tests.end_to_end.commands import copy_checkout, run
+from fim_assets_tests.end_to_end.pages import PAGES, Block, blocks, relative
 
 NOT_RUN_HERE = {
     "make test": "it is what runs this test",
@@ -21,18 +25,65 @@ NOT_RUN_HERE = {
     "make dev": "it does not end: test_ui.py opens it",
 }
 
+RUN_BY_TEST_RAY = "ray_executor"
+"""The module of the page on clusters."""
 
-def commands() -> list[str]:
-    """Every command of the README's shell blocks, in its order."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    lines = [re.sub(r"\s{2,}#.*", "", line).strip() for line in "".join(blocks).splitlines()]
-    return [line for line in lines if line]
+ONE_SHELL = ["README.md", "docs/running.md"]
+"""Pages that are followed from top to bottom, the second after the first; of the others, each
+section starts in a new shell."""
 
 
-def fenced(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert found
-    return found
+def sessions() -> list[tuple[str, list[Block]]]:
+    """All that a reader would type, shell by shell: its name and its blocks."""
+    found = [("README and running", [b for name in ONE_SHELL for b in runnable(name)])]
+    for path in PAGES:
+        name = relative(path)
+        if name not in ONE_SHELL:
+            for section, its in groupby(runnable(name), lambda block: block.section):
+                found.append((f"{name}: {section}", list(its)))
+    return [(name, its) for name, its in found if any(map(does_something, its))]
+
+
+def does_something(block: Block) -> bool:
+    lines = [line for line in command_lines(block.code) if line not in NOT_RUN_HERE]
+    return block.language == "python" or (block.language == "sh" and any(lines))
+
+
+def runnable(name: str) -> list[Block]:
+    return [
+        block for block in blocks(name, "sh", "python", "text") if RUN_BY_TEST_RAY not in block.code
+    ]
+
+
+def command_lines(code: str) -> list[str]:
+    """The lines of a shell block, without the comments at their ends."""
+    return [re.sub(r"\s{2,}#.*", "", line) for line in code.splitlines()]
+
+
+def script(its: list[Block]) -> str:
+    """A shell script that runs blocks and keeps what each prints in `printed/<number>`."""
+    lines = ["set -ex", "mkdir -p printed"]
+    for number, block in enumerate(its):
+        if block.language == "text":
+            continue
+        code = f"python - <<'CODE_OF_A_PAGE'\n{block.code}CODE_OF_A_PAGE"
+        if block.language == "sh":
+            code = "\n".join(c for c in command_lines(block.code) if c not in NOT_RUN_HERE)
+        if said(its, number).startswith("Error: "):
+            lines.append(f"if (\n{code}\n) 2> printed/{number}; then exit 1; fi")
+        else:
+            lines.append(f"{{ :\n{code}\n}} > printed/{number}")
+    return "\n".join(lines)
+
+
+def said(its: list[Block], number: int) -> str:
+    """What a page says that a block prints, empty if it says nothing."""
+    following = its[number + 1 : number + 2]
+    return following[0].code if following and following[0].language == "text" else ""
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"[─═]+", "─", re.sub(r"\d[\d,.]*", "0", text))
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +92,39 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def after_all_commands(checkout: Path) -> Path:
+def after_the_readme(checkout: Path) -> Path:
     for number in range(2):
         write_shard(checkout / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
-    found = commands()
-    assert found[0] == "make demo"
-    assert set(NOT_RUN_HERE) <= set(found)
-    script = "\n".join(command for command in found if command not in NOT_RUN_HERE)
-    done = run(f"set -ex\n{script}", checkout)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    (name, its), *_ = sessions()
+    assert command_lines(its[0].code)[0] == "make demo"
+    follow(name, its, checkout)
     return checkout
 
 
-def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
-    data = after_all_commands / "data"
+def follow(name: str, its: list[Block], checkout: Path) -> None:
+    """Run a session, and hold what it prints against what its page says."""
+    done = run(script(its), checkout, seconds=900)
+    assert done.returncode == 0, f"{name}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    checker = doctest.OutputChecker()
+    same = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for number, block in enumerate(its):
+        if block.language == "text" or not (promised := said(its, number)):
+            continue
+        printed = (checkout / "printed" / str(number)).read_text("utf-8")
+        # A trace of the commands stands among what went to standard error.
+        printed = re.sub(r"^\++ .*\n", "", printed, flags=re.MULTILINE)
+        want, got = (without_numbers(text.replace("…", "...")) for text in (promised, printed))
+        assert checker.check_output(want, got, same), f"{name}\n{promised}\nis not\n{printed}"
+
+
+def test_the_commands_that_are_not_run_are_there() -> None:
+    lines = [line for p in PAGES for b in blocks(relative(p), "sh") for line in b.code.splitlines()]
+    found = {line for some in lines for line in command_lines(some)}
+    assert set(NOT_RUN_HERE) <= found
+
+
+def test_the_demo_leaves_what_it_says(after_the_readme: Path) -> None:
+    data = after_the_readme / "data"
     assert len(list((data / "token_arrays").glob("*.npy"))) == 8
     for asset in ("raw_shards", "fim_shards", "token_arrays"):
         assert len(list((data / asset).glob("*.json"))) == 8
@@ -66,39 +136,29 @@ def test_the_demo_leaves_what_it_says(after_all_commands: Path) -> None:
         assert abs(rate["realised"] - 0.5) < 5 * standard_error
 
 
-def test_own_shards_and_the_snippets_that_read_them(after_all_commands: Path) -> None:
-    _steps_as_ray_jobs, arrays, parts = fenced("python")
-    code = f"{arrays}    print(ids[-1])\n{parts}print(len(text), len(documents))\n"
-    done = run(f"python - <<'CODE'\n{code}CODE", after_all_commands)
-    assert done.returncode == 0, done.stderr
-    *last_ids, counts = done.stdout.splitlines()
-    assert last_ids == ["100257", "100257"]
-    assert counts.split()[1] == "40"
+def test_own_shards_are_arrays(after_the_readme: Path) -> None:
+    mine = after_the_readme / "mine"
+    summary = json.loads((mine / "corpus_report" / "summary.json").read_bytes())
+    assert summary["totals"]["documents"] == 80
+    assert [array["partition"] for array in summary["arrays"]] == ["part-0", "part-1"]
+    for array in summary["arrays"]:
+        ids = np.memmap(mine / array["path"], array["dtype"], "r")
+        assert (len(ids), ids[-1]) == (array["tokens"], 100257)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in sessions()[1:]])
+def test_a_section_does_what_it_says(after_the_readme: Path, name: str) -> None:
+    follow(name, dict(sessions())[name], after_the_readme)
 
 
 def test_the_recipes_shown_are_recipes(checkout: Path) -> None:
-    shown, *others = fenced("yaml")
-    pinned, tokenizer = (parse_recipe(text, "README") for text in others)
-    assert pinned.raw.documents == ("shards.tsv",)
-    assert tokenizer.tokens.dtype == "uint16"
-    (checkout / "shown.yaml").write_text(shown)
+    shown = {relative(p): [b.code for b in blocks(relative(p), "yaml")] for p in PAGES}
+    recipes = {name: [parse_recipe(text, name) for text in texts] for name, texts in shown.items()}
+    assert recipes["docs/running.md"][0].raw.documents == ("shards.tsv",)
+    assert recipes["docs/tokenizers.md"][0].tokens.dtype == "uint16"
+    assert len(recipes["docs/cookbook.md"]) > 3
+    (checkout / "shown.yaml").write_text(shown["README.md"][0])
     write_shard(checkout / "in" / "shards" / "a.jsonl.zst", [{"content": "some code"}])
     settings = {"FIM_RECIPE": "shown.yaml", "FIM_INPUT_ROOT": "in", "FIM_DATA_ROOT": "out"}
     done = run("fim-assets keys", checkout, settings)
     assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
-
-
-def test_the_tree_names_every_module() -> None:
-    package = REPOSITORY / "fim_assets"
-    tree = README[README.index("## The tree") :]
-    for path in package.rglob("*.py"):
-        if path.name != "__init__.py":
-            assert path.stem in tree, path
-
-
-def test_every_promise_names_a_test_that_is_there() -> None:
-    promises = README[README.index("## What is guaranteed") : README.index("## The tree")]
-    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", promises)
-    assert len(named) > 15
-    for path, test in named:
-        assert f"def {test}" in (REPOSITORY / "fim_assets_tests" / path).read_text("utf-8")

@@ -1,0 +1,208 @@
+"""A text through the recipe's transformation, for notebooks and scripts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from fim_assets.fim.orders import Part
+from fim_assets.fim.record import restore_document
+from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
+from fim_assets.preview.excerpts import (
+    PART_COLOURS,
+    Limits,
+    excerpt,
+    file_count,
+    how_cut,
+    shown_files,
+    shown_name,
+)
+from fim_assets.recipe import Fim, Raw, Recipe
+from fim_assets.shards import Documents, RejectionError, read_document
+from fim_assets.tokens.reader import TokenPart
+from fim_assets.tokens.tokenize import Segment, segments
+from fim_assets.tokens.tokenizer import LoadedTokenizer
+
+_LIMITS = Limits(files=8, lines=40, chars=4000)
+
+_PRE = (
+    "margin:0;padding:0 0 0 .6em;white-space:pre-wrap;word-break:break-word;border-left:4px solid"
+)
+_GREY = "#808080"
+
+
+class _Run(NamedTuple):
+    """What segments share that make one `TokenPart`; a sentinel stands alone, by its place."""
+
+    file: int | None
+    part: Part | None
+    control: bool
+    place: int | None = None
+
+
+@dataclass(frozen=True)
+class TransformedText:
+    """What a recipe makes of a document.
+
+    In a notebook it shows itself: each part in its colour, with its name and its length.
+
+    Attributes:
+        text: The document as it stands in a FIM shard.
+        files: Its files in order, one where it holds no separator. Each has `text`, `order`
+            (`psm`, `spm`, or `none` where it was left alone), `split` (the law that cut it),
+            `reason` (why it was left alone, or why another law cut it) and, where it was
+            rearranged, `parts` (prefix, middle, suffix) and `lengths` (their code points).
+        fim: The law that made it.
+    """
+
+    text: str
+    files: tuple[FilePreview, ...]
+    fim: Fim = field(repr=False)
+
+    def restore(self) -> str:
+        r"""The original text, from the text and the lengths alone.
+
+        >>> recipe = Recipe(fim=Fim(fim_rate=1.0))
+        >>> transform_text("x = 1\n", recipe).restore()
+        'x = 1\n'
+        """
+        return restore_document(self.text, [file.row for file in self.files], self.fim)
+
+    def tokens(self, tokenizer: LoadedTokenizer) -> tuple[TokenPart, ...]:
+        r"""The token ids as they stand in an array: parts, and sentinels and EOS between them.
+
+        Args:
+            tokenizer: The recipe's, see `load_tokenizer`.
+
+        >>> from fim_assets import load_tokenizer
+        >>> recipe = Recipe(fim=Fim(fim_rate=1.0))
+        >>> document = transform_text("def add(a, b):\n    return a + b\n", recipe)
+        >>> for part in document.tokens(load_tokenizer(recipe)):
+        ...     print(part.part, part.ids.tolist())
+        None [100258]
+        prefix [755, 923]
+        None [100260]
+        suffix [220, 471, 264, 489, 293, 198]
+        None [100259]
+        middle [2948, 11, 293, 997, 256]
+        None [100257]
+        """
+        rows = [file.row for file in self.files]
+        found = list(segments(self.text, rows, self.fim, tokenizer))
+        encoded = [segment.ids for segment in encode_segments(found, tokenizer)]
+        places = groupby(range(len(found)), lambda place: self._run(place, found[place]))
+        return tuple(
+            TokenPart(
+                np.array([token for place in its for token in encoded[place]], np.uint32),
+                run.file,
+                run.part,
+                run.control,
+            )
+            for run, its in places
+        )
+
+    def _run(self, place: int, segment: Segment) -> _Run:
+        if segment.file is None:
+            return _Run(None, None, control=True)
+        rearranged = self.files[segment.file].order != "none"
+        sentinel = rearranged and isinstance(segment.content, int)
+        return _Run(segment.file, segment.part, sentinel, place if sentinel else None)
+
+    def _repr_html_(self) -> str:
+        return "".join(self._html())
+
+    def _html(self) -> Iterator[str]:
+        yield "<div>"
+        following = 0
+        for file in shown_files(self.files, _LIMITS.files):
+            yield from _omitted(file.file - following)
+            yield from _file_html(file)
+            following = file.file + 1
+        yield from _omitted(len(self.files) - following)
+        yield "</div>"
+
+
+def transform_text(
+    text: str,
+    recipe: Recipe,
+    *,
+    partition_key: str = "",
+    document_id: str | None = None,
+    language: str | None = None,
+    path: str | None = None,
+) -> TransformedText:
+    r"""Do to one text what a recipe does to a document of a shard.
+
+    Draws depend on the recipe's seed, the partition's key, the document's id and its text. With the
+    key and the id that a document has in a shard, the result is what its FIM shard holds.
+
+    Args:
+        text: The document.
+        recipe: The law.
+        partition_key: The partition's key, as `fim-assets keys` prints it.
+        document_id: The document's id; a number as it is written in the shard.
+        language: The document's language, for rates by language and for `syntax`.
+        path: The document's path, whose ending tells `syntax` the language where `language` does
+            not.
+
+    Raises:
+        RejectionError: If it is no text that a shard can hold: empty, or with half of a surrogate
+            pair.
+
+    >>> from fim_assets import load_recipe
+    >>> recipe = load_recipe("olmo_midtraining")
+    >>> document = transform_text("for i in range(3):\n    print(i)\n", recipe, document_id="7")
+    >>> [file] = document.files
+    >>> file.order, file.split, file.reason
+    ('spm', 'dolma', None)
+    >>> file.parts
+    Parts(prefix='for i in rang', middle='e(3):\n', suffix='    print(i)\n')
+    >>> file.lengths
+    Lengths(prefix=13, middle=6, suffix=13)
+    """
+    # Field names are no part of any draw.
+    plain = recipe.model_copy(update={"raw": Raw()})
+    metadata = {"language": language, "path": path}
+    try:
+        line = orjson.dumps({"id": document_id, "text": text, "metadata": metadata})
+    except orjson.JSONEncodeError as error:
+        raise RejectionError("not_utf8", f"no text that UTF-8 can hold: {error}") from error
+    document = read_document(line, plain.raw)
+    block = Documents(
+        [1], [line], [document.id], [document.text], [document.language], [document.path]
+    )
+    [preview] = preview_documents(block, recipe.partition_seed(partition_key), plain)
+    return TransformedText(preview.text, preview.files, recipe.fim)
+
+
+def _omitted(files: int) -> Iterator[str]:
+    if files:
+        yield f"<div>… {file_count(files)} not shown …</div>"
+
+
+def _file_html(file: FilePreview) -> Iterator[str]:
+    order = "" if file.order == "none" else f" {file.order.upper()}"
+    heading = f"file {file.file}{order}: {how_cut(file)}, {file.row.chars:,} characters"
+    yield f"<div><b>{escape(heading)}</b></div>"
+    if not file.pieces:
+        yield _part_html("as it came", file.text, _GREY)
+    for piece in file.pieces:
+        if piece.part is None:
+            yield f"<div><code>{escape(shown_name(piece.text))}</code></div>"
+        else:
+            label = f"{piece.part} {len(piece.text):,}"
+            yield _part_html(label, piece.text, PART_COLOURS[piece.part])
+
+
+def _part_html(label: str, text: str, colour: str) -> str:
+    # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
+    head, omitted, tail = excerpt(text or "(empty)", _LIMITS)
+    lines = [*head, f"… {omitted:,} characters …", *tail] if omitted else head
+    return (
+        f'<div style="color:{colour}">{label}</div>'
+        f'<pre style="{_PRE} {colour}">{escape(chr(10).join(lines))}</pre>'
+    )

@@ -1,0 +1,190 @@
+import doctest
+import importlib
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from html.parser import HTMLParser
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fim_assets
+from fim_assets import Recipe, TokenArray, load_tokenizer, restore_shard, transform_text
+from fim_assets.fim.record import FimShardReader
+from fim_assets.preview.documents import finished_documents
+from fim_assets.recipe import parse_recipe
+from fim_assets.shards import RejectionError, read_document
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.end_to_end.commands import REPOSITORY
+
+RECIPES = {
+    "dolma": "raw: {text_field: body.code, id_field: body.name, language_field: lang}",
+    "syntax and the rest": (
+        "raw:\n"
+        "  {text_field: body.code, id_field: body.name, language_field: lang, path_field: path}\n"
+        "fim:\n"
+        "  document_rate: 0.9\n"
+        "  fim_rate: {default: 0.8, Python: 1.0}\n"
+        "  split: {syntax: 0.6, lines: 0.2, uniform: 0.2}\n"
+        "  spm_format: v2\n"
+        '  repository_tokens: ["<|extra_id_1|>"]\n'
+        "tokens: {tokenizer: {bos_token_id: 100276, segment_before_tokenization: true}}\n"
+    ),
+}
+
+
+def real_documents() -> list[dict[str, Any]]:
+    """Real code, and awkward texts; ids are texts, numbers or missing."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    code = [(path.name, path.read_text("utf-8")) for path in sorted(library.glob("*.py"))]
+    rows = [
+        {"body": {"code": text, "name": [name, number, None][number % 3]}, "path": name}
+        for number, (name, text) in enumerate(islice(((n, t) for n, t in code if t), 80))
+    ]
+    repository = "<|extra_id_1|>repo<|file_sep|>a.py\ndef a(): pass\n<|file_sep|>b.py\nb = [1, 2]\n"
+    others = [{"text": repository, "id": "repository"}, *documents(64)]
+    return rows + [
+        {
+            "body": {"code": row["text"], "name": row["id"]},
+            "lang": row.get("metadata", {}).get("language"),
+        }
+        for row in others
+    ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) -> None:
+    corpus = open_corpus(tmp_path, parse_recipe(RECIPES[name], name))
+    recipe = corpus.recipe
+    raw = write_shard(tmp_path / "raw" / "deep" / "shard.jsonl", real_documents())
+    assert run_all(corpus, checks=())["deep__shard"].failure is None
+    fim, arrays = corpus.place("fim_shards", "deep__shard"), tmp_path / "token_arrays"
+    shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
+    tokenizer = load_tokenizer(recipe)
+    written = finished_documents(shard, parquet, recipe, blocks=1000)
+    made = {}
+    for line in raw.read_bytes().splitlines():
+        document = read_document(line, recipe.raw)
+        ours = transform_text(
+            document.text,
+            recipe,
+            partition_key="deep__shard",
+            document_id=document.id,
+            language=document.language,
+            path=document.path,
+        )
+        theirs = next(written)
+        assert (ours.text, ours.files) == (theirs.text, theirs.files)
+        assert ours.restore() == document.text
+        made[theirs.line] = ours
+    assert next(written, None) is None
+    assert {file.order for ours in made.values() for file in ours.files} == {"none", "psm", "spm"}
+
+    array = TokenArray(arrays / "deep__shard-00000.npy")
+    assert len(array) == len(made)
+    for stored in array:
+        parts = made[stored.line].tokens(tokenizer)
+        assert [(p.file, p.part, p.control, p.ids.tolist()) for p in parts] == [
+            (p.file, p.part, p.control, p.ids.tolist()) for p in stored.parts
+        ]
+    assert len(list(restore_shard(shard, parquet))) == len(made)
+    with FimShardReader(shard, parquet) as reader:
+        assert reader.fim == recipe.fim
+
+
+def test_parts_are_named_and_add_up() -> None:
+    recipe = Recipe.model_validate({"fim": {"fim_rate": 1, "file_separator_token": "===="}})
+    document = transform_text("first file\n====ab", recipe)
+    first, second = document.files
+    assert first.parts is not None
+    assert "".join(first.parts) == "first file\n"
+    assert first.lengths == tuple(map(len, first.parts))
+    assert (second.order, second.reason, second.parts) == ("none", "too_short", None)
+    assert document.restore() == "first file\n====ab"
+
+
+def test_a_text_that_no_shard_can_hold_is_refused() -> None:
+    with pytest.raises(RejectionError, match="text is empty"):
+        transform_text("", Recipe())
+    for bad in ({"text": "\ud800"}, {"text": "a", "document_id": "\udfff"}):
+        with pytest.raises(RejectionError, match="no text that UTF-8 can hold"):
+            transform_text(recipe=Recipe(), **bad)
+
+
+class Reader(HTMLParser):
+    """The tags and attributes of a page, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_html(text: str, recipe: Recipe) -> Reader:
+    reader = Reader()
+    reader.feed(transform_text(text, recipe)._repr_html_())
+    return reader
+
+
+def test_a_notebook_shows_parts_and_nothing_in_them_is_markup() -> None:
+    hostile = "<img src=x onerror=alert(1)></pre><script>$x$</script>&amp;\u202e\x1b[2J'\" " * 3
+    fim = {"fim_rate": 1, "file_separator_token": "====", "fim_middle_token": "<b onclick=x>"}
+    shown = read_html(f"{hostile}===={hostile * 1000}====ab", Recipe.model_validate({"fim": fim}))
+    assert shown.tags == {"div", "b", "code", "pre"}
+    assert shown.attributes == {"style"}
+    for expected in ("prefix", "middle", "suffix", "<img src=x", "&amp;", "‹U+202E›", "␛[2J"):
+        assert expected in shown.text
+    assert "<b onclick=x>" in shown.text
+    assert "left alone: too_short" in shown.text
+    assert "characters …" in shown.text
+
+
+def test_many_files_are_counted_not_shown() -> None:
+    recipe = Recipe.model_validate({"fim": {"file_separator_token": "====", "fim_rate": 0}})
+    assert "… 12 files not shown …" in read_html("====".join(["a file"] * 20), recipe).text
+
+
+@pytest.mark.parametrize("name", ["fim_assets", "fim_assets.preview.notebook"])
+def test_the_docstrings_examples(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 4
+    assert outcome.failed == 0
+
+
+def test_importing_the_package_loads_nothing_of_it() -> None:
+    code = "import sys, fim_assets; assert not [m for m in sys.modules if 'fim_assets.' in m]"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+    assert set(fim_assets.__all__) <= set(dir(fim_assets))
+    for name in fim_assets.__all__:
+        assert getattr(fim_assets, name).__module__.startswith("fim_assets.")
+    with pytest.raises(AttributeError, match="has no attribute nothing"):
+        _ = fim_assets.nothing
+
+
+def test_types_are_known_to_whoever_imports_the_package() -> None:
+    """The type checker reads this: an ignored error that is none would be one."""
+    text: str = transform_text("x = 1", Recipe()).text
+    wrong: int = transform_text("x = 1", Recipe()).text  # type: ignore[assignment]
+    assert text == str(wrong)
+    assert (files("fim_assets") / "py.typed").is_file()
+
+
+def test_the_wheel_says_that_it_is_typed(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "fim_assets/py.typed" in names
+    assert not [name for name in names if name.startswith("fim_assets_tests")]
