@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from pydantic import Field
 
-from fim_assets.defs.automation import FOLLOW
+from fim_assets.defs.about import about
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.metadata import report_metadata, stage_metadata
@@ -26,35 +26,6 @@ from fim_assets.sources import RawShard
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
 run shows how far it is, and one that is killed keeps the record of what it finished."""
-
-_DESCRIPTIONS = {
-    "raw_shards": (
-        "Raw code shards, read line by line and judged. `<key>.parquet` has one row a document: "
-        "line, id, language, characters, bytes, literal sentinels. Refused lines are kept whole in "
-        "`<key>.rejected.jsonl` with line number and reason: documents + blank + rejected = lines."
-    ),
-    "fim_shards": (
-        "The same documents in the same order, part of their files rearranged for "
-        "fill-in-the-middle: prefix, middle, suffix behind their sentinels, in PSM or SPM order. "
-        "`<key>.jsonl.zst` differs from the raw shard in the rearranged texts alone; "
-        "`<key>.parquet` has one row a file and suffices to undo it. Every draw is keyed by seed, "
-        "partition, id and text, so that nothing else can change it."
-    ),
-    "token_arrays": (
-        "Token ids that a trainer maps into memory: raw, little-endian, no header, with the index "
-        "of the recipe's layout beside them: `<key>-00000.npy` and `.csv.gz` (Dolma, OLMo-core), "
-        "`.bin` and `.idx` (Megatron), `.ds`, `.ds.index` and `.ds.metadata` (datatrove). Document "
-        "text is encoded as ordinary text; sentinels, BOS and EOS are placed by id. "
-        "`<key>.parquet` has one row a document, in the arrays' order, with the token offsets of "
-        "its files and their parts."
-    ),
-    "corpus_report": (
-        "Totals over all complete partitions: `summary.json` (with the arrays a trainer should "
-        "read), `token_arrays/mix.txt` (the same as `label,path`, as in OLMo-core's mixes) and "
-        "`report.html` (realised rates, length distributions, a table a partition)."
-    ),
-}
-
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -107,14 +78,8 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in ASSETS}
     specs = [
-        dg.AssetSpec(
-            keys[asset],
-            deps=[keys[ASSETS[place - 1]]] if place else [],
-            description=_DESCRIPTIONS[asset],
-            group_name="fim_assets",
-            code_version=corpus.fingerprint(asset),
-            partitions_def=partitions,
-            automation_condition=FOLLOW,
+        about(asset, keys[asset], corpus).replace_attributes(
+            deps=[keys[ASSETS[place - 1]]] if place else [], partitions_def=partitions
         )
         for place, asset in enumerate(ASSETS)
     ]
@@ -253,13 +218,12 @@ def _content(outputs: list[FileRecord]) -> str:
 
 
 def _report_asset(graph: Graph) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=graph.key("corpus_report"),
-        deps=[dg.AssetDep(graph.key("token_arrays"), partition_mapping=dg.AllPartitionMapping())],
-        description=_DESCRIPTIONS["corpus_report"],
-        group_name="fim_assets",
-        code_version=graph.corpus.fingerprint("corpus_report"),
-        automation_condition=FOLLOW,
+    arrays = dg.AssetDep(graph.key("token_arrays"), partition_mapping=dg.AllPartitionMapping())
+    spec = about("corpus_report", graph.key("corpus_report"), graph.corpus)
+
+    @dg.multi_asset(
+        name="__".join([*graph.corpus.prefix, "corpus_report"]),
+        specs=[spec.replace_attributes(deps=[arrays])],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def corpus_report() -> dg.MaterializeResult[None]:

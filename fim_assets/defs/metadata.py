@@ -1,75 +1,120 @@
-"""Receipts to Dagster metadata: what, how many, and how sure, under stable names."""
+"""Receipts to Dagster metadata: what, how many, and how sure, under stable names.
 
-from typing import Any
+The UI shows entries in the order of the dictionaries here, Markdown and JSON in place if they have
+less than a thousand characters, and every number as a plot over the partitions. Texts of a shard,
+such as languages, stand in tables and JSON alone, which the UI shows as text.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import dagster as dg
 
-from fim_assets.checks.fim_shards import rates
+from fim_assets.checks.fim_shards import rates, rates_by_language
+from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
+from fim_assets.miniature import miniature
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
-from fim_assets.report import Summary
-from fim_assets.stats import LANGUAGE_MEASURES, counted
+from fim_assets.report import RateNumbers, Summary
+from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted
 from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
+
+_LANGUAGES_SHOWN = 50
+_INCOMPLETE_SHOWN = 100
+
+
+class _Own(NamedTuple):
+    """What an asset's metadata alone has.
+
+    Attributes:
+        headline: The numbers that are looked at first.
+        tables: Tables of numbers.
+        numbers: Further numbers.
+    """
+
+    headline: dict[str, int | float]
+    tables: dict[str, dg.TableMetadataValue]
+    numbers: dict[str, int | float | str]
 
 
 def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     """Metadata of one materialized partition; none where it was not finished."""
     if stage.receipt is None:
         return {}
-    receipt = stage.receipt
-    result, made = receipt.result, receipt.made
+    result, made = stage.receipt.result, stage.receipt.made
     place = corpus.place(result.asset, result.key)
-    common: dict[str, Any] = {
-        "dagster/partition_row_count": result.documents,
-        "dagster/uri": _where(_data_file(place, result, corpus.recipe.tokens.layout)),
-        "receipt": _where(place.receipt),
-        "seed": result.seed,
-        "fingerprint": result.fingerprint,
-        "input_blake2b": result.input.blake2b,
-        "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
-        "output_bytes": sum(output.bytes for output in result.outputs),
+    own = _BY_ASSET[result.asset](corpus, stage.receipt)
+    shown: dict[str, Any] = {}
+    if stage.preview is not None:
+        shown["preview"] = dg.MetadataValue.md(stage.preview)
+    if stage.checks:
+        shown["checks"] = _checks(stage.checks)
+    return {
+        **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
+        **own.headline,
+        **own.tables,
+        **_pictures(result.histograms),
+        **shown,
+        **own.numbers,
+        **_lengths(result.histograms),
         "lines": result.lines,
         "blank_lines": result.blank,
         "rejected_lines": result.rejected,
         "chars": result.chars,
         "seconds": made.seconds,
         "engine": made.engine,
+        "seed": result.seed,
+        "fingerprint": result.fingerprint,
+        "dagster/partition_row_count": result.documents,
+        "dagster/uri": _where(_data_file(place, result, corpus.recipe.tokens.layout)),
+        "output_bytes": sum(output.bytes for output in result.outputs),
+        "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
+        "input_blake2b": result.input.blake2b,
+        "receipt": _where(place.receipt),
+        "receipt_json": dg.MetadataValue.json(
+            stage.receipt.model_dump(mode="json", exclude={"result": {"histograms"}})
+        ),
     }
-    if stage.skipped:
-        common["skipped"] = True
-    if stage.checks:
-        # No Markdown: a description may quote what stands in the shard.
-        common["checks"] = dg.MetadataValue.json(
-            {check.name: check.description for check in stage.checks}
-        )
-    if stage.preview is not None:
-        common["preview"] = dg.MetadataValue.md(stage.preview)
-    return common | _BY_ASSET[result.asset](corpus, receipt)
 
 
 def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
     """Metadata of the corpus's report."""
-    folder, totals = corpus.folder("corpus_report"), summary.totals
-    realised = {
-        f"{name}_realised": rate.realised
-        for name, rate in summary.rates.items()
-        if rate.realised is not None
-    }
+    folder, totals, partitions = corpus.folder("corpus_report"), summary.totals, summary.partitions
+    incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
         "report": _where(folder / "report.html"),
+        "card": _where(folder / "README.md"),
         "summary": _where(folder / "summary.json"),
-        "partitions_complete": summary.partitions.complete,
-        "partitions_incomplete": len(summary.partitions.incomplete),
+        "partitions_complete": partitions.complete,
+        "partitions_incomplete": len(partitions.incomplete),
+        **({"incomplete": dg.MetadataValue.json(incomplete)} if incomplete else {}),
         "documents": totals.documents,
-        "rejected_lines": totals.rejected,
         "files": totals.files,
         "tokens": totals.tokens,
+        "tokens_per_document": _mean(totals.tokens, totals.documents),
         "arrays": totals.arrays,
-        **realised,
+        "rejected_lines": totals.rejected,
+        "rejected_share": _share(totals.rejected, totals.lines - totals.blank),
+        "rates": _rates(summary.rates),
+        **_realised(summary.rates),
+        "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
+        **_rates_by_language(summary.rates_by_language),
+        "languages": _languages({"documents": summary.languages}),
+        **_pictures(summary.histograms),
+        "chars": totals.chars,
+        "text_bytes": totals.bytes,
+        "psm": totals.psm,
+        "spm": totals.spm,
+        "copies": totals.copies,
+        "changed_documents": totals.changed_documents,
+        "fingerprints": dg.MetadataValue.json(summary.fingerprints),
+        "tokenizer_hash": summary.tokenizer_hash,
     }
 
 
@@ -79,54 +124,72 @@ def _where(location: Location) -> dg.PathMetadataValue | dg.UrlMetadataValue:
     return dg.MetadataValue.path(location)
 
 
-def _raw(_corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+def _raw(_corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
-    return {
-        "rejected_share": _share(result.rejected, result.lines - result.blank),
-        "text_bytes": result.counts["bytes"],
-        "sentinel_literals": result.counts["sentinel_literals"],
-        "documents_with_sentinel_literals": result.counts["documents_with_sentinel_literals"],
-        "languages": _languages(result),
-        "chars_per_second": _per_second(result.chars, receipt),
-        **_quantiles(result.histograms),
-    }
+    counts = result.counts
+    languages = {measure: counted(counts, measure) for measure in LANGUAGE_MEASURES}
+    return _Own(
+        {"rejected_share": _share(result.rejected, result.lines - result.blank)},
+        {"languages": _languages(languages)},
+        {
+            **{f"rejected_{reason}": n for reason, n in counted(counts, "rejected").items()},
+            "text_bytes": counts["bytes"],
+            "sentinel_literals": counts["sentinel_literals"],
+            "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
+            "chars_per_second": _per_second(result.chars, receipt),
+        },
+    )
 
 
-def _fim(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
-    realised: dict[str, Any] = {}
-    for name, rate in rates(result.counts, corpus.recipe).items():
-        realised[f"{name}_asked"] = rate.asked
-        if rate.realised is not None:
-            realised[f"{name}_realised"] = rate.realised
-        realised[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
-    names = ("psm", "spm", *LEFT_ALONE, "separators", "copies")
-    fallbacks = counted(result.counts, "fallback")
-    return {
-        **realised,
-        "files": result.files,
-        **{name: result.counts[name] for name in names},
-        **{f"split_{split}": n for split, n in counted(result.counts, "split").items()},
-        "fallbacks": sum(fallbacks.values()),
-        **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
-        "chars_per_second": _per_second(result.chars, receipt),
-        **_quantiles(result.histograms),
-    }
+    counts = result.counts
+    tested = rates(counts, corpus.recipe)
+    bounds: dict[str, float | str] = {}
+    for name, rate in tested.items():
+        bounds[f"{name}_asked"] = round(rate.asked, 6)
+        bounds[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
+    fallbacks = counted(counts, "fallback")
+    fallen = sum(fallbacks.values())
+    return _Own(
+        {
+            "files": result.files or 0,
+            **_realised(tested),
+            "fallback_share": _share(fallen, counts["psm"] + counts["spm"]),
+        },
+        {
+            "rates": _rates(tested),
+            **_rates_by_language(rates_by_language(counts, corpus.recipe)),
+        },
+        {
+            **bounds,
+            **{name: counts[name] for name in ("psm", "spm", *LEFT_ALONE, "separators", "copies")},
+            **{f"split_{split}": n for split, n in counted(counts, "split").items()},
+            "fallbacks": fallen,
+            **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
+            "chars_per_second": _per_second(result.chars, receipt),
+        },
+    )
 
 
-def _tokens(corpus: Corpus, receipt: Receipt) -> dict[str, Any]:
+def _tokens(corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
     tokens = result.tokens or 0
-    return {
-        "tokens": tokens,
-        "layout": corpus.recipe.tokens.layout,
-        "arrays": result.counts["arrays"],
-        "added_token_literals": result.counts["added_token_literals"],
-        "changed_documents": result.counts["changed_documents"],
-        "chars_per_token": _share(result.chars, tokens),
-        "tokens_per_second": _per_second(tokens, receipt),
-        **_quantiles(result.histograms),
-    }
+    return _Own(
+        {
+            "tokens": tokens,
+            "tokens_per_document": _mean(tokens, result.documents),
+            "tokens_per_second": _per_second(tokens, receipt),
+        },
+        {},
+        {
+            "arrays": result.counts["arrays"],
+            "layout": corpus.recipe.tokens.layout,
+            "chars_per_token": _mean(result.chars, tokens),
+            "added_token_literals": result.counts["added_token_literals"],
+            "changed_documents": result.counts["changed_documents"],
+        },
+    )
 
 
 _BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
@@ -148,35 +211,153 @@ def _data_file(place: Place, result: Result, layout: Layout) -> Location:
     return place.folder / file if written else place.folder
 
 
-def _quantiles(histograms: dict[str, Histogram]) -> dict[str, int | float]:
+def _pictures(histograms: Mapping[str, Histogram]) -> dict[str, dg.MarkdownMetadataValue]:
+    """Each histogram as a picture, in the receipt's order."""
+    return {f"{name}_histogram": _picture(lengths) for name, lengths in histograms.items()}
+
+
+def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
+    """The numbers of each histogram that are plotted over the partitions."""
     numbers: dict[str, int | float] = {}
     for name, lengths in histograms.items():
         if lengths.p50 is None or lengths.p95 is None or lengths.max is None:
             continue
-        numbers[f"{name}_mean"] = lengths.sum / lengths.count
+        numbers[f"{name}_mean"] = _mean(lengths.sum, lengths.count)
         numbers[f"{name}_p50"] = lengths.p50
         numbers[f"{name}_p95"] = lengths.p95
         numbers[f"{name}_max"] = lengths.max
     return numbers
 
 
-def _languages(result: Result) -> dg.TableMetadataValue:
-    numbers = {measure: counted(result.counts, measure) for measure in LANGUAGE_MEASURES}
-    columns = [dg.TableColumn(measure, "int") for measure in LANGUAGE_MEASURES]
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {"language": language or "(none)"}
-                | {measure: values[language] for measure, values in numbers.items()}
-            )
-            for language in numbers["documents"]
+def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
+    """A histogram in less than a thousand characters, which are shown in place."""
+    image = b64encode(miniature(lengths).encode()).decode()
+    said = [f"{lengths.count:,} values"]
+    if lengths.p50 is not None:
+        said.append(f"median {lengths.p50:,}")
+    if lengths.count:
+        said.append(f"mean {lengths.sum / lengths.count:,.0f}")
+    if lengths.p95 is not None:
+        said.append(f"95 % up to {lengths.p95:,}")
+    if lengths.max is not None:
+        said.append(f"longest {lengths.max:,}")
+    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{', '.join(said)}")
+
+
+Record = dict[str, str | int | float | bool | None]
+
+
+def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
+    return table(
+        {"check": "string", "passed": "string", "found": "string"},
+        [
+            {"check": check.name, "passed": yes(check.passed), "found": check.description}
+            for check in checks
         ],
-        schema=dg.TableSchema([dg.TableColumn("language", "string"), *columns]),
     )
 
 
+_RATE_COLUMNS = {
+    "asked": "float",
+    "realised": "float",
+    "accepted": "string",
+    "within": "string",
+    "hits": "int",
+    "trials": "int",
+}
+"""A rate as a share, and the least and the most that its test accepts."""
+
+
+def _rates(tested: Mapping[str, Rate] | Mapping[str, RateNumbers]) -> dg.TableMetadataValue:
+    rows: list[Record] = [{"rate": name, **_rate(rate)} for name, rate in tested.items()]
+    return table({"rate": "string", **_RATE_COLUMNS}, rows)
+
+
+def _rate(rate: Rate | RateNumbers) -> Record:
+    if rate.realised is None:
+        return {"asked": round(rate.asked, 4), "accepted": "nothing to test", "trials": 0}
+    return {
+        "asked": round(rate.asked, 4),
+        "realised": round(rate.realised, 4),
+        "accepted": f"{rate.low / rate.trials:.4f} to {rate.high / rate.trials:.4f}",
+        "within": yes(rate.within),
+        "hits": rate.hits,
+        "trials": rate.trials,
+    }
+
+
+def _realised(tested: Mapping[str, Rate] | Mapping[str, RateNumbers]) -> dict[str, float]:
+    """The shares that are plotted, where there is any trial."""
+    return {
+        f"{name}_realised": round(rate.realised, 6)
+        for name, rate in tested.items()
+        if rate.realised is not None
+    }
+
+
+def _rates_by_language(
+    tested: Mapping[str, Mapping[str, Rate]] | Mapping[str, Mapping[str, RateNumbers]],
+) -> dict[str, dg.TableMetadataValue]:
+    """A table a rate, languages with most files first."""
+    order = sorted(tested, key=lambda language: -tested[language]["fim_rate"].trials)
+    return {
+        f"{name}_by_language": _by_language(
+            _RATE_COLUMNS, {language: _rate(tested[language][name]) for language in order}
+        )
+        for name in ("fim_rate", "psm_share")
+        if tested
+    }
+
+
+def _languages(measures: Mapping[str, Mapping[str, int]]) -> dg.TableMetadataValue:
+    """Languages in the order of their documents, with the share of these."""
+    documents = measures["documents"]
+    total = sum(documents.values())
+    return _by_language(
+        {**dict.fromkeys(measures, "int"), "share_of_documents": "float"},
+        {
+            language: {
+                **{measure: numbers[language] for measure, numbers in measures.items()},
+                "share_of_documents": round(count / total, 4),
+            }
+            for language, count in documents.items()
+        },
+    )
+
+
+def _by_language(columns: dict[str, str], rows: Mapping[str, Record]) -> dg.TableMetadataValue:
+    """A row a language; of those behind the first ones, how many they are."""
+    shown: list[Record] = [
+        {"language": language or "(none)", **row}
+        for language, row in islice(rows.items(), _LANGUAGES_SHOWN)
+    ]
+    if len(rows) > _LANGUAGES_SHOWN:
+        shown.append({"language": f"({len(rows) - _LANGUAGES_SHOWN:,} more)"})
+    return table({"language": "string", **columns}, shown)
+
+
+def table(columns: Mapping[str, str], rows: Sequence[Record]) -> dg.TableMetadataValue:
+    """A table, which the UI shows in place and as text, whatever stands in it.
+
+    Args:
+        columns: Names and types.
+        rows: Values by column; what is left out is shown as nothing.
+    """
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema)
+
+
+def yes(passed: bool) -> str:
+    """A verdict in one word."""
+    return "yes" if passed else "no"
+
+
 def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+    return round(part / whole, 6) if whole else 0.0
+
+
+def _mean(whole: int, count: int) -> float:
+    return round(whole / count, 2) if count else 0.0
 
 
 def _per_second(count: int, receipt: Receipt) -> float:

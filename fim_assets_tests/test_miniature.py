@@ -1,0 +1,57 @@
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+
+from fim_assets.miniature import miniature
+from fim_assets.receipts import Histogram
+from fim_assets.stats import EDGES, histogram
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(lengths: Histogram) -> tuple[str, list[tuple[int, str]]]:
+    """The bars' outline, and each label with where it begins."""
+    root = ElementTree.fromstring(miniature(lengths))
+    (path,) = root.findall(f"{SVG}path")
+    labels = [(int(text.attrib["x"]), text.text or "") for text in root.findall(f"{SVG}text")]
+    return path.attrib["d"], labels
+
+
+def of_bins(bins: dict[int, int]) -> Histogram:
+    count = sum(bins.values())
+    return Histogram(count=count, sum=0, min=None, max=None, p50=None, p95=None, bins=bins)
+
+
+def test_heights_are_in_proportion_and_an_empty_bin_between_has_none() -> None:
+    """Bins 1, 2, 3 and 4 to 5 hold 2, 4, 0 and 1 values; the highest bar has 48 pixels."""
+    outline, labels = drawn(histogram(pl.Series([1, 1, 2, 2, 2, 2, 5])))
+    assert outline == "M0 48V24h12V0h12V48h12V36h12V48z"
+    assert labels == [(0, "1"), (12, "2"), (24, "3"), (36, "4")]
+
+
+def test_one_value_among_many_can_be_seen() -> None:
+    outline, _ = drawn(of_bins({0: 1_000_000, 1: 1}))
+    assert outline == "M0 48V0h12V47h12V48z"
+
+
+def test_no_value_no_bar() -> None:
+    assert drawn(histogram(pl.Series([], dtype=pl.Int64))) == ("M0 48V48z", [])
+
+
+def test_labels_are_short() -> None:
+    edges = [96, 1024, 1536, 24_576, 1_572_864, 1 << 30]
+    shown = [drawn(of_bins({edge: 1}))[1] for edge in edges]
+    assert shown == [[(0, text)] for text in ("96", "1k", "1.5k", "25k", "1.6M", "1.1G")]
+
+
+@pytest.mark.parametrize("last", [49, 50, len(EDGES)])
+def test_however_wide_it_is_it_stays_small_and_inside(last: int) -> None:
+    lengths = of_bins({edge: 10_000 + place for place, edge in enumerate(EDGES[1:last])})
+    outline, labels = drawn(lengths)
+    bars = outline.count("h")
+    assert bars == (last - 1 if last - 1 <= 48 else last // 2)
+    assert len(labels) <= 5
+    width = int(outline.split("h")[1].split("V")[0])
+    assert bars * width <= 240
+    assert len(miniature(lengths)) < 620
