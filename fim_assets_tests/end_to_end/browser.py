@@ -7,7 +7,9 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import (
@@ -15,7 +17,6 @@ from playwright.sync_api import (
     Dialog,
     Locator,
     Page,
-    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -26,7 +27,6 @@ MILLISECONDS = 90_000
 """After which a step has failed: much more than a slow machine needs."""
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_VIEWPORT: ViewportSize = {"width": 1500, "height": 1000}
 
 
 def browser_program() -> str | None:
@@ -45,6 +45,18 @@ def chromium(program: str) -> Iterator[Browser]:
         launched.close()
 
 
+def new_page(browser: Browser, width: int, height: int, scale: float = 1) -> Page:
+    """An empty page of a session of its own; `scale` is what a CSS pixel is in pictures."""
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        device_scale_factor=scale,
+        locale="en-US",
+        timezone_id="UTC",
+    )
+    page.set_default_timeout(MILLISECONDS)
+    return page
+
+
 @contextmanager
 def visit(browser: Browser, pictures: Path, name: str) -> Iterator[Page]:
     """An empty page, which may ask no other host for anything and open no dialog of the browser's.
@@ -57,8 +69,7 @@ def visit(browser: Browser, pictures: Path, name: str) -> Iterator[Page]:
         pictures: A folder.
         name: Of the picture.
     """
-    page = browser.new_page(viewport=_VIEWPORT, locale="en-US", timezone_id="UTC")
-    page.set_default_timeout(MILLISECONDS)
+    page = new_page(browser, 1500, 1000)
     console, requests, dialogs = console_of(page), requests_of(page), dialogs_of(page)
     try:
         yield page
@@ -108,13 +119,13 @@ def dagster_ui(checkout: Path, settings: dict[str, str] | None = None) -> Iterat
     """The UI and its daemon, as `make dev` starts them, on a free port; yields its URL.
 
     Args:
-        checkout: The project, which is `DAGSTER_HOME` too; its server's log lies beside it.
+        checkout: The project, which is `DAGSTER_HOME` too and takes the server's log.
         settings: More variables of the environment.
     """
     port = str(free_port())
     command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
     variables = environment(checkout, {"DAGSTER_HOME": str(checkout)} | (settings or {}))
-    with running(command, checkout.parent / "server.log", variables, checkout):
+    with running(command, checkout / "server.log", variables, checkout):
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         yield url
@@ -145,11 +156,42 @@ def open_partition(page: Page, url: str, asset: str, key: str) -> None:
     expect(page.get_by_text("Latest materialization")).to_be_visible()
 
 
-def open_plots(page: Page, url: str, asset: str) -> None:
-    """Open an asset's plots over its partitions."""
+def plotted(page: Page) -> dict[str, dict[str, float]]:
+    """Each plot's values by partition: what React gave to the canvases, in the page's order."""
+    given: list[dict[str, Any]] = page.locator("canvas").evaluate_all(
+        """canvases => canvases.map(canvas => {
+            const key = Object.keys(canvas).find(key => key.startsWith("__reactFiber"));
+            for (let fiber = canvas[key]; fiber; fiber = fiber.return)
+                if (fiber.memoizedProps?.data?.datasets) return fiber.memoizedProps.data;
+        })"""
+    )
+    return {
+        plot["datasets"][0]["label"]: {
+            key: point["y"]
+            for key, point in zip(plot["labels"], plot["datasets"][0]["data"], strict=True)
+            if isfinite(point["y"])
+        }
+        for plot in given
+    }
+
+
+def open_plot(page: Page, url: str, asset: str, name: str) -> Locator:
+    """Open an asset's plots over its partitions, and wait until the line of one is drawn."""
     page.goto(f"{url}/assets/{asset}")
     page.get_by_role("button", name="Plots").click()
     expect(page.locator("canvas").first).to_be_visible()
+    canvas = page.locator("canvas").nth(list(plotted(page)).index(name))
+    canvas.scroll_into_view_if_needed()
+    # In Dagster's blue.
+    page.wait_for_function(
+        """canvas => {
+            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            for (let at = 0; at < data.length; at += 4)
+                if (data[at + 3] > 200 && data[at + 2] > 180 && data[at + 1] < 120) return true;
+        }""",
+        arg=canvas.element_handle(),
+    )
+    return canvas
 
 
 def metadata(page: Page, name: str) -> Locator:

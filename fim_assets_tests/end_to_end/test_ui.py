@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import (
@@ -25,10 +25,12 @@ from fim_assets_tests.end_to_end.browser import (
     metadata,
     open_lineage,
     open_partition,
-    open_plots,
+    open_plot,
+    plotted,
 )
 from fim_assets_tests.end_to_end.commands import copy_checkout
 from fim_assets_tests.end_to_end.conftest import Visit
+from fim_assets_tests.end_to_end.screenshots import NAMES, take_pictures
 
 GOOD = [HOSTILE_KEY, "a", "b", "c"]
 BAD = ["unlucky", "unreadable"]
@@ -103,46 +105,18 @@ def realised(result: dict[str, Any]) -> float:
     return rearranged / int(counts["distinct_eligible"])
 
 
+def dot(page: Page, key: str) -> Locator:
+    """What tells a partition's status in the list of an asset's."""
+    return page.get_by_title(key, exact=True).first.locator("xpath=../following-sibling::div")
+
+
 def colour(page: Page, key: str) -> str:
-    """The colour of a partition's dot in the list of an asset's: red, green or blue, or grey."""
-    name = page.get_by_title(key, exact=True).first
-    dot = name.locator("xpath=../following-sibling::div")
-    background = dot.evaluate("dot => getComputedStyle(dot).backgroundColor")
+    """The colour of a partition's dot: red, green or blue, or grey."""
+    background = dot(page, key).evaluate("dot => getComputedStyle(dot).backgroundColor")
     strengths = [int(number) for number in re.findall(r"\d+", background)[:3]]
     if max(strengths) - min(strengths) < 60:
         return "grey"
     return ("red", "green", "blue")[strengths.index(max(strengths))]
-
-
-def drawn_values(page: Page) -> dict[str, dict[str, float | None]]:
-    """The values of each plot on a page by partition: what React gave to the canvas."""
-    given: list[dict[str, Any]] = page.locator("canvas").evaluate_all(
-        """canvases => canvases.map(canvas => {
-            const key = Object.keys(canvas).find(key => key.startsWith("__reactFiber"));
-            for (let fiber = canvas[key]; fiber; fiber = fiber.return)
-                if (fiber.memoizedProps?.data?.datasets) return fiber.memoizedProps.data;
-        })"""
-    )
-    return {
-        dataset["label"]: dict(
-            zip(data["labels"], [point["y"] for point in dataset["data"]], strict=True)
-        )
-        for data in given
-        for dataset in data["datasets"]
-    }
-
-
-def has_ink(canvas: Locator) -> bool:
-    """Whether a line or point in Dagster's blue is drawn on a canvas."""
-    found: bool = canvas.evaluate(
-        """canvas => {
-            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            for (let at = 0; at < data.length; at += 4)
-                if (data[at + 3] > 200 && data[at + 2] > 180 && data[at + 1] < 120) return true;
-            return false;
-        }"""
-    )
-    return found
 
 
 def test_the_lineage_graph_shows_the_four_assets_in_their_order(
@@ -167,9 +141,10 @@ def test_a_partition_is_materialized_by_clicking(
         assert colour(page, ALONE) == "grey"
         page.get_by_role("button", name="Materialize").first.click()
         page.get_by_role("button", name="Launch 1 run").click()
-        expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
+        expect(dot(page, ALONE)).to_have_attribute("style", re.compile("green"))
         assert colour(page, ALONE) == "green"
         page.reload()
+        expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
         result = receipt(checkout, "raw_shards", ALONE)
         expect(metadata(page, "documents")).to_have_text("50")
         expect(metadata(page, "text_bytes")).to_have_text(str(result["counts"]["bytes"]))
@@ -178,6 +153,9 @@ def test_a_partition_is_materialized_by_clicking(
         rows = [row.inner_text().split() for row in table.get_by_role("row").all()]
         assert rows[0][:2] == ["language", "documents"]
         assert {row[0]: row[1] for row in rows[1:]} == {"(none)": "16", "C": "17", "Python": "17"}
+        picture = metadata(page, "document_chars_histogram").locator("img")
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [272, 64]
     assert not (checkout / "data" / "fim_shards" / f"{ALONE}.json").exists()
 
 
@@ -218,11 +196,9 @@ def test_numbers_are_plotted_over_the_partitions(
     server: str, checkout: Path, visit_page: Visit
 ) -> None:
     with visit_page("ui-plots") as page:
-        open_plots(page, server, "fim_shards")
-        values = drawn_values(page)
-        assert all(map(has_ink, page.locator("canvas").all()))
-        plotted = {key: y for key, y in values["fim_rate_realised"].items() if y is not None}
-        assert plotted == {
+        open_plot(page, server, "fim_shards", "fim_rate_realised")
+        values = plotted(page)
+        assert values["fim_rate_realised"] == {
             key: pytest.approx(realised(receipt(checkout, "fim_shards", key)), abs=1e-6)
             for key in GOOD
         }
@@ -236,15 +212,13 @@ def test_previews_show_the_parts_apart(server: str, visit_page: Visit) -> None:
         metadata(page, "preview").get_by_text("Show Markdown").click()
         preview = page.get_by_role("dialog")
         labels = preview.locator("p").filter(has_text=re.compile("^[🟦🟧🟩]"))
-        parts = [label.inner_text().split() for label in labels.all()]
-        assert parts == [
-            ["🟦", "<|fim_prefix|>", "prefix"],
-            ["🟩", "<|fim_suffix|>", "suffix"],
-            ["🟧", "<|fim_middle|>", "middle"],
-            ["🟩", "<|fim_suffix|>", "suffix"],
-            ["🟦", "<|fim_prefix|>", "prefix"],
-            ["🟧", "<|fim_middle|>", "middle"],
-        ]
+        parts = [tuple(label.inner_text().split()) for label in labels.all()]
+        prefix, middle, suffix = (
+            (square, f"<|fim_{part}|>", part)
+            for square, part in (("🟦", "prefix"), ("🟧", "middle"), ("🟩", "suffix"))
+        )
+        files = {tuple(parts[at : at + 3]) for at in range(0, len(parts), 3)}
+        assert files == {(prefix, suffix, middle), (suffix, prefix, middle)}
         for label in labels.all():
             expect(label.locator("xpath=following-sibling::*[1]/self::pre")).to_be_visible()
 
@@ -284,13 +258,34 @@ def test_a_failed_check_is_told(server: str, visit_page: Visit) -> None:
         row = page.get_by_role("row").filter(has_text="failed rates_within_bounds: 1")
         expect(row).to_contain_text("Failed")
         row.get_by_role("button").last.click()
+        page.get_by_role("dialog").get_by_text("Show JSON").click()
         faults = page.get_by_role("dialog").last
-        expect(faults).to_contain_text("unlucky: rates_within_bounds: ")
+        expect(faults).to_contain_text("unlucky: rates_within_bounds: fim_rate: ")
 
 
-@pytest.mark.usefixtures("ended")
-def test_the_report_is_materialized_by_clicking(server: str, visit_page: Visit) -> None:
-    with visit_page("ui-report") as page:
+@pytest.fixture(scope="module")
+def report(server: str, checkout: Path, ended: None, visit_page: Visit) -> Path:  # noqa: ARG001
+    """The report of the backfilled partitions, materialized by clicking."""
+    with visit_page("ui-report-launched") as page:
         page.goto(f"{server}/assets/corpus_report")
         page.get_by_role("button", name="Materialize").first.click()
-        expect(metadata(page, "partitions_complete")).to_be_visible()
+        expect(page.locator("a[href*='selection=corpus_report']")).to_be_visible()
+    return checkout / "data" / "corpus_report" / "report.html"
+
+
+def test_the_report_is_materialized_by_clicking(
+    server: str, report: Path, visit_page: Visit
+) -> None:
+    with visit_page("ui-report") as page:
+        page.goto(f"{server}/assets/corpus_report")
+        row = page.get_by_role("row").filter(has_text="partitions_complete")
+        expect(row.get_by_role("cell").last).to_have_text(str(len(GOOD)))
+    assert report.exists()
+
+
+def test_the_documentations_pictures_can_be_taken(
+    browser: Browser, server: str, report: Path, pictures: Path
+) -> None:
+    take_pictures(browser, server, "a", report, pictures)
+    for name in NAMES:
+        assert (pictures / f"{name}.png").stat().st_size > 10_000
