@@ -1,4 +1,4 @@
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -12,7 +12,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def drawn(lengths: Histogram) -> tuple[str, list[tuple[int, str]]]:
     """The bars' outline, and each label with where it begins."""
-    root = ElementTree.fromstring(miniature(lengths))
+    root = ET.fromstring(miniature(lengths))
     (path,) = root.findall(f"{SVG}path")
     labels = [(int(text.attrib["x"]), text.text or "") for text in root.findall(f"{SVG}text")]
     return path.attrib["d"], labels

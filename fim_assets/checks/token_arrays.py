@@ -400,7 +400,7 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     name = "ids_in_vocabulary"
     used = partition.tokenizer.vocabulary.used.copy()
     used[list(partition.tokenizer.absent)] = False
-    highest = -1
+    highest, tokens = -1, 0
     for array, begin, ids in partition.blocks():
         # Ids are looked up in bounds: the highest is compared first.
         low, high = int(ids.min()), int(ids.max())
@@ -412,11 +412,13 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
                 why = "no document has: it is padding, or a control token that the recipe lacks"
             return fault(name, f"{array}: token {begin + at} is {ids[at]}, which {why}")
         highest = max(highest, high)
+        tokens += len(ids)
     return CheckOutcome(
         name,
         passed=True,
-        description=f"All ids are in the vocabulary of {len(used):,}, the highest is {highest:,}.",
-        numbers={"highest_id": highest, "vocabulary": len(used)},
+        description=f"All {tokens:,} ids are in the vocabulary of {len(used):,}, the highest is "
+        f"{highest:,}.",
+        numbers={"highest_id": highest, "vocabulary": len(used), "tokens": tokens},
     )
 
 
@@ -783,13 +785,14 @@ class Check(NamedTuple):
 CHECKS = {
     "one_eos_per_document": Check(
         one_eos_per_document,
-        "Documents cover the arrays without gap or overlap; each ends in EOS, and begins with BOS "
-        "where the recipe has one, and neither stands anywhere else.",
+        "Every token of the arrays is looked at: documents cover them without gap or overlap; each "
+        "ends in EOS, and begins with BOS where the recipe has one, and neither stands anywhere "
+        "else.",
     ),
     "ids_in_vocabulary": Check(
         ids_in_vocabulary,
-        "Every id is one that the tokenizer's vocabulary uses; padding, and control tokens that "
-        "the recipe does not place, stand nowhere.",
+        "Every token of the arrays is one that the tokenizer's vocabulary uses; padding, and "
+        "control tokens that the recipe does not place, stand nowhere.",
     ),
     "sentinel_grammar": Check(
         sentinel_grammar,
@@ -802,17 +805,17 @@ CHECKS = {
     "nothing_lost": Check(
         nothing_lost,
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
-        "token_arrays.",
+        "token_arrays: each document of a stage is in the next, once.",
     ),
     "decodes_to_fim_text": Check(
         decodes_to_fim_text,
-        "The ids of every document decode to its text in the FIM shard; with tokens.allow_lossy, "
-        "to the text's normal form.",
+        "The ids of every document decode to its text in the FIM shard, byte by byte; with "
+        "tokens.allow_lossy, to the text's normal form.",
     ),
     "matches_reference_tokenizer": Check(
         matches_reference_tokenizer,
-        "A sample of each partition's documents, drawn by their keys, has the ids that Hugging "
-        "Face tokenizers gives.",
+        "A sample of each partition's documents, drawn by their keys until it has 16,384 tokens, "
+        "is encoded by Hugging Face tokenizers too, and the ids are the same.",
     ),
 }
 """The checks in the order of running."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from fim_assets.defs.about import about
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
+from fim_assets.defs.failures import failure_message
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
 from fim_assets.defs.progress import progress
@@ -118,7 +119,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         ]
         verdicts = {asset: Verdict() for asset in checked}
         skipped = 0
-        failed: list[str] = []
+        failed: list[Outcome] = []
         with progress(tasks, context) as advance:
             for outcome in _run(tasks, graph, context):
                 yield from _materializations(outcome, graph, selected, context.instance)
@@ -127,16 +128,13 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                         verdicts[stage.asset].add(outcome.key, stage)
                 skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
                 if outcome.failure:
-                    failed.append(f"{outcome.key}: {outcome.failure}")
+                    failed.append(outcome)
                 advance(outcome.key)
         if skipped:
             context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
         yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
-            raise dg.Failure(
-                "\n".join([f"{len(failed):,} of {len(tasks):,} partitions failed:", *failed]),
-                allow_retries=False,
-            )
+            raise dg.Failure(failure_message(failed, len(tasks), corpus), allow_retries=False)
         # All is recorded, a partition each: only the step's outputs are owed.
         yield from (dg.MaterializeResult(keys[asset], metadata=_RECORDED) for asset in selected)
         for asset in checked:

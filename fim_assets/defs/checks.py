@@ -7,15 +7,40 @@ passed stands in its materialization's metadata and in its receipt.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
+from fim_assets.defs.metadata import Record, table
 from fim_assets.pipeline import CHECKS_OF, StageOutcome
 
 NAME = "sound"
 """The check of each asset that has any."""
 
 _FAULTS_SHOWN = 20
+
+_LOOKED_AT = {
+    **{name: name for name in ("documents", "files", "tokens", "chars", "arrays")},
+    "psm": "files in PSM",
+    "spm": "files in SPM",
+    "fim_rate_trials": "files long enough to cut",
+    "dolma_files": "files cut by dolma",
+    "uniform_files": "files cut by uniform",
+    "other_files": "files cut by lines or syntax",
+}
+"""Of what a check counts, the numbers that add up over partitions to how much it looked at."""
+
+_IF_ONE_FAILS = """
+Where no probability is named, a right partition never fails. Every partition is checked before its
+receipt is written, and there is one verdict a run. Where a check fails, the partition does not
+count as finished and no later stage sees it. Then:
+
+1. `faults` names the partition, the check and what was found first; so does the run's log.
+2. `fim-assets preview <partition>` shows what the recipe does to a document of it, and
+   `fim-assets verify <partition>` whether its files are still what their receipts say.
+3. Materialize the partition again. If it fails again, the fault is the program's: please report it,
+   with what was found.
+"""
 
 
 def check_specs(asset_keys: dict[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSpec]:
@@ -28,7 +53,8 @@ def check_specs(asset_keys: dict[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSp
         asset: dg.AssetCheckSpec(
             NAME,
             asset=asset_keys[asset],
-            description="\n".join(f"- **{name}**: {text}" for name, text in checks.items()),
+            description="\n".join(f"- **{name}**: {text}" for name, text in checks.items())
+            + f"\n{_IF_ONE_FAILS}",
             blocking=True,
         )
         for asset, checks in CHECKS_OF.items()
@@ -43,28 +69,43 @@ class Verdict:
     Attributes:
         passed: Partitions that passed.
         before: Those that were complete and left as they are: they had passed when they were made.
-        failed: How many partitions failed each check.
+        by_check: Of each check, how many partitions passed or failed it, and what it looked at.
         faults: What was found, of the first partitions that failed.
     """
 
     passed: int = 0
     before: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
+    by_check: dict[str, Counter[str]] = field(default_factory=dict)
+    faults: list[Record] = field(default_factory=list)
 
     def add(self, key: str, stage: StageOutcome) -> None:
         """Take one more partition into account."""
-        faults = [check for check in stage.checks if not check.passed]
         self.before += stage.skipped
-        self.passed += bool(stage.checks) and not faults
-        self.failed.update(check.name for check in faults)
-        if faults and len(self.faults) < _FAULTS_SHOWN:
-            self.faults += [f"{key}: {check.name}: {check.description}" for check in faults]
+        self.passed += bool(stage.checks) and all(check.passed for check in stage.checks)
+        for check in stage.checks:
+            counts = self.by_check.setdefault(check.name, Counter())
+            counts.update(["passed" if check.passed else "failed"])
+            counts.update(
+                {
+                    name: number
+                    for name, number in check.numbers.items()
+                    if name in _LOOKED_AT and isinstance(number, int)
+                }
+            )
+            if not check.passed and len(self.faults) < _FAULTS_SHOWN:
+                self.faults.append(
+                    {"partition": key, "check": check.name, "found": check.description}
+                )
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many partitions failed each check that any failed."""
+        return {name: its["failed"] for name, its in self.by_check.items() if its["failed"]}
 
     @property
     def reached(self) -> bool:
         """Whether any partition came as far as to be checked."""
-        return bool(self.passed or self.before or self.failed)
+        return bool(self.by_check or self.before)
 
     def evaluation(self, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
         """The event that Dagster records."""
@@ -72,14 +113,36 @@ class Verdict:
         if self.before:
             said.append(f"had passed before and are as they were: {self.before:,}")
         said += [f"failed {name}: {n:,}" for name, n in self.failed.items()]
+        metadata: dict[str, Any] = {}
+        # No Markdown: a fault may quote what stands in the shard.
+        if self.faults:
+            columns = dict.fromkeys(("partition", "check", "found"), "string")
+            metadata["faults"] = table(columns, self.faults)
+        if self.by_check:
+            metadata["checks"] = self._checks()
+        metadata |= {"passed": self.passed, "passed_before": self.before}
         return dg.AssetCheckEvaluation(
             asset_key=asset,
             check_name=NAME,
             passed=not self.failed,
             description="; ".join(said),
-            metadata={"passed": self.passed, "passed_before": self.before}
-            | {f"failed_{name}": n for name, n in self.failed.items()}
-            # No Markdown: a fault may quote what stands in the shard.
-            | ({"faults": dg.MetadataValue.json(self.faults)} if self.faults else {}),
+            metadata=metadata | {f"failed_{name}": n for name, n in self.failed.items()},
             blocking=True,
         )
+
+    def _checks(self) -> dg.TableMetadataValue:
+        columns = {"check": "string", "passed": "int", "failed": "int", "looked_at": "string"}
+        rows: list[Record] = [
+            {
+                "check": check,
+                "passed": counts["passed"],
+                "failed": counts["failed"],
+                "looked_at": ", ".join(
+                    f"{counts[name]:,} {what}"
+                    for name, what in _LOOKED_AT.items()
+                    if name in counts
+                ),
+            }
+            for check, counts in self.by_check.items()
+        ]
+        return table(columns, rows)

@@ -105,7 +105,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         **_realised(summary.rates),
         "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
         **_rates_by_language(summary.rates_by_language),
-        "languages": _languages({"documents": summary.languages}),
+        **_languages({"documents": summary.languages}),
         **_pictures(summary.histograms),
         "chars": totals.chars,
         "text_bytes": totals.bytes,
@@ -127,10 +127,9 @@ def _where(location: Location) -> dg.PathMetadataValue | dg.UrlMetadataValue:
 def _raw(_corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
     counts = result.counts
-    languages = {measure: counted(counts, measure) for measure in LANGUAGE_MEASURES}
     return _Own(
         {"rejected_share": _share(result.rejected, result.lines - result.blank)},
-        {"languages": _languages(languages)},
+        _languages({name: counted(counts, name) for name in LANGUAGE_MEASURES}),
         {
             **{f"rejected_{reason}": n for reason, n in counted(counts, "rejected").items()},
             "text_bytes": counts["bytes"],
@@ -174,20 +173,22 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
 
 def _tokens(corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
-    tokens = result.tokens or 0
+    counts, tokens = result.counts, result.tokens or 0
+    longer = counted(counts, "rearranged_longer")
     return _Own(
         {
             "tokens": tokens,
             "tokens_per_document": _mean(tokens, result.documents),
             "tokens_per_second": _per_second(tokens, receipt),
         },
-        {},
+        _languages({"tokens": counted(counts, "tokens")}),
         {
-            "arrays": result.counts["arrays"],
+            "arrays": counts["arrays"],
             "layout": corpus.recipe.tokens.layout,
-            "chars_per_token": _mean(result.chars, tokens),
-            "added_token_literals": result.counts["added_token_literals"],
-            "changed_documents": result.counts["changed_documents"],
+            "chars_per_token": _share(result.chars, tokens),
+            "added_token_literals": counts["added_token_literals"],
+            "changed_documents": counts["changed_documents"],
+            **{f"rearranged_longer_{length}": n for length, n in longer.items()},
         },
     )
 
@@ -232,16 +233,15 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
 def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     """A histogram in less than a thousand characters, which are shown in place."""
     image = b64encode(miniature(lengths).encode()).decode()
-    said = [f"{lengths.count:,} values"]
-    if lengths.p50 is not None:
-        said.append(f"median {lengths.p50:,}")
-    if lengths.count:
-        said.append(f"mean {lengths.sum / lengths.count:,.0f}")
-    if lengths.p95 is not None:
-        said.append(f"95 % up to {lengths.p95:,}")
-    if lengths.max is not None:
-        said.append(f"longest {lengths.max:,}")
-    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{', '.join(said)}")
+    numbers = {
+        "median": lengths.p50,
+        "mean": round(lengths.sum / lengths.count) if lengths.count else None,
+        "95 % up to": lengths.p95,
+        "max": lengths.max,
+    }
+    said = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
+    said = [f"{lengths.count:,} values", *said]
+    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
 
 
 Record = dict[str, str | int | float | bool | None]
@@ -279,7 +279,7 @@ def _rate(rate: Rate | RateNumbers) -> Record:
     return {
         "asked": round(rate.asked, 4),
         "realised": round(rate.realised, 4),
-        "accepted": f"{rate.low / rate.trials:.4f} to {rate.high / rate.trials:.4f}",
+        "accepted": f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}",
         "within": yes(rate.within),
         "hits": rate.hits,
         "trials": rate.trials,
@@ -309,20 +309,19 @@ def _rates_by_language(
     }
 
 
-def _languages(measures: Mapping[str, Mapping[str, int]]) -> dg.TableMetadataValue:
-    """Languages in the order of their documents, with the share of these."""
-    documents = measures["documents"]
-    total = sum(documents.values())
-    return _by_language(
-        {**dict.fromkeys(measures, "int"), "share_of_documents": "float"},
-        {
-            language: {
-                **{measure: numbers[language] for measure, numbers in measures.items()},
-                "share_of_documents": round(count / total, 4),
-            }
-            for language, count in documents.items()
-        },
-    )
+def _languages(measures: Mapping[str, Mapping[str, int]]) -> dict[str, dg.TableMetadataValue]:
+    """Languages in the order of their first measure, with the share of this; none, no table."""
+    (first, numbers), *_ = measures.items()
+    total = sum(numbers.values())
+    rows: dict[str, Record] = {
+        language: {
+            **{measure: its[language] for measure, its in measures.items()},
+            f"share_of_{first}": round(count / total, 4),
+        }
+        for language, count in sorted(numbers.items(), key=lambda entry: -entry[1])
+    }
+    columns = {**dict.fromkeys(measures, "int"), f"share_of_{first}": "float"}
+    return {"languages": _by_language(columns, rows)} if rows else {}
 
 
 def _by_language(columns: dict[str, str], rows: Mapping[str, Record]) -> dg.TableMetadataValue:
@@ -344,7 +343,8 @@ def table(columns: Mapping[str, str], rows: Sequence[Record]) -> dg.TableMetadat
         rows: Values by column; what is left out is shown as nothing.
     """
     schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema)
+    records = [dg.TableRecord({name: row.get(name) for name in columns}) for row in rows]
+    return dg.MetadataValue.table(records, schema)
 
 
 def yes(passed: bool) -> str:

@@ -91,7 +91,7 @@ def test_rates_outside_their_bounds_are_noticed(
     )
     outcome = outcome_of(tmp_path, Recipe(), ["rates_within_bounds"])
     assert outcome.failure is not None
-    assert "check rates_within_bounds failed: fim_rate: " in outcome.failure
+    assert "check rates_within_bounds failed: outside the bounds: fim_rate: " in outcome.failure
     assert "at a probability of 0.5" in outcome.failure
     assert not (tmp_path / "fim_shards" / "a.json").exists()
 

@@ -90,6 +90,12 @@ def verdicts(instance: DagsterInstance) -> list[dg.AssetCheckEvaluation]:
     ]
 
 
+def rows_of(value: object) -> list[dict[str, object]]:
+    """A table's rows."""
+    assert isinstance(value, dg.TableMetadataValue)
+    return [dict(record.data) for record in value.records]
+
+
 CHECKED = [asset for asset, names in CHECKS_OF.items() if names]
 
 
@@ -136,9 +142,10 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, tags=RANGE, instance=instance).success
     assert evaluations(instance) == [(asset, True) for asset in CHECKED]
-    assert [verdict.description for verdict in verdicts(instance)] == [
-        "partitions that passed: 3"
-    ] * 2
+    of_fim, of_tokens = verdicts(instance)
+    assert of_fim.description == of_tokens.description == "partitions that passed: 3"
+    looked_at = {row["check"]: row["looked_at"] for row in rows_of(of_fim.metadata["checks"])}
+    assert str(looked_at["lossless"]).startswith("180 documents, ")
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -152,9 +159,9 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
             assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
     fim = materialized(instance, "fim_shards")["a"]
     checks = fim["checks"]
-    assert isinstance(checks, dict)
-    assert list(checks) == list(CHECKS_OF["fim_shards"])
-    assert checks["lossless"] == "All 60 documents come back exactly."
+    assert isinstance(checks, dg.TableMetadataValue)
+    assert [row.data["check"] for row in checks.records] == list(CHECKS_OF["fim_shards"])
+    assert checks.records[0].data["found"] == "All 60 documents come back exactly."
     assert fim["fim_rate_asked"] == 0.5
     assert isinstance(fim["fim_rate_realised"], float)
     assert "middle_chars_p95" in fim
@@ -246,6 +253,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     message = failure.step_failure_data.error.message
     assert "1 of 3 partitions failed:" in message
     assert f"b: raw_shards: {damaged}: after line" in message
+    assert "mend what the message names" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
     assert [v.description for v in verdicts(instance)] == ["partitions that passed: 2"] * 2
@@ -282,7 +290,13 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     assert evaluations(instance) == [("fim_shards", False)]
     (verdict,) = verdicts(instance)
     assert verdict.description == "partitions that passed: 0; failed lossless: 1"
-    assert "a: lossless: <|fim_suffix|> expected at" in str(verdict.metadata["faults"].value)
+    (row,) = rows_of(verdict.metadata["faults"])
+    assert (row["partition"], row["check"]) == ("a", "lossless")
+    assert str(row["found"]).startswith(f"{root / 'fim_shards' / 'a.jsonl.zst'}, document of line ")
+    found = {
+        row["check"]: (row["passed"], row["failed"]) for row in rows_of(verdict.metadata["checks"])
+    }
+    assert found["lossless"] == (0, 1)
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from upath import UPath
+
+from fim_assets.checks.outcome import fault
+from fim_assets.defs.failures import failure_message
+from fim_assets.pipeline import Corpus, Outcome, StageOutcome
+from fim_assets.recipe import Recipe
+
+BROKEN = Outcome("a", failure="raw_shards: raw/a.jsonl: after line 3: ends inside the zstd frame")
+REFUSED = Outcome(
+    "b",
+    [
+        StageOutcome(
+            "fim_shards", None, (fault("lossless", "raw/b.jsonl: line 2: its bytes differ"),)
+        )
+    ],
+    failure="fim_shards: check lossless failed: raw/b.jsonl: line 2: its bytes differ",
+)
+FAULTY = Outcome("c", failure="token_arrays: KeyError: 'x'", details="Traceback …")
+
+
+def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> None:
+    corpus = Corpus(Recipe(), "", Path("data"))
+    again = Outcome("d", failure="raw_shards: raw/d.jsonl: cannot be read")
+    said = failure_message([BROKEN, REFUSED, FAULTY, again], 1000, corpus)
+    listed, _, advice = said.partition("\n\nWhat to do:\n")
+    assert listed.splitlines() == [
+        "4 of 1,000 partitions failed:",
+        *(f"{its.key}: {its.failure}" for its in (BROKEN, REFUSED, FAULTY, again)),
+    ]
+    broken, refused, faulty, last = advice.splitlines()
+    assert "mend what the message names" in broken
+    assert "fim-assets preview" in broken
+    assert f"its files lie in {Path('data') / 'fim_shards'} to be looked at" in refused
+    assert "fim-assets restore" in refused
+    assert "traceback is an error in this run's log" in faulty
+    assert "run the same range again" in last
+
+
+def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:
+    said = failure_message([REFUSED], 1, Corpus(Recipe(), "", UPath("s3://bucket/out")))
+    assert "nothing of it was uploaded" in said
+    assert "to be looked at" not in said
+    assert "range" not in said

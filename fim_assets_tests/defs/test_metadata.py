@@ -1,0 +1,226 @@
+import re
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import dagster as dg
+import orjson
+import pytest
+
+from fim_assets.checks.fim_shards import rates
+from fim_assets.defs.metadata import report_metadata, stage_metadata
+from fim_assets.pipeline import CHECKS_OF, Corpus, StageOutcome
+from fim_assets.receipts import Receipt
+from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.report import build_summary
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+
+IN_PLACE = 1000
+"""Markdown and JSON of fewer characters are shown in place by the UI."""
+
+HOSTILE = "<img src=x onerror=alert(1)> ![x](http://forged.invalid) [y](javascript:alert(1)) | ` _*"
+
+Made = tuple[Corpus, dict[str, dict[str, StageOutcome]]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Partition `a` of awkward documents, some of a hostile language, and `none`, without any."""
+    root = tmp_path_factory.mktemp("metadata")
+    rows = documents(60)
+    for row in rows[:20]:
+        row["metadata"]["language"] = HOSTILE
+    write_shard(root / "raw" / "a.jsonl", [*rows, b"refused", b""])
+    write_shard(root / "raw" / "none.jsonl", [])
+    fim = Fim.model_validate({"fim_rate": 0.8, "split": {"syntax": 0.5, "dolma": 0.5}})
+    corpus = open_corpus(root, Recipe(fim=fim))
+    outcomes = run_all(corpus)
+    assert [its.failure for its in outcomes.values()] == [None, None]
+    stages = {key: {stage.asset: stage for stage in its.stages} for key, its in outcomes.items()}
+    return corpus, stages
+
+
+def metadata_of(made: Made, asset: str, key: str = "a") -> dict[str, Any]:
+    corpus, stages = made
+    return stage_metadata(corpus, stages[key][asset])
+
+
+def receipt_of(made: Made, asset: str, key: str = "a") -> Receipt:
+    receipt = made[1][key][asset].receipt
+    assert receipt is not None
+    return receipt
+
+
+def rows_of(table: Any) -> list[dict[str, Any]]:
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]
+
+
+def picture_in(markdown: Any) -> tuple[ET.Element, str]:
+    """The picture of a histogram's Markdown, and the words below it."""
+    assert isinstance(markdown, dg.MarkdownMetadataValue)
+    assert len(markdown.value) < IN_PLACE
+    image, _, words = markdown.value.partition("\n\n")
+    found = re.fullmatch(r"!\[\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", image)
+    assert found
+    return ET.fromstring(b64decode(found[1])), words
+
+
+@pytest.mark.parametrize("key", ["a", "none"])
+@pytest.mark.parametrize("asset", ASSETS)
+def test_every_entry_is_one_that_dagster_takes(made: Made, asset: str, key: str) -> None:
+    metadata = metadata_of(made, asset, key)
+    event = dg.AssetMaterialization(asset, partition=key, metadata=metadata)
+    assert list(event.metadata) == list(metadata)
+    assert metadata["documents"] == (60 if key == "a" else 0)
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_each_histogram_is_a_picture_with_its_numbers_in_words(made: Made, asset: str) -> None:
+    metadata = metadata_of(made, asset)
+    histograms = receipt_of(made, asset).result.histograms
+    assert [name for name in metadata if name.endswith("_histogram")] == [
+        f"{name}_histogram" for name in histograms
+    ]
+    for name, lengths in histograms.items():
+        svg, words = picture_in(metadata[f"{name}_histogram"])
+        assert svg.tag.endswith("svg")
+        assert f"{lengths.count:,} values · median {lengths.p50:,} · mean " in words
+        assert metadata[f"{name}_mean"] == round(lengths.sum / lengths.count, 2)
+        assert metadata[f"{name}_p95"] == lengths.p95
+    empty, words = picture_in(
+        metadata_of(made, asset, "none")[f"{next(iter(histograms))}_histogram"]
+    )
+    assert empty.tag.endswith("svg")
+    assert words == "0 values"
+
+
+def test_rates_stand_between_what_is_accepted(made: Made) -> None:
+    corpus, _ = made
+    metadata = metadata_of(made, "fim_shards")
+    tested = rates(receipt_of(made, "fim_shards").result.counts, corpus.recipe)
+    rows = {row["rate"]: row for row in rows_of(metadata["rates"])}
+    assert list(rows) == list(tested) == ["fim_rate", "psm_share", "dolma_share", "syntax_share"]
+    for name, rate in tested.items():
+        low, high = map(float, rows[name]["accepted"].split("–"))
+        assert low == round(rate.low / rate.trials, 4) < high == round(rate.high / rate.trials, 4)
+        assert low <= rows[name]["realised"] <= high
+        assert (rows[name]["within"], rows[name]["hits"]) == ("yes", rate.hits)
+        assert metadata[f"{name}_realised"] == round(rate.hits / rate.trials, 6)
+    by_language = rows_of(metadata["fim_rate_by_language"])
+    assert sum(row["hits"] for row in by_language) == tested["fim_rate"].hits
+    trials = [row["trials"] for row in by_language]
+    assert trials == sorted(trials, reverse=True)
+
+
+def test_numbers_that_are_plotted(made: Made) -> None:
+    """61 lines are not blank, one of them is refused."""
+    raw, fim, tokens = (metadata_of(made, asset) for asset in ASSETS)
+    assert raw["rejected_share"] == round(1 / 61, 6)
+    counts = receipt_of(made, "fim_shards").result.counts
+    fallen = sum(n for name, n in counts.items() if name.startswith("fallback:"))
+    assert fallen
+    assert fim["fallback_share"] == round(fallen / (counts["psm"] + counts["spm"]), 6)
+    assert tokens["tokens_per_document"] == round(tokens["tokens"] / 60, 2)
+    assert tokens["tokens_per_document"] == tokens["document_tokens_mean"]
+
+
+def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: Made) -> None:
+    corpus, _ = made
+
+    def with_counts(asset: str, counts: dict[str, int]) -> dict[str, Any]:
+        receipt = receipt_of(made, asset)
+        result = receipt.result.model_copy(update={"counts": receipt.result.counts | counts})
+        return stage_metadata(
+            corpus, StageOutcome(asset, receipt.model_copy(update={"result": result}))
+        )
+
+    raw = with_counts("raw_shards", {"rejected:not_json": 1})
+    assert raw["rejected_not_json"] == 1
+    counts = {"tokens:C": 1, "tokens:": 3, "rearranged_longer:2048": 2}
+    tokens = with_counts("token_arrays", counts)
+    assert tokens["rearranged_longer_2048"] == 2
+    assert rows_of(tokens["languages"]) == [
+        {"language": "(none)", "tokens": 3, "share_of_tokens": 0.75},
+        {"language": "C", "tokens": 1, "share_of_tokens": 0.25},
+    ]
+
+
+def test_of_many_languages_the_first_are_shown_and_the_others_counted(made: Made) -> None:
+    corpus, _ = made
+    receipt = receipt_of(made, "raw_shards")
+    measures = {
+        f"{measure}:L{number}": 100 - number
+        for number in range(60)
+        for measure in ("documents", "chars", "bytes")
+    }
+    kept = {name: n for name, n in receipt.result.counts.items() if ":" not in name}
+    result = receipt.result.model_copy(update={"counts": kept | measures})
+    stage = StageOutcome("raw_shards", receipt.model_copy(update={"result": result}))
+    rows = rows_of(stage_metadata(corpus, stage)["languages"])
+    assert [row["language"] for row in rows] == [*(f"L{n}" for n in range(50)), "(10 more)"]
+
+
+def test_text_of_a_shard_is_never_markdown(made: Made) -> None:
+    fim = metadata_of(made, "fim_shards")
+    assert HOSTILE in [row["language"] for row in rows_of(fim["fim_rate_by_language"])]
+    assert HOSTILE in [
+        row["language"] for row in rows_of(metadata_of(made, "raw_shards")["languages"])
+    ]
+    for asset in ASSETS:
+        for name, value in metadata_of(made, asset).items():
+            if isinstance(value, dg.MarkdownMetadataValue) and name != "preview":
+                picture_in(value)
+            if isinstance(value, str):
+                assert HOSTILE not in value
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_the_receipt_stands_there_without_its_histograms(made: Made, asset: str) -> None:
+    metadata = metadata_of(made, asset)
+    receipt = orjson.loads(Path(metadata["receipt"].value).read_bytes())
+    del receipt["result"]["histograms"]
+    shown = metadata["receipt_json"].data
+    assert shown == receipt
+    assert str(Path(__file__).parents[2]) not in orjson.dumps(shown).decode()
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_a_skipped_partition_says_what_a_made_one_says(made: Made, asset: str) -> None:
+    corpus, _ = made
+    skipped = stage_metadata(corpus, StageOutcome(asset, receipt_of(made, asset), skipped=True))
+    found = metadata_of(made, asset)
+    assert skipped.pop("skipped") is True
+    assert skipped == {
+        name: its for name, its in found.items() if name not in ("checks", "preview")
+    }
+
+
+def test_checks_say_what_they_found(made: Made) -> None:
+    for asset in ("fim_shards", "token_arrays"):
+        rows = rows_of(metadata_of(made, asset)["checks"])
+        assert [row["check"] for row in rows] == list(CHECKS_OF[asset])
+        assert all(row["passed"] == "yes" and row["found"] for row in rows)
+    assert "checks" not in metadata_of(made, "raw_shards")
+
+
+def test_the_report_tells_which_partitions_are_missing_and_why(made: Made) -> None:
+    corpus, _ = made
+    keys = ["a", "none", *(f"missing-{number:03}" for number in range(150))]
+    metadata = report_metadata(corpus, build_summary(corpus, keys))
+    assert (metadata["partitions_complete"], metadata["partitions_incomplete"]) == (2, 150)
+    incomplete = metadata["incomplete"].data
+    assert len(incomplete) == 100, "no page of a hundred thousand"
+    assert incomplete["missing-000"] == "raw_shards: not materialized"
+    for name in ("documents", "files", "tokens"):
+        of_stages = receipt_of(made, "token_arrays" if name == "tokens" else "fim_shards")
+        assert metadata[name] == getattr(of_stages.result, name)
+    assert {row["rate"] for row in rows_of(metadata["rates"])} >= {"fim_rate", "psm_share"}
+    assert HOSTILE in [row["language"] for row in rows_of(metadata["languages"])]
+    for name, value in metadata.items():
+        if name.endswith("_histogram"):
+            picture_in(value)
+    dg.AssetMaterialization("corpus_report", metadata=metadata)
+    whole = report_metadata(corpus, build_summary(corpus, ["a", "none"]))
+    assert "incomplete" not in whole
