@@ -69,6 +69,8 @@ def visit(browser: Browser, pictures: Path, name: str) -> Iterator[Page]:
         pictures: A folder.
         name: Of the picture.
     """
+    for old in pictures.glob(f"{name}.*"):
+        old.unlink()
     page = new_page(browser, 1500, 1000)
     console, requests, dialogs = console_of(page), requests_of(page), dialogs_of(page)
     try:

@@ -51,7 +51,7 @@ def take_pictures(browser: Browser, url: str, key: str, report: Path, folder: Pa
     expect(graph.get_by_text("Materialized")).to_be_visible()
     page.screenshot(path=lineage, clip=_around(graph.locator("foreignObject > div").all()))
 
-    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.set_viewport_size({"width": 1280, "height": 1150})
     open_partition(page, url, "fim_shards", key)
     expect(metadata(page, "documents")).to_be_visible()
     page.screenshot(path=partition)

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -96,65 +97,75 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (root / "corpus_report" / "report.html").as_uri()
 
 
-@pytest.fixture
-def opened(report: str, visit_page: Visit, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The report in a page that must ask for nothing else and write nothing to the console."""
-    name = request.node.name.removeprefix("test_").replace("_", "-")
-    with visit_page(name) as page:
-        console, requests = console_of(page), requests_of(page)
-        page.goto(report)
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        yield page
-        assert console == []
-        assert [url for url in requests if not url.startswith("data:")] == [report]
+@pytest.fixture(scope="module")
+def open_report(report: str, visit_page: Visit) -> Visit:
+    """Opens the report in a page that must ask for nothing else and write nothing to the console.
+
+    A picture of the whole page is kept under the name.
+    """
+
+    @contextmanager
+    def opened(name: str) -> Iterator[Page]:
+        with visit_page(name) as page:
+            console, requests = console_of(page), requests_of(page)
+            page.goto(report)
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            yield page
+            assert console == []
+            assert [url for url in requests if not url.startswith("data:")] == [report]
+            height = page.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": page.evaluate("innerWidth"), "height": height})
+
+    return opened
 
 
-def whole(page: Page, folder: Path, name: str) -> None:
-    """Keep a picture of the whole page."""
-    page.screenshot(path=folder / f"{name}.png", full_page=True)
+def test_every_chart_is_drawn(open_report: Visit) -> None:
+    with open_report("report-charts") as page:
+        figures = page.locator("figure:has(svg)")
+        assert figures.count() >= 8
+        assert figures.evaluate_all(UNPAINTED_FIGURES) == []
+        for figure in figures.all():
+            assert figure.get_by_role("img").first.get_attribute("aria-label")
 
 
-def test_every_chart_is_drawn(opened: Page, pictures: Path) -> None:
-    figures = opened.locator("figure:has(svg)")
-    assert figures.count() >= 8
-    assert figures.evaluate_all(UNPAINTED_FIGURES) == []
-    for figure in figures.all():
-        assert figure.get_by_role("img").first.get_attribute("aria-label")
-    whole(opened, pictures, "report-light")
-
-
-def test_hostile_names_are_shown_and_do_nothing(opened: Page) -> None:
-    for shown in (HOSTILE_KEY, UNFINISHED, "</script><svg onload=window.forged=1>"):
-        expect(opened.get_by_text(shown).first).to_be_visible()
-    assert opened.evaluate("window.forged") is None
-    assert opened.locator("script, iframe, img, [onload], [onerror], b").count() == 0
-    links = opened.locator("a").evaluate_all("links => links.map(link => link.href)")
-    assert all(link.startswith(("file:", "https://")) for link in links)
+def test_hostile_names_are_shown_and_do_nothing(open_report: Visit) -> None:
+    with open_report("report-hostile") as page:
+        for shown in (HOSTILE_KEY, UNFINISHED, "</script><svg onload=window.forged=1>"):
+            expect(page.get_by_text(shown).first).to_be_visible()
+        assert page.evaluate("window.forged") is None
+        assert page.locator("script, iframe, img, [onload], [onerror], b").count() == 0
+        links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
+        assert all(link.startswith(("file:", "https://")) for link in links)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_background(opened: Page, pictures: Path, scheme: str) -> None:
-    opened.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    light, *_ = map(
-        int, re.findall(r"\d+", opened.evaluate("getComputedStyle(document.body).backgroundColor"))
-    )
-    assert (light < 128) == (scheme == "dark")
-    assert opened.evaluate(PALE_TEXTS) == {}
-    whole(opened, pictures, f"report-{scheme}")
+def test_text_stands_out_from_its_background(
+    open_report: Visit, scheme: Literal["light", "dark"]
+) -> None:
+    with open_report(f"report-{scheme}") as page:
+        page.emulate_media(color_scheme=scheme)
+        red = int(re.findall(r"\d+", background(page))[0])
+        assert (red < 128) == (scheme == "dark")
+        assert page.evaluate(PALE_TEXTS) == {}
 
 
-def test_a_narrow_page_does_not_scroll_sideways(opened: Page, pictures: Path) -> None:
-    opened.set_viewport_size({"width": 390, "height": 844})
-    assert opened.evaluate("document.documentElement.scrollWidth") == 390
-    whole(opened, pictures, "report-narrow")
+def test_a_narrow_page_does_not_scroll_sideways(open_report: Visit) -> None:
+    with open_report("report-narrow") as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_it_prints_dark_on_white(opened: Page, pictures: Path) -> None:
-    opened.emulate_media(color_scheme="dark", media="print")
-    background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert background == "rgb(255, 255, 255)"
-    assert opened.evaluate(PALE_TEXTS) == {}
-    opened.emulate_media(color_scheme="dark")
-    printed = opened.pdf(path=pictures / "report.pdf", format="A4")
-    assert printed.startswith(b"%PDF-")
-    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 40
+def test_it_prints_dark_on_white(open_report: Visit, pictures: Path) -> None:
+    with open_report("report-print") as page:
+        page.emulate_media(color_scheme="dark", media="print")
+        assert background(page) == "rgb(255, 255, 255)"
+        assert page.evaluate(PALE_TEXTS) == {}
+        printed = page.pdf(path=pictures / "report.pdf", format="A4")
+        assert printed.startswith(b"%PDF-")
+        assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 40
+
+
+def background(page: Page) -> str:
+    """The colour behind everything."""
+    colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return colour

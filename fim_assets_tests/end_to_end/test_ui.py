@@ -248,6 +248,7 @@ def test_a_failed_shard_is_named_with_line_and_reason(server: str, visit_page: V
         )
         expect(failure).to_contain_text("line 21: not_json")
         expect(failure).to_contain_text(re.compile("unlucky: fim_shards: .*rates_within_bounds"))
+        expect(failure).to_contain_text("What to do:")
 
 
 @pytest.mark.usefixtures("ended")
@@ -258,9 +259,9 @@ def test_a_failed_check_is_told(server: str, visit_page: Visit) -> None:
         row = page.get_by_role("row").filter(has_text="failed rates_within_bounds: 1")
         expect(row).to_contain_text("Failed")
         row.get_by_role("button").last.click()
-        page.get_by_role("dialog").get_by_text("Show JSON").click()
-        faults = page.get_by_role("dialog").last
-        expect(faults).to_contain_text("unlucky: rates_within_bounds: fim_rate: ")
+        fault = page.get_by_role("dialog").get_by_role("row").filter(has_text="unlucky").last
+        expect(fault).to_contain_text("rates_within_bounds")
+        expect(fault).to_contain_text(re.compile(r"fim_rate: (\d+) of \1 at a probability of 0.5"))
 
 
 @pytest.fixture(scope="module")
