@@ -7,6 +7,7 @@ such as languages, stand in tables and JSON alone, which the UI shows as text.
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ from fim_assets.report import RateNumbers, Summary
 from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted
 from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
+
+Record = dict[str, str | int | float | bool | None]
+"""A row of a table."""
+
+AnyRate = Rate | RateNumbers
 
 _LANGUAGES_SHOWN = 50
 _INCOMPLETE_SHOWN = 100
@@ -244,9 +250,6 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
 
 
-Record = dict[str, str | int | float | bool | None]
-
-
 def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
     return table(
         {"check": "string", "passed": "string", "found": "string"},
@@ -257,55 +260,79 @@ def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
     )
 
 
-_RATE_COLUMNS = {
-    "asked": "float",
-    "realised": "float",
-    "accepted": "string",
-    "within": "string",
-    "hits": "int",
-    "trials": "int",
-}
-"""A rate as a share, and the least and the most that its test accepts."""
-
-
-def _rates(tested: Mapping[str, Rate] | Mapping[str, RateNumbers]) -> dg.TableMetadataValue:
-    rows: list[Record] = [{"rate": name, **_rate(rate)} for name, rate in tested.items()]
-    return table({"rate": "string", **_RATE_COLUMNS}, rows)
-
-
-def _rate(rate: Rate | RateNumbers) -> Record:
-    if rate.realised is None:
-        return {"asked": round(rate.asked, 4), "accepted": "nothing to test", "trials": 0}
-    return {
-        "asked": round(rate.asked, 4),
-        "realised": round(rate.realised, 4),
-        "accepted": f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}",
-        "within": yes(rate.within),
-        "hits": rate.hits,
-        "trials": rate.trials,
+def _rates(tested: Mapping[str, AnyRate]) -> dg.TableMetadataValue:
+    """Each rate as a share, and the least and the most that its test accepts."""
+    columns = {
+        "rate": "string",
+        "asked": "float",
+        "realised": "float",
+        "accepted": "string",
+        "within": "string",
+        "hits": "int",
+        "trials": "int",
     }
+    return table(
+        columns,
+        [
+            {
+                "rate": name,
+                "asked": round(rate.asked, 4),
+                "realised": _rounded(rate.realised),
+                "accepted": _accepted(rate),
+                "within": yes(rate.within),
+                "hits": rate.hits,
+                "trials": rate.trials,
+            }
+            for name, rate in tested.items()
+        ],
+    )
 
 
-def _realised(tested: Mapping[str, Rate] | Mapping[str, RateNumbers]) -> dict[str, float]:
+def _rates_by_language(
+    tested: Mapping[str, Mapping[str, AnyRate]],
+) -> dict[str, dg.TableMetadataValue]:
+    """The same of each language, those with most files first; without any file, no table."""
+    columns = {
+        "files": "int",
+        "asked": "float",
+        "fim_rate": "float",
+        "accepted": "string",
+        "psm_share": "float",
+        "psm_share_accepted": "string",
+        "within": "string",
+    }
+    rows: dict[str, Record] = {
+        language: {
+            "files": its["fim_rate"].trials,
+            "asked": round(its["fim_rate"].asked, 4),
+            "fim_rate": _rounded(its["fim_rate"].realised),
+            "accepted": _accepted(its["fim_rate"]),
+            "psm_share": _rounded(its["psm_share"].realised),
+            "psm_share_accepted": _accepted(its["psm_share"]),
+            "within": yes(all(rate.within for rate in its.values())),
+        }
+        for language, its in sorted(tested.items(), key=lambda its: -its[1]["fim_rate"].trials)
+    }
+    return {"rates_by_language": _by_language(columns, rows)} if rows else {}
+
+
+def _accepted(rate: AnyRate) -> str | None:
+    """The shares that a rate's test accepts, None without trials."""
+    if not rate.trials:
+        return None
+    return f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}"
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _realised(tested: Mapping[str, AnyRate]) -> dict[str, float]:
     """The shares that are plotted, where there is any trial."""
     return {
         f"{name}_realised": round(rate.realised, 6)
         for name, rate in tested.items()
         if rate.realised is not None
-    }
-
-
-def _rates_by_language(
-    tested: Mapping[str, Mapping[str, Rate]] | Mapping[str, Mapping[str, RateNumbers]],
-) -> dict[str, dg.TableMetadataValue]:
-    """A table a rate, languages with most files first."""
-    order = sorted(tested, key=lambda language: -tested[language]["fim_rate"].trials)
-    return {
-        f"{name}_by_language": _by_language(
-            _RATE_COLUMNS, {language: _rate(tested[language][name]) for language in order}
-        )
-        for name in ("fim_rate", "psm_share")
-        if tested
     }
 
 
@@ -342,9 +369,13 @@ def table(columns: Mapping[str, str], rows: Sequence[Record]) -> dg.TableMetadat
         columns: Names and types.
         rows: Values by column; what is left out is shown as nothing.
     """
-    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
     records = [dg.TableRecord({name: row.get(name) for name in columns}) for row in rows]
-    return dg.MetadataValue.table(records, schema)
+    return dg.MetadataValue.table(records, _schema(tuple(columns.items())))
+
+
+@cache
+def _schema(columns: tuple[tuple[str, str], ...]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns])
 
 
 def yes(passed: bool) -> str:

@@ -108,10 +108,13 @@ def test_rates_stand_between_what_is_accepted(made: Made) -> None:
         assert low <= rows[name]["realised"] <= high
         assert (rows[name]["within"], rows[name]["hits"]) == ("yes", rate.hits)
         assert metadata[f"{name}_realised"] == round(rate.hits / rate.trials, 6)
-    by_language = rows_of(metadata["fim_rate_by_language"])
-    assert sum(row["hits"] for row in by_language) == tested["fim_rate"].hits
-    trials = [row["trials"] for row in by_language]
-    assert trials == sorted(trials, reverse=True)
+    by_language = rows_of(metadata["rates_by_language"])
+    files = [row["files"] for row in by_language]
+    assert files == sorted(files, reverse=True)
+    assert sum(files) == tested["fim_rate"].trials
+    rearranged = sum(row["files"] * row["fim_rate"] for row in by_language)
+    assert rearranged == pytest.approx(tested["fim_rate"].hits, abs=0.01)
+    assert {row["within"] for row in by_language} == {"yes"}
 
 
 def test_numbers_that_are_plotted(made: Made) -> None:
@@ -164,7 +167,7 @@ def test_of_many_languages_the_first_are_shown_and_the_others_counted(made: Made
 
 def test_text_of_a_shard_is_never_markdown(made: Made) -> None:
     fim = metadata_of(made, "fim_shards")
-    assert HOSTILE in [row["language"] for row in rows_of(fim["fim_rate_by_language"])]
+    assert HOSTILE in [row["language"] for row in rows_of(fim["rates_by_language"])]
     assert HOSTILE in [
         row["language"] for row in rows_of(metadata_of(made, "raw_shards")["languages"])
     ]
