@@ -51,11 +51,12 @@ def take_pictures(browser: Browser, url: str, key: str, report: Path, folder: Pa
     expect(graph.get_by_text("Materialized")).to_be_visible()
     page.screenshot(path=lineage, clip=_around(graph.locator("foreignObject > div").all()))
 
-    page.set_viewport_size({"width": 1280, "height": 1150})
+    page.set_viewport_size({"width": 1440, "height": 1150})
     open_partition(page, url, "fim_shards", key)
     expect(metadata(page, "documents")).to_be_visible()
     page.screenshot(path=partition)
 
+    page.set_viewport_size({"width": 1280, "height": 1000})
     # With this row at the lower edge, the realised rates are two rows above it.
     canvas = open_plot(page, url, "fim_shards", "middle_chars_mean")
     canvas.evaluate("canvas => canvas.scrollIntoView({block: 'end'})")
