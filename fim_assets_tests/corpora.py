@@ -31,6 +31,20 @@ TEXTS = [
 ]
 
 
+HOSTILE_KEY = "<b>x<b>&'#?%2e ü"
+"""A partition's key that is markup, and must be quoted in an URL."""
+
+HOSTILE = [
+    "<script>window.forged=1</script>",
+    '<img src=x onerror="window.forged=1">',
+    "</script><svg onload=window.forged=1>",
+    "[click](javascript:window.forged=1) ![image](http://forged.invalid/image.png)",
+    "```\n<iframe src=javascript:parent.forged=1></iframe>",
+    '=HYPERLINK("http://forged.invalid","x"),\r\n"\x1b]0;forged\x07\u202e',
+]
+"""What a page, a terminal or a spreadsheet might obey."""
+
+
 def documents(count: int, salt: str = "") -> list[dict[str, Any]]:
     """Different documents: awkward texts, each made longer by its number."""
     return [
@@ -40,6 +54,19 @@ def documents(count: int, salt: str = "") -> list[dict[str, Any]]:
             "metadata": {"language": ["Python", "C", None][number % 3]},
         }
         for number in range(count)
+    ]
+
+
+def hostile_documents() -> list[dict[str, Any]]:
+    """Documents whose texts, ids, languages and paths are hostile."""
+    return [
+        {
+            "id": f"{hostile} {number}",
+            "text": f"{hostile}\n# {number} {hostile}",
+            "metadata": {"language": hostile, "path": hostile},
+        }
+        for number in range(20)
+        for hostile in HOSTILE
     ]
 
 

@@ -23,7 +23,16 @@ _SETTINGS = (
     "RAY_ADDRESS",
     "DAGSTER_HOME",
 )
-_STATE = {".git", ".venv", ".dagster", ".bench", "data", "__pycache__", ".mypy_cache"}
+_STATE = {
+    ".git",
+    ".venv",
+    ".dagster",
+    ".bench",
+    ".pytest_pictures",
+    "data",
+    "__pycache__",
+    ".mypy_cache",
+}
 
 
 def copy_checkout(folder: Path) -> Path:

@@ -1,139 +1,292 @@
-import shlex
-import shutil
-import sys
-import time
-import urllib.request
+"""What a person does and sees in the UI: Chromium, at a real web server and daemon."""
+
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
+import polars as pl
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import (
-    copy_checkout,
-    environment,
-    free_port,
-    needed,
-    run,
-    running,
+from fim_assets.recipe import ASSETS
+from fim_assets_tests.corpora import (
+    HOSTILE_KEY,
+    documents,
+    hostile_documents,
+    open_corpus,
+    run_all,
+    write_shard,
 )
+from fim_assets_tests.end_to_end.browser import (
+    dagster_ui,
+    launch_backfill,
+    metadata,
+    open_lineage,
+    open_partition,
+    open_plot,
+    plotted,
+)
+from fim_assets_tests.end_to_end.commands import copy_checkout
+from fim_assets_tests.end_to_end.conftest import Visit
+from fim_assets_tests.end_to_end.screenshots import NAMES, take_pictures
 
-_MS = 90_000
-HOSTILE_KEY = "<b>x<b>&'#?%2e ü"
-HOSTILE = [
-    "<script>window.forged=1</script>",
-    '<img src=x onerror="window.forged=1">',
-    "</script><svg onload=window.forged=1>",
-    "[click](javascript:window.forged=1) ![image](http://forged.invalid/image.png)",
-    "```\n<iframe src=javascript:parent.forged=1></iframe>",
-    '=HYPERLINK("http://forged.invalid","x"),\r\n"\x1b]0;forged\x07\u202e',
-]
-
-
-def hostile_documents() -> list[dict[str, Any]]:
-    """Texts, ids, languages and paths that a page or a terminal might obey."""
-    return [
-        {
-            "id": f"{hostile} {number}",
-            "text": f"{hostile}\n# {number} {hostile}",
-            "metadata": {"language": hostile, "path": hostile},
-        }
-        for number in range(20)
-        for hostile in HOSTILE
-    ]
+GOOD = [HOSTILE_KEY, "a", "b", "c"]
+BAD = ["unlucky", "unreadable"]
+ALONE = "d"
+BACKFILL_MILLISECONDS = 400_000
+"""The daemon looks after backfills twice a minute only, and their runs wait for each other."""
 
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+def unlucky_documents(folder: Path) -> list[dict[str, Any]]:
+    """Documents that the draws of the partition `unlucky` all rearrange, so that a check fails.
+
+    They are the rearranged ones of a larger shard: a draw depends on no other document.
+    """
+    drawn = documents(160, "unlucky")
+    write_shard(folder / "raw" / "unlucky.jsonl", drawn)
+    outcome = run_all(open_corpus(folder), ["fim_shards"], [])["unlucky"]
+    assert outcome.failure is None
+    files = pl.read_parquet(folder / "fim_shards" / "unlucky.parquet")
+    rearranged = files.group_by("line", maintain_order=True).agg(pl.col("order").ne("none").all())
+    return [drawn[line - 1] for line in rearranged.filter("order")["line"]]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_checkout(tmp_path_factory.mktemp("ui") / "fim_assets")
-    for key in ("a", "b"):
-        write_shard(folder / "data" / "raw" / f"{key}.jsonl.zst", documents(50, key))
-    write_shard(folder / "data" / "raw" / f"{HOSTILE_KEY}.jsonl", hostile_documents())
+    raw = folder / "data" / "raw"
+    for key in ("a", "b", "c", ALONE):
+        write_shard(raw / f"{key}.jsonl.zst", documents(50, key))
+    write_shard(raw / f"{HOSTILE_KEY}.jsonl", hostile_documents())
+    write_shard(raw / "unlucky.jsonl", unlucky_documents(tmp_path_factory.mktemp("drawn")))
+    write_shard(raw / "unreadable.jsonl", [*documents(20), b"def f(): pass"])
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(checkout: Path) -> Iterator[str]:
-    """The UI and its daemon, as `make dev` starts them, on a free port."""
-    port = str(free_port())
-    command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
-    variables = environment(checkout, {"DAGSTER_HOME": str(checkout)})
-    with running(command, checkout.parent / "server.log", variables, checkout):
-        yield _wait_for(f"http://127.0.0.1:{port}")
+    with dagster_ui(checkout, {"FIM_WORKERS": "1"}) as url:
+        yield url
 
 
-def _wait_for(url: str) -> str:
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=5) as answer:
-                assert b"dagster_webserver" in answer.read()
-                return url
-        except OSError:
-            time.sleep(1)
-    raise TimeoutError(url)
+@pytest.fixture(scope="module")
+def backfills(server: str, visit_page: Visit) -> dict[str, str]:
+    """Backfills launched by clicking, by what must become of them: the URLs of their pages."""
+    with visit_page("ui-launched") as page:
+        return {
+            "Succeeded": launch_backfill(page, server, ASSETS, GOOD),
+            "Failed": launch_backfill(page, server, ASSETS, BAD),
+        }
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    browser = needed(next(filter(None, map(shutil.which, _BROWSERS)), None), "chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        page = launched.new_page(viewport={"width": 1500, "height": 1000})
-        page.set_default_timeout(_MS)
-        yield page
-        launched.close()
+@pytest.fixture(scope="module")
+def ended(backfills: dict[str, str], visit_page: Visit) -> None:
+    """The backfills have come to the ends that they must come to."""
+    for status, url in backfills.items():
+        with visit_page(f"ui-backfill-{status}") as page:
+            page.goto(url)
+            shown = page.get_by_text("Status", exact=True).locator("xpath=following-sibling::div")
+            expect(shown).to_have_text(status, timeout=BACKFILL_MILLISECONDS)
 
 
-def test_a_partition_is_materialized_by_clicking(server: str, checkout: Path, page: Page) -> None:
-    page.goto(f"{server}/asset-groups")
-    for asset in ("raw_shards", "fim_shards", "token_arrays", "corpus_report"):
-        expect(page.get_by_text(asset).first).to_be_visible(timeout=_MS)
+def receipt(checkout: Path, asset: str, key: str) -> dict[str, Any]:
+    """What a partition's receipt says of its result."""
+    path = checkout / "data" / asset / f"{key}.json"
+    result: dict[str, Any] = json.loads(path.read_text())["result"]
+    return result
 
-    for asset, number in (("raw_shards", "text_bytes"), ("fim_shards", "fim_rate_realised")):
-        page.goto(f"{server}/assets/{asset}?view=partitions&partition=b")
+
+def realised(result: dict[str, Any]) -> float:
+    """The share of files rearranged, of those long enough to cut, copies once."""
+    counts = result["counts"]
+    rearranged: int = counts["distinct_psm"] + counts["distinct_spm"]
+    return rearranged / int(counts["distinct_eligible"])
+
+
+def dot(page: Page, key: str) -> Locator:
+    """What tells a partition's status in the list of an asset's."""
+    return page.get_by_title(key, exact=True).first.locator("xpath=../following-sibling::div")
+
+
+def colour(page: Page, key: str) -> str:
+    """The colour of a partition's dot: red, green or blue, or grey."""
+    background = dot(page, key).evaluate("dot => getComputedStyle(dot).backgroundColor")
+    strengths = [int(number) for number in re.findall(r"\d+", background)[:3]]
+    if max(strengths) - min(strengths) < 60:
+        return "grey"
+    return ("red", "green", "blue")[strengths.index(max(strengths))]
+
+
+def test_the_lineage_graph_shows_the_four_assets_in_their_order(
+    server: str, visit_page: Visit
+) -> None:
+    with visit_page("ui-lineage") as page:
+        graph = open_lineage(page, server)
+        names = [graph.get_by_text(asset, exact=True) for asset in (*ASSETS, "corpus_report")]
+        boxes = [name.bounding_box() for name in names]
+        places = [box["x"] for box in boxes if box]
+        assert len(places) == 4
+        assert places == sorted(places)
+        expect(graph.locator("path[marker-end]")).to_have_count(3)
+
+
+@pytest.mark.usefixtures("backfills")
+def test_a_partition_is_materialized_by_clicking(
+    server: str, checkout: Path, visit_page: Visit
+) -> None:
+    with visit_page("ui-materialized") as page:
+        open_partition(page, server, "raw_shards", ALONE)
+        assert colour(page, ALONE) == "grey"
         page.get_by_role("button", name="Materialize").first.click()
         page.get_by_role("button", name="Launch 1 run").click()
-        expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=_MS)
+        expect(dot(page, ALONE)).to_have_attribute("style", re.compile("green"))
+        assert colour(page, ALONE) == "green"
         page.reload()
-        expect(page.get_by_text(number)).to_be_visible(timeout=_MS)
-    expect(page.get_by_text("All 50 documents come back exactly.").first).to_be_visible()
-    assert (checkout / "data" / "fim_shards" / "b.json").exists()
-    assert not (checkout / "data" / "fim_shards" / "a.json").exists()
+        expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
+        result = receipt(checkout, "raw_shards", ALONE)
+        expect(metadata(page, "documents")).to_have_text("50")
+        expect(metadata(page, "text_bytes")).to_have_text(str(result["counts"]["bytes"]))
+        table = metadata(page, "languages").get_by_role("table")
+        table.scroll_into_view_if_needed()
+        rows = [row.inner_text().split() for row in table.get_by_role("row").all()]
+        assert rows[0][:2] == ["language", "documents"]
+        assert {row[0]: row[1] for row in rows[1:]} == {"(none)": "16", "C": "17", "Python": "17"}
+        picture = metadata(page, "document_chars_histogram").locator("img")
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [272, 64]
+    assert not (checkout / "data" / "fim_shards" / f"{ALONE}.json").exists()
 
-    page.goto(f"{server}/assets/fim_shards?view=checks")
-    expect(page.get_by_text("partitions that passed: 1").first).to_be_visible(timeout=_MS)
 
-
-def test_nothing_hostile_runs_in_the_ui_or_in_the_report(
-    server: str, checkout: Path, page: Page
+@pytest.mark.usefixtures("ended")
+def test_a_backfill_makes_a_range_and_one_with_bad_shards_fails(
+    server: str, checkout: Path, visit_page: Visit
 ) -> None:
-    done = run(
-        f"dagster asset materialize -m fim_assets.definitions --select '*' "
-        f"--partition {shlex.quote(HOSTILE_KEY)}",
-        checkout,
-        {"DAGSTER_HOME": str(checkout)},
-    )
-    assert done.returncode == 0, done.stderr
-    asked: list[str] = []
-    dialogs: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    key = quote(HOSTILE_KEY)
-    for asset, shown in (("raw_shards", "languages"), ("fim_shards", "preview")):
-        page.goto(f"{server}/assets/{asset}?view=partitions&partition={key}")
-        expect(page.get_by_text(shown).first).to_be_visible(timeout=_MS)
-        assert page.evaluate("window.forged") is None
-    page.goto((checkout / "data" / "corpus_report" / "report.html").as_uri())
-    expect(page.get_by_text(HOSTILE_KEY).first).to_be_visible(timeout=_MS)
-    assert page.evaluate("window.forged") is None
-    assert dialogs == []
-    hosts = {urlsplit(url).hostname for url in asked if url.startswith(("http", "ws"))}
-    assert hosts <= {"127.0.0.1"}
+    for asset in ASSETS:
+        with visit_page(f"ui-partitions-{asset}") as page:
+            open_partition(page, server, asset, "a")
+            assert {key: colour(page, key) for key in GOOD} == dict.fromkeys(GOOD, "green")
+            assert colour(page, "unreadable") == "red"
+            assert colour(page, "unlucky") == ("green" if asset == "raw_shards" else "red")
+            documents = metadata(page, "documents")
+            expect(documents).to_have_text(str(receipt(checkout, asset, "a")["documents"]))
+
+
+@pytest.mark.usefixtures("ended")
+def test_rates_and_checks_stand_in_the_metadata(
+    server: str, checkout: Path, visit_page: Visit
+) -> None:
+    with visit_page("ui-metadata") as page:
+        open_partition(page, server, "fim_shards", "a")
+        result = receipt(checkout, "fim_shards", "a")
+        expect(metadata(page, "files")).to_have_text(str(result["files"]))
+        assert float(metadata(page, "fim_rate_asked").inner_text()) == 0.5
+        shown = float(metadata(page, "fim_rate_realised").inner_text())
+        assert shown == pytest.approx(realised(result), abs=1e-6)
+        checks = metadata(page, "checks")
+        checks.scroll_into_view_if_needed()
+        for check in ("lossless", "rates_within_bounds", "split_law"):
+            expect(checks).to_contain_text(check)
+        expect(checks).to_contain_text("All 50 documents come back exactly.")
+
+
+@pytest.mark.usefixtures("ended")
+def test_numbers_are_plotted_over_the_partitions(
+    server: str, checkout: Path, visit_page: Visit
+) -> None:
+    with visit_page("ui-plots") as page:
+        open_plot(page, server, "fim_shards", "fim_rate_realised")
+        values = plotted(page)
+        assert values["fim_rate_realised"] == {
+            key: pytest.approx(realised(receipt(checkout, "fim_shards", key)), abs=1e-6)
+            for key in GOOD
+        }
+        assert {"psm_share_realised", "middle_chars_p95", "documents"} <= set(values)
+
+
+@pytest.mark.usefixtures("ended")
+def test_previews_show_the_parts_apart(server: str, visit_page: Visit) -> None:
+    with visit_page("ui-preview") as page:
+        open_partition(page, server, "fim_shards", "a")
+        metadata(page, "preview").get_by_text("Show Markdown").click()
+        preview = page.get_by_role("dialog")
+        labels = preview.locator("p").filter(has_text=re.compile("^[🟦🟧🟩]"))
+        parts = [tuple(label.inner_text().split()) for label in labels.all()]
+        prefix, middle, suffix = (
+            (square, f"<|fim_{part}|>", part)
+            for square, part in (("🟦", "prefix"), ("🟧", "middle"), ("🟩", "suffix"))
+        )
+        files = {tuple(parts[at : at + 3]) for at in range(0, len(parts), 3)}
+        assert files == {(prefix, suffix, middle), (suffix, prefix, middle)}
+        for label in labels.all():
+            expect(label.locator("xpath=following-sibling::*[1]/self::pre")).to_be_visible()
+
+
+@pytest.mark.usefixtures("ended")
+def test_nothing_hostile_runs_in_the_ui(server: str, visit_page: Visit) -> None:
+    for asset in ASSETS:
+        with visit_page(f"ui-hostile-{asset}") as page:
+            open_partition(page, server, asset, HOSTILE_KEY)
+            expect(metadata(page, "documents")).to_have_text("120")
+            if asset != "raw_shards":
+                metadata(page, "preview").get_by_text("Show Markdown").click()
+                dialog = page.get_by_role("dialog")
+                expect(dialog.get_by_text("<script>window.forged=1</script>").first).to_be_visible()
+                assert dialog.locator("script, iframe, svg, a").count() == 0
+            assert page.evaluate("window.forged") is None
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_failed_shard_is_named_with_line_and_reason(server: str, visit_page: Visit) -> None:
+    with visit_page("ui-failed") as page:
+        open_partition(page, server, "raw_shards", "unreadable")
+        page.locator("a[href^='/runs/']").first.click()
+        failure = page.get_by_text("2 of 2 partitions failed").first
+        expect(failure).to_contain_text(
+            re.compile(r"unreadable: raw_shards: .*unreadable\.jsonl: 1 of 21 lines")
+        )
+        expect(failure).to_contain_text("line 21: not_json")
+        expect(failure).to_contain_text(re.compile("unlucky: fim_shards: .*rates_within_bounds"))
+        expect(failure).to_contain_text("What to do:")
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_failed_check_is_told(server: str, visit_page: Visit) -> None:
+    with visit_page("ui-failed-check") as page:
+        page.goto(f"{server}/assets/fim_shards?view=checks")
+        page.get_by_role("tab", name="Execution history").click()
+        row = page.get_by_role("row").filter(has_text="failed rates_within_bounds: 1")
+        expect(row).to_contain_text("Failed")
+        row.get_by_role("button").last.click()
+        fault = page.get_by_role("dialog").get_by_role("row").filter(has_text="unlucky").last
+        expect(fault).to_contain_text("rates_within_bounds")
+        expect(fault).to_contain_text(re.compile(r"fim_rate: (\d+) of \1 at a probability of 0.5"))
+
+
+@pytest.fixture(scope="module")
+def report(server: str, checkout: Path, ended: None, visit_page: Visit) -> Path:  # noqa: ARG001
+    """The report of the backfilled partitions, materialized by clicking."""
+    with visit_page("ui-report-launched") as page:
+        page.goto(f"{server}/assets/corpus_report")
+        page.get_by_role("button", name="Materialize").first.click()
+        expect(page.locator("a[href*='selection=corpus_report']")).to_be_visible()
+    return checkout / "data" / "corpus_report" / "report.html"
+
+
+def test_the_report_is_materialized_by_clicking(
+    server: str, report: Path, visit_page: Visit
+) -> None:
+    with visit_page("ui-report") as page:
+        page.goto(f"{server}/assets/corpus_report")
+        row = page.get_by_role("row").filter(has_text="partitions_complete")
+        expect(row.get_by_role("cell").last).to_have_text(str(len(GOOD)))
+    assert report.exists()
+
+
+def test_the_documentations_pictures_can_be_taken(
+    browser: Browser, server: str, report: Path, pictures: Path
+) -> None:
+    take_pictures(browser, server, "a", report, pictures)
+    for name in NAMES:
+        assert (pictures / f"{name}.png").stat().st_size > 10_000
