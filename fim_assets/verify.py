@@ -10,10 +10,10 @@ from fim_assets.files import record_file
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS
-from fim_assets.report import FILES as REPORT_FILES
+from fim_assets.report.summary import ListedArray, build_summary
+from fim_assets.report.write import FILES as REPORT_FILES
 from fim_assets.sources import RawShard
 from fim_assets.storage import Location, StorageError, brought, is_remote, read_bytes, sizes_below
-from fim_assets.summary import ListedArray, build_summary
 
 
 @dataclass

@@ -14,10 +14,11 @@ import s3fs
 from click.testing import CliRunner
 from upath import UPath
 
-from fim_assets.cli import main
+from fim_assets.cli.commands import main
 from fim_assets.pipeline import Corpus, Task, run_partition
 from fim_assets.receipts import Place, ReceiptError, read_receipt, write_receipt
 from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.report.summary import build_summary
 from fim_assets.sources import RawShard, find_shards
 from fim_assets.storage import (
     StorageError,
@@ -32,7 +33,6 @@ from fim_assets.storage import (
     working_folder,
     write_bytes,
 )
-from fim_assets.summary import build_summary
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 from fim_assets_tests.test_receipts import complete, publish, receipt_of
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fim_assets.cli import main
+from fim_assets.cli.commands import main
 from fim_assets.recipe import ASSETS, Recipe, Tokens
-from fim_assets.report import write_report
+from fim_assets.report.write import write_report
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 MASKED = Recipe(tokens=Tokens(max_size=4000, label_mask="middle"))

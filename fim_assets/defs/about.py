@@ -17,7 +17,7 @@ from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import Corpus
 from fim_assets.profile import profile_shard
 from fim_assets.recipe import Recipe
-from fim_assets.report import write_report
+from fim_assets.report.write import write_report
 from fim_assets.tokens import arrays
 from fim_assets.tokens.tokenize import tokenize_shard
 

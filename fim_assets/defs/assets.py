@@ -20,7 +20,7 @@ from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
 from fim_assets.receipts import Result, read_receipt
 from fim_assets.recipe import ASSETS
-from fim_assets.report import write_report
+from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
 from fim_assets.sources import RawShard
 

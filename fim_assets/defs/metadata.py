@@ -17,14 +17,14 @@ import dagster as dg
 from fim_assets.checks.fim_shards import rates, rates_by_language
 from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
-from fim_assets.miniature import miniature
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.preview.excerpts import shown_name
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
+from fim_assets.report.miniature import miniature
+from fim_assets.report.summary import RateNumbers, Summary
 from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted
 from fim_assets.storage import Location, is_remote
-from fim_assets.summary import RateNumbers, Summary
 from fim_assets.tokens.layouts import LAYOUTS
 
 Record = dict[str, str | int | float | bool | None]

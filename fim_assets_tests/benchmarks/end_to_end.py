@@ -20,7 +20,7 @@ from statistics import median
 from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
 from fim_assets.receipts import Receipt, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe, load_recipe
-from fim_assets.report import write_report
+from fim_assets.report.write import write_report
 from fim_assets.settings import REPOSITORY, usable_cores
 from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer

@@ -13,7 +13,7 @@ from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.pipeline import CHECKS_OF, Corpus, StageOutcome
 from fim_assets.receipts import Receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
-from fim_assets.summary import build_summary
+from fim_assets.report.summary import build_summary
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 IN_PLACE = 1000

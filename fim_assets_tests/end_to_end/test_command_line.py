@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from fim_assets.cli import main
+from fim_assets.cli.commands import main
 from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import documents, file_bytes, json_lines, write_shard
 from fim_assets_tests.end_to_end.commands import copy_checkout, environment, run

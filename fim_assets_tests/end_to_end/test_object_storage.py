@@ -9,7 +9,7 @@ import pytest
 import s3fs
 
 from fim_assets.recipe import ASSETS
-from fim_assets.report import FILES
+from fim_assets.report.write import FILES
 from fim_assets_tests.corpora import documents, file_bytes, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, run
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server

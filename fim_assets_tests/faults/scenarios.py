@@ -17,7 +17,7 @@ from threading import Event, Thread
 
 from click.testing import CliRunner
 
-from fim_assets.cli import main
+from fim_assets.cli.commands import main
 from fim_assets.fim.restore import restore_shard
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import ASSETS

@@ -4,8 +4,8 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from fim_assets.miniature import miniature
 from fim_assets.receipts import Histogram
+from fim_assets.report.miniature import miniature
 from fim_assets.stats import EDGES, histogram
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,8 +9,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_assets import estimate as module
-from fim_assets.estimate import (
+from fim_assets.cli import estimate as module
+from fim_assets.cli.estimate import (
     Estimate,
     Sampled,
     choose,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fim_assets import completion
-from fim_assets.cli import main
+from fim_assets.cli import completion
+from fim_assets.cli.commands import main
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 
@@ -28,8 +28,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # Where many tests run at once, nothing is quick.
 _PROGRAM = (
-    "from fim_assets import cli, completion; completion._SECONDS = 60;"
-    "cli.main(prog_name='fim-assets')"
+    "from fim_assets.cli import commands, completion; completion._SECONDS = 60;"
+    "commands.main(prog_name='fim-assets')"
 )
 
 

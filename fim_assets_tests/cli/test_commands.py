@@ -9,16 +9,17 @@ import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
-from fim_assets.cli import _cells, main
+from fim_assets.cli.commands import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import Staging
-from fim_assets.report import write_report
+from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
 from fim_assets.tokens.reader import TokenArray
 from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
 from fim_assets_tests.tokens.small_tokenizers import CODE, byte_level_bpe, save
 
+PROGRAM = [sys.executable, "-c", "from fim_assets.cli.commands import main; main()"]
 ROWS = [b"", b"not json", {"text": "ab"}, *documents(60)]
 MORE_THAN_A_PIPE_HOLDS = [*ROWS, {"id": "long", "text": "0123456789" * 100_000}]
 
@@ -155,7 +156,7 @@ def test_nobody_reads_on(
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     write_shard(root / "raw" / "long.jsonl", MORE_THAN_A_PIPE_HOLDS)
     arguments = make_fim_shard(root, "long") if command == "restore" else ("a", "--id", "6")
-    program = [sys.executable, "-c", "from fim_assets.cli import main; main()", command]
+    program = [*PROGRAM, command]
     with subprocess.Popen(
         [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -194,7 +195,7 @@ def test_a_user_error_is_one_message_and_debug_shows_the_traceback(
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     shown = subprocess.run(
-        [sys.executable, "-c", "from fim_assets.cli import main; main()", "--debug", "keys"],
+        [*PROGRAM, "--debug", "keys"],
         capture_output=True,
         text=True,
         check=False,
@@ -248,7 +249,7 @@ def test_keys_are_of_no_outputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_asked_most_loads_little() -> None:
     """Help, keys and completion answer before heavy libraries would be loaded."""
     code = (
-        "import sys; from click.testing import CliRunner; from fim_assets.cli import main;"
+        "import sys; from click.testing import CliRunner; from fim_assets.cli.commands import main;"
         "CliRunner().invoke(main, ['--help']); CliRunner().invoke(main, ['keys']);"
         "print(*{'altair', 'dagster', 'polars', 'pyarrow', 'rich', 'scipy', 'tokenizers'}"
         " & sys.modules.keys())"

@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from rich.table import Table
 from rich.text import Text
 
-from fim_assets.estimate import (
+from fim_assets.cli.estimate import (
     Estimate,
     Sampled,
     estimate,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fim_assets import doctor
-from fim_assets.cli import main
-from fim_assets.doctor import Finding, Report, examine
+from fim_assets.cli import doctor
+from fim_assets.cli.commands import main
+from fim_assets.cli.doctor import Finding, Report, examine
 from fim_assets.settings import Settings
 from fim_assets.storage import parse_url
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard

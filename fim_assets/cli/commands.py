@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from fim_assets.completion import SHELLS, array_files, completion_script, keys_and_shards
+from fim_assets.cli.completion import SHELLS, array_files, completion_script, keys_and_shards
 from fim_assets.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def doctor(*, as_json: bool) -> None:
     """
     import orjson
 
-    from fim_assets.doctor import Report, examine, render_estimate, render_finding
+    from fim_assets.cli.doctor import Report, examine, render_estimate, render_finding
 
     report = Report()
     console = _console()
@@ -245,7 +245,7 @@ def summary() -> None:
     from rich import box
     from rich.table import Table
 
-    from fim_assets.summary import build_summary
+    from fim_assets.report.summary import build_summary
 
     settings = _settings()
     corpus = _corpus(settings)

@@ -4,7 +4,8 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from fim_assets.charts import (
+from fim_assets.receipts import Histogram
+from fim_assets.report.charts import (
     Amount,
     amounts,
     cut_places,
@@ -13,7 +14,6 @@ from fim_assets.charts import (
     partition_tokens,
     realised_shares,
 )
-from fim_assets.receipts import Histogram
 from fim_assets.stats import Rate, binomial_rate, histogram
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -13,7 +13,6 @@ import pytest
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
-from fim_assets import report
 from fim_assets.pipeline import Corpus, Task
 from fim_assets.receipts import Histogram, read_receipt
 from fim_assets.recipe import (
@@ -26,9 +25,11 @@ from fim_assets.recipe import (
     load_recipe,
     parse_recipe,
 )
-from fim_assets.report import FILES, write_report
+from fim_assets.report.card import _size_category
+from fim_assets.report.facts import describe
+from fim_assets.report.summary import Summary, build_summary
+from fim_assets.report.write import FILES, write_report
 from fim_assets.sources import RawShard
-from fim_assets.summary import Summary, build_summary
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
 from fim_assets_tests.corpora import TOLERANT
@@ -340,8 +341,9 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(corpus: Co
 def test_long_tables_say_what_they_leave_out(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "ROWS_SHOWN", 1)
-    monkeypatch.setattr(report, "LANGUAGES_SHOWN", 1)
+    for module in ("write", "page"):
+        monkeypatch.setattr(f"fim_assets.report.{module}.ROWS_SHOWN", 1)
+    monkeypatch.setattr("fim_assets.report.facts.LANGUAGES_SHOWN", 1)
     summary = write_report(corpus, ["a", "b", "x", "y", "z"])
     page = read_page(corpus)
     assert summary.totals.documents == 4
@@ -355,7 +357,7 @@ def test_page_words_the_median_as_its_bin() -> None:
     lengths = Histogram(
         count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
     )
-    assert report._describe(lengths, "files") == "5 files; mean 8, median 6–7, longest 17"
+    assert describe(lengths, "files") == "5 files; mean 8, median 6–7, longest 17"
 
 
 def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
@@ -437,7 +439,7 @@ def test_the_card_is_one_of_hugging_faces(corpus: Corpus, monkeypatch: pytest.Mo
     ],
 )
 def test_sizes_are_named_as_on_the_hub(documents: int, name: str) -> None:
-    assert report._size_category(documents) == name
+    assert _size_category(documents) == name
 
 
 EVIL = [

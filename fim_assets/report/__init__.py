@@ -1,0 +1,1 @@
+"""All partitions together: numbers, pictures, the page, the card."""

@@ -1,0 +1,102 @@
+"""Rearranged documents of a corpus, from the beginnings of its first FIM shards."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from fim_assets.pipeline import Corpus
+from fim_assets.preview.documents import DocumentPreview, finished_documents
+from fim_assets.report.summary import (
+    Partition,
+)
+from fim_assets.storage import is_remote, read_bytes, working_folder
+
+log = logging.getLogger(__name__)
+
+_EXAMPLES = 3
+_EXAMPLE_PARTITIONS = 4
+_EXAMPLE_BLOCKS = 4
+_EXAMPLE_BYTES = 4 << 20
+_EXAMPLE_PARQUET_BYTES = 16 << 20
+"""How much is read to find examples: partitions, blocks of 1 MB of each, and on object storage so
+much of the packed shard, and of a parquet that is no larger."""
+
+_EXAMPLE_CHARS = range(200, 3000)
+"""Code points of a document that can be read as a whole."""
+
+
+class Examples(NamedTuple):
+    """Rearranged documents of a corpus.
+
+    Attributes:
+        documents: Each with its partition's key.
+        unread: Partitions whose FIM shards could not be read.
+    """
+
+    documents: list[tuple[str, DocumentPreview]]
+    unread: list[str]
+
+
+def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
+    """A few rearranged documents: one in PSM order, one in SPM, one in another language.
+
+    Short ones are preferred. Only the beginnings of the first FIM shards are read; one that cannot
+    be read is named.
+
+    Args:
+        corpus: Recipe and folders.
+        partitions: Complete ones.
+    """
+    short: dict[str, tuple[str, DocumentPreview]] = {}
+    others: dict[str, tuple[str, DocumentPreview]] = {}
+    unread = []
+    for partition in islice(partitions, _EXAMPLE_PARTITIONS):
+        try:
+            with _beginning(corpus, partition) as (shard, parquet):
+                for preview in finished_documents(shard, parquet, corpus.recipe, _EXAMPLE_BLOCKS):
+                    if preview.rearranged:
+                        found = short if len(preview.text) in _EXAMPLE_CHARS else others
+                        _keep(found, partition.key, preview)
+                    if len(short) == _EXAMPLES:
+                        break
+        except (ValueError, LookupError, OSError, pa.ArrowException) as error:
+            log.warning("no examples from %s: %s", partition.key, error)
+            unread.append(partition.key)
+        if {"psm", "spm"} <= short.keys():
+            break
+    return Examples(list((others | short).values()), unread)
+
+
+def _keep(
+    found: dict[str, tuple[str, DocumentPreview]], key: str, preview: DocumentPreview
+) -> None:
+    """Take a document as the first of its order, or as the one in another language than these."""
+    orders = [order for order in ("psm", "spm") if order in preview.orders]
+    slots: list[str] = [order for order in orders if order not in found]
+    languages = {its.language for _, its in found.values()}
+    if not slots and "other" not in found and preview.language not in languages:
+        slots = ["other"]
+    if slots:
+        found[slots[0]] = (key, preview)
+
+
+@contextmanager
+def _beginning(corpus: Corpus, partition: Partition) -> Iterator[tuple[Path, Path]]:
+    """A FIM shard's first documents on this machine, and its parquet."""
+    place = corpus.place("fim_shards", partition.key)
+    names = f"{partition.key}.jsonl.zst", f"{partition.key}.parquet"
+    if not is_remote(place.folder):
+        yield place.file(".jsonl.zst"), place.file(".parquet")
+        return
+    sizes = {output.name: output.bytes for output in partition.fim.outputs}
+    if sizes[names[1]] > _EXAMPLE_PARQUET_BYTES:
+        raise ValueError(f"{names[1]} is too large to fetch for examples")
+    with working_folder() as folder:
+        for name, most in zip(names, (_EXAMPLE_BYTES, None), strict=True):
+            (folder / name).write_bytes(read_bytes(place.published(name), most))
+        yield folder / names[0], folder / names[1]
