@@ -135,7 +135,13 @@ def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: 
 
     def with_counts(asset: str, counts: dict[str, int]) -> dict[str, Any]:
         receipt = receipt_of(made, asset)
-        result = receipt.result.model_copy(update={"counts": receipt.result.counts | counts})
+        kinds = {name.partition(":")[0] for name in counts}
+        others = {
+            name: n
+            for name, n in receipt.result.counts.items()
+            if name.partition(":")[0] not in kinds
+        }
+        result = receipt.result.model_copy(update={"counts": others | counts})
         return stage_metadata(
             corpus, StageOutcome(asset, receipt.model_copy(update={"result": result}))
         )
