@@ -15,7 +15,7 @@ demo: $(READY)  ## everything, from sample shards to arrays and report
 	$(BIN)/fim-assets summary
 
 test: $(READY)  ## every test, two files at a time
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 dev: $(READY)  ## the UI, on this machine's loopback only
 	$(BIN)/dagster dev -h 127.0.0.1 -p 3000

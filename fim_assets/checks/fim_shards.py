@@ -35,6 +35,7 @@ LAW_ERROR = 1e-9
 """The same for a partition whose cuts follow their laws."""
 
 _LANGUAGES_NAMED = 10
+_FIRST = ("document_rate", "fim_rate")
 
 CHECKS = {
     "lossless": "Every document is restored from the FIM shard and its parquet and compared with "
@@ -152,7 +153,7 @@ def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
         by_language = [its["fim_rate"] for its in rates_by_language(counts, recipe).values()]
         nothing = binomial_rate(0, 0, fim.fim_rate.default, error)
         tested["fim_rate"] = sum_rates(by_language) if by_language else nothing
-    return tested
+    return {name: tested[name] for name in sorted(tested, key=lambda name: name not in _FIRST)}
 
 
 def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, dict[str, Rate]]:
