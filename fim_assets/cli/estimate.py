@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -189,10 +190,13 @@ def run_sample(
 
 
 def seconds_of_a_partition(corpus: Corpus, sampled: Sampled, folder: Path) -> float:
-    """What a partition takes however little it holds: that of one line, run a second time."""
-    path = folder / "one-line.jsonl"
+    """What a partition takes however little it holds: that of one document, run a second time."""
+    parquet = corpus.place("raw_shards", sampled.key).file(".parquet")
+    numbers = pl.read_parquet(parquet, columns=["line"])["line"]
+    path = folder / "one-document.jsonl"
     with sampled.excerpt.path.open("rb") as lines:
-        path.write_bytes(lines.readline())
+        first = islice(lines, numbers[0] - 1, numbers[0]) if len(numbers) else ()
+        path.write_bytes(b"".join(first))
     _run(corpus, path.stem, path, ASSETS)
     return _run(corpus, path.stem, path, ASSETS)[1]
 

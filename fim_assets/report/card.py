@@ -50,7 +50,8 @@ def _front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
         "tags": ["fill-in-the-middle", "pre-training", "tokenized"],
         "size_categories": [_size_category(facts["totals"].documents)],
     }
-    if facts["partitions"].complete:
+    # The glob takes in all that lies there: only where all of it is complete is it what is counted.
+    if facts["partitions"].complete and not facts["partitions"].incomplete:
         path = "/".join([*folders, "*.jsonl.zst"])
         fields["configs"] = [{"config_name": "fim_shards", "data_files": path}]
     return fields

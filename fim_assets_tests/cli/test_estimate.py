@@ -21,7 +21,7 @@ from fim_assets.cli.estimate import (
 )
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS
+from fim_assets.recipe import ASSETS, Raw, Recipe
 from fim_assets.shards import ShardError
 from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import load_tokenizer
@@ -124,6 +124,17 @@ def test_a_shard_that_is_gone_or_another_than_its_manifest_says_is_told(
     (tmp_path / "a.jsonl").write_bytes(b"other than 5")
     with pytest.raises(ShardError, match="says bytes 5, it has 12"):
         take_excerpt("a", gone, folder, 1 << 16, 1 << 16)
+
+
+def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", [b"", b"no json", *documents(3)])
+    trial = open_corpus(folder / "out", Recipe(raw=Raw(max_rejected_share=1)))
+    (sampled,) = run_sample(trial, list_shards(open_corpus(tmp_path), tmp_path), folder)
+    assert isinstance(sampled, Sampled)
+    assert seconds_of_a_partition(trial, sampled, folder) > 0
+    receipt = read_receipt(trial.place("token_arrays", "one-document"))
+    assert receipt is not None
+    assert receipt.result.documents == 1
 
 
 def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:

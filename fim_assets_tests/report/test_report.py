@@ -244,6 +244,7 @@ def test_empty_corpus_has_zeros_and_an_honest_page(tmp_path: Path) -> None:
     assert set(summary.totals.model_dump().values()) == {0}
     assert (summary.partitions.total, summary.arrays, summary.histograms) == (0, [], {})
     assert "No partition is complete" in read_page(corpus)
+    assert "import json" not in read_page(corpus) + read_card(corpus)
 
 
 def test_same_receipts_give_the_same_summary(corpus: Corpus) -> None:
@@ -425,6 +426,9 @@ def test_the_card_is_one_of_hugging_faces(corpus: Corpus, monkeypatch: pytest.Mo
     monkeypatch.chdir(str(corpus.data_root))
     exec(snippet[1], names)  # noqa: S102 - the card's own words
     assert len(names["ids"]) == 4
+    # A glob would take in the FIM shards of partitions that are not complete.
+    write_report(corpus, ["a", "b", "c"])
+    assert "configs" not in vars(DatasetCard(read_card(corpus)).data)
 
 
 @pytest.mark.parametrize(
