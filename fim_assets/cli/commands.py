@@ -692,7 +692,8 @@ def _refuse_none(
 ) -> None:
     if not shards:
         raise click.ClickException(
-            f"no shard found: {', '.join(documents)} below {settings.input_root}"
+            f"no shard found: {', '.join(documents)} below {settings.input_root}; set "
+            "FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe"
         )
 
 

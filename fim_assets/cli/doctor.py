@@ -460,9 +460,9 @@ def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]
         f"{shard}: {its.rejected:,} of {lines:,} {some} are no documents ({reasons}), "
         f"raw.max_rejected_share is {share:g}"
     )
-    fields = _string_fields(without_text)
     advice = "mend the shard, or raise raw.max_rejected_share"
-    if fields:
+    fields = _string_fields(without_text)
+    if fields and len(without_text) > its.rejected / 2:
         held = ", ".join(f"{name} ({_size(size)})" for name, size in fields[:_NAMES_SHOWN])
         advice = f"raw.text_field is {recipe.raw.text_field}; these lines hold text in {held}"
     certain = one.excerpt.whole or its.rejected > binomial_rate(0, lines, share, _CERTAIN).high

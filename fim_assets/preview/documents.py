@@ -165,13 +165,17 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
         recipe: What is done to it.
 
     Raises:
-        ShardError: If there is none.
+        ShardError: If there is none, or too many lines are no documents.
     """
     with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
         for block in reader:
             for preview in preview_documents(block, seed, recipe):
                 if preview.rearranged:
                     return preview
+        if reader.rejected > reader.documents:
+            reader.refuse_many_rejected()
+        if not reader.documents:
+            raise ShardError(f"{shard}: holds no document")
         raise ShardError(
             f"{shard}: the recipe rearranges no file of its {reader.documents:,} documents; "
             "name a document by its line or id to see it"

@@ -4,6 +4,7 @@ One SVG serves light and dark: the page that holds it defines `--accent`, `--ala
 `--fg`, `--grid`, `--muted` and `--second`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import altair as alt
 import vl_convert
 
 from fim_assets.receipts import Histogram
-from fim_assets.stats import EDGES, Rate
+from fim_assets.stats import Rate
 
 _WIDTH = 300
 _FULL_WIDTH = 960
@@ -23,7 +24,7 @@ _SHARES_HEIGHT = 200
 _ROW = 22
 _LABEL = 160
 _AMOUNT = 120
-_BINS_FOR_FEW_LABELS = 24
+_BARS_FOR_FEW_LABELS = 12
 _PARTITIONS_ALL_LABELLED = 12
 _PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
@@ -34,7 +35,10 @@ _COUNTS = alt.Axis(
 
 
 def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> str:
-    """Draw a histogram, one bar a bin: with two bins a doubling, the axis is nearly a log axis.
+    """Draw a histogram, one bar a doubling, so that the axis is a logarithmic one.
+
+    The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
+    their own would rise and fall by turns.
 
     Args:
         lengths: The distribution.
@@ -45,12 +49,14 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
     Returns:
         An SVG element.
     """
-    bins = _bin_of(max(longest, lengths.max or 0)) + 1
-    labels = _length_labels(bins)
-    bars = [
-        {"from": place + _GAP, "to": place + 1 - _GAP, "count": lengths.bins[edge]}
-        for place, edge in enumerate(EDGES[:bins])
-        if edge in lengths.bins
+    bars = max(longest, lengths.max or 0).bit_length() + 1
+    labels = _length_labels(bars)
+    counts: Counter[int] = Counter()
+    for edge, n in lengths.bins.items():
+        counts[edge.bit_length()] += n
+    values = [
+        {"from": place + _GAP, "to": place + 1 - _GAP, "count": n}
+        for place, n in sorted(counts.items())
     ]
     chart = (
         alt.Chart(_VALUES)
@@ -58,7 +64,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         .encode(
             x=alt.X("from:Q")
             .title(unit)
-            .scale(domain=[0, bins], nice=False)
+            .scale(domain=[0, bars], nice=False)
             .axis(
                 values=list(labels),
                 labelExpr=f"{labels}[datum.value]",
@@ -71,7 +77,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         )
         .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
     )
-    return _svg(chart, bars)
+    return _svg(chart, values)
 
 
 def cut_places(cuts: Mapping[int, int], most: int) -> str:
@@ -328,18 +334,10 @@ def realised_shares(rates: Sequence[Rate]) -> str:
     return _svg((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 
 
-def _bin_of(length: int) -> int:
-    return sum(edge <= length for edge in EDGES) - 1
-
-
-def _length_labels(bins: int) -> dict[int, str]:
-    base = 4 if bins <= _BINS_FOR_FEW_LABELS else 16
-    labels = {}
-    length = 1
-    while length in EDGES and EDGES.index(length) <= bins:
-        labels[EDGES.index(length)] = _binary(length)
-        length *= base
-    return labels
+def _length_labels(bars: int) -> dict[int, str]:
+    """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
+    step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
+    return {place: _binary(1 << (place - 1)) for place in range(1, bars + 1, step)}
 
 
 def _binary(length: int) -> str:

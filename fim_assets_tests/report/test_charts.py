@@ -39,11 +39,11 @@ def lengths(*values: int) -> Histogram:
     return histogram(pl.Series(values))
 
 
-def test_one_bar_a_bin_with_heights_in_proportion() -> None:
-    # 4 and 5 share a bin, 6 is in the next one, 0 has its own.
-    bars = heights(length_distribution(lengths(0, 4, 4, 5, 6, 6), "code points", "files"))
+def test_one_bar_a_doubling_with_heights_in_proportion() -> None:
+    # 4 to 7 share a bar, 8 is in the next one, 0 has its own.
+    bars = heights(length_distribution(lengths(0, 4, 5, 6, 7, 8, 8), "code points", "files"))
     assert len(bars) == 3
-    assert bars == pytest.approx([bars[0], 3 * bars[0], 2 * bars[0]])
+    assert bars == pytest.approx([bars[0], 4 * bars[0], 2 * bars[0]])
 
 
 def test_lengths_are_labelled_by_powers_of_16() -> None:
