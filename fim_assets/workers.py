@@ -80,6 +80,10 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("a worker is started by a process")
+    if not parent.is_alive():
+        # It ended while this one was starting: what it has queued is no work any more, and the next
+        # run may have done it already.
+        os._exit(1)
 
     def watch() -> None:
         parent.join()
