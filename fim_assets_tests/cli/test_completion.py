@@ -1,5 +1,6 @@
 """Completion as shells ask for it, by click's protocol, and in a real bash."""
 
+import logging
 import os
 import shlex
 import subprocess
@@ -92,6 +93,7 @@ def test_an_error_is_silent_and_object_storage_is_not_listed(
 def test_what_takes_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fim_assets.sources.find_shards", lambda *_: time.sleep(30))
     monkeypatch.setattr(completion, "_SECONDS", 0.1)
+    monkeypatch.setattr(logging.root.manager, "disable", 0)  # the tests after this one may log
     begin = time.monotonic()
     assert completion._in_time(lambda: completion._keys_and_shards("p")) == []
     assert time.monotonic() - begin < 5
