@@ -7,15 +7,9 @@ show a few documents.
 from collections.abc import Sequence
 
 from fim_assets.pipeline import Corpus
-from fim_assets.report.card import render_card
 from fim_assets.report.examples import find_examples
 from fim_assets.report.facts import ROWS_SHOWN, gather_facts
-from fim_assets.report.page import render_page
-from fim_assets.report.summary import (
-    ListedArray,
-    Summary,
-    gather,
-)
+from fim_assets.report.summary import ListedArray, Summary, gather
 from fim_assets.storage import remove, write_bytes
 
 FILES = ("report.html", "README.md", "summary.json")
@@ -34,6 +28,10 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
         corpus: Recipe, tokenizer and folders.
         keys: All partitions that there should be.
     """
+    # What draws and lays out takes long to import, and is not needed to define or run the others.
+    from fim_assets.report.card import render_card
+    from fim_assets.report.page import render_page
+
     gathered = gather(corpus, keys, ROWS_SHOWN)
     examples = find_examples(corpus, gathered.partitions)
     folder = corpus.folder("corpus_report")
