@@ -9,7 +9,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
@@ -193,7 +193,7 @@ class Outcome:
 def run_partition(task: Task) -> Outcome:
     """Materialize and check a partition's chosen assets, in order, as far as they succeed.
 
-    While it is written, another run that wants it waits.
+    Meanwhile another run that wants it waits.
     """
     try:
         with _working_folder(task) as folder:
@@ -201,7 +201,7 @@ def run_partition(task: Task) -> Outcome:
             here = replace(task, corpus=replace(task.corpus, work=work))
             raw = _Raw(task.shard, folder)
             root = task.corpus.data_root.joinpath(*task.corpus.prefix)
-            with sole_writer(root, task.key) if task.assets else nullcontext():
+            with sole_writer(root, task.key):
                 return _named_as_published(_run_stages(here, raw), task, folder)
     except OSError as error:
         first = min(task.assets, key=ASSETS.index, default="checks")
@@ -305,11 +305,15 @@ def _run_stage(task: Task, asset: str, raw: _Raw) -> StageOutcome:
         if task.skip_complete and (complete := _complete(task, asset, raw)):
             return StageOutcome(asset, complete, skipped=True)
         withdraw_receipt(place)
-    make = asset in task.assets
-    receipt = _MAKERS[asset](task, raw, place) if make else _bring(task, asset)
+        receipt = _MAKERS[asset](task, raw, place)
+    else:
+        receipt = _bring(task, asset)
+        _refuse_other_inputs(task, asset, receipt, raw)
     checks = tuple(_run_checks(task, asset, receipt, raw))
     if not all(check.passed for check in checks):
-        withdraw_receipt(place)
+        # On object storage, which has no locks, another run may have made it anew meanwhile.
+        if asset in task.assets or read_receipt(place) == receipt:
+            withdraw_receipt(place)
         return StageOutcome(asset, None, checks)
     if asset not in task.assets:
         return StageOutcome(asset, receipt, checks)
@@ -383,11 +387,7 @@ def _make_tokens(task: Task, _raw: _Raw, place: Place) -> Receipt:
         )
         totals = tokenize_shard(shard, parquet, settings, tokenizer, staging)
         for found in (totals.input, record_file(parquet)):
-            if found not in finished.result.outputs:
-                raise ShardError(
-                    f"{fim.folder / found.name}: its content is not the one that its receipt "
-                    "says; materialize fim_shards again"
-                )
+            _refuse_damage(fim, found, finished)
         outputs = staging.publish()
     profile = profile_tokens(place.file(".parquet"))
     return _receipt(task, "token_arrays", totals, outputs, profile, clock)
@@ -399,6 +399,40 @@ def _refuse_other_content(task: Task, raw_shard: FileRecord) -> None:
         raise ShardError(
             f"{task.shard}: raw_shards and fim_shards are made of different contents of it; "
             "materialize both again"
+        )
+
+
+def _refuse_other_inputs(task: Task, asset: str, receipt: Receipt, raw: _Raw) -> None:
+    """Judge no outputs by inputs that are gone, damaged, or not what they were made of."""
+    if asset == "fim_shards":
+        source, inputs = str(task.shard), [raw.record]
+    else:
+        if read_receipt(task.corpus.place("raw_shards", task.key)) is not None:
+            _undamaged(task, "raw_shards")
+        place = task.corpus.place("fim_shards", task.key)
+        source = str(place.published(receipt.result.input.name))
+        inputs = _undamaged(task, "fim_shards")
+    if receipt.result.input not in inputs:
+        raise ShardError(
+            f"{source}: its content is not the one that {asset} are made of; bring that back, or "
+            f"materialize {asset} again"
+        )
+
+
+def _undamaged(task: Task, asset: str) -> list[FileRecord]:
+    """A finished stage's outputs, by their content."""
+    place, finished = task.corpus.place(asset, task.key), _bring(task, asset)
+    found = [record_file(place.output(output.name)) for output in finished.result.outputs]
+    for record in found:
+        _refuse_damage(place, record, finished)
+    return found
+
+
+def _refuse_damage(place: Place, found: FileRecord, receipt: Receipt) -> None:
+    if found not in receipt.result.outputs:
+        raise ShardError(
+            f"{place.folder / found.name}: its content is not the one that its receipt says; "
+            f"materialize {receipt.result.asset} again"
         )
 
 

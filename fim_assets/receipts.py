@@ -30,6 +30,7 @@ from fim_assets.storage import (
     etag,
     fetch,
     is_remote,
+    names_in,
     read_bytes,
     remove,
     sizes_below,
@@ -403,6 +404,19 @@ def _is_other(name: str, key: str, written: set[str]) -> bool:
     return name not in written and bool(
         own.startswith(key) and _ENDING.fullmatch(own.removeprefix(key))
     )
+
+
+def keys_of_receipts(folder: Location) -> set[str]:
+    """The partitions that have a receipt in an asset's folder, whatever it says.
+
+    Raises:
+        StorageError: If object storage cannot be listed.
+    """
+    return {
+        name.removesuffix(".json")
+        for name in names_in(folder)
+        if name.endswith(".json") and not name.startswith(".")
+    }
 
 
 def bring_outputs(place: Place, receipt: Receipt) -> None:

@@ -284,6 +284,17 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
     return {name: info["size"] for name, info in found.items() if "/" not in name}
 
 
+def names_in(folder: Location) -> list[str]:
+    """What lies in a folder, of object storage its own files alone; nothing where there is none.
+
+    Raises:
+        StorageError: If it cannot be listed.
+    """
+    if is_remote(folder):
+        return list(sizes_below(folder))
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
 def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
     """The files below a folder that a glob matches, and what the storage says of each (size, ETag).
 

@@ -8,12 +8,19 @@ import orjson
 
 from fim_assets.files import record_file
 from fim_assets.pipeline import Corpus
-from fim_assets.receipts import FOLDERS_BESIDE, Receipt, ReceiptError, disagreement, read_receipt
+from fim_assets.receipts import (
+    FOLDERS_BESIDE,
+    Receipt,
+    ReceiptError,
+    disagreement,
+    keys_of_receipts,
+    read_receipt,
+)
 from fim_assets.recipe import ASSETS
 from fim_assets.report.summary import ListedArray, build_summary
 from fim_assets.report.write import FILES as REPORT_FILES
 from fim_assets.sources import RawShard
-from fim_assets.storage import Location, StorageError, brought, is_remote, read_bytes, sizes_below
+from fim_assets.storage import Location, StorageError, brought, is_remote, names_in, read_bytes
 
 
 @dataclass
@@ -108,14 +115,9 @@ def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
         )
 
 
-def keys_of_receipts(corpus: Corpus) -> set[str]:
+def begun_keys(corpus: Corpus) -> set[str]:
     """The keys of all receipts that lie there, of shards that there are and of others."""
-    return {
-        name.removesuffix(".json")
-        for asset in ASSETS
-        for name in _names_in(corpus.folder(asset))
-        if name.endswith(".json") and not name.startswith(".")
-    }
+    return set().union(*(keys_of_receipts(corpus.folder(asset)) for asset in ASSETS))
 
 
 def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
@@ -134,7 +136,7 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
     folders = {corpus.folder(asset) for asset in ASSETS}
     folders |= {corpus.folder(name) for asset in ASSETS for name in FOLDERS_BESIDE.get(asset, ())}
     for folder in sorted(folders, key=str):
-        for name in sorted(_names_in(folder)):
+        for name in sorted(names_in(folder)):
             path = folder / name
             if path not in listed:
                 left = not is_remote(path) and path.is_dir()
@@ -158,15 +160,9 @@ def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
     except (ValueError, LookupError, TypeError):
         yield f"{path}: is no summary; materialize corpus_report again"
         return
-    there = _names_in(folder)
+    there = names_in(folder)
     for name in REPORT_FILES:
         if name not in there:
             yield f"{folder / name}: is missing; materialize corpus_report again"
     if listed != set(build_summary(corpus, list(keys)).arrays):
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"
-
-
-def _names_in(folder: Location) -> list[str]:
-    if is_remote(folder):
-        return list(sizes_below(folder))
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -11,9 +11,10 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 
+from fim_assets.checks.outcome import CheckOutcome, fault
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task, list_shards, run_partition
 from fim_assets.profile import profile_shard
-from fim_assets.receipts import Staging, read_receipt
+from fim_assets.receipts import Staging, read_receipt, write_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe, Tokens
 from fim_assets.shards import ShardError, Totals
 from fim_assets.sources import RawShard, find_shards
@@ -332,6 +333,67 @@ def test_what_was_not_checked_is_not_skipped_where_checks_are_asked_for(tmp_path
     receipt = read_receipt(corpus.place("token_arrays", "x__0"))
     assert receipt is not None
     assert list(receipt.made.checks) == list(CHECKS_OF["token_arrays"])
+
+
+@pytest.mark.parametrize("asset", ["fim_shards", "token_arrays"])
+def test_checks_alone_cost_no_receipt_where_an_input_is_out_of_reach(
+    tmp_path: Path, asset: str
+) -> None:
+    corpus = write_corpus(tmp_path, 1)
+    assert run_all(corpus)["x__0"].failure is None
+    place = corpus.place(asset, "x__0")
+    inputs = {
+        "fim_shards": [tmp_path / "raw" / "x" / "0.jsonl.zst"],
+        "token_arrays": [
+            corpus.place("fim_shards", "x__0").file(".jsonl.zst"),
+            corpus.place("raw_shards", "x__0").file(".parquet"),
+        ],
+    }[asset]
+    task = Task(
+        corpus,
+        "x__0",
+        list_shards(corpus, tmp_path)["x__0"],
+        frozenset(),
+        frozenset(CHECKS_OF[asset]),
+    )
+    for path in inputs:
+        content = path.read_bytes()
+        for wrong in (None, content[:-1], content[:-1] + b"\0"):
+            path.unlink() if wrong is None else path.write_bytes(wrong)
+            failure = run_partition(task).failure or ""
+            assert failure.startswith(f"{asset}: ")
+            assert str(path) in failure
+            assert read_receipt(place) is not None
+        path.write_bytes(content)
+    assert run_partition(task).failure is None
+    damaged = place.folder / (place.key + (".jsonl.zst" if asset == "fim_shards" else "-00000.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-4] + b"\0\0\0\0")
+    assert "check " in (run_partition(task).failure or "")
+    assert read_receipt(place) is None
+
+
+def test_a_failed_check_alone_leaves_the_receipt_of_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On object storage nobody waits: what was judged may be gone, and another result complete."""
+    corpus = write_corpus(tmp_path, 1)
+    assert run_all(corpus, ["fim_shards"])["x__0"].failure is None
+    place = corpus.place("fim_shards", "x__0")
+    receipt = read_receipt(place)
+    assert receipt is not None
+
+    def check(*_: object) -> CheckOutcome:
+        made = receipt.made.model_copy(update={"seconds": 7.0})
+        write_receipt(place, receipt.model_copy(update={"made": made}))
+        return fault("lossless", "the other run's files were being written")
+
+    monkeypatch.setattr("fim_assets.checks.fim_shards.lossless", check)
+    shard = list_shards(corpus, tmp_path)["x__0"]
+    task = Task(corpus, "x__0", shard, frozenset(), frozenset({"lossless"}))
+    assert "the other run's files" in (run_partition(task).failure or "")
+    found = read_receipt(place)
+    assert found is not None
+    assert found.made.seconds == 7.0
 
 
 def test_a_run_that_is_told_to_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -328,12 +328,12 @@ def verify(keys: tuple[str, ...]) -> None:
     """
     from fim_assets.pipeline import list_shards
     from fim_assets.recipe import ASSETS
-    from fim_assets.verify import keys_of_receipts, stale_report, strays, verify_partitions
+    from fim_assets.verify import begun_keys, stale_report, strays, verify_partitions
 
     settings = _settings()
     corpus = _corpus(settings)
     shards = list_shards(corpus, settings.input_root)
-    found = keys_of_receipts(corpus)
+    found = begun_keys(corpus)
     unknown = [key for key in keys if key not in shards and key not in found]
     if unknown:
         raise click.ClickException(f"{', '.join(unknown)}: no such partition")

@@ -18,7 +18,7 @@ from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_par
 from fim_assets.defs.progress import progress
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.receipts import Result, read_receipt
+from fim_assets.receipts import Result, keys_of_receipts
 from fim_assets.recipe import ASSETS
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
@@ -27,6 +27,9 @@ from fim_assets.sources import RawShard
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
 run shows how far it is, and one that is killed keeps the record of what it finished."""
+
+_RANGE_START = "dagster/asset_partition_range_start"
+_RANGE_END = "dagster/asset_partition_range_end"
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -56,13 +59,13 @@ class RunConfig(dg.Config):
     skip_complete: bool | None = Field(
         default=None,
         description="Leave partitions as they are whose receipts are complete and agree with the "
-        "recipe, the input's content and the files' sizes. By default so for several partitions, "
-        "and not for a single one.",
+        "recipe, the input's content and the files' sizes. By default so for a range, and not for "
+        "a partition that is named alone.",
     )
 
-    def skips(self, partitions: int) -> bool:
-        """Whether a run over so many partitions leaves complete ones as they are."""
-        return partitions > 1 if self.skip_complete is None else self.skip_complete
+    def skips(self, of_a_range: bool) -> bool:
+        """Whether a run leaves complete partitions as they are."""
+        return of_a_range if self.skip_complete is None else self.skip_complete
 
 
 def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
@@ -97,15 +100,19 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
     ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
-        partition_keys = _partition_keys(context, graph, partitions)
-        if not partition_keys:
-            raise dg.Failure("the range holds no partition; is its first key after its last?")
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checked = [
             asset
             for asset, spec in specs_of_checks.items()
             if spec.key in context.selected_asset_check_keys
         ]
+        partition_keys = _partition_keys(context, graph, partitions, checked)
+        if not partition_keys:
+            raise dg.Failure(
+                "the range holds no partition; is its first key after its last?"
+                if _RANGE_START in context.run.tags
+                else f"no partition of {' and '.join(checked)} is finished; materialize some first"
+            )
         tasks = [
             Task(
                 corpus,
@@ -113,7 +120,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                 graph.shards[key],
                 frozenset(selected),
                 frozenset(name for asset in checked for name in CHECKS_OF[asset]),
-                config.skips(len(partition_keys)),
+                config.skips(_RANGE_START in context.run.tags),
             )
             for key in partition_keys
         ]
@@ -134,7 +141,9 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
             context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
         yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
-            raise dg.Failure(failure_message(failed, len(tasks), corpus), allow_retries=False)
+            raise dg.Failure(
+                failure_message(failed, len(tasks), corpus, selected), allow_retries=False
+            )
         # All is recorded, a partition each: only the step's outputs are owed.
         yield from (dg.MaterializeResult(keys[asset], metadata=_RECORDED) for asset in selected)
         for asset in checked:
@@ -144,7 +153,10 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
 
 
 def _partition_keys(
-    context: dg.AssetExecutionContext, graph: Graph, partitions: dg.StaticPartitionsDefinition
+    context: dg.AssetExecutionContext,
+    graph: Graph,
+    partitions: dg.StaticPartitionsDefinition,
+    checked: Sequence[str],
 ) -> Sequence[str]:
     """The run's partitions; of one that only checks, all that are finished if it names none."""
     if context.selected_asset_keys:
@@ -152,10 +164,11 @@ def _partition_keys(
     tags = context.run.tags
     if "dagster/partition" in tags:
         return [tags["dagster/partition"]]
-    if "dagster/asset_partition_range_start" in tags:
-        ends = (tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
-        return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))
-    return [key for key in graph.shards if read_receipt(graph.corpus.place(ASSETS[-1], key))]
+    if _RANGE_START in tags:
+        ends = dg.PartitionKeyRange(tags[_RANGE_START], tags[_RANGE_END])
+        return partitions.get_partition_keys_in_range(ends)
+    finished = [keys_of_receipts(graph.corpus.folder(asset)) for asset in checked]
+    return [key for key in graph.shards if all(key in keys for keys in finished)]
 
 
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:

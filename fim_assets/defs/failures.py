@@ -1,6 +1,6 @@
 """What a run says of the partitions that failed: which, where, why, and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fim_assets.pipeline import Corpus, Outcome
 from fim_assets.storage import is_remote
@@ -11,15 +11,18 @@ _READ_BY = {
 }
 
 
-def failure_message(failed: Sequence[Outcome], partitions: int, corpus: Corpus) -> str:
+def failure_message(
+    failed: Sequence[Outcome], partitions: int, corpus: Corpus, made: Collection[str]
+) -> str:
     """Each failed partition with its stage and reason, and what to do about each kind of failure.
 
     Args:
         failed: What became of those that failed.
         partitions: How many the run had.
         corpus: Where their files lie.
+        made: The assets that the run made; of others it has only checked what lay there.
     """
-    advice = dict.fromkeys(_advice(outcome, corpus) for outcome in failed)
+    advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
     lines = [
         f"{len(failed):,} of {partitions:,} partitions failed:",
         *(f"{outcome.key}: {outcome.failure}" for outcome in failed),
@@ -32,7 +35,7 @@ def failure_message(failed: Sequence[Outcome], partitions: int, corpus: Corpus) 
     return "\n".join(lines)
 
 
-def _advice(outcome: Outcome, corpus: Corpus) -> str:
+def _advice(outcome: Outcome, corpus: Corpus, made: Collection[str]) -> str:
     if outcome.details is not None:
         return (
             "A fault of the program: its traceback is an error in this run's log, behind the "
@@ -46,7 +49,7 @@ def _advice(outcome: Outcome, corpus: Corpus) -> str:
             "`fim-assets verify <partition>` names files that are not what their receipts say."
         )
     stay = f"its files lie in {corpus.folder(checked)} to be looked at{_READ_BY.get(checked, '')}"
-    if is_remote(corpus.data_root):
+    if is_remote(corpus.data_root) and checked in made:
         stay = "nothing of it was uploaded"
     return (
         f"A check of {checked} failed: the partition does not count as finished, no later stage "

@@ -96,6 +96,13 @@ def rows_of(value: object) -> list[dict[str, object]]:
     return [dict(record.data) for record in value.records]
 
 
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the one step that failed."""
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.error is not None
+    return failure.step_failure_data.error.message
+
+
 CHECKED = [asset for asset, names in CHECKS_OF.items() if names]
 
 
@@ -229,6 +236,11 @@ def test_a_single_partition_is_made_again_unless_the_run_is_told_otherwise(root:
     assert made_now(instance) == set()
     assert materialize(root, key="a", instance=instance).success
     assert made_now(instance) == {(asset, "a") for asset in ASSETS}
+    last = {"dagster/asset_partition_range_start": "c", "dagster/asset_partition_range_end": "c"}
+    assert materialize(root, tags=last, instance=instance).success
+    assert made_now(instance) == {(asset, "c") for asset in ASSETS}
+    assert materialize(root, tags=last, instance=instance).success
+    assert made_now(instance) == set(), "a backfill in runs ends in one that holds what is left"
     assert materialize(root, tags=RANGE, instance=instance).success
     assert materialize(root, tags=RANGE, instance=instance, config=make).success
     assert made_now(instance) == {(asset, key) for asset in ASSETS for key in KEYS}
@@ -248,9 +260,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     instance = DagsterInstance.ephemeral()
     result = materialize(root, tags=RANGE, instance=instance)
     assert not result.success
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.error is not None
-    message = failure.step_failure_data.error.message
+    message = failure_of(result)
     assert "1 of 3 partitions failed:" in message
     assert f"b: raw_shards: {damaged}: after line" in message
     assert "mend what the message names" in message
@@ -333,6 +343,14 @@ def test_checks_alone_look_at_all_that_is_finished_or_at_a_range(root: Path) -> 
         assets, selection=selection, tags=RANGE, instance=instance, raise_on_error=False
     )
     assert not found.success, "b is not finished"
+    (root / "token_arrays" / "a.json").write_bytes(b"{")
+    found = dg.materialize(assets, selection=selection, instance=instance, raise_on_error=False)
+    assert verdicts(instance)[-1].description == "partitions that passed: 1"
+    assert "a.json: not a receipt" in failure_of(found)
+    for key in ("a", "c"):
+        (root / "token_arrays" / f"{key}.json").unlink()
+    found = dg.materialize(assets, selection=selection, instance=instance, raise_on_error=False)
+    assert "no partition of token_arrays is finished" in failure_of(found)
 
 
 def test_prefix_goes_before_keys_and_folders(root: Path) -> None:

@@ -5,7 +5,7 @@ from upath import UPath
 from fim_assets.checks.outcome import fault
 from fim_assets.defs.failures import failure_message
 from fim_assets.pipeline import Corpus, Outcome, StageOutcome
-from fim_assets.recipe import Recipe
+from fim_assets.recipe import ASSETS, Recipe
 
 BROKEN = Outcome("a", failure="raw_shards: raw/a.jsonl: after line 3: ends inside the zstd frame")
 REFUSED = Outcome(
@@ -23,7 +23,7 @@ FAULTY = Outcome("c", failure="token_arrays: KeyError: 'x'", details="Traceback 
 def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> None:
     corpus = Corpus(Recipe(), "", Path("data"))
     again = Outcome("d", failure="raw_shards: raw/d.jsonl: cannot be read")
-    said = failure_message([BROKEN, REFUSED, FAULTY, again], 1000, corpus)
+    said = failure_message([BROKEN, REFUSED, FAULTY, again], 1000, corpus, ASSETS)
     listed, _, advice = said.partition("\n\nWhat to do:\n")
     assert listed.splitlines() == [
         "4 of 1,000 partitions failed:",
@@ -39,7 +39,10 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
 
 
 def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:
-    said = failure_message([REFUSED], 1, Corpus(Recipe(), "", UPath("s3://bucket/out")))
+    corpus = Corpus(Recipe(), "", UPath("s3://bucket/out"))
+    said = failure_message([REFUSED], 1, corpus, ASSETS)
     assert "nothing of it was uploaded" in said
     assert "to be looked at" not in said
     assert "range" not in said
+    said = failure_message([REFUSED], 1, corpus, made=[])
+    assert "its files lie in s3://bucket/out/fim_shards to be looked at" in said
