@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -182,6 +182,25 @@ def test_empty_shard_and_shard_without_documents(tmp_path: Path) -> None:
     outcomes = run_all(open_corpus(tmp_path))
     assert [outcome.failure for outcome in outcomes.values()] == [None, None]
     assert not list((tmp_path / "token_arrays").glob("*.npy")), "no empty array is written"
+
+
+def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is left over at the end for one worker; a pool takes tasks from the end of its list."""
+    taken: list[str] = []
+
+    def take(waiting: list[Task], _workers: int) -> Generator[Outcome, None, list[Task]]:
+        while waiting:
+            taken.append(waiting.pop().key)
+            yield Outcome(taken[-1])
+        return []
+
+    monkeypatch.setattr("fim_assets.workers._run_in_pool", take)
+    corpus = Corpus(Recipe(), "", Path("data"))
+    tasks = [
+        Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
+        for key, size in {"a": 2, "b": 30, "c": 1, "d": 4}.items()
+    ]
+    assert [outcome.key for outcome in run_partitions(tasks, 2)] == taken == ["b", "d", "a", "c"]
 
 
 def write_tasks(root: Path) -> dict[str, Task]:

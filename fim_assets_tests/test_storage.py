@@ -207,21 +207,19 @@ def test_a_shard_that_nothing_pins_may_be_another_one_since_it_was_listed(tmp_pa
     assert shard.bring(tmp_path).read_bytes() == b"newer"
 
 
-def test_a_server_that_is_gone_is_told_after_the_last_try(
+def test_a_server_that_is_gone_is_told_after_the_fifth_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim_assets.storage.TRIES", 2)
+    monkeypatch.setattr("fim_assets.storage._LONGEST_PAUSE", 0.0)
     location = parse_url(f"{ROOT}/a.jsonl")
-
-    def reset(*_: object, **__: object) -> None:
-        raise ConnectionResetError("connection reset by peer")
-
+    reset = Mock(side_effect=ConnectionResetError("connection reset by peer"))
     monkeypatch.setattr(location.fs, "put_file", reset)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"1")
     message = r"^s3://corpus/a.jsonl: could not be written: connection reset by peer$"
     with pytest.raises(StorageError, match=message):
         store(path, location)
+    assert reset.call_count == 5
 
 
 def test_local_paths_are_no_remote_ones(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from math import exp
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binom
 
-from fim_assets.checks.fim_shards import rates, rates_within_bounds
+from fim_assets.checks.fim_shards import rates, rates_by_language, rates_within_bounds
 from fim_assets.fim.draws import Ints, UInts
 from fim_assets.fim.splits import Cuts, character_cuts
 from fim_assets.pipeline import CHECKS_OF, Outcome
@@ -128,6 +130,28 @@ def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
     assert (check.numbers["languages_tested"], check.numbers["languages_left_out"]) == (2, 1)
 
 
+def test_one_languages_orders_outside_their_bounds_are_noticed(tmp_path: Path) -> None:
+    """All of C in PSM order and all of Rust in SPM order are half of each over both."""
+    counts = counts_of({"C": (200, 100, 0), "Rust": (200, 0, 100)})
+    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    assert not check.passed
+    assert "C: psm_share: 100 of 100 at a probability of 0.5" in check.description
+    assert "Rust: psm_share: 0 of 100 at a probability of 0.5" in check.description
+
+
+def test_all_tests_together_refuse_a_right_partition_once_in_a_thousand_million() -> None:
+    counts = counts_of({"Python": (4000, 1000, 1000), "C": (900, 225, 225)})
+    by_language = rates_by_language(counts, Recipe()).values()
+    tested = [*rates(counts, Recipe()).values(), *(r for its in by_language for r in its.values())]
+    assert len(tested) == 6
+    refused = sum(
+        binom.cdf(rate.low - 1, rate.trials, rate.asked)
+        + binom.sf(rate.high, rate.trials, rate.asked)
+        for rate in tested
+    )
+    assert 1e-10 < refused <= 1e-9
+
+
 def test_rates_by_language_are_held_against_their_own_probabilities(tmp_path: Path) -> None:
     counts = counts_of({"Python": (100, 50, 50), "C": (100, 0, 0)})
     rate = LanguageRates.model_validate({"default": 0.0, "Python": 1.0})
@@ -193,6 +217,14 @@ def test_cuts_that_follow_their_law_pass(tmp_path: Path, split: Split | SplitWei
     check = outcome.stages[0].checks[-1]
     assert check.name == "split_law"
     assert any(name.endswith("first_cut_distance") for name in check.numbers)
+    # Two cuts a law, each within the bound of Dvoretzky, Kiefer and Wolfowitz.
+    numbers = {name: n for name, n in check.numbers.items() if isinstance(n, int | float)}
+    refused = sum(
+        4 * exp(-2 * numbers[f"{law}_files"] * numbers[f"{law}_most_accepted"] ** 2)
+        for law in ("dolma", "uniform")
+        if f"{law}_files" in numbers
+    )
+    assert 1e-10 < refused < 1.001e-9
 
 
 def test_cuts_of_another_law_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from fim_assets.cli.commands import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
-from fim_assets.receipts import Staging
+from fim_assets.receipts import Staging, read_receipt
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
 from fim_assets.tokens.reader import TokenArray
@@ -258,6 +258,18 @@ def test_what_is_asked_most_loads_little() -> None:
     assert done.stdout == "\n"
 
 
+def test_the_summarys_numbers_are_those_of_the_receipts(root: Path) -> None:
+    corpus = open_corpus(root)
+    run_all(corpus)
+    shown = [line.split() for line in run("summary").stdout.splitlines()]
+    [total] = [cells for cells in shown if cells[:1] == ["total"]]
+    assert total[:3] == ["total", "122", "2"], "61 documents and a line that is none, twice"
+    receipts = [read_receipt(corpus.place("token_arrays", key)) for key in ("a", "c__d")]
+    tokens = sum(receipt.result.tokens or 0 for receipt in receipts if receipt)
+    seconds = sum(receipt.made.seconds for receipt in receipts if receipt)
+    assert total[5:] == [f"{tokens:,}", f"{tokens / seconds / 1e6:.1f}", "M"]
+
+
 def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     nothing = run("summary")
@@ -276,17 +288,15 @@ def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.Monke
     assert "next     open the report in a browser\n" in run("summary").stdout
 
 
-@pytest.mark.parametrize(("width", "columns"), [("40", 3), ("120", 7)])
-def test_the_summary_fits_the_terminal(
-    root: Path, monkeypatch: pytest.MonkeyPatch, width: str, columns: int
-) -> None:
+def test_the_summary_fits_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_all(open_corpus(root))
-    monkeypatch.setenv("COLUMNS", width)
-    table = run("summary").stdout.partition("arrays ")[0].splitlines()
-    assert max(map(len, table)) <= int(width)
-    [heading] = [line for line in table if "partition " in line]
-    assert len(re.split(r"\s{2,}|(?<=[a-z]) (?=[dt])", heading.strip())) == columns
-    assert not any("…" in line for line in table)
+    for width, columns in ((40, 3), (120, 7)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        table = run("summary").stdout.partition("arrays ")[0].splitlines()
+        assert max(map(len, table)) <= width
+        [heading] = [line for line in table if "partition " in line]
+        assert len(re.split(r"\s{2,}|(?<=[a-z]) (?=[dt])", heading.strip())) == columns
+        assert not any("…" in line for line in table)
 
 
 def test_verify_names_a_hostile_file_on_one_line(root: Path) -> None:

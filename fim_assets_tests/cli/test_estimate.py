@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fim_assets.cli import estimate as module
 from fim_assets.cli.estimate import (
     Estimate,
+    Excerpt,
     Sampled,
     choose,
     estimate,
@@ -19,8 +20,9 @@ from fim_assets.cli.estimate import (
     seconds_of_a_partition,
     take_excerpt,
 )
-from fim_assets.pipeline import list_shards
-from fim_assets.receipts import read_receipt
+from fim_assets.files import FileRecord
+from fim_assets.pipeline import Outcome, list_shards
+from fim_assets.receipts import Result, read_receipt
 from fim_assets.recipe import ASSETS, Raw, Recipe
 from fim_assets.shards import ShardError
 from fim_assets.sources import RawShard
@@ -199,8 +201,52 @@ def test_of_one_large_shard_among_small_ones_it_is_near(
     assert found.tokens == pytest.approx(really["tokens"], rel=0.05)
     assert sum(found.disk_bytes.values()) == pytest.approx(really["disk"], rel=0.15)
     assert found.largest_share > 0.8
-    alone = found.text_bytes / found.bytes_per_second * found.largest_share
-    assert found.seconds > alone, "one worker does the largest shard alone"
+
+
+def sampled_whole(size: int, text: int, arrays: int, seconds: float) -> Sampled:
+    """A shard that was run as a whole: bytes as it is packed, of its text, and of its arrays."""
+    record = FileRecord(name="a", bytes=arrays, blake2b="")
+    results = {
+        asset: Result(
+            asset=asset,
+            key="a",
+            fingerprint="",
+            seed="",
+            input=record,
+            outputs=[record],
+            lines=10,
+            blank=0,
+            rejected=0,
+            documents=10,
+            chars=text,
+            counts={"bytes": text},
+            histograms={},
+        )
+        for asset in ASSETS
+    }
+    excerpt = Excerpt(Path("a.jsonl"), size, size, whole=True)
+    return Sampled("a", size, excerpt, Outcome("a"), results, seconds, 0)
+
+
+def test_one_worker_does_the_largest_shard_alone() -> None:
+    """10,000 bytes of text take 1 s, 7,000 of them in one shard, and a partition 0.1 s more."""
+    sampled = [sampled_whole(1000, 10_000, 4000, seconds=1.1)]
+    for workers, seconds in ((1, 4 * 0.1 + 1.0), (4, 0.1 + 0.7)):
+        found = estimate(sampled, [700, 100, 100, 100], 0.1, workers, remote=False)
+        assert found is not None
+        dagster = module._DAGSTER_START + 4 * module._DAGSTER_A_PARTITION
+        assert found.seconds == pytest.approx(dagster + seconds)
+
+
+@pytest.mark.parametrize(("remote", "scratch"), [(True, 3 * 8000), (False, 3200)])
+def test_scratch_is_of_the_largest_shards_that_are_worked_on_at_once(
+    *, remote: bool, scratch: int
+) -> None:
+    """Two of the four hold 8 of the 10 kB of text; on object storage, three times that is made."""
+    sampled = [sampled_whole(1000, 10_000, 4000, seconds=1.1)]
+    found = estimate(sampled, [100, 700, 100, 100], 0.1, 2, remote=remote)
+    assert found is not None
+    assert found.scratch_bytes == scratch
 
 
 def test_nothing_is_estimated_of_no_document() -> None:

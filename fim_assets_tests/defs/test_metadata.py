@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     rows = documents(60)
     for row in rows[:20]:
         row["metadata"]["language"] = HOSTILE
-    write_shard(root / "raw" / "a.jsonl", [*rows, b"refused", b""])
+    write_shard(root / "raw" / "a.jsonl", [*rows, b"refused", b"", b" "])
     write_shard(root / "raw" / "none.jsonl", [])
     fim = Fim.model_validate({"fim_rate": 0.8, "split": {"syntax": 0.5, "dolma": 0.5}})
     corpus = open_corpus(root, Recipe(fim=fim))
@@ -122,6 +122,12 @@ def test_numbers_that_are_plotted(made: Made) -> None:
     """61 lines are not blank, one of them is refused."""
     raw, fim, tokens = (metadata_of(made, asset) for asset in ASSETS)
     assert raw["rejected_share"] == round(1 / 61, 6)
+    lines = ("lines", "documents", "blank_lines", "rejected_lines")
+    assert [[its[name] for name in lines] for its in (raw, fim, tokens)] == [
+        [63, 60, 2, 1],
+        [63, 60, 2, 1],
+        [60, 60, 0, 0],
+    ]
     counts = receipt_of(made, "fim_shards").result.counts
     fallen = sum(n for name, n in counts.items() if name.startswith("fallback:"))
     assert fallen

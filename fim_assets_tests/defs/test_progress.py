@@ -7,8 +7,15 @@ import select
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
-from fim_assets.defs.progress import described
+import pytest
+
+from fim_assets.defs.progress import described, progress
+from fim_assets.pipeline import Corpus, Task
+from fim_assets.recipe import Recipe
+from fim_assets.sources import RawShard
 from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 
@@ -17,6 +24,27 @@ def test_the_time_left_is_told_by_bytes_and_the_rate_by_partitions() -> None:
     told = described(done=25, of=1_000, share=0.2, seconds=50)
     assert told == "25 of 1,000 partitions in 50 s, 0.5/s, about 200 s left"
     assert described(4, 4, 1.0, 8) == "4 of 4 partitions in 8 s, 0.5/s, about 0 s left"
+
+
+def test_the_log_tells_every_ten_seconds_at_most_and_when_all_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It begins at 0 s; one partition of 4 bytes and three of 2 are done after 5, 11, 12 and 13."""
+    seconds = iter([0.0, 5.0, 11.0, 12.0, 13.0])
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("fim_assets.defs.progress.time", clock)
+    corpus, context = Corpus(Recipe(), "", Path("data")), Mock()
+    tasks = [
+        Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
+        for key, size in {"a": 4, "b": 2, "c": 2, "d": 2}.items()
+    ]
+    with progress(tasks, context) as advance:
+        for task in tasks:
+            advance(task.key)
+    assert [call.args[0] for call in context.log.info.call_args_list] == [
+        "2 of 4 partitions in 11 s, 0.2/s, about 7 s left",
+        "4 of 4 partitions in 13 s, 0.3/s, about 0 s left",
+    ]
 
 
 def test_a_bar_shows_in_a_terminal(tmp_path: Path) -> None:

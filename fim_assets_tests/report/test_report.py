@@ -27,8 +27,8 @@ from fim_assets.recipe import (
 )
 from fim_assets.report.card import _size_category
 from fim_assets.report.facts import describe
-from fim_assets.report.summary import Summary, build_summary
-from fim_assets.report.write import FILES, write_report
+from fim_assets.report.summary import ListedArray, Summary, build_summary
+from fim_assets.report.write import FILES, _mix, write_report
 from fim_assets.sources import RawShard
 from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
 from fim_assets.workers import run_partitions
@@ -289,6 +289,17 @@ def test_a_mix_lists_label_and_path_of_complete_partitions(tmp_path: Path) -> No
     other = corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON}))
     write_report(other, keys)
     assert not mix.exists(), "Megatron's arrays are in no mix of OLMo-core's"
+
+
+def test_no_line_of_a_mix_is_a_comment() -> None:
+    """OLMo-core's reader strips lines and takes one that begins with `#` for a comment."""
+    labels = {}
+    for key in ("#C__a", "##__b", " C# __c", "#d"):
+        array = ListedArray(
+            path="x.npy", label_mask=None, layout="dolma", dtype="uint32", tokens=1, partition=key
+        )
+        labels[key] = _mix([array]).partition(",")[0]
+    assert labels == {"#C__a": "C", "##__b": "fim", " C# __c": "C#", "#d": "fim"}
 
 
 def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
