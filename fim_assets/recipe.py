@@ -84,14 +84,14 @@ class RecipeError(ValueError):
 
 def _probability(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a probability is a number in [0, 1]")
+        raise ValueError("a probability is a number from 0 to 1")
     if not 0 <= value <= 1:
         hint = ""
         if 1 < value < 10:
             hint = f"; did you mean {value / 10:g}?"
         elif 10 <= value <= 100:
             hint = f"; did you mean {value / 100:g}?"
-        raise ValueError(f"probabilities are in [0, 1]{hint}")
+        raise ValueError(f"a probability is a share from 0 to 1{hint}")
     return abs(float(value))  # -0.0 is 0.0
 
 

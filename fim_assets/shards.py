@@ -22,6 +22,7 @@ import zstandard
 from fim_assets.files import DIGEST_BYTES, FileRecord, HashingReader, HashingWriter
 from fim_assets.packing import PackingError, unpack
 from fim_assets.recipe import Raw
+from fim_assets.words import how_many
 
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
@@ -212,7 +213,7 @@ class ShardReader:
         if self.rejected > len(shown):
             shown.append(f"and {self.rejected - len(shown):,} more")
         raise ShardError(
-            f"{self._path}: {self.rejected:,} of {lines:,} lines are no documents ({reasons}), "
+            f"{self._path}: {self.rejected:,} of {how_many(lines, 'line')} rejected ({reasons}), "
             f"raw.max_rejected_share is {self._raw.max_rejected_share:g}; mend the shard, or raise "
             f"it in the recipe:\n  " + "\n  ".join(shown)
         )

@@ -431,6 +431,13 @@ class Rate:
         return self.low > 0 or self.high < self.trials
 
 
+def verdict(*tested: Rate) -> str:
+    """What the tests of some rates say: `within`, `outside`, or `too few files` to say anything."""
+    if not all(rate.within for rate in tested):
+        return "outside"
+    return "within" if any(rate.can_fail for rate in tested) else "too few files"
+
+
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     """Test a share with the exact two-sided binomial test.
 

@@ -162,17 +162,17 @@ def test_a_replacement_is_named(option: str, replacement: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("5.0", "5.0: probabilities are in [0, 1]; did you mean 0.5?"),
-        ("2", "2: probabilities are in [0, 1]; did you mean 0.2?"),
-        ("50", "50: probabilities are in [0, 1]; did you mean 0.5?"),
-        ("100", "100: probabilities are in [0, 1]; did you mean 1?"),
-        ("101", "101: probabilities are in [0, 1]"),
-        ("-1", "-1: probabilities are in [0, 1]"),
-        (".nan", "NaN: probabilities are in [0, 1]"),
-        (".inf", "Infinity: probabilities are in [0, 1]"),
-        ("'0.5'", '"0.5": a probability is a number in [0, 1]'),
-        ("true", "true: a probability is a number in [0, 1]"),
-        ("null", "null: a probability is a number in [0, 1]"),
+        ("5.0", "5.0: a probability is a share from 0 to 1; did you mean 0.5?"),
+        ("2", "2: a probability is a share from 0 to 1; did you mean 0.2?"),
+        ("50", "50: a probability is a share from 0 to 1; did you mean 0.5?"),
+        ("100", "100: a probability is a share from 0 to 1; did you mean 1?"),
+        ("101", "101: a probability is a share from 0 to 1"),
+        ("-1", "-1: a probability is a share from 0 to 1"),
+        (".nan", "NaN: a probability is a share from 0 to 1"),
+        (".inf", "Infinity: a probability is a share from 0 to 1"),
+        ("'0.5'", '"0.5": a probability is a number from 0 to 1'),
+        ("true", "true: a probability is a number from 0 to 1"),
+        ("null", "null: a probability is a number from 0 to 1"),
     ],
 )
 def test_no_probability_is_refused_with_a_hint(field: str, value: str, message: str) -> None:
@@ -340,14 +340,17 @@ def test_a_rate_may_be_given_by_language() -> None:
         ("fim_rate: {C: 0.5}", "fim.fim_rate.default: Field required"),
         (
             "fim_rate: {default: 0.5, C: 50}",
-            "fim.fim_rate.C = 50: probabilities are in [0, 1]; did",
+            "fim.fim_rate.C = 50: a probability is a share from 0 to 1; did",
         ),
         ("fim_rate: {default: 1, '': 0}", "fim.fim_rate: a language's name must not be empty"),
         ("fim_rate: {default: x}", 'fim.fim_rate.default = "x": a probability is a number'),
         ("fim_rate: [0.5]", "fim.fim_rate = [0.5]: a probability is a number"),
         ("split: {syntax: 0.9}", "fim.split: weights must add up to 1, these to 0.9"),
         ("split: {syntax: 0.9, unform: 0.1}", "fim.split.unform: unknown field; did you mean unif"),
-        ("split: {syntax: -1, dolma: 2}", "fim.split.syntax = -1: probabilities are in [0, 1]"),
+        (
+            "split: {syntax: -1, dolma: 2}",
+            "fim.split.syntax = -1: a probability is a share from 0 to 1",
+        ),
         ("split: tree", "fim.split = \"tree\": Input should be 'dolma', 'uniform', 'lines' or "),
         (
             "split_fallback: lines",
@@ -356,7 +359,7 @@ def test_a_rate_may_be_given_by_language() -> None:
         ("syntax_max_bytes: 0", "fim.syntax_max_bytes = 0"),
         (
             "document_rate: 50",
-            "fim.document_rate = 50: probabilities are in [0, 1]; did you mean 0.5?",
+            "fim.document_rate = 50: a probability is a share from 0 to 1; did you mean 0.5?",
         ),
     ],
 )

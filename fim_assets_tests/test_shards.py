@@ -361,7 +361,7 @@ def test_too_many_rejected_lines_are_named_with_their_reasons(tmp_path: Path) ->
     assert message is not None
     first, *lines = message.split("\n  ")
     assert first == (
-        f"{path}: 14 of 19 lines are no documents (no_text 12, not_json 1, not_an_object 1), "
+        f"{path}: 14 of 19 lines rejected (no_text 12, not_json 1, not_an_object 1), "
         "raw.max_rejected_share is 0.001; mend the shard, or raise it in the recipe:"
     )
     assert len(lines) == 11
@@ -373,7 +373,7 @@ def test_too_many_rejected_lines_are_named_with_their_reasons(tmp_path: Path) ->
 
 def test_a_wrong_text_field_is_no_empty_corpus(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.jsonl", documents(5))
-    assert "5 of 5 lines are no documents (no_text 5)" in str(refusal(path, Raw(text_field="txt")))
+    assert "5 of 5 lines rejected (no_text 5)" in str(refusal(path, Raw(text_field="txt")))
 
 
 def test_a_shard_of_blank_lines_is_not_refused(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from fim_assets.stats import (
     sum_rates,
     uniform_bound,
     uniform_distance,
+    verdict,
 )
 from fim_assets.tables import TableWriter
 from fim_assets.tokens.arrays import SCHEMA as TOKEN_SCHEMA
@@ -343,6 +344,18 @@ def test_a_test_can_fail_where_its_bounds_leave_something_out() -> None:
     assert binomial_rate(20, 40, 0.5, 1e-9).can_fail
     assert binomial_rate(0, 1, 0.0, 1e-9).can_fail
     assert not binomial_rate(0, 0, 0.5, 1e-9).can_fail
+
+
+def test_a_verdict_is_outside_if_any_rate_is_and_within_if_any_could_be_outside() -> None:
+    few = binomial_rate(3, 20, 0.5, 1e-9)
+    inside, outside = (binomial_rate(hits, 40, 0.5, 1e-9) for hits in (20, 0))
+    assert [verdict(rate) for rate in (few, inside, outside)] == [
+        "too few files",
+        "within",
+        "outside",
+    ]
+    assert verdict(few, inside) == "within"
+    assert verdict(few, inside, outside) == "outside"
 
 
 def test_fim_profile_measures_parts_of_rearranged_files_only(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_what_agrees(root: Path) -> None:
     size = sum(path.stat().st_size for path in files)
     raw = sum(path.stat().st_size for path in (root / "raw").iterdir())
     assert output.splitlines() == [
-        *(f"{asset:<14} 2 of 2 partitions have a receipt" for asset in ASSETS),
-        f"{len(files) + 2} files with {(size + raw) / 1e6:,.1f} MB were read: all agree",
+        *(f"{asset:<14} 2 of 2 partitions with a receipt" for asset in ASSETS),
+        f"read {len(files) + 2} files with {(size + raw) / 1e6:,.1f} MB: all agree",
     ]
 
 
@@ -94,7 +94,7 @@ def test_what_no_receipt_lists_is_named(root: Path) -> None:
     assert f"{root}/token_arrays/a-00099.npy: in no receipt" in output
     assert f"{root}/label_masks/z-00000.npy: in no receipt" in output
     assert f"{root}/raw_shards/b.parquet: in no receipt" in output
-    assert "raw_shards     1 of 2 partitions have a receipt" in output
+    assert "raw_shards     1 of 2 partitions with a receipt" in output
     assert verify("a")[0] == 0, "of one partition only its receipts are asked"
 
 
@@ -138,7 +138,7 @@ def test_a_report_that_is_stale_or_none(root: Path) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_no_such_partition() -> None:
-    assert verify("a", "c", "d") == (1, "Error: c, d: no such partition\n")
+    assert verify("a", "c", "d") == (1, "Error: c, d: no partition key; keys: a, b\n")
 
 
 def test_nothing_materialized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,4 +146,4 @@ def test_nothing_materialized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
     status, output = verify()
     assert status == 0
-    assert "0 of 1 partitions have a receipt" in output
+    assert "0 of 1 partition with a receipt" in output

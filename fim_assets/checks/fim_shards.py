@@ -27,6 +27,7 @@ from fim_assets.stats import (
     uniform_distance,
 )
 from fim_assets.tables import read_frames
+from fim_assets.words import how_many
 
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
@@ -76,7 +77,7 @@ def lossless(raw_shard: Path, fim: Place, recipe: Recipe) -> CheckOutcome:
     return CheckOutcome(
         name,
         passed=True,
-        description=f"All {documents:,} documents come back exactly.",
+        description=f"Documents that come back exactly: {documents:,} of {documents:,}.",
         numbers={"documents": documents, "chars": chars},
     )
 
@@ -212,7 +213,8 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
         sentences[0] = f"outside the bounds: {sentences[0]}"
         sentences[len(outside) :] = [f"within: {rate}" for rate in inside]
     else:
-        sentences.append(f"{len(languages) - len(too_few)} languages within their bounds")
+        tested = how_many(len(languages) - len(too_few), "language")
+        sentences.append(f"{tested} within bounds")
     if too_few:
         rest = len(too_few) - _LANGUAGES_NAMED
         shown = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
@@ -277,12 +279,14 @@ def split_law(fim: Place, recipe: Recipe) -> CheckOutcome:
             passed &= distance <= bound
             numbers[f"{law}_{cut}_cut_distance"] = distance
             sentences.append(
-                f"{law}, {cut} cut: {distance:.4f} from its law over {count:,} files, "
+                f"{law}, {cut} cut: {distance:.4f} from its law over {how_many(count, 'file')}, "
                 f"{bound:.4f} accepted"
             )
     if others:
         numbers["other_files"] = others
-        sentences.append(f"{others:,} files cut by lines or syntax, which look at the text")
+        sentences.append(
+            f"{how_many(others, 'file')} cut by lines or syntax, which look at the text"
+        )
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
 
 

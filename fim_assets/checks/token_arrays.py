@@ -25,6 +25,7 @@ from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
 from fim_assets.tokens.tokenize import paragraphs, segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.words import how_many
 
 SAMPLE_TOKENS = 1 << 14
 """Tokens of each partition that are compared with the reference's, about 64 kB of code."""
@@ -239,12 +240,10 @@ def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
             _refuse_other_prefixes(block, spans, ids, prefixes, partition)
             documents += len(texts)
             size += sum(map(len, forms))
-    description = f"All {documents:,} documents decode to their FIM texts."
+    said = f"their FIM texts: {documents:,} of {documents:,}"
     if tokenizer.vocabulary.lossy:
-        description = (
-            f"All {documents:,} documents decode to the normal form of their FIM texts, which "
-            f"differs from the text of {changed:,}."
-        )
+        said = f"the normal form of {said}; it differs from the text of {changed:,}"
+    description = f"Documents whose ids decode to {said}."
     numbers = {"documents": documents, "bytes": size, "changed_documents": changed}
     return CheckOutcome(name, passed=True, description=description, numbers={**numbers})
 
@@ -354,13 +353,13 @@ def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
         if wrong:
             return fault(name, f"{array}: {wrong}")
     if count != expected:
-        return fault(name, f"{count:,} documents, expected {expected:,}")
-    bos = "" if partition.tokenizer.controls.bos is None else ", one BOS at each beginning"
+        return fault(name, f"{how_many(count, 'document')}, expected {expected:,}")
+    bos = "" if partition.tokenizer.controls.bos is None else ", one BOS at its beginning"
     return CheckOutcome(
         name,
         passed=True,
-        description=f"{count:,} documents in {len(arrays)} arrays, one EOS at the end of "
-        f"each{bos}.",
+        description=f"{how_many(count, 'document')} in {how_many(len(arrays), 'array')}, one EOS "
+        f"at the end of each document{bos}.",
         numbers={"documents": count, "arrays": len(arrays)},
     )
 
@@ -416,8 +415,8 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     return CheckOutcome(
         name,
         passed=True,
-        description=f"All {tokens:,} ids are in the vocabulary of {len(used):,}, the highest is "
-        f"{highest:,}.",
+        description=f"Ids that are in the vocabulary of {len(used):,}: {tokens:,} of {tokens:,}; "
+        f"the highest is {highest:,}.",
         numbers={"highest_id": highest, "vocabulary": len(used), "tokens": tokens},
     )
 
@@ -457,8 +456,8 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     return CheckOutcome(
         name,
         passed=True,
-        description=f"The sentinels of {counts['psm']:,} files in PSM and {counts['spm']:,} in SPM "
-        "order stand once each and in order, and nowhere else.",
+        description=f"{how_many(counts['psm'], 'file')} in PSM and {counts['spm']:,} in SPM order: "
+        "the sentinels stand once each and in order, and nowhere else.",
         numbers={**counts},
     )
 
@@ -696,8 +695,8 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     return CheckOutcome(
         name,
         passed=True,
-        description=f"{documents:,} documents and {originals:,} characters came through "
-        f"{stages}; sentinels added {sentinels:,} characters.",
+        description=f"{how_many(documents, 'document')} and {how_many(originals, 'character')} "
+        f"came through {stages}; sentinels added {how_many(sentinels, 'character')}.",
         numbers={
             "documents": documents,
             "chars": originals,
@@ -739,8 +738,8 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     return CheckOutcome(
         name,
         passed=True,
-        description=f"{len(chosen):,} documents with {tokens:,} tokens, drawn by their keys, are "
-        f"what {reference.name} gives; encoded by {tokenizer.engine_in_words}.",
+        description=f"{how_many(len(chosen), 'document')} with {how_many(tokens, 'token')}, drawn "
+        f"by key: the ids are what {reference.name} gives; encoded by {tokenizer.engine_in_words}.",
         numbers={"documents": len(chosen), "tokens": tokens},
     )
 

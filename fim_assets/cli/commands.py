@@ -21,6 +21,7 @@ import click
 
 from fim_assets.cli.completion import SHELLS, array_files, completion_script, keys_and_shards
 from fim_assets.visible import visible, visible_line
+from fim_assets.words import how_many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -199,7 +200,7 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
     write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    click.echo(f"{len(shards):,} shards, {size / 1e6:,.1f} MB, in {visible_line(output)}")
+    click.echo(f"{how_many(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {visible_line(output)}")
 
 
 @main.command(
@@ -219,7 +220,8 @@ def doctor(*, as_json: bool) -> None:
     """
     import orjson
 
-    from fim_assets.cli.doctor import Report, examine, render_estimate, render_finding
+    from fim_assets.cli.doctor import examine
+    from fim_assets.cli.findings import Report, render_estimate, render_finding
 
     report = Report()
     console = _console()
@@ -256,7 +258,7 @@ def summary() -> None:
     console = _console()
     columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
     table = Table(
-        title=f"{len(rows):,} of {len(shards):,} partitions are complete",
+        title=f"{len(rows):,} of {how_many(len(shards), 'partition')} complete",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -291,12 +293,13 @@ def _leads_on(
     from fim_assets.storage import is_remote
     from fim_assets.verify import stale_report
 
-    count = f"  ({len(arrays):,} file{'s' * (len(arrays) != 1)})" if arrays else ""
-    yield "arrays", f"{_shown(corpus.folder('token_arrays'))}{count}"
     report = corpus.folder("corpus_report") / "report.html"
     materialize = "dagster asset materialize -m fim_assets.definitions --select"
     stale = not report.exists() or any(stale_report(corpus, shards))
-    yield "report", f"{_shown(report)}{'  (not made yet, or not of these partitions)' * stale}"
+    if complete:
+        folder = _shown(corpus.folder("token_arrays"))
+        yield "arrays", f"{folder}  ({how_many(len(arrays), 'file')})"
+        yield "report", f"{_shown(report)}{'  (not made yet, or not of these partitions)' * stale}"
     steps = []
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
         steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
@@ -336,7 +339,7 @@ def verify(keys: tuple[str, ...]) -> None:
     found = begun_keys(corpus)
     unknown = [key for key in keys if key not in shards and key not in found]
     if unknown:
-        raise click.ClickException(f"{', '.join(unknown)}: no such partition")
+        raise click.ClickException(f"{', '.join(unknown)}: no partition key; {_some(shards)}")
     chosen = list(dict.fromkeys(keys)) if keys else sorted(found)
     with _progress() as progress:
         verdicts = list(
@@ -354,12 +357,13 @@ def verify(keys: tuple[str, ...]) -> None:
     receipts = Counter(asset for verdict in verdicts for asset in verdict.receipts)
     for asset in ASSETS:
         expected = len(chosen) if keys else len(shards)
-        click.echo(f"{asset:<14} {receipts[asset]:,} of {expected:,} partitions have a receipt")
+        click.echo(
+            f"{asset:<14} {receipts[asset]:,} of {how_many(expected, 'partition')} with a receipt"
+        )
+    files = how_many(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
-    click.echo(
-        f"{sum(verdict.files for verdict in verdicts):,} files with {size / 1e6:,.1f} MB were "
-        f"read: {_faults(len(faults))}"
-    )
+    told = how_many(len(faults), "fault") if faults else "all agree"
+    click.echo(f"read {files} with {size / 1e6:,.1f} MB: {told}")
     if faults:
         sys.exit(1)
 
@@ -383,7 +387,6 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     """
     if line is not None and identifier is not None:
         raise click.UsageError("--line and --id name a document each; give one of them")
-    from rich.console import Console
     from rich.text import Text
 
     from fim_assets.pipeline import Corpus
@@ -404,7 +407,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     shards = _shards(Corpus(recipe, "", settings.data_root), settings)
     key, source = _find_shard(shard, shards)
     seed = recipe.partition_seed(key)
-    console = Console(highlight=False)
+    console = _console()
     title = Text.assemble(
         (key, "bold"),
         f" · partition seed {seed:016x} · recipe {visible_line(settings.recipe)}",
@@ -418,7 +421,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         else:
             document = first_rearranged(path, seed, recipe)
             title.append("\nthe first document with a rearranged file")
-    console.print(title, render(document, recipe.fim), sep="\n")
+    piped = not console.is_terminal
+    console.print(title, render(document, recipe.fim), sep="\n", soft_wrap=piped)
     if not tokens:
         return
     console.print()
@@ -469,7 +473,9 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
                 stream.write(restored + b"\n")
             stream.flush()
     click.echo(
-        f"{counts.documents:,} documents, {counts.rearranged:,} rearranged files put back", err=True
+        f"{how_many(counts.documents, 'document')}, "
+        f"{how_many(counts.rearranged, 'rearranged file')} put back",
+        err=True,
     )
 
 
@@ -488,8 +494,6 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     ARRAY is a file that token_arrays wrote, in any layout; --document counts its documents from 0.
     The tokenizer is the recipe's, and must be the one that made the array.
     """
-    from rich.console import Console
-
     from fim_assets.preview.terminal import render_document
     from fim_assets.recipe import load_recipe
     from fim_assets.tokens.reader import TokenArray, array_names
@@ -512,9 +516,10 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
         raise click.ClickException(
             f"{array}: no document {number:,}; it holds {len(documents):,}, counted from 0"
         )
-    console = Console(highlight=False)
+    console = _console()
     tokenizer = load_tokenizer(recipe)
-    console.print(render_document(documents[number], number, tokenizer, tokens=tokens))
+    shown = render_document(documents[number], number, tokenizer, tokens=tokens)
+    console.print(shown, soft_wrap=not console.is_terminal)
 
 
 @main.command(
@@ -604,11 +609,15 @@ def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, 
             not is_remote(location) and str(location.resolve()) == wanted
         ):
             return key, shard
-    some = ", ".join(islice(shards, _KEYS_SHOWN))
-    more = f" and {len(shards) - _KEYS_SHOWN:,} more" if len(shards) > _KEYS_SHOWN else ""
     raise click.ClickException(
-        f"{key_or_path}: no partition key, and no path of a shard of the recipe; keys: {some}{more}"
+        f"{key_or_path}: no partition key, and no path of a shard of the recipe; {_some(shards)}"
     )
+
+
+def _some(keys: "Mapping[str, RawShard]") -> str:
+    """Which partition keys there are, in an error."""
+    more = f" and {len(keys) - _KEYS_SHOWN:,} more" if len(keys) > _KEYS_SHOWN else ""
+    return f"keys: {', '.join(islice(keys, _KEYS_SHOWN)) or 'none'}{more}"
 
 
 def _settings() -> "Settings":
@@ -673,10 +682,6 @@ def _rate(count: int, seconds: float) -> str:
 
 def _range(keys: list[str]) -> str:
     return f"{keys[0]}...{keys[-1]}"
-
-
-def _faults(count: int) -> str:
-    return f"{count:,} fault{'s' * (count != 1)}" if count else "all agree"
 
 
 def _shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":

@@ -8,21 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, metadata, version
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile, gettempdir
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
-import humanize
 import orjson
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from rich.table import Table
-from rich.text import Text
 
 from fim_assets.cli.estimate import (
     Estimate,
@@ -31,6 +28,7 @@ from fim_assets.cli.estimate import (
     run_sample,
     seconds_of_a_partition,
 )
+from fim_assets.cli.findings import Finding, Report
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe, RecipeError, load_recipe
@@ -53,7 +51,7 @@ from fim_assets.tokens.tokenizer import (
     find_tokenizer,
     load_tokenizer,
 )
-from fim_assets.visible import visible, visible_line
+from fim_assets.words import how_large, how_many
 
 WORKER_BYTES = 600_000_000
 """What a worker needs at most, whatever the shard's size."""
@@ -65,53 +63,9 @@ _ROOM = 1.2
 _CERTAIN = 1e-4
 _NAMES_SHOWN = 4
 _LINES_LOOKED_AT = 1000
+_NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines"
 
-Mark = Literal["ok", "look", "mend"]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found.
-
-    Attributes:
-        mark: `ok`; `look`, a warning; or `mend`, without which no run can start.
-        part: What was looked at.
-        text: What it is like.
-        advice: What to do; empty where there is nothing to.
-    """
-
-    mark: Mark
-    part: str
-    text: str
-    advice: str = ""
-
-
-@dataclass
-class Report:
-    """All that was found; filled while it is looked at.
-
-    Attributes:
-        can_start: Whether a run can start.
-        findings: In the order of looking.
-        estimate: What a run would take, None where it cannot be told.
-    """
-
-    can_start: bool = True
-    findings: list[Finding] = field(default_factory=list)
-    estimate: Estimate | None = None
-
-    @property
-    def verdict(self) -> str:
-        """In one sentence."""
-        mend, look = (
-            sum(finding.mark == mark for finding in self.findings) for mark in ("mend", "look")
-        )
-        warnings = _count(look, "warning")
-        if mend:
-            more = f", and {warnings}" if look else ""
-            return f"No run can start: {mend} to mend{more}."
-        return f"A run can start{f', with {warnings}' if look else ''}."
 
 
 def examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterator[Finding]:
@@ -187,7 +141,7 @@ def _tried(
         trial = replace(corpus, data_root=folder / "out")
         for one in run_sample(trial, shards, folder, assets):
             if isinstance(one, Exception):
-                yield Finding("mend", "sample", str(one))
+                yield Finding("mend", "sample", str(one), _NOT_READ)
                 continue
             sampled.append(one)
             say(f"running lines of shards: {len(sampled)} …")
@@ -271,13 +225,13 @@ def _instance(file: Path) -> str:
 def _workers(settings: Settings) -> Iterator[Finding]:
     cores, memory = usable_cores(), _memory()
     workers = settings.workers
-    text = f"{workers} on {cores} cores, {_size(memory)} of memory"
+    text = f"{workers} on {how_many(cores, 'core')}, {how_large(memory)} of memory"
     if workers * WORKER_BYTES > memory:
         fit = max(1, memory // WORKER_BYTES)
         yield Finding(
             "look",
             "workers",
-            f"{text}: one can need {_size(WORKER_BYTES)}",
+            f"{text}: one can need {how_large(WORKER_BYTES)}",
             f"FIM_WORKERS={min(fit, cores)}, or a machine with more memory",
         )
     elif workers > cores:
@@ -309,7 +263,9 @@ def _engine(settings: Settings) -> tuple[int, Finding]:
     except ClusterError as error:
         return 1, Finding("mend", "engine", str(error), "start it, or set RAY_ADDRESS")
     shared = "" if is_remote(settings.data_root) else "; every node must share the data root"
-    return max(cpus, 1), Finding("ok", "engine", f"ray: a cluster of {cpus} CPUs answers{shared}")
+    return max(cpus, 1), Finding(
+        "ok", "engine", f"ray: a cluster of {how_many(cpus, 'CPU')} answers{shared}"
+    )
 
 
 def _recipe(recipe: Recipe, settings: Settings) -> Finding:
@@ -387,7 +343,9 @@ def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, 
     )
     pinned = "".join(f"; {rows:,} pinned by {name}" for name, rows in manifests.items())
     yield Finding(
-        "ok", "shards", f"{len(keys):,}, {_size(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
+        "ok",
+        "shards",
+        f"{len(keys):,}, {how_large(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}",
     )
     yield shards
 
@@ -405,11 +363,11 @@ def _sample(
     refused = [finding for one in sampled for finding in _refused(one, shards[one.key], recipe)]
     for finding in sorted(refused, key=lambda finding: finding.mark != "mend")[:1]:
         others = len(refused) - 1
-        more = f"; others like it in {_count(others, 'more shard')} looked at" if others else ""
+        more = f"; others like it in {how_many(others, 'more shard')} looked at" if others else ""
         yield replace(finding, text=finding.text + more)
     if not documents:
         if not refused:
-            yield Finding("mend", "sample", f"no document in {len(raw):,} shards")
+            yield Finding("mend", "sample", f"no document in {how_many(len(raw), 'shard')}")
         return
     fim = [one.results["fim_shards"] for one in sampled if "fim_shards" in one.results]
     without_id = sum(one.without_id for one in sampled)
@@ -423,10 +381,10 @@ def _sample(
     whole = all(len(one.results) == len(ASSETS) for one in sampled)
     through = " came through all stages and checks" if whole else ""
     told = [
-        f"{_count(documents, 'document')} of {_count(len(raw), 'shard')}{through}",
-        f"{_count(rejected, 'line')} rejected" if rejected else "no line rejected",
-        f"{_count(short, 'file')} too short to cut" if short else "",
-        f"{_count(without_id, 'document')} without id" if without_id else "",
+        f"{how_many(documents, 'document')} of {how_many(len(raw), 'shard')}{through}",
+        f"{how_many(rejected, 'line')} rejected" if rejected else "no line rejected",
+        f"{how_many(short, 'file')} too short to cut" if short else "",
+        f"{how_many(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
         f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
     ]
@@ -436,7 +394,7 @@ def _sample(
         yield Finding(
             "look",
             "sample",
-            f"{sum(fallbacks.values()):,} of {rearranged:,} rearranged files are cut by the "
+            f"{sum(fallbacks.values()):,} of {how_many(rearranged, 'rearranged file')} cut by the "
             "fallback",
             "raw.language_field or raw.path_field should tell the language, or take another split",
         )
@@ -455,15 +413,15 @@ def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]
     if its.rejected <= share * lines:
         return
     reasons, without_text = _rejected(one)
-    some = "lines" if one.excerpt.whole else "lines looked at"
+    some = "" if one.excerpt.whole else " looked at"
     text = (
-        f"{shard}: {its.rejected:,} of {lines:,} {some} are no documents ({reasons}), "
+        f"{shard}: {its.rejected:,} of {how_many(lines, 'line')}{some} rejected ({reasons}), "
         f"raw.max_rejected_share is {share:g}"
     )
-    advice = "mend the shard, or raise raw.max_rejected_share"
+    advice = "mend the shard, or raise raw.max_rejected_share" if its.documents else _NOT_READ
     fields = _string_fields(without_text)
     if fields and len(without_text) > its.rejected / 2:
-        held = ", ".join(f"{name} ({_size(size)})" for name, size in fields[:_NAMES_SHOWN])
+        held = ", ".join(f"{name} ({how_large(size)})" for name, size in fields[:_NAMES_SHOWN])
         advice = f"raw.text_field is {recipe.raw.text_field}; these lines hold text in {held}"
     certain = one.excerpt.whole or its.rejected > binomial_rate(0, lines, share, _CERTAIN).high
     yield Finding("mend" if certain else "look", "sample", text, advice)
@@ -524,9 +482,9 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
     except StorageError as error:
         return 0.0, [Finding("mend", "made", str(error))]
     complete = sum(set(state.values()) == {"complete"} for state in states)
-    of = f"of {len(some):,} partitions" + (" looked at" if step > 1 else "")
+    of = how_many(len(some), "partition") + (" looked at" if step > 1 else "")
     findings = [
-        Finding("ok", "made", f"{complete:,} {of} are complete")
+        Finding("ok", "made", f"{complete:,} of {of} complete")
         if complete
         else Finding("ok", "made", "nothing is complete yet")
     ]
@@ -543,7 +501,7 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
         )
         if counts:
             shown = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items())
-            findings.append(Finding("look", "made", f"{shown} are {text}", advice))
+            findings.append(Finding("look", "made", f"{shown}: {text}", advice))
     return complete / len(some), findings
 
 
@@ -565,7 +523,9 @@ def _storage(settings: Settings, reckoned: Estimate | None, complete: float) -> 
     try:
         _probe(root)
     except OSError as error:
-        yield Finding("mend", "storage", f"{root}: {error}", "set FIM_DATA_ROOT")
+        text = f"{root}: cannot be written: {error.strerror or error}"
+        advice = "set FIM_DATA_ROOT to where you may write, or make this writable"
+        yield Finding("mend", "storage", text, advice)
         return
     needed = scratch = 0
     if reckoned is not None:
@@ -580,9 +540,9 @@ def _storage(settings: Settings, reckoned: Estimate | None, complete: float) -> 
 
 def _space(folder: Path, needed: int, what: str, advice: str) -> Finding:
     free = shutil.disk_usage(_there(folder)).free
-    text = f"{folder}: can be written, {_size(free)} free"
+    text = f"{folder}: can be written, {how_large(free)} free"
     if needed:
-        text += f", about {_size(needed)} needed {what}".rstrip()
+        text += f", about {how_large(needed)} needed {what}".rstrip()
     if needed > free:
         return Finding("mend", "storage", text, advice)
     return Finding("look" if needed * _ROOM > free else "ok", "storage", text, advice)
@@ -635,71 +595,3 @@ def _warnings(logger: str, level: int) -> Iterator[list[str]]:
         source.removeHandler(listener)
         source.setLevel(before[0])
         source.propagate = before[1]
-
-
-_SIGNS: dict[Mark, tuple[str, str]] = {
-    "ok": ("✓", "green"),
-    "look": ("!", "yellow"),
-    "mend": ("✗", "red"),
-}
-
-
-def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
-    """A finding for the terminal: a mark, a word, what it is about, and what to do.
-
-    Args:
-        finding: It.
-        in_columns: Whether long ones are folded; else each stands on one line.
-    """
-    sign, colour = _SIGNS[finding.mark]
-    mark = Text(f"{sign} {finding.mark:<4}", colour)
-    text = Text(visible(finding.text))
-    if not in_columns:
-        arrow = f"  → {finding.advice}" if finding.advice and finding.mark != "ok" else ""
-        line = f"  {finding.part:<10} {visible_line(finding.text + arrow)}"
-        return Text.assemble(mark, line)
-    if finding.advice and finding.mark != "ok":
-        text = Text.assemble(text, "\n", ("→ ", colour), (visible(finding.advice), "bold"))
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, min_width=9)
-    table.add_column(overflow="fold")
-    table.add_row(mark, Text(finding.part, "bold"), text)
-    return table
-
-
-def render_estimate(reckoned: Estimate) -> Table:
-    """An estimate for the terminal, with its basis."""
-    disk = ", ".join(f"{asset} {_size(size)}" for asset, size in reckoned.disk_bytes.items())
-    minutes = humanize.precisedelta(round(reckoned.seconds), minimum_unit="seconds", format="%.0f")
-    workers = _count(reckoned.workers, "worker")
-    rows = {
-        "documents": f"{reckoned.documents:,}, {_size(reckoned.text_bytes)} of text",
-        "tokens": f"{reckoned.tokens:,}",
-        "disk": f"{_size(sum(reckoned.disk_bytes.values()))}: {disk}",
-        "scratch": f"{_size(reckoned.scratch_bytes)} while it runs",
-        "time": f"{minutes} with {workers} of {_size(reckoned.bytes_per_second)} of text a second",
-    }
-    if reckoned.largest_share * reckoned.workers > 1.5:
-        rows["time"] += (
-            f"; the largest shard holds {reckoned.largest_share:.0%}, which one worker does alone: "
-            "cut it in several"
-        )
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.title = Text(
-        f"Estimate, from {_count(reckoned.of_documents, 'document')} of "
-        f"{_count(reckoned.of_shards, 'shard')} ({_size(reckoned.of_bytes)} of text)",
-        "bold",
-    )
-    table.title_justify = "left"
-    for name, value in rows.items():
-        table.add_row(Text(f"  {name}"), Text(value))
-    return table
-
-
-def _count(number: int, of: str) -> str:
-    return f"{number:,} {of}{'s' * (number != 1)}"
-
-
-def _size(count: float) -> str:
-    return humanize.naturalsize(count, format="%.1f")

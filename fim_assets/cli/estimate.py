@@ -28,6 +28,9 @@ TEXT_BYTES = 8 << 20
 _LEAST_BYTES = 1 << 16
 """Taken of a shard however small its part of the corpus is."""
 
+FEW_DOCUMENTS = 100
+"""From fewer, if they are not all, an estimate is rough: lengths differ a hundredfold."""
+
 _WINDOW_BYTES = 32 << 20
 """Read of all these shards, packed: lines are taken all over it, since neighbours are alike."""
 

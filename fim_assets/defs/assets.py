@@ -23,6 +23,7 @@ from fim_assets.recipe import ASSETS
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
 from fim_assets.sources import RawShard
+from fim_assets.words import how_many
 
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
@@ -71,8 +72,7 @@ class RunConfig(dg.Config):
 def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
     """All assets and their checks."""
     with warnings.catch_warnings():
-        # Partitioned check specifications and backfill policies: tried, and pinned in the lock.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
+        # Backfill policies and references to code: tried, and pinned in the lock.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [_partitioned_assets(graph), _report_asset(graph)]
 
@@ -138,7 +138,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                     failed.append(outcome)
                 advance(outcome.key)
         if skipped:
-            context.log.info("%s partitions were complete and are left as they are", f"{skipped:,}")
+            context.log.info("complete already, and left alone: %s", how_many(skipped, "partition"))
         yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
             raise dg.Failure(

@@ -138,7 +138,7 @@ class Verdict:
                 "passed": counts["passed"],
                 "failed": counts["failed"],
                 "looked_at": ", ".join(
-                    f"{counts[name]:,} {what}"
+                    f"{what}: {counts[name]:,}"
                     for name, what in _LOOKED_AT.items()
                     if name in counts
                 ),

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from fim_assets.pipeline import Corpus, Outcome
 from fim_assets.storage import is_remote
+from fim_assets.words import how_many
 
 _READ_BY = {
     "fim_shards": " (`fim-assets restore` reads them)",
@@ -24,7 +25,7 @@ def failure_message(
     """
     advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
     lines = [
-        f"{len(failed):,} of {partitions:,} partitions failed:",
+        f"{len(failed):,} of {how_many(partitions, 'partition')} failed:",
         *(f"{outcome.key}: {outcome.failure}" for outcome in failed),
         "",
         "What to do:",

@@ -22,15 +22,14 @@ from fim_assets.preview.excerpts import shown_name
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
 from fim_assets.report.miniature import miniature
-from fim_assets.report.summary import RateNumbers, Summary
-from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted
+from fim_assets.report.summary import Summary
+from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted, verdict
 from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
+from fim_assets.words import how_many
 
 Record = dict[str, str | int | float | bool | None]
 """A row of a table."""
-
-AnyRate = Rate | RateNumbers
 
 _LANGUAGES_SHOWN = 50
 _INCOMPLETE_SHOWN = 100
@@ -109,10 +108,10 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "arrays": totals.arrays,
         "rejected_lines": totals.rejected,
         "rejected_share": _share(totals.rejected, totals.lines - totals.blank),
-        "rates": _rates(summary.rates),
-        **_realised(summary.rates),
+        "rates": _rates(summary.tested),
+        **_realised(summary.tested),
         "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
-        **_rates_by_language(summary.rates_by_language),
+        **_rates_by_language(summary.languages_tested),
         **_languages({"documents": summary.languages}),
         **_pictures(summary.histograms),
         "chars": totals.chars,
@@ -248,7 +247,7 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
         "max": lengths.max,
     }
     said = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
-    said = [f"{lengths.count:,} values", *said]
+    said = [how_many(lengths.count, "value"), *said]
     return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
 
 
@@ -262,14 +261,14 @@ def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
     )
 
 
-def _rates(tested: Mapping[str, AnyRate]) -> dg.TableMetadataValue:
+def _rates(tested: Mapping[str, Rate]) -> dg.TableMetadataValue:
     """Each rate as a share, and the least and the most that its test accepts."""
     columns = {
         "rate": "string",
         "asked": "float",
         "realised": "float",
         "accepted": "string",
-        "within": "string",
+        "verdict": "string",
         "hits": "int",
         "trials": "int",
     }
@@ -281,7 +280,7 @@ def _rates(tested: Mapping[str, AnyRate]) -> dg.TableMetadataValue:
                 "asked": round(rate.asked, 4),
                 "realised": _rounded(rate.realised),
                 "accepted": _accepted(rate),
-                "within": yes(rate.within),
+                "verdict": verdict(rate),
                 "hits": rate.hits,
                 "trials": rate.trials,
             }
@@ -291,7 +290,7 @@ def _rates(tested: Mapping[str, AnyRate]) -> dg.TableMetadataValue:
 
 
 def _rates_by_language(
-    tested: Mapping[str, Mapping[str, AnyRate]],
+    tested: Mapping[str, Mapping[str, Rate]],
 ) -> dict[str, dg.TableMetadataValue]:
     """The same of each language, those with most files first; without any file, no table."""
     columns = {
@@ -301,7 +300,7 @@ def _rates_by_language(
         "accepted": "string",
         "psm_share": "float",
         "psm_accepted": "string",
-        "within": "string",
+        "verdict": "string",
     }
     rows: dict[str, Record] = {
         language: {
@@ -311,14 +310,14 @@ def _rates_by_language(
             "accepted": _accepted(its["fim_rate"]),
             "psm_share": _rounded(its["psm_share"].realised),
             "psm_accepted": _accepted(its["psm_share"]),
-            "within": yes(all(rate.within for rate in its.values())),
+            "verdict": verdict(*its.values()),
         }
         for language, its in sorted(tested.items(), key=lambda its: -its[1]["fim_rate"].trials)
     }
     return {"rates_by_language": _by_language(columns, rows)} if rows else {}
 
 
-def _accepted(rate: AnyRate) -> str | None:
+def _accepted(rate: Rate) -> str | None:
     """The shares that a rate's test accepts, None without trials."""
     if not rate.trials:
         return None
@@ -329,7 +328,7 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-def _realised(tested: Mapping[str, AnyRate]) -> dict[str, float]:
+def _realised(tested: Mapping[str, Rate]) -> dict[str, float]:
     """The shares that are plotted, where there is any trial."""
     return {
         f"{name}_realised": round(rate.realised, 6)

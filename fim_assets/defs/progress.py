@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fim_assets.pipeline import Task
+from fim_assets.words import how_many
 
 _SECONDS_BETWEEN_LOGS = 10.0
 
@@ -54,7 +55,7 @@ def progress(
 
 
 def described(done: int, of: int, share: float, seconds: float) -> str:
-    """How far a run is, in words.
+    """How far a run is, in words; the first partition's time, with the workers' start, tells none.
 
     Args:
         done: Partitions that are done.
@@ -63,12 +64,10 @@ def described(done: int, of: int, share: float, seconds: float) -> str:
             go first.
         seconds: Since it began.
     """
-    rate = done / seconds if seconds else 0.0
-    left = seconds / share * (1 - share) if share else 0.0
-    return (
-        f"{done:,} of {of:,} partitions in {seconds:,.0f} s, {rate:,.1f}/s, "
-        f"about {left:,.0f} s left"
-    )
+    told = f"{done:,} of {how_many(of, 'partition')} in {seconds:,.0f} s"
+    if 1 < done < of:
+        told += f", about {seconds / share * (1 - share):,.0f} s left"
+    return told
 
 
 def _is_watched(context: dg.AssetExecutionContext) -> bool:

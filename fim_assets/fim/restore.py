@@ -47,7 +47,10 @@ def count_record(parquet: Path) -> Counts:
                 documents += pc.sum(pc.equal(rows["file"], 0)).as_py() or 0
                 rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise ShardError(f"{parquet}: cannot be read as a FIM record: {error}") from error
+        raise ShardError(
+            f"{parquet}: cannot be read as a FIM record; it lies beside its shard, in fim_shards: "
+            f"{error}"
+        ) from error
     return Counts(documents, rearranged)
 
 
@@ -82,7 +85,10 @@ def restore_shard(shard: Path, parquet: Path) -> Iterator[bytes]:
                 block.draw_keys,
                 strict=True,
             ):
-                disagree = f"{shard} and {parquet} disagree at line {number} of the FIM shard"
+                disagree = (
+                    f"{shard} and {parquet} disagree at line {number} of the FIM shard, "
+                    "if it is one"
+                )
                 try:
                     original = restore_document(text, files, reader.fim)
                 except ValueError as error:

@@ -17,6 +17,7 @@ from fim_assets.shards import Document, Documents, ShardError, ShardReader, read
 from fim_assets.tables import TableReader
 from fim_assets.tokens.tokenize import Segment, segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.words import how_many
 
 BLOCK_BYTES = 1 << 20
 """Less than a stage reads at once, so that a document near the beginning shows at once."""
@@ -176,8 +177,9 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
             reader.refuse_many_rejected()
         if not reader.documents:
             raise ShardError(f"{shard}: holds no document")
+        documents = how_many(reader.documents, "document")
         raise ShardError(
-            f"{shard}: the recipe rearranges no file of its {reader.documents:,} documents; "
+            f"{shard}: the recipe rearranges no file of its {documents}; "
             "name a document by its line or id to see it"
         )
 
@@ -201,7 +203,7 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
                 raise ShardError(f"{shard}: line {line} is blank")
             place = block.numbers.index(line)
             return next(islice(preview_documents(block, seed, recipe), place, None))
-        raise ShardError(f"{shard}: no line {line}; the shard has {reader.lines:,} lines")
+        raise ShardError(f"{shard}: no line {line}; the shard has {how_many(reader.lines, 'line')}")
 
 
 def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:

@@ -92,8 +92,3 @@ def how_cut(file: FilePreview) -> str:
         return f"left alone: {file.reason}"
     fallback = f" as the fallback: {file.reason}" if file.reason else ""
     return f"cut by {file.split}{fallback}"
-
-
-def file_count(count: int) -> str:
-    """A number of files, in words."""
-    return "1 file" if count == 1 else f"{count:,} files"

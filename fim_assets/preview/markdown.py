@@ -19,7 +19,6 @@ from fim_assets.preview.documents import (
 from fim_assets.preview.excerpts import (
     Limits,
     excerpt,
-    file_count,
     shown_files,
     shown_name,
     token_text,
@@ -27,6 +26,7 @@ from fim_assets.preview.excerpts import (
 from fim_assets.recipe import Fim, Recipe
 from fim_assets.tokens.tokenize import segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.words import how_many
 
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
@@ -139,14 +139,14 @@ def _document_markdown(
         rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
     yield "\n".join(rows)
     if len(files) < len(preview.files):
-        yield f"{file_count(len(preview.files) - len(files))} not shown"
+        yield f"{how_many(len(preview.files) - len(files), 'file')} not shown"
     for file in files:
         if len(preview.files) > 1:
             yield f"**File {file.file}**"
         yield from _file_markdown(file, limits)
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
-        yield f"**First {len(tokens)} tokens**"
+        yield f"**First {how_many(len(tokens), 'token')}**"
         yield fenced("\n".join(lines))
 
 
@@ -168,7 +168,7 @@ def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
 
 def _shortened(text: str, limits: Limits) -> str:
     head, omitted, tail = excerpt(text or "(empty)", limits)
-    return "\n".join([*head, f"… {omitted:,} characters …", *tail] if omitted else head)
+    return "\n".join([*head, f"… {how_many(omitted, 'character')} …", *tail] if omitted else head)
 
 
 def _fence(text: str, least: int) -> str:

@@ -16,7 +16,6 @@ from fim_assets.preview.excerpts import (
     PART_COLOURS,
     Limits,
     excerpt,
-    file_count,
     how_cut,
     shown_files,
     shown_name,
@@ -26,6 +25,7 @@ from fim_assets.shards import Documents, RejectionError, read_document
 from fim_assets.tokens.reader import TokenPart
 from fim_assets.tokens.tokenize import Segment, segments
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.words import how_many
 
 _LIMITS = Limits(files=8, lines=40, chars=4000)
 
@@ -181,12 +181,13 @@ def transform_text(
 
 def _omitted(files: int) -> Iterator[str]:
     if files:
-        yield f"<div>… {file_count(files)} not shown …</div>"
+        yield f"<div>… {how_many(files, 'file')} not shown …</div>"
 
 
 def _file_html(file: FilePreview) -> Iterator[str]:
     order = "" if file.order == "none" else f" {file.order.upper()}"
-    heading = f"file {file.file}{order}: {how_cut(file)}, {file.row.chars:,} characters"
+    characters = how_many(file.row.chars, "character")
+    heading = f"file {file.file}{order}: {how_cut(file)}, {characters}"
     yield f"<div><b>{escape(heading)}</b></div>"
     if not file.pieces:
         yield _part_html("as it came", file.text, _GREY)
@@ -201,7 +202,7 @@ def _file_html(file: FilePreview) -> Iterator[str]:
 def _part_html(label: str, text: str, colour: str) -> str:
     # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
     head, omitted, tail = excerpt(text or "(empty)", _LIMITS)
-    lines = [*head, f"… {omitted:,} characters …", *tail] if omitted else head
+    lines = [*head, f"… {how_many(omitted, 'character')} …", *tail] if omitted else head
     return (
         f'<div style="color:{colour}">{label}</div>'
         f'<pre style="{_PRE} {colour}">{escape(chr(10).join(lines))}</pre>'

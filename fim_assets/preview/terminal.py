@@ -14,7 +14,6 @@ from fim_assets.preview.excerpts import (
     PART_COLOURS,
     Limits,
     excerpt,
-    file_count,
     how_cut,
     shown_files,
     shown_name,
@@ -23,6 +22,8 @@ from fim_assets.preview.excerpts import (
 from fim_assets.recipe import Fim
 from fim_assets.tokens.reader import TokenDocument
 from fim_assets.tokens.tokenizer import LoadedTokenizer
+from fim_assets.visible import visible_line
+from fim_assets.words import how_many
 
 _GLYPHS: dict[Part, str] = {"prefix": "░", "middle": "█", "suffix": "▒"}
 _CONTROL = Style(bold=True, reverse=True)
@@ -61,7 +62,7 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
     total = sum(len(segment.ids) for segment in encoded)
     controls = sum(segment.control for segment in encoded)
     rows: list[RenderableType] = [
-        Text.assemble((f"{total:,} tokens", "bold"), f", {controls:,} of them placed by id")
+        Text.assemble((how_many(total, "token"), "bold"), f", {controls:,} of them placed by id")
     ]
     for segment in encoded[:_SEGMENTS]:
         if segment.control:
@@ -71,27 +72,37 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
             rows.append(_TokenRows(segment.ids, tokenizer))
     omitted = sum(len(segment.ids) for segment in encoded[_SEGMENTS:])
     if omitted:
-        rows.append(_indented(f"… {omitted:,} tokens …", _DIM))
+        rows.append(_indented(f"… {how_many(omitted, 'token')} …", _DIM))
     return Group(*rows)
 
 
-def _heading(preview: DocumentPreview) -> Text:
-    identifier = "no id" if preview.id is None else f"id {shown_name(preview.id)}"
+def _heading(preview: DocumentPreview) -> RenderableType:
     language = "no language" if preview.language is None else shown_name(preview.language)
-    return Text.assemble((f"line {preview.line:,}", "bold"), f" · {identifier} · {language}")
+    return _Heading(f"line {preview.line:,}", preview.id, language)
+
+
+class _Heading:
+    """What tells a document from others; a long id is cut on a terminal, and nowhere else."""
+
+    def __init__(self, name: str, identifier: str | None, *more: str) -> None:
+        self._name, self._id, self._more = name, identifier, more
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        shown = shown_name if options.is_terminal else visible_line
+        identifier = f"id {shown(self._id) or '(empty)'}" if self._id is not None else "no id"
+        yield Text.assemble((self._name, "bold"), " · ", " · ".join([identifier, *self._more]))
 
 
 def _omitted_files(count: int) -> list[RenderableType]:
-    return [Text(), _indented(f"… {file_count(count)} not shown …", _DIM)] if count else []
+    return [Text(), _indented(f"… {how_many(count, 'file')} not shown …", _DIM)] if count else []
 
 
 def _render_file(file: FilePreview, fim: Fim) -> Iterator[RenderableType]:
     if file.file and fim.file_separator_token is not None:
         yield Text(shown_name(fim.file_separator_token), _CONTROL)
     order = "" if file.row.order == "none" else f"  {file.row.order.upper()}"
-    yield Text.assemble(
-        (f"file {file.file}{order}", "bold"), f"  {how_cut(file)}  {file.row.chars:,} characters"
-    )
+    characters = how_many(file.row.chars, "character")
+    yield Text.assemble((f"file {file.file}{order}", "bold"), f"  {how_cut(file)}  {characters}")
     if not file.pieces:
         yield _PartRows(file.text, _LEFT_ALONE, Style())
         return
@@ -137,7 +148,7 @@ class _PartRows:
         self._style = style
         self._lines = [(line.expandtabs(4), style) for line in head]
         if omitted:
-            self._lines.append((f"… {omitted:,} characters …", _DIM))
+            self._lines.append((f"… {how_many(omitted, 'character')} …", _DIM))
         self._lines += [(line.expandtabs(4), style) for line in tail]
         if not text:
             self._lines = [("(empty)", _DIM)]
@@ -164,8 +175,8 @@ class _TokenRows:
             for place, token in enumerate(shown)
         ]
         if len(shown) < len(ids):
-            omitted = f" … {len(ids) - len(shown):,} tokens … "
-            self._cells.insert(half, [Segment(omitted, _DIM)])
+            omitted = how_many(len(ids) - len(shown), "token")
+            self._cells.insert(half, [Segment(f" … {omitted} … ", _DIM)])
         if not ids:
             self._cells = [[Segment("(empty)", _DIM)]]
 
@@ -194,12 +205,13 @@ def render_document(
         tokenizer: What decodes it.
         tokens: Whether ids are shown below each text.
     """
-    identifier = "no id" if document.id is None else f"id {shown_name(document.id)}"
     rows: list[RenderableType] = [
-        Text.assemble(
-            (f"document {number:,}", "bold"),
-            f" · line {document.line:,} of the raw shard · {identifier} · tokens "
-            f"{document.start:,} to {document.end:,} · {', '.join(document.orders).upper()}",
+        _Heading(
+            f"document {number:,}",
+            document.id,
+            f"line {document.line:,} of the raw shard",
+            f"tokens {document.start:,} to {document.end:,}",
+            ", ".join(document.orders).upper(),
         )
     ]
     for part in document.parts:

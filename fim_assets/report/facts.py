@@ -26,11 +26,11 @@ from fim_assets.recipe import (
 from fim_assets.report.examples import Examples
 from fim_assets.report.summary import (
     Gathered,
-    RateNumbers,
     Summary,
 )
-from fim_assets.stats import EDGES, Rate
+from fim_assets.stats import EDGES, verdict
 from fim_assets.tokens.layouts import id_dtype
+from fim_assets.words import how_many
 
 ROWS_SHOWN = 1000
 """Partitions in each of the page's tables and charts; the summary has no such bound."""
@@ -46,19 +46,19 @@ RATE_TITLES = {
 
 LENGTHS = {
     "In characters": {
-        "document_chars": ("Documents", "characters", "documents"),
-        "prefix_chars": ("Prefixes", "characters", "files"),
-        "middle_chars": ("Middles", "characters", "files"),
-        "suffix_chars": ("Suffixes", "characters", "files"),
+        "document_chars": ("Documents", "characters", "document"),
+        "prefix_chars": ("Prefixes", "characters", "file"),
+        "middle_chars": ("Middles", "characters", "file"),
+        "suffix_chars": ("Suffixes", "characters", "file"),
     },
     "In tokens": {
-        "document_tokens": ("Documents", "tokens", "documents"),
-        "prefix_tokens": ("Prefixes", "tokens", "files"),
-        "middle_tokens": ("Middles", "tokens", "files"),
-        "suffix_tokens": ("Suffixes", "tokens", "files"),
+        "document_tokens": ("Documents", "tokens", "document"),
+        "prefix_tokens": ("Prefixes", "tokens", "file"),
+        "middle_tokens": ("Middles", "tokens", "file"),
+        "suffix_tokens": ("Suffixes", "tokens", "file"),
     },
 }
-"""The histograms that are shown: title, unit, what is counted."""
+"""The histograms that are shown: title, unit, what has such a length."""
 
 CUTS = {
     "first_cut": ("First cut", "between prefix and middle"),
@@ -121,7 +121,7 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
     recipe, totals, fim = summary.recipe, summary.totals, summary.recipe.fim
     rearranged = totals.psm + totals.spm
     candidates = rearranged + totals.not_selected + totals.gate
-    short = {"too_short": f"under {min_chars(fim):,} characters"}
+    short = {"too_short": f"under {how_many(min_chars(fim), 'character')}"}
     left = {reason: getattr(totals, reason) for reason in LEFT_ALONE}
     orders = {"PSM": totals.psm, "SPM": totals.spm} | {r: n for r, n in left.items() if n}
     of_rearranged = summary.histograms.get("rearranged_tokens")
@@ -136,10 +136,8 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "asked_share": fim.document_rate * summary.rates["fim_rate"].asked,
         "rate_error": RATE_ERROR,
         "rate_titles": RATE_TITLES,
-        "rates": _tested(
-            {name: summary.rates[name] for name in RATE_TITLES if name in summary.rates}
-        ),
-        "languages_tested": _languages_tested(summary),
+        "rates": {name: summary.tested[name] for name in RATE_TITLES if name in summary.rates},
+        "languages_tested": summary.languages_tested,
         "orders": _entries(orders, totals.files, _layouts(fim) | _REASONS | short),
         "splits": _entries(summary.splits, rearranged, _LAWS),
         "fallbacks": _entries(summary.fallbacks, rearranged, _REASONS),
@@ -214,19 +212,6 @@ def _entries(
     return [Entry(name, n, _share(n, whole), meanings.get(name, "")) for name, n in counts.items()]
 
 
-def _tested(rates: Mapping[str, RateNumbers]) -> dict[str, Rate]:
-    return {
-        name: Rate(rate.hits, rate.trials, rate.asked, rate.low, rate.high)
-        for name, rate in rates.items()
-    }
-
-
-def _languages_tested(summary: Summary) -> dict[str, dict[str, Rate]]:
-    """Languages that have files to rearrange, those with most documents first."""
-    tested = summary.rates_by_language
-    return {name: _tested(tested[name]) for name in summary.languages if name in tested}
-
-
 class Language(NamedTuple):
     """A language's documents and tokens."""
 
@@ -256,7 +241,7 @@ def _stages(gathered: Gathered) -> list[_Stage]:
         seconds, (count, unit) = making.seconds[asset], worked[asset]
         rate = f"{count / seconds:,.0f} {unit} a second" if seconds else "–"
         engines = making.engines[asset].most_common()
-        words = [f"{e} ({n:,} partitions)" if len(engines) > 1 else e for e, n in engines]
+        words = [f"{e} ({how_many(n, 'partition')})" if len(engines) > 1 else e for e, n in engines]
         stages.append(_Stage(asset, seconds, rate, words))
     return stages
 
@@ -265,10 +250,15 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def describe(lengths: Histogram, counted: str) -> str:
-    """Count, mean, the median's bin and the largest of a distribution, in words."""
+def describe(lengths: Histogram, of: str) -> str:
+    """Count, mean, the median's bin and the largest of a distribution, in words.
+
+    Args:
+        lengths: The distribution.
+        of: What has such a length, one of them.
+    """
     if lengths.max is None or lengths.min is None:
-        return f"no {counted}"
+        return f"no {of}"
     rank = (lengths.count - 1) // 2
     low = high = below = 0
     for edge, n in lengths.bins.items():
@@ -279,7 +269,7 @@ def describe(lengths: Histogram, counted: str) -> str:
     low, high = max(low, lengths.min), min(high, lengths.max)
     median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
     return (
-        f"{lengths.count:,} {counted}; mean {lengths.sum / lengths.count:,.0f}, "
+        f"{how_many(lengths.count, of)}; mean {lengths.sum / lengths.count:,.0f}, "
         f"median {median}, longest {lengths.max:,}"
     )
 
@@ -302,7 +292,9 @@ def _language_name(name: str) -> str:
 
 FILTERS = {
     "number": "{:,}".format,
+    "how_many": how_many,
     "percent": percent,
+    "verdict": verdict,
     "duration": _duration,
     "language": _language_name,
     "name": shown_name,

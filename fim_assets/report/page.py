@@ -44,9 +44,11 @@ from fim_assets.report.summary import (
     Partition,
 )
 from fim_assets.stats import Rate
-from fim_assets.visible import visible
+from fim_assets.visible import visible, visible_line
+from fim_assets.words import how_many
 
 _LANGUAGES_DRAWN = 25
+_PARTITIONS_NAMED = 12
 _LABEL_CHARS = 20
 
 _EXAMPLE_LIMITS = Limits(files=2, lines=14, chars=1100)
@@ -102,7 +104,9 @@ def render_page(facts: Mapping[str, Any], gathered: Gathered, examples: Examples
     return template.render(
         facts,
         rows=rows,
+        share_figures=_share_figures(rows),
         partition_figures=_partition_figures(rows),
+        partitions_named=len(rows) <= _PARTITIONS_NAMED,
         language_figures=_language_figures(facts["languages_tested"]),
         order_figure=_order_figure(facts["orders"], summary.totals.files),
         length_figures=_length_figures(summary.histograms),
@@ -121,22 +125,30 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _partition_figures(rows: list[Partition]) -> list[_Figure]:
-    if not rows:
-        return []
+def _share_figures(rows: list[Partition]) -> list[_Figure]:
     wide = charts.is_wide(len(rows))
     figures = []
     for name, title in RATE_TITLES.items():
-        if name in rows[0].rates:
+        if rows and name in rows[0].rates:
             rates = [row.rates[name] for row in rows]
             outside = sum(not rate.within for rate in rates)
-            beyond = f"{outside:,} outside their bounds" if outside else "none outside its bounds"
-            caption = f"{len(rows):,} partitions, {beyond}"
+            beyond = f"{outside:,}" if outside else "none"
+            caption = f"{how_many(len(rows), 'partition')}, {beyond} outside bounds"
             figures.append(_Figure(title, caption, _inline(charts.realised_shares(rates)), wide))
-    tokens = [row.tokens.tokens or 0 for row in rows]
-    caption = f"{min(tokens):,} to {max(tokens):,}, mean {sum(tokens) / len(tokens):,.0f}"
-    svg = _inline(charts.partition_tokens(tokens))
-    return [*figures, _Figure("Tokens a partition", caption, svg, wide)]
+    return figures
+
+
+def _partition_figures(rows: list[Partition]) -> list[_Figure]:
+    tokens = {row.key: row.tokens.tokens or 0 for row in rows}
+    if not tokens:
+        return []
+    counts = list(tokens.values())
+    caption = f"{min(counts):,} to {max(counts):,}, mean {sum(counts) / len(counts):,.0f}"
+    if len(rows) > _PARTITIONS_NAMED:
+        svg = charts.partition_tokens(counts)
+    else:
+        svg = charts.amounts([charts.Amount(_ends(key), n, f"{n:,}") for key, n in tokens.items()])
+    return [_Figure("Tokens a partition", caption, _inline(svg), charts.is_wide(len(rows)))]
 
 
 def _language_figures(tested: Mapping[str, Mapping[str, Rate]]) -> list[_Figure]:
@@ -145,7 +157,7 @@ def _language_figures(tested: Mapping[str, Mapping[str, Rate]]) -> list[_Figure]
         return []
     within = sum(rate.within for rate in rates.values())
     few = sum(not rate.can_fail for rate in rates.values())
-    caption = f"{within:,} of {len(rates):,} languages within their bounds"
+    caption = f"{within:,} of {how_many(len(rates), 'language')} within bounds"
     caption += f", {few:,} of them with too few files for any bound" if few else ""
     if len(rates) > _LANGUAGES_DRAWN:
         caption += f"; the {_LANGUAGES_DRAWN} with most documents are drawn"
@@ -167,7 +179,9 @@ def _order_figure(orders: list[Entry], files: int) -> _Figure:
         )
         for order in orders
     ]
-    return _Figure("Orders", f"Of {files:,} files: {words}", _inline(charts.amounts(bars)))
+    return _Figure(
+        "Orders", f"Of {how_many(files, 'file')}: {words}", _inline(charts.amounts(bars))
+    )
 
 
 def _length_figures(histograms: Mapping[str, Histogram]) -> dict[str, list[_Figure]]:
@@ -179,7 +193,7 @@ def _length_figures(histograms: Mapping[str, Histogram]) -> dict[str, list[_Figu
             _Figure(
                 title,
                 describe(drawn[name], of),
-                _inline(charts.length_distribution(drawn[name], axis, of, longest)),
+                _inline(charts.length_distribution(drawn[name], axis, f"{of}s", longest)),
             )
             for name, (title, axis, of) in those.items()
             if name in drawn
@@ -215,6 +229,12 @@ def _tokens_figures(languages: Sequence[Language]) -> list[_Figure]:
 
 def _label(language: str) -> str:
     return one_line(language, _LABEL_CHARS) or "(none named)"
+
+
+def _ends(key: str) -> str:
+    """A partition's key as a label: of a long one both ends."""
+    half = _LABEL_CHARS // 2
+    return visible_line(key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}")
 
 
 def _inline(svg: str) -> Markup:

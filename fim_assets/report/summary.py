@@ -196,6 +196,17 @@ class Summary(_Part):
     histograms: dict[str, Histogram]
     arrays: list[ListedArray]
 
+    @property
+    def tested(self) -> dict[str, Rate]:
+        """`rates`, with what their tests say."""
+        return _tested(self.rates)
+
+    @property
+    def languages_tested(self) -> dict[str, dict[str, Rate]]:
+        """`rates_by_language` in the order of `languages`, with what their tests say."""
+        found = self.rates_by_language
+        return {name: _tested(found[name]) for name in self.languages if name in found}
+
 
 class Receipts(NamedTuple):
     """A complete partition's."""
@@ -463,4 +474,11 @@ def _rate_numbers(tested: dict[str, Rate]) -> dict[str, RateNumbers]:
             within=rate.within,
         )
         for name, rate in tested.items()
+    }
+
+
+def _tested(rates: dict[str, RateNumbers]) -> dict[str, Rate]:
+    return {
+        name: Rate(rate.hits, rate.trials, rate.asked, rate.low, rate.high)
+        for name, rate in rates.items()
     }

@@ -855,8 +855,8 @@ def test_a_normal_form_is_what_lossy_ids_decode_to(finish: Finish) -> None:
     check = partition.check(DECODES)
     assert check.numbers["changed_documents"] == 1
     assert check.description == (
-        "All 23 documents decode to the normal form of their FIM texts, which differs from the "
-        "text of 1."
+        "Documents whose ids decode to the normal form of their FIM texts: 23 of 23; it differs "
+        "from the text of 1."
     )
     its = Document(partition, LAST)
     put(partition, its.files[0]["suffix_start"], ord("~"))

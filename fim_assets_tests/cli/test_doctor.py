@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from fim_assets.cli import doctor
 from fim_assets.cli.commands import main
-from fim_assets.cli.doctor import Finding, Report, examine
+from fim_assets.cli.doctor import examine
+from fim_assets.cli.estimate import Estimate
+from fim_assets.cli.findings import Finding, Report, render_estimate
 from fim_assets.settings import Settings
 from fim_assets.storage import parse_url
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
@@ -66,7 +69,7 @@ def test_where_all_is_in_order_a_run_can_start_and_nothing_is_left(root: Path) -
     assert as_json["can_start"] is True
     assert as_json["estimate"]["documents"] == 120
     made = [f["text"] for f in as_json["findings"] if f["part"] == "made"]
-    assert made == ["3 of 3 partitions are complete"]
+    assert made == ["3 of 3 partitions complete"]
 
 
 def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
@@ -77,12 +80,34 @@ def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
         write_shard(root / "raw" / f"{number}.jsonl.zst", rows)
     done = run()
     assert done.exit_code == 1
-    assert "30 of 30 lines are no documents (no_text 30), raw.max_rejected_share is" in done.stdout
+    assert "30 of 30 lines rejected (no_text 30), raw.max_rejected_share is" in done.stdout
     assert "and so" not in done.stdout
     assert "others like it in 2 more shards looked at" in done.stdout
     assert "raw.text_field is text; these lines hold text in blob.content (" in done.stdout
     recipe(root, "raw: {text_field: blob.content}", monkeypatch)
     assert examined().can_start
+
+
+def test_what_is_no_shard_of_json_lines_is_told(root: Path) -> None:
+    garbage = b"".join(sha256(b"%d" % n).digest() for n in range(100))
+    for name in ("0.jsonl", "1.jsonl.zst"):
+        (root / "raw" / f"garbage-{name}").write_bytes(garbage)
+    told = [finding for finding in found(examined(), "sample") if finding.mark == "mend"]
+    assert sorted(finding.text.partition(": ")[0] for finding in told) == [
+        f"{root}/raw/garbage-0.jsonl",
+        f"{root}/raw/garbage-1.jsonl.zst",
+    ]
+    for finding in told:
+        assert finding.advice.startswith("fetch it again, or leave it out of raw.documents")
+
+
+@pytest.mark.parametrize(
+    ("seen", "of", "rough"), [(99, 100, True), (99, 99, False), (100, 101, False)]
+)
+def test_an_estimate_from_few_documents_is_rough(seen: int, of: int, rough: bool) -> None:
+    few = Estimate(of, 1, 1, {}, 1, 1.0, 1, 1.0, 1.0, seen, 1, 1)
+    title = str(render_estimate(few).title)
+    assert title.startswith("Rough estimate, from " if rough else "Estimate, from ")
 
 
 def test_rejected_lines_are_judged_by_the_share_that_the_recipe_allows(
@@ -93,7 +118,7 @@ def test_rejected_lines_are_judged_by_the_share_that_the_recipe_allows(
     report = examined()
     assert not report.can_start
     [sample] = [f for f in found(report, "sample") if f.mark == "mend"]
-    assert "3 of 201 lines are no documents (" in sample.text
+    assert "3 of 201 lines rejected (" in sample.text
     assert sample.advice == "mend the shard, or raise raw.max_rejected_share"
     recipe(root, "raw: {max_rejected_share: 0.015}", monkeypatch)
     report = examined()
@@ -120,13 +145,13 @@ def test_what_another_recipe_made_or_is_damaged_is_counted(
     run_all(open_corpus(root))
     (root / "token_arrays" / "1-00000.npy").write_bytes(b"")
     complete, damaged = found(examined(), "made")
-    assert complete.text == "2 of 3 partitions are complete"
-    assert damaged.text.startswith("1 of token_arrays are not what their receipts say")
+    assert complete.text == "2 of 3 partitions complete"
+    assert damaged.text.startswith("1 of token_arrays: not what their receipts say")
     recipe(root, "seed: 7", monkeypatch)
     report = examined()
     nothing, other = found(report, "made")
     assert nothing.text == "nothing is complete yet"
-    assert other.text.startswith("3 of fim_shards, 3 of token_arrays are made by another recipe")
+    assert other.text.startswith("3 of fim_shards, 3 of token_arrays: made by another recipe")
     assert (other.mark, report.can_start) == ("look", True)
     assert found(report, "recipe")[0].text.endswith("differs in seed 7")
 
@@ -177,7 +202,9 @@ def test_a_data_root_that_cannot_be_written_is_told(
     monkeypatch.setenv("FIM_INPUT_ROOT", str(root))
     monkeypatch.setenv("FIM_DATA_ROOT", str(root / "file" / "below"))
     [storage] = found(examined(), "storage")
-    assert (storage.mark, "Not a directory" in storage.text) == ("mend", True)
+    assert storage.mark == "mend"
+    assert storage.text == f"{root}/file/below: cannot be written: Not a directory"
+    assert storage.advice == "set FIM_DATA_ROOT to where you may write, or make this writable"
     monkeypatch.setenv("FIM_DATA_ROOT", str(root / "not" / "yet"))
     assert found(examined(), "storage")[0].mark == "ok"
     assert not (root / "not").exists()
@@ -260,7 +287,7 @@ def test_syntax_without_languages_is_told(root: Path, monkeypatch: pytest.Monkey
     recipe(root, "{raw: {language_field: l, path_field: p}, fim: {split: syntax}}", monkeypatch)
     _, fallback = found(examined(), "sample")
     assert fallback.mark == "look"
-    assert "rearranged files are cut by the fallback" in fallback.text
+    assert "cut by the fallback" in fallback.text
 
 
 def test_hostile_names_act_on_no_terminal(root: Path) -> None:

@@ -152,7 +152,7 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     of_fim, of_tokens = verdicts(instance)
     assert of_fim.description == of_tokens.description == "partitions that passed: 3"
     looked_at = {row["check"]: row["looked_at"] for row in rows_of(of_fim.metadata["checks"])}
-    assert str(looked_at["lossless"]).startswith("180 documents, ")
+    assert str(looked_at["lossless"]).startswith("documents: 180, ")
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -168,7 +168,7 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     checks = fim["checks"]
     assert isinstance(checks, dg.TableMetadataValue)
     assert [row.data["check"] for row in checks.records] == list(CHECKS_OF["fim_shards"])
-    assert checks.records[0].data["found"] == "All 60 documents come back exactly."
+    assert checks.records[0].data["found"] == "Documents that come back exactly: 60 of 60."
     assert fim["fim_rate_asked"] == 0.5
     assert isinstance(fim["fim_rate_realised"], float)
     assert "middle_chars_p95" in fim

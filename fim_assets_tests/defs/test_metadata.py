@@ -8,12 +8,13 @@ import dagster as dg
 import orjson
 import pytest
 
-from fim_assets.checks.fim_shards import rates
+from fim_assets.checks.fim_shards import rates, rates_by_language
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.pipeline import CHECKS_OF, Corpus, StageOutcome
 from fim_assets.receipts import Receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets.report.summary import build_summary
+from fim_assets.stats import verdict
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 IN_PLACE = 1000
@@ -107,7 +108,7 @@ def test_rates_stand_between_what_is_accepted(made: Made) -> None:
         low, high = map(float, rows[name]["accepted"].split("–"))
         assert low == round(rate.low / rate.trials, 4) < high == round(rate.high / rate.trials, 4)
         assert low <= rows[name]["realised"] <= high
-        assert (rows[name]["within"], rows[name]["hits"]) == ("yes", rate.hits)
+        assert (rows[name]["verdict"], rows[name]["hits"]) == ("within", rate.hits)
         assert metadata[f"{name}_realised"] == round(rate.hits / rate.trials, 6)
     by_language = rows_of(metadata["rates_by_language"])
     files = [row["files"] for row in by_language]
@@ -115,7 +116,10 @@ def test_rates_stand_between_what_is_accepted(made: Made) -> None:
     assert sum(files) == tested["fim_rate"].trials
     rearranged = sum(row["files"] * row["fim_rate"] for row in by_language)
     assert rearranged == pytest.approx(tested["fim_rate"].hits, abs=0.01)
-    assert {row["within"] for row in by_language} == {"yes"}
+    counts = receipt_of(made, "fim_shards").result.counts
+    verdicts = [verdict(*its.values()) for its in rates_by_language(counts, corpus.recipe).values()]
+    assert sorted(str(row["verdict"]) for row in by_language) == sorted(verdicts)
+    assert "too few files" in verdicts
 
 
 def test_numbers_that_are_plotted(made: Made) -> None:

@@ -20,10 +20,12 @@ from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 
 
-def test_the_time_left_is_told_by_bytes_and_the_rate_by_partitions() -> None:
+def test_the_time_left_is_told_by_bytes_once_there_is_something_to_tell_it_by() -> None:
     told = described(done=25, of=1_000, share=0.2, seconds=50)
-    assert told == "25 of 1,000 partitions in 50 s, 0.5/s, about 200 s left"
-    assert described(4, 4, 1.0, 8) == "4 of 4 partitions in 8 s, 0.5/s, about 0 s left"
+    assert told == "25 of 1,000 partitions in 50 s, about 200 s left"
+    assert described(1, 8, 0.2, 56) == "1 of 8 partitions in 56 s", "the workers' start is in it"
+    assert described(4, 4, 1.0, 8) == "4 of 4 partitions in 8 s"
+    assert described(1, 1, 1.0, 8) == "1 of 1 partition in 8 s"
 
 
 def test_the_log_tells_every_ten_seconds_at_most_and_when_all_is_done(

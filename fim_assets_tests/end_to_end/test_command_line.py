@@ -92,7 +92,7 @@ def test_failure_is_named_and_the_exit_status_is_one(checkout: Path, root: Path)
     assert receipts(root) == {f"{a}/{k}.json" for a in ASSETS for k in ("a", "c__d", "c__e")}
     assert not (root / "corpus_report").exists()
     shown = run("fim-assets summary", checkout, {"FIM_DATA_ROOT": str(root)})
-    assert "3 of 4 partitions are complete" in shown.stdout
+    assert "3 of 4 partitions complete" in shown.stdout
     assert "incomplete  b: " in shown.stdout
 
 

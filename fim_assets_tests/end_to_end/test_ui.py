@@ -188,7 +188,7 @@ def test_rates_and_checks_stand_in_the_metadata(
         checks.scroll_into_view_if_needed()
         for check in ("lossless", "rates_within_bounds", "split_law"):
             expect(checks).to_contain_text(check)
-        expect(checks).to_contain_text("All 50 documents come back exactly.")
+        expect(checks).to_contain_text("Documents that come back exactly: 50 of 50.")
 
 
 @pytest.mark.usefixtures("ended")

@@ -303,7 +303,7 @@ def too_many_rejected(corpus: FaultCorpus) -> Finding:
     shard = write_shard(root / "raw" / "a.jsonl.zst", [*documents(500), b"no", b"{}"])
     outcome = run_all(open_corpus(root, max_rejected_share=0.001))["a"]
     seen = outcome.failure or ""
-    told = f"{shard}: 2 of 502 lines are no documents" in seen and "line 501: not_json" in seen
+    told = f"{shard}: 2 of 502 lines rejected" in seen and "line 501: not_json" in seen
     return Finding("more rejected lines than allowed", 1, Damage(), seen, int(not told))
 
 

@@ -116,9 +116,11 @@ def test_disagreement_names_both_and_the_line(
     rewrite(parquet, damage)
     lines = restore_shard(shard, parquet)
     assert [next(lines) for _ in range(3)] == [orjson.dumps(row) for row in rows[:3]]
-    with pytest.raises(ShardError, match=r"disagree at line 4 of the FIM shard: ") as raised:
+    with pytest.raises(ShardError) as raised:
         next(lines)
-    assert f"{shard} and {parquet}" in str(raised.value)
+    assert str(raised.value).startswith(
+        f"{shard} and {parquet} disagree at line 4 of the FIM shard, if it is one: "
+    )
 
 
 def test_an_order_that_is_none(tmp_path: Path) -> None:

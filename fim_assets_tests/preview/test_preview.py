@@ -482,7 +482,7 @@ def test_markdown_is_small_and_safe(text: str, files: int, tokenizer: LoadedToke
 
 def test_a_shard_of_no_documents_says_why(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.jsonl", [{"content": "x"}, {"content": "y"}])
-    with pytest.raises(ShardError, match=r"2 of 2 lines are no documents \(no_text 2\)"):
+    with pytest.raises(ShardError, match=r"2 of 2 lines rejected \(no_text 2\)"):
         first_rearranged(shard, SEED, ALWAYS)
     with pytest.raises(ShardError, match="holds no document"):
         first_rearranged(write_shard(tmp_path / "b.jsonl", []), SEED, ALWAYS)

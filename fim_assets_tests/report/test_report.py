@@ -314,6 +314,35 @@ def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.M
     assert names["ids"][-1] == eos
 
 
+def test_few_partitions_are_named_in_the_chart_of_their_tokens(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["a" * 15 + "b" * 15, "evil\u202e"]
+    write_report(corpus, materialize(corpus, dict.fromkeys(keys, SHARDS["a"])))
+    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
+    assert re.findall("<text[^>]*>(.*?)</text>", chart) == [
+        f"{'a' * 10}…{'b' * 9}",
+        "evil‹U+202E›",
+        "4",
+        "4",
+    ]
+    monkeypatch.setattr("fim_assets.report.page._PARTITIONS_NAMED", 1)
+    write_report(corpus, keys)
+    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
+    assert "partition, in the table&#39;s order" in chart.replace("'", "&#39;")
+
+
+def test_one_of_a_kind_is_one(corpus: Corpus) -> None:
+    write_report(corpus, materialize(corpus, {"one": '{"text": "h"}\n'}))
+    page, card = read_page(corpus), (corpus.folder("corpus_report") / "README.md").read_text()
+    assert "1 of 1 partition complete" in page
+    assert "1 of 1 partition complete" in card
+    assert "- Documents: 1 document; mean 1," in card
+    assert not re.findall(
+        r"\b1 (?:partition|document|file|character|line|language)s\b", page + card
+    )
+
+
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     corpus = corpus_at(tmp_path)
     keys = ["<img src=x onerror=alert>", "'\"&amp;"]
@@ -359,9 +388,9 @@ def test_long_tables_say_what_they_leave_out(
     summary = write_report(corpus, ["a", "b", "x", "y", "z"])
     page = read_page(corpus)
     assert summary.totals.documents == 4
-    assert "1 more complete partitions are left out of this table" in page
-    assert "2 more languages are left out here" in page
-    assert "2 more are left out here" in page
+    assert "over partitions: 1 complete partition;" in page
+    assert "Left out here: 2 languages;" in page
+    assert "Left out here: 2 partitions;" in page
     assert '<th scope="row">b</th>' not in page
 
 
@@ -369,7 +398,7 @@ def test_page_words_the_median_as_its_bin() -> None:
     lengths = Histogram(
         count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
     )
-    assert describe(lengths, "files") == "5 files; mean 8, median 6–7, longest 17"
+    assert describe(lengths, "file") == "5 files; mean 8, median 6–7, longest 17"
 
 
 def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
@@ -547,6 +576,6 @@ def test_partitions_of_several_versions_and_engines_are_told(corpus: Corpus) -> 
     write_report(corpus, ["a", "b"])
     page = read_page(corpus)
     assert "several versions" in page
-    assert "0.1 (1 receipts)" in page
+    assert "0.1 (1 receipt)" in page
     assert "other (1 partitions)" in page
     assert "2.0 h" in page
