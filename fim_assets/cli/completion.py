@@ -61,7 +61,7 @@ def _arrays(begin: str) -> list[str]:
     folder = Settings.from_environment().data_root / "token_arrays"
     if not isinstance(folder, Path):
         return []
-    endings = tuple(f"0{beside.ending}" for beside in LAYOUTS.values())
+    endings = tuple(f"{n}{beside.ending}" for n in range(10) for beside in LAYOUTS.values())
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries if entry.name.endswith(endings))
         return _beginning(begin, (_from_here(folder / name, begin) for name in names))

@@ -10,9 +10,7 @@ from markupsafe import Markup
 from fim_assets.preview.markdown import code, fenced, to_markdown
 from fim_assets.report.examples import Examples
 from fim_assets.report.facts import FILTERS, template_text
-from fim_assets.report.summary import (
-    Gathered,
-)
+from fim_assets.report.summary import Gathered
 from fim_assets.visible import visible
 
 
@@ -50,8 +48,7 @@ def _front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
         "tags": ["fill-in-the-middle", "pre-training", "tokenized"],
         "size_categories": [_size_category(facts["totals"].documents)],
     }
-    # The glob takes in all that lies there: only where all of it is complete is it what is counted.
-    if facts["partitions"].complete and not facts["partitions"].incomplete:
+    if facts["counts_every_shard"]:
         path = "/".join([*folders, "*.jsonl.zst"])
         fields["configs"] = [{"config_name": "fim_shards", "data_files": path}]
     return fields

@@ -11,9 +11,7 @@ import pyarrow as pa
 
 from fim_assets.pipeline import Corpus
 from fim_assets.preview.documents import DocumentPreview, finished_documents
-from fim_assets.report.summary import (
-    Partition,
-)
+from fim_assets.report.summary import Partition
 from fim_assets.storage import is_remote, read_bytes, working_folder
 
 log = logging.getLogger(__name__)
@@ -45,8 +43,8 @@ class Examples(NamedTuple):
 def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
     """A few rearranged documents: one in PSM order, one in SPM, one in another language.
 
-    Short ones are preferred. Only the beginnings of the first FIM shards are read; one that cannot
-    be read is named.
+    Short ones are preferred. Only the beginnings of the first FIM shards are read, and on object
+    storage only of those whose parquet is small; one that cannot be read is named.
 
     Args:
         corpus: Recipe and folders.
@@ -56,6 +54,8 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
     others: dict[str, tuple[str, DocumentPreview]] = {}
     unread = []
     for partition in islice(partitions, _EXAMPLE_PARTITIONS):
+        if is_remote(corpus.data_root) and _bytes(partition, ".parquet") > _EXAMPLE_PARQUET_BYTES:
+            continue
         try:
             with _beginning(corpus, partition) as (shard, parquet):
                 for preview in finished_documents(shard, parquet, corpus.recipe, _EXAMPLE_BLOCKS):
@@ -65,11 +65,17 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
                     if len(short) == _EXAMPLES:
                         break
         except (ValueError, LookupError, OSError, pa.ArrowException) as error:
+            if _is_cut(corpus, partition):
+                continue  # at the end of what was fetched
             log.warning("no examples from %s: %s", partition.key, error)
             unread.append(partition.key)
         if {"psm", "spm"} <= short.keys():
             break
-    return Examples(list((others | short).values()), unread)
+    chosen = others | short
+    languages = {its.language for slot, (_, its) in chosen.items() if slot != "other"}
+    if "other" in chosen and chosen["other"][1].language in languages:
+        del chosen["other"]
+    return Examples(list(chosen.values()), unread)
 
 
 def _keep(
@@ -93,10 +99,17 @@ def _beginning(corpus: Corpus, partition: Partition) -> Iterator[tuple[Path, Pat
     if not is_remote(place.folder):
         yield place.file(".jsonl.zst"), place.file(".parquet")
         return
-    sizes = {output.name: output.bytes for output in partition.fim.outputs}
-    if sizes[names[1]] > _EXAMPLE_PARQUET_BYTES:
-        raise ValueError(f"{names[1]} is too large to fetch for examples")
     with working_folder() as folder:
         for name, most in zip(names, (_EXAMPLE_BYTES, None), strict=True):
             (folder / name).write_bytes(read_bytes(place.published(name), most))
         yield folder / names[0], folder / names[1]
+
+
+def _is_cut(corpus: Corpus, partition: Partition) -> bool:
+    """Whether a part of the shard is read, and its end is not the shard's."""
+    return is_remote(corpus.data_root) and _bytes(partition, ".jsonl.zst") > _EXAMPLE_BYTES
+
+
+def _bytes(partition: Partition, ending: str) -> int:
+    sizes = {output.name: output.bytes for output in partition.fim.outputs}
+    return sizes[f"{partition.key}{ending}"]

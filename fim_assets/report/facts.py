@@ -29,6 +29,7 @@ from fim_assets.report.summary import (
     Summary,
 )
 from fim_assets.stats import EDGES, verdict
+from fim_assets.storage import names_in
 from fim_assets.tokens.layouts import id_dtype
 from fim_assets.words import how_many
 
@@ -115,6 +116,12 @@ class _Stage(NamedTuple):
     engines: list[str]
 
 
+def _counts_every_shard(corpus: Corpus, complete: int) -> bool:
+    """Whether the FIM shards that lie there are those of the complete partitions, and no others."""
+    names = names_in(corpus.folder("fim_shards"))
+    return 0 < complete == sum(name.endswith(".jsonl.zst") for name in names)
+
+
 def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict[str, Any]:
     """What both templates are given, by the names that they use."""
     summary = gathered.summary
@@ -131,6 +138,7 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "totals": totals,
         "partitions": summary.partitions,
         "recipe": recipe,
+        "counts_every_shard": _counts_every_shard(corpus, summary.partitions.complete),
         "rearranged": rearranged,
         "rearranged_share": rearranged / candidates if candidates else None,
         "asked_share": fim.document_rate * summary.rates["fim_rate"].asked,

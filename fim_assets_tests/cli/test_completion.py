@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from fim_assets.cli import completion
 from fim_assets.cli.commands import main
+from fim_assets.recipe import Recipe, Tokens
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 
@@ -64,10 +65,13 @@ def test_commands_options_keys_and_shards() -> None:
 
 def test_arrays_or_any_file(root: Path) -> None:
     assert completed("show", "token") == ["file,token"]
-    run_all(open_corpus(root))
-    arrays = {f"token_arrays/{key}-00000.npy" for key in ("part-0", "part-1", "other")}
+    run_all(open_corpus(root, Recipe(tokens=Tokens(max_size=60))))
+    arrays = {f"token_arrays/{path.name}" for path in (root / "token_arrays").glob("*.npy")}
+    assert {"token_arrays/other-00000.npy", "token_arrays/part-0-00001.npy"} <= arrays
     assert set(completed("show", "token")) == arrays
-    assert completed("show", f"{root}/token_arrays/o") == [f"{root}/token_arrays/other-00000.npy"]
+    assert completed("show", f"{root}/token_arrays/o") == sorted(
+        f"{root}/{name}" for name in arrays if "/o" in name
+    )
     assert completed("show", "elsewhere/") == ["file,elsewhere/"]
 
 
