@@ -17,7 +17,7 @@ from fim_assets.receipts import (
     read_receipt,
 )
 from fim_assets.recipe import ASSETS
-from fim_assets.report.summary import ListedArray, build_summary
+from fim_assets.report.summary import ListedArray
 from fim_assets.report.write import FILES as REPORT_FILES
 from fim_assets.sources import RawShard
 from fim_assets.storage import Location, StorageError, brought, is_remote, names_in, read_bytes
@@ -143,12 +143,12 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
                 yield f"{path}: {'left by a run that was killed' if left else 'in no receipt'}"
 
 
-def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
+def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[str]:
     """What `corpus_report` lacks, and says of arrays that are not there any more or not yet.
 
     Args:
         corpus: Where outputs lie.
-        keys: All partitions.
+        complete: The arrays of all complete partitions.
     """
     folder = corpus.folder("corpus_report")
     path = folder / "summary.json"
@@ -164,5 +164,5 @@ def stale_report(corpus: Corpus, keys: Iterable[str]) -> Iterator[str]:
     for name in REPORT_FILES:
         if name not in there:
             yield f"{folder / name}: is missing; materialize corpus_report again"
-    if listed != set(build_summary(corpus, list(keys)).arrays):
+    if listed != set(complete):
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"

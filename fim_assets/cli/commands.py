@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fim_assets.pipeline import Corpus
+    from fim_assets.report.summary import CorpusTotals, Summary
     from fim_assets.settings import Settings
     from fim_assets.sources import RawShard
     from fim_assets.storage import Location
@@ -246,19 +247,20 @@ def summary() -> None:
     """Print what the complete partitions hold, where it lies, and what to do next."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    from fim_assets.report.summary import build_summary
+    from fim_assets.report.summary import gather
 
     settings = _settings()
     corpus = _corpus(settings)
     shards = list(_shards(corpus, settings))
-    found = build_summary(corpus, shards)
-    incomplete = found.partitions.incomplete
-    rows = {key: _numbers(corpus, key) for key in shards if key not in incomplete}
+    gathered = gather(corpus, shards, _ROWS_SHOWN)
+    found = gathered.summary
+    complete, incomplete = found.partitions.complete, found.partitions.incomplete
     console = _console()
     columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
     table = Table(
-        title=f"{len(rows):,} of {how_many(len(shards), 'partition')} complete",
+        title=f"{complete:,} of {how_many(len(shards), 'partition')} complete",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -266,27 +268,29 @@ def summary() -> None:
     table.add_column("partition", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for key, row in islice(rows.items(), _ROWS_SHOWN):
-        table.add_row(key, *_cells(row, columns))
-    if len(rows) > _ROWS_SHOWN:
-        table.add_row(f"… {len(rows) - _ROWS_SHOWN:,} more")
+    for its in gathered.partitions:
+        table.add_row(Text(its.key), *_cells(its.totals, its.token_seconds, columns))
+    if complete > _ROWS_SHOWN:
+        table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
-    table.add_row("total", *_cells(sum(rows.values(), Counter()), columns), style="bold")
+    seconds = gathered.making.seconds["token_arrays"]
+    table.add_row("total", *_cells(found.totals, seconds, columns), style="bold")
     console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
         click.echo(f"incomplete  {key}: {visible_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
-    arrays = [corpus.data_root.joinpath(*array.path.split("/")) for array in found.arrays]
-    for name, line in _leads_on(corpus, shards, list(rows), arrays):
+    first = gathered.partitions[0].key if gathered.partitions else None
+    for name, line in _leads_on(settings, corpus, found, shards, first):
         click.echo(f"{name:<9}{line}")
 
 
 def _leads_on(
+    settings: "Settings",
     corpus: "Corpus",
+    summary: "Summary",
     shards: list[str],
-    complete: list[str],
-    arrays: "list[Location]",
+    first: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
     from fim_assets.settings import REPOSITORY
@@ -295,22 +299,25 @@ def _leads_on(
 
     report = corpus.folder("corpus_report") / "report.html"
     materialize = "dagster asset materialize -m fim_assets.definitions --select"
-    stale = not report.exists() or any(stale_report(corpus, shards))
-    if complete:
+    if settings.partitions_per_run:
+        materialize = f"env -u FIM_PARTITIONS_PER_RUN {materialize}"
+    arrays = [corpus.data_root.joinpath(*array.path.split("/")) for array in summary.arrays]
+    stale = not report.exists() or any(stale_report(corpus, summary.arrays))
+    if first is not None:
         folder = _shown(corpus.folder("token_arrays"))
         yield "arrays", f"{folder}  ({how_many(len(arrays), 'file')})"
         yield "report", f"{_shown(report)}{'  (not made yet, or not of these partitions)' * stale}"
     steps = []
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
         steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
-    if len(complete) < len(shards):
+    if summary.partitions.incomplete:
         steps.append((f"{materialize} '*' --partition-range {shlex.quote(_range(shards))}", ""))
     elif stale:
         steps.append((f"{materialize} corpus_report", "makes the report"))
     else:
         steps.append(("open the report in a browser", ""))
-    if complete:
-        steps.append((f"fim-assets preview {shlex.quote(complete[0])}", "before and after"))
+    if first is not None:
+        steps.append((f"fim-assets preview {shlex.quote(first)}", "before and after"))
     if arrays and not is_remote(arrays[0]):
         steps.append((f"fim-assets show {shlex.quote(_shown(arrays[0]))}", "a document, decoded"))
     here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file()
@@ -331,6 +338,7 @@ def verify(keys: tuple[str, ...]) -> None:
     """
     from fim_assets.pipeline import list_shards
     from fim_assets.recipe import ASSETS
+    from fim_assets.report.summary import build_summary
     from fim_assets.verify import begun_keys, stale_report, strays, verify_partitions
 
     settings = _settings()
@@ -351,7 +359,8 @@ def verify(keys: tuple[str, ...]) -> None:
         )
     faults = [fault for verdict in verdicts for fault in verdict.faults]
     if not keys:
-        faults += [*strays(corpus, verdicts), *stale_report(corpus, shards)]
+        complete = build_summary(corpus, list(shards)).arrays
+        faults += [*strays(corpus, verdicts), *stale_report(corpus, complete)]
     for fault in faults:
         click.echo(f"fault  {visible_line(fault)}")
     receipts = Counter(asset for verdict in verdicts for asset in verdict.receipts)
@@ -640,34 +649,19 @@ _COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "token
 _FEW_COLUMNS = ("documents", "tokens")
 
 
-def _numbers(corpus: "Corpus", key: str) -> Counter[str]:
-    from fim_assets.receipts import read_receipt
-
-    fim = read_receipt(corpus.place("fim_shards", key))
-    tokens = read_receipt(corpus.place("token_arrays", key))
-    numbers: Counter[str] = Counter()
-    if fim is not None:
-        result = fim.result
-        numbers.update(documents=result.documents, rejected=result.rejected)
-        numbers.update(
-            {name: result.counts[name] for name in ("psm", "spm", "not_selected", "gate")}
-        )
-    if tokens is not None:
-        numbers.update(tokens=tokens.result.tokens or 0)
-        numbers.update(microseconds=round(tokens.made.seconds * 1e6))
-    return numbers
-
-
-def _cells(numbers: Counter[str], columns: Iterable[str] = _COLUMNS) -> list[str]:
+def _cells(
+    totals: "CorpusTotals", token_seconds: float, columns: Iterable[str] = _COLUMNS
+) -> list[str]:
     """Shares are of files long enough to cut; tokens/s is one worker's."""
-    rearranged = numbers["psm"] + numbers["spm"]
+    rearranged = totals.psm + totals.spm
+    candidates = rearranged + totals.not_selected + totals.gate
     cells = {
-        "documents": f"{numbers['documents']:,}",
-        "rejected": f"{numbers['rejected']:,}",
-        "rearranged": _percent(rearranged, rearranged + numbers["not_selected"] + numbers["gate"]),
-        "PSM share": _percent(numbers["psm"], rearranged),
-        "tokens": f"{numbers['tokens']:,}",
-        "tokens/s": _rate(numbers["tokens"], numbers["microseconds"] / 1e6),
+        "documents": f"{totals.documents:,}",
+        "rejected": f"{totals.rejected:,}",
+        "rearranged": _percent(rearranged, candidates),
+        "PSM share": _percent(totals.psm, rearranged),
+        "tokens": f"{totals.tokens:,}",
+        "tokens/s": _rate(totals.tokens, token_seconds),
     }
     return [cells[name] for name in columns]
 

@@ -150,7 +150,7 @@ def _tried(
         if not through:
             return
         say("timing …")
-        seconds = seconds_of_a_partition(trial, through[0], folder)
+        seconds = seconds_of_a_partition(trial, through, folder)
     sizes = [shard.size for shard in shards.values()]
     remote = is_remote(corpus.data_root)
     report.estimate = estimate(through, sizes, seconds, workers, remote=remote)

@@ -5,6 +5,7 @@ one that is far larger than the others is always among them, and of many small o
 """
 
 import random
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ _KEPT_BYTES = 1 << 26
 
 _SECONDS = 20.0
 """After which no further shard is begun."""
+
+_TOLD = 0.2
+"""Time of the texts, as a part of that of the partitions without them, that tells a speed."""
 
 _DAGSTER_START = 6.0
 _DAGSTER_A_PARTITION = 0.1
@@ -192,16 +196,25 @@ def run_sample(
         yield Sampled(key, stands_for, excerpt, outcome, results, seconds, without_id)
 
 
-def seconds_of_a_partition(corpus: Corpus, sampled: Sampled, folder: Path) -> float:
-    """What a partition takes however little it holds: that of one document, run a second time."""
-    parquet = corpus.place("raw_shards", sampled.key).file(".parquet")
-    numbers = pl.read_parquet(parquet, columns=["line"])["line"]
+def seconds_of_a_partition(corpus: Corpus, sampled: Sequence[Sampled], folder: Path) -> float:
+    """What a partition takes however little it holds: that of the shortest document looked at.
+
+    It is run a second time, when all that a process does but once is done.
+    """
+    shortest = min(sampled, key=lambda one: _shortest(corpus, one.key)[0])
+    line = _shortest(corpus, shortest.key)[1]
     path = folder / "one-document.jsonl"
-    with sampled.excerpt.path.open("rb") as lines:
-        first = islice(lines, numbers[0] - 1, numbers[0]) if len(numbers) else ()
-        path.write_bytes(b"".join(first))
+    with shortest.excerpt.path.open("rb") as lines:
+        path.write_bytes(b"".join(islice(lines, max(line - 1, 0), line)))
     _run(corpus, path.stem, path, ASSETS)
     return _run(corpus, path.stem, path, ASSETS)[1]
+
+
+def _shortest(corpus: Corpus, key: str) -> tuple[int, int]:
+    """Bytes and line of a shard's shortest document; line 0 where there is none."""
+    parquet = corpus.place("raw_shards", key).file(".parquet")
+    row = pl.read_parquet(parquet, columns=["bytes", "line"]).sort("bytes", "line").head(1).rows()
+    return row[0] if row else (sys.maxsize, 0)
 
 
 def _run(corpus: Corpus, key: str, path: Path, assets: Sequence[str]) -> tuple[Outcome, float]:
@@ -223,7 +236,8 @@ class Estimate:
         scratch_bytes: Bytes that are needed beside them while it runs.
         seconds: How long it takes, with Dagster's part.
         workers: Partitions that are worked on at once.
-        bytes_per_second: Bytes of text that one worker takes through all stages and checks.
+        bytes_per_second: Bytes of text that one worker takes through all stages and checks; None
+            where the texts looked at took too little time to tell it.
         largest_share: Part of the text that the largest shard holds.
         of_documents: Documents that were looked at.
         of_shards: Shards of which they are.
@@ -237,7 +251,7 @@ class Estimate:
     scratch_bytes: int
     seconds: float
     workers: int
-    bytes_per_second: float
+    bytes_per_second: float | None
     largest_share: float
     of_documents: int
     of_shards: int
@@ -275,7 +289,8 @@ def estimate(
         return None
     text = reckoned(texts)
     spent = sum(max(one.seconds - seconds_a_partition, 0.0) for one in sampled)
-    rate = sum(texts) / max(spent, 1e-3)
+    seconds_a_byte = spent / sum(texts)
+    told = spent > _TOLD * len(sampled) * seconds_a_partition
     largest = sorted(sizes, reverse=True)
     disk = {
         asset: round(
@@ -283,8 +298,8 @@ def estimate(
         )
         for asset in ASSETS
     }
-    work = len(sizes) * seconds_a_partition + text / rate
-    longest = seconds_a_partition + text / rate * largest[0] / total
+    work = len(sizes) * seconds_a_partition + text * seconds_a_byte
+    longest = seconds_a_partition + text * seconds_a_byte * largest[0] / total
     at_once = sum(largest[:workers]) / total
     return Estimate(
         documents=round(
@@ -302,7 +317,7 @@ def estimate(
         + _DAGSTER_A_PARTITION * len(sizes)
         + max(work / max(workers, 1), longest),
         workers=workers,
-        bytes_per_second=rate,
+        bytes_per_second=1 / seconds_a_byte if told else None,
         largest_share=largest[0] / total,
         of_documents=sum(its.documents for its in tokens),
         of_shards=len(sampled),

@@ -94,19 +94,20 @@ def render_estimate(reckoned: Estimate) -> Table:
     disk = ", ".join(f"{asset} {how_large(size)}" for asset, size in reckoned.disk_bytes.items())
     minutes = humanize.precisedelta(round(reckoned.seconds), minimum_unit="seconds", format="%.0f")
     workers = how_many(reckoned.workers, "worker")
-    rate = how_large(reckoned.bytes_per_second)
     rows = {
         "documents": f"{reckoned.documents:,}, {how_large(reckoned.text_bytes)} of text",
         "tokens": f"{reckoned.tokens:,}",
         "disk": f"{how_large(sum(reckoned.disk_bytes.values()))}: {disk}",
         "scratch": f"{how_large(reckoned.scratch_bytes)} while it runs",
-        "time": f"{minutes} with {workers} of {rate} of text a second",
+        "time": f"{minutes} with {workers}",
     }
-    if reckoned.largest_share * reckoned.workers > 1.5:
-        rows["time"] += (
-            f"; the largest shard holds {reckoned.largest_share:.0%}, which one worker does alone: "
-            "cut it in several"
-        )
+    if reckoned.bytes_per_second is not None:
+        rows["time"] += f" of {how_large(reckoned.bytes_per_second)} of text a second"
+        if reckoned.largest_share * reckoned.workers > 1.5:
+            rows["time"] += (
+                f"; the largest shard holds {reckoned.largest_share:.0%}, which one worker does "
+                "alone: cut it in several"
+            )
     rough = reckoned.of_documents < min(FEW_DOCUMENTS, reckoned.documents)
     kind = "Rough estimate" if rough else "Estimate"
     table = Table.grid(padding=(0, 2, 0, 0))

@@ -224,6 +224,8 @@ class Partition:
     raw: Result
     fim: Result
     tokens: Result
+    totals: CorpusTotals
+    token_seconds: float
     rates: dict[str, Rate]
 
 
@@ -300,13 +302,16 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         complete += 1
         making.add(receipts)
         raw, fim, tokens = results = [receipt.result for receipt in receipts]
-        sums.update(_totals(raw, fim, tokens).model_dump())
+        totals = _totals(raw, fim, tokens)
+        sums.update(totals.model_dump())
         counts.update(_counts(raw, fim, tokens))
         for result in results:
             histograms.add(result.histograms)
         arrays += _arrays(corpus, tokens)
         if len(partitions) < shown:
-            partitions.append(Partition(key, raw, fim, tokens, rates(fim.counts, recipe)))
+            tested = rates(fim.counts, recipe)
+            seconds = receipts.tokens.made.seconds
+            partitions.append(Partition(key, raw, fim, tokens, totals, seconds, tested))
 
     return Gathered(
         Summary(

@@ -1,7 +1,6 @@
 import re
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fim_assets.cli.commands import _cells, main
 from fim_assets.fim.transform import transform_shard
 from fim_assets.pipeline import list_shards
 from fim_assets.receipts import Staging, read_receipt
+from fim_assets.report.summary import CorpusTotals
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings
 from fim_assets.tokens.reader import TokenArray
@@ -187,8 +187,9 @@ def test_nobody_reads_on(
 
 def test_the_summarys_shares_are_of_all_files_long_enough_to_cut() -> None:
     """One in PSM and one in SPM order, one not drawn, and five of documents that are gated."""
-    numbers = Counter(psm=1, spm=1, not_selected=1, gate=5)
-    assert _cells(numbers)[2:4] == ["25.00%", "50.00%"]
+    none = dict.fromkeys(CorpusTotals.model_fields, 0)
+    totals = CorpusTotals(**none | {"psm": 1, "spm": 1, "not_selected": 1, "gate": 5})
+    assert _cells(totals, 0.0)[2:4] == ["25.00%", "50.00%"]
 
 
 def test_help_explains_every_command_in_a_section() -> None:

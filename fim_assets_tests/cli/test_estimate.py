@@ -20,6 +20,7 @@ from fim_assets.cli.estimate import (
     seconds_of_a_partition,
     take_excerpt,
 )
+from fim_assets.cli.findings import render_estimate
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import Outcome, list_shards
 from fim_assets.receipts import Result, read_receipt
@@ -129,14 +130,18 @@ def test_a_shard_that_is_gone_or_another_than_its_manifest_says_is_told(
 
 
 def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> None:
-    write_shard(tmp_path / "raw" / "a.jsonl", [b"", b"no json", *documents(3)])
+    write_shard(tmp_path / "raw" / "a.jsonl", [{"text": "x = 1\n" * 1000}])
+    write_shard(tmp_path / "raw" / "b.jsonl", [b"", b"no json", *documents(3), {"text": "abc"}])
+    write_shard(tmp_path / "raw" / "c.jsonl", [])
     trial = open_corpus(folder / "out", Recipe(raw=Raw(max_rejected_share=1)))
-    (sampled,) = run_sample(trial, list_shards(open_corpus(tmp_path), tmp_path), folder)
-    assert isinstance(sampled, Sampled)
+    load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
+    found = run_sample(trial, list_shards(open_corpus(tmp_path), tmp_path), folder)
+    sampled = [one for one in found if isinstance(one, Sampled)]
+    assert len(sampled) == 3
     assert seconds_of_a_partition(trial, sampled, folder) > 0
     receipt = read_receipt(trial.place("token_arrays", "one-document"))
     assert receipt is not None
-    assert receipt.result.documents == 1
+    assert (receipt.result.documents, receipt.result.chars) == (1, 3), "the shortest of all shards"
 
 
 def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
@@ -146,7 +151,7 @@ def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
     folder.mkdir()
     sampled = [one for one in run_sample(trial, shards, folder) if isinstance(one, Sampled)]
     assert all(set(one.results) == set(ASSETS) for one in sampled)
-    seconds = seconds_of_a_partition(trial, sampled[0], folder)
+    seconds = seconds_of_a_partition(trial, sampled, folder)
     sizes = [shard.size for shard in shards.values()]
     found = estimate(sampled, sizes, seconds, workers, remote=False)
     assert found is not None
@@ -236,6 +241,15 @@ def test_one_worker_does_the_largest_shard_alone() -> None:
         assert found is not None
         dagster = module._DAGSTER_START + 4 * module._DAGSTER_A_PARTITION
         assert found.seconds == pytest.approx(dagster + seconds)
+
+
+def test_a_speed_is_told_only_where_the_texts_took_time() -> None:
+    for seconds, speed in ((1.1, 10_000), (0.11, None), (0.09, None)):
+        found = estimate([sampled_whole(1000, 10_000, 4000, seconds)], [1000], 0.1, 1, remote=False)
+        assert found is not None
+        assert found.bytes_per_second == pytest.approx(speed)
+        (row,) = [list(c.cells)[-1] for c in render_estimate(found).columns][1:]
+        assert ("of text a second" in str(row)) == (speed is not None)
 
 
 @pytest.mark.parametrize(("remote", "scratch"), [(True, 3 * 8000), (False, 3200)])
