@@ -9,10 +9,10 @@ import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
 from fim_assets.defs.automation import automation_sensor, whole_way
-from fim_assets.defs.partitions import nothing_found, refuse_ranges_that_need_a_daemon
+from fim_assets.defs.partitions import refuse_ranges_that_need_a_daemon
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.recipe import Recipe, RecipeError, load_recipe
-from fim_assets.settings import Settings, SettingsError
+from fim_assets.settings import Settings, SettingsError, nothing_found
 from fim_assets.tokens.tokenizer import (
     TokenizerError,
     content_hash,
@@ -47,7 +47,7 @@ def build_definitions(
     corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
     shards = list_shards(corpus, settings.input_root)
     if not shards:
-        log.warning("%s", nothing_found(recipe, settings))
+        log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
     graph = Graph(corpus, settings, shards)
     return dg.Definitions(
         assets=build_assets(graph),

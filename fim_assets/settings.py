@@ -1,7 +1,7 @@
 """Where things lie and how much runs at once, from the environment; never what the bytes are."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +85,19 @@ def _engine(environment: Mapping[str, str]) -> Engine:
     if find_spec("ray") is None:
         raise SettingsError("FIM_ENGINE=ray: Ray is not installed; install fim_assets[ray]")
     return "ray"
+
+
+def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
+    """What to say where there is no shard, and what to do.
+
+    Args:
+        documents: The globs that were looked for.
+        settings: Where relative ones start.
+    """
+    return (
+        f"no shard found: {', '.join(documents)} below {settings.input_root}",
+        "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",
+    )
 
 
 def usable_cores() -> int:

@@ -13,7 +13,7 @@ from fim_assets.fim.decisions import FALLBACKS
 from fim_assets.fim.draws import Draw, copies_before, draw_bits
 from fim_assets.fim.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim.splits import Cuts, Ranks, character_ranks, min_chars
-from fim_assets.preview.excerpts import shown_name
+from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import Place, Receipt
 from fim_assets.recipe import CharacterSplit, Fim, LanguageRates, Recipe
 from fim_assets.shards import Line, ShardReader, text_span
@@ -194,12 +194,12 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
         (inside if rate.within else outside).append(_in_words(name, rate))
     languages = rates_by_language(receipt.result.counts, recipe)
     too_few = [
-        _named(language)
+        shown_language(language)
         for language, its in languages.items()
         if not any(rate.can_fail for rate in its.values())
     ]
     outside += [
-        f"{_named(language)}: {_in_words(name, rate)}"
+        f"{shown_language(language)}: {_in_words(name, rate)}"
         for language, its in languages.items()
         for name, rate in its.items()
         if not rate.within
@@ -221,15 +221,10 @@ def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
         sentences.append(f"left out, with too few files for any bound: {shown}")
     absent = sorted(recipe.fim.languages - languages.keys())
     if absent:
-        names = ", ".join(map(_named, absent))
+        names = ", ".join(map(shown_language, absent))
         sentences.append(f"no file of {names}, though fim_rate names it")
     description = "; ".join(sentences) + "."
     return CheckOutcome("rates_within_bounds", not outside, description, numbers)
-
-
-def _named(language: str) -> str:
-    """A language as it may be shown: nothing in it acts on a terminal or turns a line around."""
-    return shown_name(language) if language else "(none named)"
 
 
 def _in_words(name: str, rate: Rate) -> str:

@@ -689,11 +689,10 @@ def _shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
 def _refuse_none(
     shards: "Mapping[str, RawShard]", documents: Iterable[str], settings: "Settings"
 ) -> None:
+    from fim_assets.settings import nothing_found
+
     if not shards:
-        raise click.ClickException(
-            f"no shard found: {', '.join(documents)} below {settings.input_root}; set "
-            "FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe"
-        )
+        raise click.ClickException("; ".join(nothing_found(documents, settings)))
 
 
 def _shown(path: "Location") -> str:

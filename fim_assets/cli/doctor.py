@@ -30,9 +30,10 @@ from fim_assets.cli.estimate import (
 )
 from fim_assets.cli.findings import Finding, Report
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
+from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe, RecipeError, load_recipe
-from fim_assets.settings import Settings, SettingsError, usable_cores
+from fim_assets.settings import Settings, SettingsError, nothing_found, usable_cores
 from fim_assets.sources import RawShard
 from fim_assets.stats import binomial_rate, counted
 from fim_assets.storage import (
@@ -322,12 +323,7 @@ def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, 
         yield Finding("mend", "shards", str(error))
         return
     if not shards:
-        yield Finding(
-            "mend",
-            "shards",
-            f"no shard found: {', '.join(documents)} below {settings.input_root}",
-            "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",
-        )
+        yield Finding("mend", "shards", *nothing_found(documents, settings))
         return
     for warning in said:
         yield Finding("look", "shards", warning, "mend the glob, or take it out of the recipe")
@@ -461,7 +457,7 @@ def _string_fields(lines: Iterable[bytes]) -> list[tuple[str, int]]:
 def _shares(counts: Counter[str]) -> str:
     total = sum(counts.values())
     named = [
-        f"{name or '(none)'} {count / total:.0%}"
+        f"{shown_language(name)} {count / total:.0%}"
         for name, count in counts.most_common(_NAMES_SHOWN)
     ]
     more = len(counts) - len(named)

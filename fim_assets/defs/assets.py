@@ -14,14 +14,14 @@ from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.failures import failure_message
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.defs.partitions import backfill_policy, nothing_found, shard_partitions
+from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
 from fim_assets.receipts import Result, keys_of_receipts
 from fim_assets.recipe import ASSETS
 from fim_assets.report.write import write_report
-from fim_assets.settings import Settings
+from fim_assets.settings import Settings, nothing_found
 from fim_assets.sources import RawShard
 from fim_assets.words import how_many
 
@@ -239,7 +239,8 @@ def _report_asset(graph: Graph) -> dg.AssetsDefinition:
     )
     def corpus_report() -> dg.MaterializeResult[None]:
         if not graph.shards:
-            raise dg.Failure(nothing_found(graph.corpus.recipe, graph.settings))
+            documents = graph.corpus.recipe.raw.documents
+            raise dg.Failure("; ".join(nothing_found(documents, graph.settings)))
         summary = write_report(graph.corpus, list(graph.shards))
         return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary))
 

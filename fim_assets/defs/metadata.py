@@ -18,7 +18,7 @@ from fim_assets.checks.fim_shards import rates, rates_by_language
 from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.pipeline import Corpus, StageOutcome
-from fim_assets.preview.excerpts import shown_name
+from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import Histogram, Place, Receipt, Result
 from fim_assets.recipe import Layout
 from fim_assets.report.miniature import miniature
@@ -355,7 +355,7 @@ def _languages(measures: Mapping[str, Mapping[str, int]]) -> dict[str, dg.TableM
 def _by_language(columns: dict[str, str], rows: Mapping[str, Record]) -> dg.TableMetadataValue:
     """A row a language; of those behind the first ones, how many they are."""
     shown: list[Record] = [
-        {"language": shown_name(language) if language else "(none)", **row}
+        {"language": shown_language(language), **row}
         for language, row in islice(rows.items(), _LANGUAGES_SHOWN)
     ]
     if len(rows) > _LANGUAGES_SHOWN:

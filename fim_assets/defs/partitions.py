@@ -4,17 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from fim_assets.recipe import Recipe
 from fim_assets.settings import Settings, SettingsError
-
-
-def nothing_found(recipe: Recipe, settings: Settings) -> str:
-    """What to say where there is no shard."""
-    return (
-        f"no shard found: raw.documents = {list(recipe.raw.documents)} below "
-        f"{settings.input_root}; set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the "
-        "recipe"
-    )
 
 
 def shard_partitions(keys: Iterable[str]) -> dg.StaticPartitionsDefinition:

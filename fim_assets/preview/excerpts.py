@@ -8,6 +8,9 @@ from fim_assets.preview.documents import FilePreview
 from fim_assets.tokens.tokenizer import LoadedTokenizer
 from fim_assets.visible import visible, visible_line
 
+NO_LANGUAGE = "(none named)"
+"""Stands for the language of documents that name none."""
+
 PART_COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
 """Each has a contrast of 3.5 or more against black and against white, and the three differ to
 colour-blind eyes."""
@@ -72,6 +75,11 @@ def one_line(text: str, chars: int) -> str:
 def shown_name(name: str) -> str:
     """An id, language or token on one line."""
     return one_line(name, _NAME_CHARS) or "(empty)"
+
+
+def shown_language(language: str) -> str:
+    """A document's language on one line."""
+    return shown_name(language) if language else NO_LANGUAGE
 
 
 def token_text(token: int, tokenizer: LoadedTokenizer) -> str:

@@ -12,6 +12,7 @@ from fim_assets.fim.orders import layout
 from fim_assets.fim.splits import min_chars
 from fim_assets.pipeline import Corpus
 from fim_assets.preview.excerpts import (
+    shown_language,
     shown_name,
 )
 from fim_assets.receipts import Histogram
@@ -294,17 +295,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.1f} min" if hours < 1 else f"{hours:,.1f} h"
 
 
-def _language_name(name: str) -> str:
-    return shown_name(name) if name else "(none named)"
-
-
 FILTERS = {
     "number": "{:,}".format,
     "how_many": how_many,
     "percent": percent,
     "verdict": verdict,
     "duration": _duration,
-    "language": _language_name,
+    "language": shown_language,
     "name": shown_name,
 }
 

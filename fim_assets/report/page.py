@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fim_assets.fim.orders import Part
 from fim_assets.preview.documents import DocumentPreview, FilePreview
 from fim_assets.preview.excerpts import (
+    NO_LANGUAGE,
     Excerpt,
     Limits,
     excerpt,
@@ -228,7 +229,7 @@ def _tokens_figures(languages: Sequence[Language]) -> list[_Figure]:
 
 
 def _label(language: str) -> str:
-    return one_line(language, _LABEL_CHARS) or "(none named)"
+    return one_line(language, _LABEL_CHARS) or NO_LANGUAGE
 
 
 def _ends(key: str) -> str:

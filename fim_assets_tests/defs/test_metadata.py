@@ -162,7 +162,7 @@ def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: 
     tokens = with_counts("token_arrays", counts)
     assert tokens["rearranged_longer_2048"] == 2
     assert rows_of(tokens["languages"]) == [
-        {"language": "(none)", "tokens": 3, "share_of_tokens": 0.75},
+        {"language": "(none named)", "tokens": 3, "share_of_tokens": 0.75},
         {"language": "C", "tokens": 1, "share_of_tokens": 0.25},
     ]
 
