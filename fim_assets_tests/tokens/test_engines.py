@@ -23,9 +23,16 @@ from fim_assets.tokens.engines import (
     TokenIds,
     choose_engine,
 )
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.tokens.tokenizer import _open_files, load_tokenizer
 from fim_assets.tokens.vocabulary import Vocabulary, read_vocabulary
 from fim_assets_tests.tokens.small_tokenizers import QWEN_SPLIT, byte_level_bpe
+
+
+def forget_tokenizers() -> None:
+    """What is loaded next is read from its files."""
+    load_tokenizer.cache_clear()
+    _open_files.cache_clear()
+
 
 VECTORS = Path(__file__).parent / "dolma2_vectors.jsonl"
 
@@ -457,11 +464,11 @@ def test_without_quicktok_the_reference_encodes_and_says_why(
 ) -> None:
     with_it = load_tokenizer(Recipe())
     monkeypatch.setitem(sys.modules, "quicktok", None)
-    load_tokenizer.cache_clear()
+    forget_tokenizers()
     try:
         without = load_tokenizer(Recipe())
     finally:
-        load_tokenizer.cache_clear()
+        forget_tokenizers()
     assert without.engine is without.engines.reference
     assert without.engine_in_words == f"{ReferenceEngine.name} (quicktok is not installed)"
     assert with_it.engine_in_words == with_it.engine.name
@@ -480,7 +487,7 @@ def test_a_normalizer_that_quicktok_does_not_know_leaves_the_reference(empty_cac
 
 
 def test_bundled_tokenizers_tables_are_proved_once_for_all(cache_home: Path) -> None:
-    load_tokenizer.cache_clear()
+    forget_tokenizers()
     assert load_tokenizer(Recipe()).engines.reason is None
     kept = cache_home / "fim_assets" / "engines"
     assert any(json.loads(p.read_text())["doubtful"] for p in kept.glob("*/proof.json"))
