@@ -12,7 +12,7 @@ from fim_assets.fim.draws import Draw, document_keys, uniforms
 from fim_assets.fim.syntax import LEVELS, CannotCutError, Span, choose_span, parse, syntax_cuts
 from fim_assets.recipe import GRAMMAR_PACKAGES
 
-MANY = 100_000
+MANY = 20_000
 MAX_BYTES = 1 << 20
 
 
