@@ -21,6 +21,7 @@ from fim_assets.recipe import Fim, Recipe, RecipeError, Tokens, parse_recipe
 from fim_assets.recipe import Tokenizer as TokenizerRecipe
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.engines import AWKWARD, QuicktokEngine, ReferenceEngine
+from fim_assets.tokens.layouts import LAYOUTS
 from fim_assets.tokens.tokenizer import (
     Controls,
     TokenizerError,
@@ -116,6 +117,18 @@ def test_a_tokenizer_that_changed_since_is_refused(tmp_path: Path) -> None:
     assert load_tokenizer(recipe, content_hash(tmp_path / "bpe"))
     with pytest.raises(TokenizerError, match="changed since the definitions were loaded"):
         load_tokenizer(recipe, "0" * 32)
+
+
+def test_recipes_share_what_was_read_of_a_tokenizer_until_its_files_change(tmp_path: Path) -> None:
+    folder = tmp_path / "bpe"
+    ids = save(folder, byte_level_bpe(CODE))
+    recipes = [small_recipe(folder, ids, {"layout": layout}) for layout in LAYOUTS]
+    first, second = map(load_tokenizer, recipes[:2])
+    assert first.engines is second.engines
+    assert first.vocabulary is second.vocabulary
+    save(folder, byte_level_bpe(CODE, size=300))
+    assert len(load_tokenizer(recipes[2]).vocabulary.token_bytes) == 300
+    assert len(first.vocabulary.token_bytes) > 300
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
