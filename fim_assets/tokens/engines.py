@@ -13,7 +13,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from importlib.metadata import version
 from io import StringIO
@@ -316,12 +316,7 @@ def _make_tables(
     try:
         tokenizer = _import(content, folder)
         _refuse_other_merges(content["model"], names)
-        probe = _probe(content)
-        with TemporaryDirectory(dir=folder.parent) as beside:
-            shape = _import(probe, Path(beside))
-        doubtful = _doubtful(
-            partial(shape.encode_batch, threads=1), ReferenceEngine(json.dumps(probe))
-        )
+        doubtful = _doubtful_of(json.dumps(_probe(content)))
         _prove(partial(tokenizer.encode_batch, threads=1), reference, doubtful, token_bytes, names)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
         proof = _Proof(refused=None, doubtful=doubtful, files=files)
@@ -394,6 +389,20 @@ def _probe(content: dict[str, Any]) -> dict[str, Any]:
         "ignore_merges": False,
     }
     return content | {"model": model}
+
+
+@lru_cache(maxsize=4)
+def _doubtful_of(probe: str) -> list[int]:
+    """`_doubtful` of quicktok with a probe, which tokenizers that cut alike share.
+
+    Raises:
+        EngineError: If it refuses the probe, or they differ too much.
+    """
+    with TemporaryDirectory(prefix="fim-assets-") as temporary:
+        folder = Path(temporary, _TABLES)
+        folder.mkdir()
+        shape = _import(json.loads(probe), folder)
+    return _doubtful(partial(shape.encode_batch, threads=1), ReferenceEngine(probe))
 
 
 def _keep(made: Path, folder: Path) -> None:

@@ -3,9 +3,9 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,6 @@ from fim_assets.tokens.vocabulary import (
     byte_ids,
     flattened,
     read_vocabulary,
-    why_lossy,
     why_unusable,
 )
 
@@ -277,29 +276,63 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
         raise TokenizerError(
             f"{folder}: the tokenizer changed since the definitions were loaded; load them again"
         )
-    content = _read_json(folder)
-    _refuse_changing_text(content, recipe.tokens, name)
-    vocabulary = read_vocabulary(content)
-    _check_dtype(recipe.tokens.dtype, len(vocabulary.token_bytes), name)
-    added = {token["content"]: token["id"] for token in content["added_tokens"]}
-    controls = _controls(recipe, added, name)
-    plain = content | {"added_tokens": [], "post_processor": None}
-    engines = choose_engine(plain, vocabulary.token_bytes, list(added))
-    special = {token["id"] for token in content["added_tokens"] if token["special"]}
-    protected = special | _placed_ids(recipe, controls)
-    protected_bytes = protected & byte_ids(content)
-    _refuse_forgeable(engines.reference, added, protected, protected_bytes, name)
+    files = _open_files(folder, found_hash, name)
+    _refuse_changing_text(files.vocabulary.lossy, recipe.tokens, name)
+    _check_dtype(recipe.tokens.dtype, len(files.vocabulary.token_bytes), name)
+    controls = _controls(recipe, files.added, name)
+    engines = files.engines
+    protected = files.special | _placed_ids(recipe, controls)
+    protected_bytes = protected & files.byte_ids
+    _refuse_forgeable(engines.reference, files.added, protected, protected_bytes, name)
     loaded = LoadedTokenizer(
         engines,
-        vocabulary,
+        files.vocabulary,
         controls,
-        tuple(added),
+        tuple(files.added),
         frozenset(protected - {*controls.all()}),
         recipe.tokens.tokenizer.segment_before_tokenization,
-        found_hash,
+        files.content_hash,
     )
     _refuse_other_decoding(loaded, name)
     return loaded
+
+
+class _Files:
+    """What a tokenizer's files say, whatever a recipe asks of it.
+
+    Args:
+        folder: Where they lie.
+        content_hash: Of them: files that changed are read again.
+        name: What the recipe calls them.
+
+    Attributes:
+        content_hash: Of them.
+        vocabulary: What its ids stand for.
+        added: Ids of the added tokens, by content.
+        special: Those that are special.
+        byte_ids: See `vocabulary.byte_ids`.
+    """
+
+    def __init__(self, folder: Path, content_hash: str, name: str) -> None:
+        self.content_hash = content_hash
+        content = _read_json(folder)
+        _refuse_unusable(content, name)
+        self.vocabulary = read_vocabulary(content)
+        self.added = {token["content"]: token["id"] for token in content["added_tokens"]}
+        self.special = {token["id"] for token in content["added_tokens"] if token["special"]}
+        self.byte_ids = byte_ids(content)
+        self._plain = content | {"added_tokens": [], "post_processor": None}
+
+    @cached_property
+    def engines(self) -> Choice:
+        """The engines, chosen once a recipe was found that the tokenizer suits: it takes long."""
+        chosen = choose_engine(self._plain, self.vocabulary.token_bytes, list(self.added))
+        self._plain = {}  # tens of megabytes, which nothing else needs
+        return chosen
+
+
+_open_files = lru_cache(maxsize=2)(_Files)
+"""Recipes that differ in other things share what was read, and the engines."""
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -330,14 +363,16 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return content | {"truncation": None, "padding": None}
 
 
-def _refuse_changing_text(content: dict[str, Any], tokens: Tokens, name: str) -> None:
+def _refuse_unusable(content: dict[str, Any], name: str) -> None:
     unusable = why_unusable(content)
     if unusable:
         raise TokenizerError(
             f"tokens.tokenizer.name_or_path = {name}: its ids would not give texts back, or not "
             f"twice the same: {unusable}"
         )
-    lossy = why_lossy(content)
+
+
+def _refuse_changing_text(lossy: Sequence[str], tokens: Tokens, name: str) -> None:
     if lossy and not tokens.allow_lossy:
         raise TokenizerError(
             f"tokens.tokenizer.name_or_path = {name}: its ids would not give texts back exactly: "

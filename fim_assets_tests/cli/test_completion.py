@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from fim_assets.cli import completion
@@ -37,6 +38,17 @@ _PROGRAM = (
 
 def completed(*words: str) -> list[str]:
     """What click answers a bash that has these words on its line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(completion, "_SECONDS", 60)
+        patch.setattr(logging.root.manager, "disable", 0)  # the tests after this one may log
+        patch.setenv("COMP_WORDS", shlex.join(["fim-assets", *words]))
+        patch.setenv("COMP_CWORD", str(len(words)))
+        answer = BashComplete(main, {}, "fim-assets", "_FIM_ASSETS_COMPLETE").complete()
+    return [line.removeprefix("plain,") for line in answer.split()]
+
+
+def completed_by_a_process(*words: str) -> list[str]:
+    """The same of a process, which writes nothing else."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
         env=os.environ
@@ -86,11 +98,19 @@ def test_arrays_or_any_file(root: Path) -> None:
 )
 @pytest.mark.usefixtures("root")
 def test_an_error_is_silent_and_object_storage_is_not_listed(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     assert completed("preview", "p") == []
     assert completed("show", "p") == ["file,p"] or name == "FIM_RECIPE"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("root")
+def test_a_process_completes_and_is_silent_about_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completed_by_a_process("preview", "part") == ["part-0", "part-1"]
+    monkeypatch.setenv("FIM_RECIPE", "nowhere.yaml")
+    assert completed_by_a_process("preview", "p") == []
 
 
 @pytest.mark.usefixtures("root")

@@ -131,8 +131,8 @@ def test_every_built_in_recipe_is_tested_here() -> None:
 def test_half_of_the_files_half_of_these_in_psm_order(
     name: str, split: CharacterSplit, spm: tuple[str, ...]
 ) -> None:
-    found = realise(name, numbered(100_000))
-    everything = np.ones(100_000, np.bool_)
+    found = realise(name, numbered(30_000))
+    everything = np.ones(30_000, np.bool_)
     found.share(found.rearranged, everything, 0.5)
     found.share(found.order("psm"), found.rearranged, 0.5)
     assert (found.split(split) == found.rearranged).all()
@@ -175,8 +175,8 @@ def test_starcoder2_gates_repositories_and_leaves_their_names_alone() -> None:
 
 
 def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:
-    found = realise("ast_fim", [f"{CODE}z = {n}\n" for n in range(20_000)])
-    found.share(found.rearranged, np.ones(20_000, np.bool_), 0.5)
+    found = realise("ast_fim", [f"{CODE}z = {n}\n" for n in range(8_000)])
+    found.share(found.rearranged, np.ones(8_000, np.bool_), 0.5)
     found.share(found.order("psm"), found.rearranged, 0.5)
     found.share(found.split("syntax"), found.rearranged, 0.9)
     assert (found.split("syntax") | found.split("uniform"))[found.rearranged].all()
@@ -185,7 +185,7 @@ def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:
 
 
 def test_ast_fim_cuts_at_random_characters_what_has_no_grammar() -> None:
-    found = realise("ast_fim", numbered(20_000), "COBOL")
+    found = realise("ast_fim", numbered(8_000), "COBOL")
     assert (found.split("uniform") == found.rearranged).all()
     found.share(found.reason("no_grammar"), found.rearranged, 0.9)
     found.follows("uniform")

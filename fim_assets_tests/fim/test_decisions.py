@@ -13,7 +13,7 @@ from fim_assets.fim.orders import ORDERS
 from fim_assets.fim.syntax import syntax_cuts
 from fim_assets.recipe import SPLITS, CharacterSplit, Fim
 
-MANY = 100_000
+MANY = 30_000
 SEPARATOR = "<|file_sep|>"
 LINES = "if a:\n  b()\n\nelse:\n  c()\n"
 ONE_LINE = "x = f(1)"
@@ -120,7 +120,7 @@ def test_rates_by_language() -> None:
 
 
 def test_the_gate_is_the_documents_and_the_rate_its_files() -> None:
-    """20,000 documents of 5 files: 0.4 are candidates; of their files, 0.7 are rearranged."""
+    """6,000 documents of 5 files: 0.4 are candidates; of their files, 0.7 are rearranged."""
     count, each = MANY // 5, 5
     files = files_of([SEPARATOR.join([ONE_LINE] * each)] * count)
     decided = Decided(files, law(document_rate=0.4, fim_rate=0.7))

@@ -20,7 +20,7 @@ from fim_assets.fim.splits import (
 )
 from fim_assets.recipe import CharacterSplit, Fim, Split, SplitWeights
 
-MANY = 100_000
+MANY = 50_000
 
 
 def many_keys(seed: int = 1, count: int = MANY) -> UInts:

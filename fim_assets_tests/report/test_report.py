@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -68,15 +69,44 @@ def materialize(
     return list(shards)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root of a finished corpus."""
+    root = tmp_path_factory.mktemp("made")
+    materialize(corpus_at(root), SHARDS)
+    return root
+
+
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    made = corpus_at(tmp_path)
-    materialize(made, SHARDS)
-    return made
+def corpus(made: Path, tmp_path: Path) -> Corpus:
+    """A copy of it, which may be harmed."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return corpus_at(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The corpus with its report, to be read only."""
+    corpus = corpus_at(shutil.copytree(made, tmp_path_factory.mktemp("reported") / "root"))
+    write_report(corpus, ["a", "b"])
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def reported_incomplete(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The same where an array is damaged and a partition missing."""
+    corpus = corpus_at(shutil.copytree(made, tmp_path_factory.mktemp("incomplete") / "root"))
+    lengthen_array(corpus)
+    write_report(corpus, ["a", "b", "missing"])
+    return corpus
 
 
 def read_page(corpus: Corpus) -> str:
     return (corpus.folder("corpus_report") / "report.html").read_text("utf-8")
+
+
+def read_card(corpus: Corpus) -> str:
+    return (corpus.folder("corpus_report") / "README.md").read_text("utf-8")
 
 
 class Elements(HTMLParser):
@@ -219,7 +249,7 @@ def test_incomplete_partition_is_named_with_its_reason_and_counts_nowhere(
     corpus: Corpus, damage: Callable[[Corpus], None], reason: str
 ) -> None:
     damage(corpus)
-    summary = write_report(corpus, ["a", "b"])
+    summary = build_summary(corpus, ["a", "b"])
     assert summary.partitions.total == 2
     assert summary.partitions.complete == 1
     assert summary.partitions.incomplete.keys() == {"a"}
@@ -227,9 +257,13 @@ def test_incomplete_partition_is_named_with_its_reason_and_counts_nowhere(
     assert "\n" not in summary.partitions.incomplete["a"]
     assert [array.partition for array in summary.arrays] == ["b"]
     assert summary.totals.documents == 2
-    page = unescape(read_page(corpus))
-    assert summary.partitions.incomplete["a"] in page
-    assert "1\xa0incomplete" in page
+
+
+def test_incomplete_partitions_are_shown_with_their_reasons(reported_incomplete: Corpus) -> None:
+    page = unescape(read_page(reported_incomplete))
+    assert "token_arrays: token_arrays/a-00000.npy has 17 bytes, the receipt says 16" in page
+    assert "raw_shards: not materialized" in page
+    assert "2\xa0incomplete" in page
 
 
 def test_shard_without_documents_is_complete_without_arrays(tmp_path: Path) -> None:
@@ -247,16 +281,16 @@ def test_empty_corpus_has_zeros_and_an_honest_page(tmp_path: Path) -> None:
     assert "import json" not in read_page(corpus) + read_card(corpus)
 
 
-def test_same_receipts_give_the_same_summary(corpus: Corpus) -> None:
+def test_same_receipts_give_the_same_summary(reported: Corpus, tmp_path: Path) -> None:
+    corpus = corpus_at(shutil.copytree(str(reported.data_root), tmp_path / "root"))
     path = corpus.folder("corpus_report") / "summary.json"
-    written = write_report(corpus, ["a", "b"])
     first = path.read_bytes()
     # Receipts of another run differ in `made`, and only there.
     materialize(corpus, SHARDS)
-    write_report(corpus, ["b", "a"])
+    written = write_report(corpus, ["b", "a"])
     assert path.read_bytes() == first
     assert Summary.model_validate_json(first) == written
-    assert str(corpus.data_root).encode() not in first
+    assert str(reported.data_root).encode() not in first
     assert {file.name for file in path.parent.iterdir()} == set(FILES)
 
 
@@ -274,7 +308,7 @@ def test_arrays_of_another_layout_come_with_their_masks(tmp_path: Path) -> None:
     corpus = replace(
         corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON})), prefix=("v2",)
     )
-    (array,) = write_report(corpus, materialize(corpus, {"a": SHARDS["a"]})).arrays
+    (array,) = build_summary(corpus, materialize(corpus, {"a": SHARDS["a"]})).arrays
     assert (array.path, array.dtype) == ("v2/token_arrays/a-00000.bin", "int32")
     assert array.label_mask == "v2/label_masks/a-00000.npy"
     assert (tmp_path / array.label_mask).stat().st_size == array.tokens
@@ -287,7 +321,7 @@ def test_a_mix_lists_label_and_path_of_complete_partitions(tmp_path: Path) -> No
     mix = tmp_path / "token_arrays" / "mix.txt"
     assert mix.read_text() == ("C,token_arrays/C__x__a-00000.npy\nfim,token_arrays/b-00000.npy\n")
     other = corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON}))
-    write_report(other, keys)
+    write_report(other, [])
     assert not mix.exists(), "Megatron's arrays are in no mix of OLMo-core's"
 
 
@@ -302,14 +336,15 @@ def test_no_line_of_a_mix_is_a_comment() -> None:
     assert labels == {"#C__a": "C", "##__b": "fim", " C# __c": "C#", "#d": "fim"}
 
 
-def test_page_shows_how_to_read_the_arrays(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_report(corpus, ["a", "b"])
-    snippet = re.search(r"<code>(import json.*?)</code>", read_page(corpus), re.DOTALL)
+def test_page_shows_how_to_read_the_arrays(
+    reported: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snippet = re.search(r"<code>(import json.*?)</code>", read_page(reported), re.DOTALL)
     assert snippet
     names: dict[str, Any] = {}
-    monkeypatch.chdir(str(corpus.data_root))
+    monkeypatch.chdir(str(reported.data_root))
     exec(unescape(snippet[1]), names)  # noqa: S102 - the page's own words
-    eos = corpus.recipe.tokens.tokenizer.eos_token_id
+    eos = reported.recipe.tokens.tokenizer.eos_token_id
     assert len(names["ids"]) == 4
     assert names["ids"][-1] == eos
 
@@ -358,9 +393,10 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert not [name for _, given in elements.found for name in given if name.startswith("on")]
 
 
-def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(corpus: Corpus) -> None:
-    write_report(corpus, ["a", "b", "missing"])
-    page = read_page(corpus)
+def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(
+    reported_incomplete: Corpus,
+) -> None:
+    page = read_page(reported_incomplete)
     elements = Elements(page)
     links = {
         given[name] for _, given in elements.found for name in ("src", "href") if name in given
@@ -446,24 +482,21 @@ def test_cuts_parts_and_long_documents_add_up(tmp_path: Path) -> None:
     assert 6000 < summary.longer[2048].tokens < 6100
 
 
-def read_card(corpus: Corpus) -> str:
-    return (corpus.folder("corpus_report") / "README.md").read_text("utf-8")
-
-
-def test_the_card_is_one_of_hugging_faces(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_report(corpus, ["a", "b"])
-    card = DatasetCard(read_card(corpus))
+def test_the_card_is_one_of_hugging_faces(
+    reported: Corpus, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = DatasetCard(read_card(reported))
     fields = vars(card.data)
     assert (fields["license"], fields["size_categories"]) == ("unknown", ["n<1K"])
     (config,) = fields["configs"]
-    found = Path(str(corpus.data_root)).glob(config["data_files"])
+    found = Path(str(reported.data_root)).glob(config["data_files"])
     assert sorted(path.name for path in found) == ["a.jsonl.zst", "b.jsonl.zst"]
     assert "| documents | 4 |" in card.text
     assert "the owner has to put it" in card.text
     snippet = re.search(r"```python\n(import json.*?)```", card.text, re.DOTALL)
     assert snippet
     names: dict[str, Any] = {}
-    monkeypatch.chdir(str(corpus.data_root))
+    monkeypatch.chdir(str(reported.data_root))
     exec(snippet[1], names)  # noqa: S102 - the card's own words
     assert len(names["ids"]) == 4
     # A glob would take in the FIM shards of partitions that are not counted.
@@ -563,9 +596,10 @@ def test_the_recipe_is_shown_and_gives_itself_again(tmp_path: Path) -> None:
     assert "export FIM_RECIPE=ast_fim" in read_page(corpus)
 
 
-def test_partitions_of_several_versions_and_engines_are_told(corpus: Corpus) -> None:
-    write_report(corpus, ["a", "b"])
-    assert "several versions" not in read_page(corpus)
+def test_partitions_of_several_versions_and_engines_are_told(
+    reported: Corpus, corpus: Corpus
+) -> None:
+    assert "several versions" not in read_page(reported)
     place = corpus.place("token_arrays", "a")
     receipt = read_receipt(place)
     assert receipt
@@ -577,5 +611,5 @@ def test_partitions_of_several_versions_and_engines_are_told(corpus: Corpus) -> 
     page = read_page(corpus)
     assert "several versions" in page
     assert "0.1 (1 receipt)" in page
-    assert "other (1 partitions)" in page
+    assert "other (1 partition)" in page
     assert "2.0 h" in page

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def materialize(root: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> list[
     assert run_all(open_corpus(root, recipe))["a"].failure is None
     ending = LAYOUTS[recipe.tokens.layout].ending
     return [TokenArray(path) for path in sorted((root / "token_arrays").glob(f"a-*{ending}"))]
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The array of five documents, to be read only."""
+    root = tmp_path_factory.mktemp("five")
+    materialize(root, Recipe(), documents(5))
+    return root / "token_arrays" / "a-00000.npy"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -112,10 +121,9 @@ def test_what_is_no_array_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 400, -1, -4, -400])
 def test_an_array_of_another_size_than_its_record_says_is_refused(
-    tmp_path: Path, size: int
+    five: Path, tmp_path: Path, size: int
 ) -> None:
-    materialize(tmp_path, Recipe(), documents(5))
-    path = tmp_path / "token_arrays" / "a-00000.npy"
+    path = shutil.copytree(five.parent, tmp_path / "token_arrays") / five.name
     whole = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(size if size >= 0 else whole + size)
@@ -123,15 +131,14 @@ def test_an_array_of_another_size_than_its_record_says_is_refused(
         TokenArray(path)
 
 
-def test_an_array_may_be_linked_to(tmp_path: Path) -> None:
-    materialize(tmp_path, Recipe(), documents(5))
+def test_an_array_may_be_linked_to(five: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
-    link.symlink_to(tmp_path / "token_arrays" / "a-00000.npy")
+    link.symlink_to(five)
     assert len(TokenArray(link)) == 5
 
 
-def test_another_tokenizer_than_the_arrays_is_refused(tmp_path: Path) -> None:
-    (array,) = materialize(tmp_path, Recipe(), documents(5))
+def test_another_tokenizer_than_the_arrays_is_refused(five: Path, tmp_path: Path) -> None:
+    array = TokenArray(five)
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE))
     with pytest.raises(ValueError, match="made with another tokenizer"):
         array[0].text(load_tokenizer(small_recipe(tmp_path / "bpe", ids)))

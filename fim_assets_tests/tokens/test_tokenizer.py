@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -20,6 +21,7 @@ from fim_assets.recipe import Fim, Recipe, RecipeError, Tokens, parse_recipe
 from fim_assets.recipe import Tokenizer as TokenizerRecipe
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.engines import AWKWARD, QuicktokEngine, ReferenceEngine
+from fim_assets.tokens.layouts import LAYOUTS
 from fim_assets.tokens.tokenizer import (
     Controls,
     TokenizerError,
@@ -43,10 +45,17 @@ from fim_assets_tests.tokens.small_tokenizers import (
 # dolma2, which comes with the package.
 
 
-def test_bundled_tokenizer_is_what_the_script_builds(tmp_path: Path) -> None:
-    dolma2.build(tmp_path)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script builds."""
+    folder = tmp_path_factory.mktemp("built")
+    dolma2.build(folder)
+    return folder
+
+
+def test_bundled_tokenizer_is_what_the_script_builds(built: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (tmp_path / name).read_bytes() == (dolma2.FOLDER / name).read_bytes()
+        assert (built / name).read_bytes() == (dolma2.FOLDER / name).read_bytes()
 
 
 def test_bundled_tokenizer_has_the_published_ids() -> None:
@@ -93,13 +102,13 @@ def test_decode_gives_the_bytes_back() -> None:
 # Where it is found.
 
 
-def test_content_hash_changes_with_any_file(tmp_path: Path) -> None:
-    dolma2.build(tmp_path)
-    assert content_hash(tmp_path) == content_hash(find_tokenizer(TokenizerRecipe()))
-    (tmp_path / "notes.txt").write_text("not the tokenizer's")
-    assert content_hash(tmp_path) == content_hash(dolma2.FOLDER)
-    (tmp_path / "special_tokens_map.json").write_text("{}")
-    assert content_hash(tmp_path) != content_hash(dolma2.FOLDER)
+def test_content_hash_changes_with_any_file(tmp_path: Path, built: Path) -> None:
+    folder = shutil.copytree(built, tmp_path / "built")
+    assert content_hash(folder) == content_hash(find_tokenizer(TokenizerRecipe()))
+    (folder / "notes.txt").write_text("not the tokenizer's")
+    assert content_hash(folder) == content_hash(dolma2.FOLDER)
+    (folder / "special_tokens_map.json").write_text("{}")
+    assert content_hash(folder) != content_hash(dolma2.FOLDER)
 
 
 def test_a_tokenizer_that_changed_since_is_refused(tmp_path: Path) -> None:
@@ -108,6 +117,18 @@ def test_a_tokenizer_that_changed_since_is_refused(tmp_path: Path) -> None:
     assert load_tokenizer(recipe, content_hash(tmp_path / "bpe"))
     with pytest.raises(TokenizerError, match="changed since the definitions were loaded"):
         load_tokenizer(recipe, "0" * 32)
+
+
+def test_recipes_share_what_was_read_of_a_tokenizer_until_its_files_change(tmp_path: Path) -> None:
+    folder = tmp_path / "bpe"
+    ids = save(folder, byte_level_bpe(CODE))
+    recipes = [small_recipe(folder, ids, {"layout": layout}) for layout in LAYOUTS]
+    first, second = map(load_tokenizer, recipes[:2])
+    assert first.engines is second.engines
+    assert first.vocabulary is second.vocabulary
+    save(folder, byte_level_bpe(CODE, size=300))
+    assert len(load_tokenizer(recipes[2]).vocabulary.token_bytes) == 300
+    assert len(first.vocabulary.token_bytes) > 300
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -153,37 +174,47 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 
 
 _DOWNLOAD = """
-import sys
+import json, sys
 from fim_assets.recipe import Tokenizer
+from fim_assets.tokens import tokenizer
 from fim_assets.tokens.tokenizer import TokenizerError, content_hash, find_tokenizer
-try:
-    folder = find_tokenizer(Tokenizer(name_or_path=sys.argv[1], revision=sys.argv[2]))
-except TokenizerError as error:
-    sys.exit(str(error))
-print(folder)
-print(content_hash(folder))
+tokenizer._KNOCKS = 1
+for asked in sys.argv[1:]:
+    name, commit = asked.split("@")
+    try:
+        folder = find_tokenizer(Tokenizer(name_or_path=name, revision=commit))
+        print(json.dumps(f"{folder} {content_hash(folder)}"))
+    except TokenizerError as error:
+        print(json.dumps(str(error)))
 """
+FIRST = f"someone/small@{COMMIT}"
 
 
-def download(endpoint: str, home: Path, name: str, commit: str) -> subprocess.CompletedProcess[str]:
+def download(endpoint: str, home: Path, *asked: str) -> list[str]:
+    """What a process finds of names with their commits: folder and hash, or why there is none."""
     env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
     env |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", _DOWNLOAD, name, commit],
+    done = subprocess.run(
+        [sys.executable, "-c", _DOWNLOAD, *asked],
         env=env,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-
-
-def test_a_commit_of_the_hubs_is_downloaded_and_kept(tmp_path: Path, hub: tuple[str, Path]) -> None:
-    endpoint, served = hub
-    done = download(endpoint, tmp_path, "someone/small", COMMIT)
     assert done.returncode == 0, done.stderr
-    folder, found = done.stdout.split()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_hubs_commit_is_downloaded_and_kept_and_what_it_has_not_is_named(
+    tmp_path: Path, hub: tuple[str, Path]
+) -> None:
+    """What the cache holds serves without the hub; that nobody answers for it is told at once."""
+    endpoint, served = hub
+    others = (("someone/other", COMMIT), ("someone/small", "f" * 40))
+    first, *missing = download(endpoint, tmp_path, FIRST, *map("@".join, others))
+    folder, found = first.split()
     assert found == content_hash(served)
     assert sorted(path.name for path in Path(folder).iterdir()) == [
         *("tokenizer.json", "tokenizer_config.json")
@@ -193,30 +224,14 @@ def test_a_commit_of_the_hubs_is_downloaded_and_kept(tmp_path: Path, hub: tuple[
         for t in json.loads((served / "tokenizer.json").read_text())["added_tokens"]
     }
     assert load_tokenizer(small_recipe(Path(folder), ids)).controls.eos == ids["<eos>"]
-
-
-def test_a_commit_or_name_that_the_hub_has_not_is_named(
-    tmp_path: Path, hub: tuple[str, Path]
-) -> None:
-    for name, commit in (("someone/other", COMMIT), ("someone/small", "f" * 40)):
-        done = download(hub[0], tmp_path, name, commit)
-        assert done.returncode == 1
-        assert f"name_or_path = {name}, revision {commit}: the Hub did not give it" in done.stderr
-
-
-def test_a_hub_that_nobody_answers_for_is_told_at_once(
-    tmp_path: Path, hub: tuple[str, Path]
-) -> None:
-    """What the cache holds serves without it."""
-    assert download(hub[0], tmp_path, "someone/small", COMMIT).returncode == 0
+    for (name, commit), line in zip(others, missing, strict=True):
+        assert f"name_or_path = {name}, revision {commit}: the Hub did not give it" in line
     nowhere = f"http://127.0.0.1:{free_port()}"
-    kept = download(nowhere, tmp_path, "someone/small", COMMIT)
-    assert kept.returncode == 0, kept.stderr
-    done = download(nowhere, tmp_path, "someone/other", COMMIT)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
+    kept, unknown = download(nowhere, tmp_path, FIRST, "@".join(others[0]))
+    assert kept == first
     message = "not in this machine's cache, and the Hub cannot be asked: http://127.0.0.1:"
-    assert message in done.stderr
+    assert message in unknown
+    assert "\n" not in unknown
 
 
 # What a recipe asks of it.
