@@ -246,8 +246,10 @@ def _is_byte_level(content: Mapping[str, Any]) -> bool:
 
 def byte_level(token: str) -> bytes | None:
     """The bytes of a byte-level token, None where it holds another character."""
-    known = all(character in _BYTE_OF for character in token)
-    return bytes(map(_BYTE_OF.__getitem__, token)) if known else None
+    try:
+        return bytes(map(_BYTE_OF.__getitem__, token))
+    except KeyError:
+        return None
 
 
 def _sentencepiece(token: str) -> bytes:
