@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import sys
 import time
 import urllib.request
@@ -123,7 +124,8 @@ def dagster_ui(checkout: Path, settings: dict[str, str] | None = None) -> Iterat
     port = str(free_port())
     command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
     variables = environment(checkout, {"DAGSTER_HOME": str(checkout)} | (settings or {}))
-    with running(command, checkout / "server.log", variables, checkout):
+    # Asked to end, it takes a quarter of a minute, for nothing that is looked at.
+    with running(command, checkout / "server.log", variables, checkout, stop=signal.SIGKILL):
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         yield url
