@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import sys
 import time
 import urllib.request
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import (
-    Browser,
+    BrowserContext,
     Dialog,
     Locator,
     Page,
@@ -35,43 +36,39 @@ def browser_program() -> str | None:
 
 
 @contextmanager
-def chromium(program: str) -> Iterator[Browser]:
-    """A browser without a window."""
+def chromium(program: str) -> Iterator[BrowserContext]:
+    """A browser without a window, whose pages share what was loaded and compiled once."""
     expect.set_options(timeout=MILLISECONDS)
-    options = ["--no-sandbox", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=options)
-        yield launched
-        launched.close()
-
-
-def new_page(browser: Browser, width: int, height: int, scale: float = 1) -> Page:
-    """An empty page of a session of its own; `scale` is what a CSS pixel is in pictures."""
-    page = browser.new_page(
-        viewport={"width": width, "height": height},
-        device_scale_factor=scale,
-        locale="en-US",
-        timezone_id="UTC",
-    )
-    page.set_default_timeout(MILLISECONDS)
-    return page
+        # Only a browser with a profile keeps compiled code; an empty name is a temporary one's.
+        session = playwright.chromium.launch_persistent_context(
+            "",
+            executable_path=program,
+            args=["--no-sandbox", "--disable-background-networking"],
+            viewport={"width": 1500, "height": 1000},
+            locale="en-US",
+            timezone_id="UTC",
+        )
+        session.set_default_timeout(MILLISECONDS)
+        yield session
+        session.close()
 
 
 @contextmanager
-def visit(browser: Browser, pictures: Path, name: str) -> Iterator[Page]:
+def visit(session: BrowserContext, pictures: Path, name: str) -> Iterator[Page]:
     """An empty page, which may ask no other host for anything and open no dialog of the browser's.
 
     What it shows in the end is kept as `<name>.png`; if the visit fails, as `<name>.failed.png`,
     with a log of its console and requests beside it.
 
     Args:
-        browser: Where the page is opened.
+        session: Where the page is opened.
         pictures: A folder.
         name: Of the picture.
     """
     for old in pictures.glob(f"{name}.*"):
         old.unlink()
-    page = new_page(browser, 1500, 1000)
+    page = session.new_page()
     console, requests, dialogs = console_of(page), requests_of(page), dialogs_of(page)
     try:
         yield page
@@ -127,7 +124,8 @@ def dagster_ui(checkout: Path, settings: dict[str, str] | None = None) -> Iterat
     port = str(free_port())
     command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
     variables = environment(checkout, {"DAGSTER_HOME": str(checkout)} | (settings or {}))
-    with running(command, checkout / "server.log", variables, checkout):
+    # Asked to end, it takes a quarter of a minute, for nothing that is looked at.
+    with running(command, checkout / "server.log", variables, checkout, stop=signal.SIGKILL):
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         yield url

@@ -1,6 +1,7 @@
 """A checkout of its own for a test, in which the project's commands run as a person runs them."""
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -11,6 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from fim_assets.cli.commands import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SETTINGS = (
@@ -73,6 +77,19 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def ask(command: str, settings: Mapping[str, str]) -> str:
+    """What `fim-assets` prints, run in this process, where starting it is not what is tested.
+
+    Args:
+        command: What a person would type behind `fim-assets`; it must end well.
+        settings: Variables of the environment, in place of all others of the project's.
+    """
+    variables = dict.fromkeys(_SETTINGS) | dict(settings)
+    done = CliRunner().invoke(main, shlex.split(command), env=variables)
+    assert done.exit_code == 0, f"{command}\n{done.output}"
+    return done.output
 
 
 def needed(program: str | None, package: str) -> str:

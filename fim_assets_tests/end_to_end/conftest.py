@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from fim_assets_tests.end_to_end.browser import browser_program, chromium, visit
 from fim_assets_tests.end_to_end.commands import REPOSITORY, needed
@@ -25,12 +25,12 @@ def pictures() -> Path:
 
 # Not for the session: Playwright's loop would stand in the way of other tests' own.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def session() -> Iterator[BrowserContext]:
     with chromium(needed(browser_program(), "chromium")) as launched:
         yield launched
 
 
 @pytest.fixture(scope="module")
-def visit_page(browser: Browser, pictures: Path) -> Visit:
+def visit_page(session: BrowserContext, pictures: Path) -> Visit:
     """Opens an empty page that is watched and pictured, under the picture's name."""
-    return partial(visit, browser, pictures)
+    return partial(visit, session, pictures)

@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect, Locator, expect
+from playwright.sync_api import BrowserContext, FloatRect, Locator, expect
 
 from fim_assets_tests.end_to_end.browser import (
     browser_program,
     chromium,
     dagster_ui,
     metadata,
-    new_page,
     open_lineage,
     open_partition,
     open_plot,
@@ -30,11 +29,11 @@ _DEMO = (
 )
 
 
-def take_pictures(browser: Browser, url: str, key: str, report: Path, folder: Path) -> None:
+def take_pictures(session: BrowserContext, url: str, key: str, report: Path, folder: Path) -> None:
     """Picture the lineage, a partition, plots over the partitions and the report, as `NAMES` says.
 
     Args:
-        browser: What shows them.
+        session: Of a browser that shows them.
         url: Of a UI in which all is materialized.
         key: The partition.
         report: The report's page.
@@ -43,7 +42,8 @@ def take_pictures(browser: Browser, url: str, key: str, report: Path, folder: Pa
     lineage, partition, plots, page_of_report = (folder / f"{name}.png" for name in NAMES)
 
     # Wide enough for Dagster to say in each asset what there is of it.
-    page = new_page(browser, 1900, 900)
+    page = session.new_page()
+    page.set_viewport_size({"width": 1900, "height": 900})
     open_lineage(page, url)
     page.get_by_role("button", name="Hide navigation").click()
     graph = open_lineage(page, url)
@@ -61,9 +61,8 @@ def take_pictures(browser: Browser, url: str, key: str, report: Path, folder: Pa
     canvas = open_plot(page, url, "fim_shards", "middle_chars_mean")
     canvas.evaluate("canvas => canvas.scrollIntoView({block: 'end'})")
     page.screenshot(path=plots)
-    page.close()
 
-    page = new_page(browser, 1200, 1100)
+    page.set_viewport_size({"width": 1200, "height": 1100})
     page.goto(report.as_uri())
     page.screenshot(path=page_of_report)
     page.close()
@@ -91,8 +90,8 @@ def main() -> None:
             sys.exit(made.stderr)
         report = checkout / "data" / "corpus_report" / "report.html"
         _PICTURES.mkdir(exist_ok=True)
-        with dagster_ui(checkout) as url, chromium(program) as browser:
-            take_pictures(browser, url, "stdlib-0", report, _PICTURES)
+        with dagster_ui(checkout) as url, chromium(program) as session:
+            take_pictures(session, url, "stdlib-0", report, _PICTURES)
     finally:
         shutil.rmtree(checkout)
     for name in NAMES:

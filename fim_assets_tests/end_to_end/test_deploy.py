@@ -48,7 +48,7 @@ def wait_for(what: str, find: Callable[[], Found | None], seconds: float) -> Fou
     while (found := find()) is None:
         if time.monotonic() > end:
             pytest.fail(f"{what}: not after {seconds} s")
-        time.sleep(0.1)
+        time.sleep(0.3)
     return found
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from fim_assets.recipe import ASSETS
-from fim_assets.report.write import FILES
-from fim_assets_tests.corpora import documents, file_bytes, write_shard
-from fim_assets_tests.end_to_end.commands import REPOSITORY, run
+from fim_assets.recipe import ASSETS, Raw
+from fim_assets.report.write import FILES, write_report
+from fim_assets_tests.corpora import documents, file_bytes, open_corpus, run_all, write_shard
+from fim_assets_tests.end_to_end.commands import REPOSITORY, ask, run
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 MATERIALIZE = "dagster asset materialize -m fim_assets.definitions --select '*'"
@@ -50,7 +50,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         settings = {
             "FIM_DATA_ROOT": f"s3://{BUCKET}/out",
             "FIM_INPUT_ROOT": f"s3://{BUCKET}",
-            "FIM_WORKERS": "2",
+            "FIM_WORKERS": "1",
             "TMPDIR": str(folder / "tmp"),
         }
         (folder / "tmp").mkdir()
@@ -81,14 +81,17 @@ def result(content: bytes) -> object:
 @pytest.fixture(scope="module")
 def made(stores: Stores) -> Stores:
     """A range that was materialized in the bucket."""
-    shown = command(stores, f"{MATERIALIZE} --partition-range {KEYS[0]}...{KEYS[-1]}")
+    shown = command(
+        stores, f"{MATERIALIZE} --partition-range {KEYS[0]}...{KEYS[-1]}", FIM_WORKERS="2"
+    )
     assert "RUN_SUCCESS" in shown or "Finished execution" in shown
     return stores
 
 
 def test_bytes_and_receipts_are_those_of_a_local_run_of_one_worker(made: Stores) -> None:
-    local = {"FIM_DATA_ROOT": str(made.folder / "data"), "FIM_INPUT_ROOT": "", "FIM_WORKERS": "1"}
-    command(made, f"{MATERIALIZE} --partition-range {KEYS[0]}...{KEYS[-1]}", **local)
+    local = open_corpus(made.folder / "data", max_rejected_share=Raw().max_rejected_share)
+    assert [outcome.failure for outcome in run_all(local).values()] == [None] * len(KEYS)
+    write_report(local, KEYS)
     for asset in ASSETS:
         folder = made.folder / "data" / asset
         assert objects(made, f"out/{asset}") == file_bytes(folder)
@@ -116,9 +119,9 @@ def test_a_range_again_is_skipped_and_everything_verifies(made: Stores) -> None:
     assert "complete already, and left alone: 4 partitions" in again
     after = {path: made.s3.info(path)["LastModified"] for path in made.s3.find(f"{BUCKET}/out")}
     assert after == before
-    assert "all agree" in command(made, "fim-assets verify")
-    assert "4 of 4 partitions complete" in command(made, "fim-assets summary")
-    assert "fim_prefix" in command(made, "fim-assets preview C__a --no-tokens")
+    assert "all agree" in ask("verify", made.settings)
+    assert "4 of 4 partitions complete" in ask("summary", made.settings)
+    assert "fim_prefix" in ask("preview C__a --no-tokens", made.settings)
 
 
 def test_a_later_stage_alone_fetches_what_it_needs_and_leaves_nothing_old(made: Stores) -> None:
@@ -140,19 +143,19 @@ def test_a_later_stage_alone_fetches_what_it_needs_and_leaves_nothing_old(made: 
 
 def test_a_manifest_pins_the_shards_and_a_changed_one_is_told(made: Stores, tmp_path: Path) -> None:
     manifest = f"s3://{BUCKET}/shards.tsv"
-    shown = command(made, f"fim-assets manifest 'raw/**/*.json*' -o {manifest} --hash")
+    shown = ask(f"manifest 'raw/**/*.json*' -o {manifest} --hash", made.settings)
     assert shown.startswith("4 shards, ")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"raw: {{documents: ['{manifest}']}}\n")
-    pinned = {"FIM_RECIPE": str(recipe)}
-    assert command(made, "fim-assets keys", **pinned).split() == KEYS
-    assert "4 of 4 partitions complete" in command(made, "fim-assets summary", **pinned)
+    pinned = made.settings | {"FIM_RECIPE": str(recipe)}
+    assert ask("keys", pinned).split() == KEYS
+    assert "4 of 4 partitions complete" in ask("summary", pinned)
     made.s3.pipe_file(f"{BUCKET}/raw/C/b.jsonl.zst", b"other")
     made.s3.rm_file(f"{BUCKET}/raw/Python/a.jsonl.zst")
     failed = run(
         f"{MATERIALIZE} --partition-range {KEYS[0]}...{KEYS[-1]}",
         made.folder,
-        made.settings | {"PYTHONPATH": str(REPOSITORY)} | pinned,
+        pinned | {"PYTHONPATH": str(REPOSITORY)},
     )
     assert failed.returncode == 1
     shown = failed.stdout + failed.stderr

@@ -3,6 +3,8 @@
 import doctest
 import json
 import re
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from fim_assets.recipe import parse_recipe
 from fim_assets_tests.corpora import documents, write_shard
-from fim_assets_tests.end_to_end.commands import copy_checkout, run
+from fim_assets_tests.end_to_end.commands import ask, copy_checkout, run
 from fim_assets_tests.end_to_end.pages import PAGES, Block, blocks, relative
 
 NOT_RUN_HERE = {
@@ -27,6 +29,9 @@ NOT_RUN_HERE = {
 
 RUN_BY_TEST_RAY = "ray_executor"
 """The module of the page on clusters."""
+
+ONE_WORKER = {"FIM_WORKERS": "1"}
+"""For all but the demo: a range of two small shards takes longer to start workers than to make."""
 
 ONE_SHELL = ["README.md", "docs/running.md"]
 """Pages that are followed from top to bottom, the second after the first; of the others, each
@@ -60,22 +65,6 @@ def command_lines(code: str) -> list[str]:
     return [re.sub(r"\s{2,}#.*", "", line) for line in code.splitlines()]
 
 
-def script(its: list[Block]) -> str:
-    """A shell script that runs blocks and keeps what each prints in `printed/<number>`."""
-    lines = ["set -ex", "mkdir -p printed"]
-    for number, block in enumerate(its):
-        if block.language == "text":
-            continue
-        code = f"python - <<'CODE_OF_A_PAGE'\n{block.code}CODE_OF_A_PAGE"
-        if block.language == "sh":
-            code = "\n".join(c for c in command_lines(block.code) if c not in NOT_RUN_HERE)
-        if said(its, number).startswith("Error: "):
-            lines.append(f"if (\n{code}\n) 2> printed/{number}; then exit 1; fi")
-        else:
-            lines.append(f"{{ :\n{code}\n}} > printed/{number}")
-    return "\n".join(lines)
-
-
 def said(its: list[Block], number: int) -> str:
     """What a page says that a block prints, empty if it says nothing."""
     following = its[number + 1 : number + 2]
@@ -97,24 +86,50 @@ def after_the_readme(checkout: Path) -> Path:
         write_shard(checkout / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
     (name, its), *_ = sessions()
     assert command_lines(its[0].code)[0] == "make demo"
-    follow(name, its, checkout)
+    follow(name, its[:1], checkout, {})
+    follow(name, its[1:], checkout)
     return checkout
 
 
-def follow(name: str, its: list[Block], checkout: Path) -> None:
-    """Run a session, and hold what it prints against what its page says."""
-    done = run(script(its), checkout, seconds=900)
-    assert done.returncode == 0, f"{name}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+def follow(
+    name: str, its: list[Block], checkout: Path, settings: dict[str, str] = ONE_WORKER
+) -> None:
+    """Do a session, block by block, and hold what each prints against what its page says."""
     checker = doctest.OutputChecker()
     same = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    variables = dict(settings)
     for number, block in enumerate(its):
-        if block.language == "text" or not (promised := said(its, number)):
+        if block.language == "text":
             continue
-        printed = (checkout / "printed" / str(number)).read_text("utf-8")
-        # A trace of the commands stands among what went to standard error.
-        printed = re.sub(r"^\++ .*\n", "", printed, flags=re.MULTILINE)
+        promised = said(its, number)
+        printed = do(block, checkout, variables, fails=promised.startswith("Error: "))
+        exports = re.findall(r"^export (.*)$", block.code, re.MULTILINE)
+        variables |= dict(word.split("=") for line in exports for word in line.split())
         want, got = (without_numbers(text.replace("…", "...")) for text in (promised, printed))
-        assert checker.check_output(want, got, same), f"{name}\n{promised}\nis not\n{printed}"
+        if promised:
+            assert checker.check_output(want, got, same), f"{name}\n{promised}\nis not\n{printed}"
+
+
+def do(block: Block, checkout: Path, variables: dict[str, str], *, fails: bool) -> str:
+    """What a block prints, or says of why it fails if it must.
+
+    Python runs in this process, as a notebook's cell, and so do blocks of nothing but plain
+    commands of `fim-assets`; all others in a shell.
+    """
+    lines = [line for line in command_lines(block.code) if line not in NOT_RUN_HERE]
+    if block.language == "python":
+        with chdir(checkout), redirect_stdout(StringIO()) as printed:
+            exec(compile(block.code, "a page's code", "exec"), {"__name__": "__main__"})  # noqa: S102
+        return printed.getvalue()
+    if all(re.fullmatch(r"fim-assets [^$|>]+", line) for line in lines):
+        with chdir(checkout):
+            of_the_checkout = {"FIM_DATA_ROOT": "data"} | variables
+            return "".join(ask(line.removeprefix("fim-assets "), of_the_checkout) for line in lines)
+    done = run("\n".join(["set -e", *lines]), checkout, variables, seconds=900)
+    assert (done.returncode != 0) == fails, (
+        f"{block.code}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    )
+    return done.stderr if fails else done.stdout
 
 
 def test_the_commands_that_are_not_run_are_there() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import (
@@ -84,8 +84,8 @@ def backfills(server: str, visit_page: Visit) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def ended(backfills: dict[str, str], visit_page: Visit) -> None:
     """The backfills have come to the ends that they must come to."""
-    for status, url in backfills.items():
-        with visit_page(f"ui-backfill-{status}") as page:
+    with visit_page("ui-backfills") as page:
+        for status, url in backfills.items():
             page.goto(url)
             shown = page.get_by_text("Status", exact=True).locator("xpath=following-sibling::div")
             expect(shown).to_have_text(status, timeout=BACKFILL_MILLISECONDS)
@@ -164,8 +164,8 @@ def test_a_partition_is_materialized_by_clicking(
 def test_a_backfill_makes_a_range_and_one_with_bad_shards_fails(
     server: str, checkout: Path, visit_page: Visit
 ) -> None:
-    for asset in ASSETS:
-        with visit_page(f"ui-partitions-{asset}") as page:
+    with visit_page("ui-partitions") as page:
+        for asset in ASSETS:
             open_partition(page, server, asset, "a")
             assert {key: colour(page, key) for key in GOOD} == dict.fromkeys(GOOD, "green")
             assert colour(page, "unreadable") == "red"
@@ -175,7 +175,7 @@ def test_a_backfill_makes_a_range_and_one_with_bad_shards_fails(
 
 
 @pytest.mark.usefixtures("ended")
-def test_rates_and_checks_stand_in_the_metadata(
+def test_rates_checks_and_the_parts_of_documents_stand_in_the_metadata(
     server: str, checkout: Path, visit_page: Visit
 ) -> None:
     with visit_page("ui-metadata") as page:
@@ -190,6 +190,22 @@ def test_rates_and_checks_stand_in_the_metadata(
         for check in ("lossless", "rates_within_bounds", "split_law"):
             expect(checks).to_contain_text(check)
         expect(checks).to_contain_text("Documents that come back exactly: 50 of 50.")
+        previews_show_the_parts_apart(page)
+
+
+def previews_show_the_parts_apart(page: Page) -> None:
+    metadata(page, "preview").get_by_text("Show Markdown").click()
+    preview = page.get_by_role("dialog")
+    labels = preview.locator("p").filter(has_text=re.compile("^[🟦🟧🟩]"))
+    parts = [tuple(label.inner_text().split()) for label in labels.all()]
+    prefix, middle, suffix = (
+        (square, f"<|fim_{part}|>", part)
+        for square, part in (("🟦", "prefix"), ("🟧", "middle"), ("🟩", "suffix"))
+    )
+    files = {tuple(parts[at : at + 3]) for at in range(0, len(parts), 3)}
+    assert files == {(prefix, suffix, middle), (suffix, prefix, middle)}
+    for label in labels.all():
+        expect(label.locator("xpath=following-sibling::*[1]/self::pre")).to_be_visible()
 
 
 @pytest.mark.usefixtures("ended")
@@ -207,27 +223,9 @@ def test_numbers_are_plotted_over_the_partitions(
 
 
 @pytest.mark.usefixtures("ended")
-def test_previews_show_the_parts_apart(server: str, visit_page: Visit) -> None:
-    with visit_page("ui-preview") as page:
-        open_partition(page, server, "fim_shards", "a")
-        metadata(page, "preview").get_by_text("Show Markdown").click()
-        preview = page.get_by_role("dialog")
-        labels = preview.locator("p").filter(has_text=re.compile("^[🟦🟧🟩]"))
-        parts = [tuple(label.inner_text().split()) for label in labels.all()]
-        prefix, middle, suffix = (
-            (square, f"<|fim_{part}|>", part)
-            for square, part in (("🟦", "prefix"), ("🟧", "middle"), ("🟩", "suffix"))
-        )
-        files = {tuple(parts[at : at + 3]) for at in range(0, len(parts), 3)}
-        assert files == {(prefix, suffix, middle), (suffix, prefix, middle)}
-        for label in labels.all():
-            expect(label.locator("xpath=following-sibling::*[1]/self::pre")).to_be_visible()
-
-
-@pytest.mark.usefixtures("ended")
 def test_nothing_hostile_runs_in_the_ui(server: str, visit_page: Visit) -> None:
-    for asset in ASSETS:
-        with visit_page(f"ui-hostile-{asset}") as page:
+    with visit_page("ui-hostile") as page:
+        for asset in ASSETS:
             open_partition(page, server, asset, HOSTILE_KEY)
             expect(metadata(page, "documents")).to_have_text("120")
             if asset != "raw_shards":
@@ -286,8 +284,8 @@ def test_the_report_is_materialized_by_clicking(
 
 
 def test_the_documentations_pictures_can_be_taken(
-    browser: Browser, server: str, report: Path, pictures: Path
+    session: BrowserContext, server: str, report: Path, pictures: Path
 ) -> None:
-    take_pictures(browser, server, "a", report, pictures)
+    take_pictures(session, server, "a", report, pictures)
     for name in NAMES:
         assert (pictures / f"{name}.png").stat().st_size > 10_000
