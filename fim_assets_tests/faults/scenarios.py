@@ -65,11 +65,7 @@ def killed(corpus: FaultCorpus, asset: str, times: int, seed: int) -> Finding:
     """SIGKILL at a random moment while an asset is made; then the next run."""
     source = random.Random(seed)  # noqa: S311 - moments, no secrets
     root = corpus.finished(f"killed-{asset}")
-    begin = time.monotonic()
-    with started(root, "--asset", asset) as run:
-        begin = time.monotonic()
-        run.wait()
-    seconds = time.monotonic() - begin
+    seconds = corpus.seconds(asset)
     damage, interrupted = Damage(), 0
     while interrupted < times:
         with started(root, "--asset", asset) as run:
@@ -312,7 +308,7 @@ def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
         root = corpus.fresh("worker")
         shard = root / "raw" / "b.jsonl.zst"
         with killing_who_opens(shard, 1000 if again else 1) as killed:
-            outcomes = run_all(open_corpus(root), workers=2)
+            outcomes = run_all(open_corpus(root), ["raw_shards", "fim_shards"], workers=2)
         failed = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure}
         told = list(failed) == (["b"] if again else []) and outcomes["b"].interrupted
         unnoticed += not told or len(killed) != (2 if again else 1)

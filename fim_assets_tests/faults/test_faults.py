@@ -29,7 +29,7 @@ def test_a_run_killed_at_a_random_moment(corpus: FaultCorpus, asset: str) -> Non
 
 
 def test_runs_with_workers_killed_one_after_the_other(corpus: FaultCorpus) -> None:
-    assert_nothing_happened(scenarios.killed_often(corpus, 2, seed=3), 2)
+    assert_nothing_happened(scenarios.killed_often(corpus, 3, seed=3), 3)
 
 
 @pytest.mark.parametrize("again", [False, True])
