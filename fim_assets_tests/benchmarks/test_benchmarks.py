@@ -417,7 +417,10 @@ def test_the_floor_encodes_the_texts_that_the_stage_encodes(
     assert len(load_tokenizer(token_stage.RECIPE).engine.encode(texts)[0]) + controls == tokens
 
 
-def test_the_token_stage_is_measured_beside_its_floor(tmp_path: Path) -> None:
+def test_the_token_stage_is_measured_beside_its_floor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_stage, "usable_cores", lambda: 1)
     corpus = open_tiny_corpus(tmp_path)
     rows = {row.name: row for row in token_rows(corpus, range(2))}
     assert list(rows) == ["floor", "tokens", "encode_batch"]
