@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +14,25 @@ MASKED = Recipe(tokens=Tokens(max_size=4000, label_mask="middle"))
 RECIPE_YAML = "raw: {max_rejected_share: 1}\ntokens: {max_size: 4000, label_mask: middle}\n"
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished partitions with their report; `b` is two arrays, each with its mask."""
+    made = tmp_path_factory.mktemp("made")
     for key in ("a", "b"):
-        write_shard(tmp_path / "raw" / f"{key}.jsonl.zst", [*documents(50, key), b"no"])
-    corpus = open_corpus(tmp_path, MASKED)
+        write_shard(made / "raw" / f"{key}.jsonl.zst", [*documents(50, key), b"no"])
+    corpus = open_corpus(made, MASKED)
     assert [o.failure for o in run_all(corpus).values()] == [None, None]
     write_report(corpus, ["a", "b"])
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE_YAML)
+    (made / "recipe.yaml").write_text(RECIPE_YAML)
+    return made
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be damaged."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
-    monkeypatch.setenv("FIM_RECIPE", str(recipe))
+    monkeypatch.setenv("FIM_RECIPE", str(tmp_path / "recipe.yaml"))
     return tmp_path
 
 

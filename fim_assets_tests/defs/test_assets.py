@@ -18,6 +18,7 @@ from fim_assets.settings import Settings
 from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
 KEYS = ["a", "b", "c"]
+ALL = [*ASSETS, "corpus_report"]
 DATA = {"raw_shards": ".parquet", "fim_shards": ".jsonl.zst", "token_arrays": "-00000.npy"}
 RANGE = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
 
@@ -29,8 +30,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def definitions(root: Path, prefix: Sequence[str] = ()) -> dg.Definitions:
-    return build_definitions(Recipe(raw=TOLERANT), Settings(root, root, "test", workers=2), prefix)
+def definitions(root: Path, prefix: Sequence[str] = (), workers: int = 1) -> dg.Definitions:
+    return build_definitions(Recipe(raw=TOLERANT), Settings(root, root, "test", workers), prefix)
 
 
 def assets_of(built: dg.Definitions) -> list[dg.AssetsDefinition]:
@@ -39,16 +40,18 @@ def assets_of(built: dg.Definitions) -> list[dg.AssetsDefinition]:
 
 def materialize(
     root: Path,
-    select: Sequence[str] | None = None,
+    select: Sequence[str] = ASSETS,
     key: str | None = None,
     tags: dict[str, str] | None = None,
     instance: DagsterInstance | None = None,
     config: dict[str, bool] | None = None,
+    workers: int = 1,
 ) -> dg.ExecuteInProcessResult:
-    assets = assets_of(definitions(root))
+    """Materialize assets, the report only if it is among those that are selected."""
+    assets = assets_of(definitions(root, workers=workers))
     return dg.materialize(
         assets,
-        selection=select and dg.AssetSelection.assets(*select),
+        selection=dg.AssetSelection.assets(*select),
         partition_key=key,
         tags=tags,
         instance=instance or DagsterInstance.ephemeral(),
@@ -109,9 +112,8 @@ CHECKED = [asset for asset, names in CHECKS_OF.items() if names]
 def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
     graph = definitions(root).resolve_asset_graph()
     parents = {node.key.to_user_string(): node.parent_keys for node in graph.asset_nodes}
-    chain = [*ASSETS, "corpus_report"]
-    assert set(parents) == set(chain)
-    for before, after in pairwise(chain):
+    assert set(parents) == set(ALL)
+    for before, after in pairwise(ALL):
         assert parents[after] == {dg.AssetKey(before)}
     for node in graph.asset_nodes:
         assert len(node.description or "") > 100
@@ -137,7 +139,7 @@ def test_a_backfill_is_split_as_the_setting_says(root: Path, per_run: int | None
 
 def test_one_partition(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
-    assert materialize(root, key="b", instance=instance).success
+    assert materialize(root, ALL, key="b", instance=instance).success
     for asset in ASSETS:
         assert list(materialized(instance, asset)) == ["b"]
         assert [p.name for p in (root / asset).glob("*.json")] == ["b.json"]
@@ -147,7 +149,7 @@ def test_one_partition(root: Path) -> None:
 
 def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
-    assert materialize(root, tags=RANGE, instance=instance).success
+    assert materialize(root, ALL, tags=RANGE, instance=instance, workers=2).success
     assert evaluations(instance) == [(asset, True) for asset in CHECKED]
     of_fim, of_tokens = verdicts(instance)
     assert of_fim.description == of_tokens.description == "partitions that passed: 3"
@@ -258,7 +260,7 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     damaged = root / "raw" / "b.jsonl.zst"
     damaged.write_bytes(damaged.read_bytes()[:-9])
     instance = DagsterInstance.ephemeral()
-    result = materialize(root, tags=RANGE, instance=instance)
+    result = materialize(root, ALL, tags=RANGE, instance=instance)
     assert not result.success
     message = failure_of(result)
     assert "1 of 3 partitions failed:" in message
@@ -358,7 +360,7 @@ def test_prefix_goes_before_keys_and_folders(root: Path) -> None:
     result = dg.materialize(assets, partition_key="a", instance=DagsterInstance.ephemeral())
     assert result.success
     keys = {event.asset_key for event in result.get_asset_materialization_events()}
-    assert keys == {dg.AssetKey(["b", "low", asset]) for asset in (*ASSETS, "corpus_report")}
+    assert keys == {dg.AssetKey(["b", "low", asset]) for asset in ALL}
     assert (root / "b" / "low" / "corpus_report" / "summary.json").exists()
     assert not (root / "fim_shards").exists()
 
@@ -439,7 +441,7 @@ def test_a_job_goes_the_whole_way(root: Path) -> None:
     result = job.execute_in_process(partition_key="a", instance=DagsterInstance.ephemeral())
     assert result.success
     keys = {event.asset_key for event in result.get_asset_materialization_events()}
-    assert keys == {dg.AssetKey(asset) for asset in (*ASSETS, "corpus_report")}
+    assert keys == {dg.AssetKey(asset) for asset in ALL}
 
 
 def statuses(built: dg.Definitions, instance: DagsterInstance, key: str) -> dict[str, StaleStatus]:
@@ -455,7 +457,7 @@ def test_partitions_go_stale_with_the_recipe_and_with_what_they_are_made_of(root
     fresh = dict.fromkeys(ASSETS, StaleStatus.FRESH)
     assert statuses(definitions(root), instance, "b") == fresh
     recipe = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.25))
-    changed = build_definitions(recipe, Settings(root, root, "test", workers=2))
+    changed = build_definitions(recipe, Settings(root, root, "test", workers=1))
     stale = dict.fromkeys(["fim_shards", "token_arrays"], StaleStatus.STALE)
     assert statuses(changed, instance, "b") == fresh | stale
     write_shard(root / "raw" / "b.jsonl.zst", documents(61, "b"))

@@ -56,7 +56,12 @@ def test_a_bar_shows_in_a_terminal(tmp_path: Path) -> None:
         "dagster asset materialize -m fim_assets.definitions --select raw_shards "
         "--partition-range a...b"
     )
-    variables = {"FIM_DATA_ROOT": str(tmp_path), "TERM": "xterm", "COLUMNS": "100"}
+    variables = {
+        "FIM_DATA_ROOT": str(tmp_path),
+        "FIM_WORKERS": "1",
+        "TERM": "xterm",
+        "COLUMNS": "100",
+    }
     main, terminal = pty.openpty()
     process = subprocess.Popen(
         ["setsid", "--ctty", "--wait", "bash", "-c", command],

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import zstandard
 
+from fim_assets.packing import EXPANSION_FREE
 from fim_assets_tests.corpora import documents, json_lines
 
 ROWS = documents(20)
 LINES = json_lines(ROWS)
 SKIPPABLE = (0x184D2A50).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
-LONG_LINE = 300_000_000
-BOMB = 5 << 28
+LONG_LINE = 80_000_000
+BOMB = EXPANSION_FREE + (1 << 24)
 
 
 class Broken(NamedTuple):
@@ -91,7 +92,7 @@ SHARDS = {
     "the same id twice": _read(b'{"text":"a","id":"1"}\n{"text":"b","id":"1"}\n', 2),
     "ids that are numbers": _read(b'{"text":"a","id":1}\n{"text":"b","id":1.50}\n', 2),
     "an id that is a list": _line(b'{"text":"a","id":[1]}', "id_not_string"),
-    "a line of 300 MB": Broken(
+    "a line of 80 MB": Broken(
         ".jsonl",
         lambda: LINES + b'{"text":"' + b"x" * LONG_LINE + b'"}\n' + LINES,
         40,

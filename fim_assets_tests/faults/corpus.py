@@ -54,6 +54,12 @@ class FaultCorpus:
         """Every output's bytes, by its path below the root."""
         return outputs(self.undisturbed)
 
+    def seconds(self, asset: str) -> float:
+        """How long the undisturbed run worked on an asset."""
+        corpus = open_corpus(self.undisturbed)
+        receipts = [read_receipt(corpus.place(asset, key)) for key in KEYS]
+        return sum(receipt.made.seconds for receipt in receipts if receipt)
+
     def fresh(self, name: str) -> Path:
         """A root with the raw shards and nothing made."""
         root = self._folder / name

@@ -24,9 +24,10 @@ def main() -> int:
     if options.without_lock:
         patch("fim_assets.pipeline.sole_writer", lambda _folder, _key: nullcontext()).start()
     corpus = open_corpus(options.root)
-    load_tokenizer(corpus.recipe)
-    print(READY, flush=True)
     assets = [options.asset] if options.asset else ASSETS
+    if "token_arrays" in assets and options.workers == 1:
+        load_tokenizer(corpus.recipe)
+    print(READY, flush=True)
     failures = [o.failure for o in run_all(corpus, assets, workers=options.workers).values()]
     for failure in filter(None, failures):
         print(failure)

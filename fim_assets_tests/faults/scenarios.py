@@ -65,11 +65,7 @@ def killed(corpus: FaultCorpus, asset: str, times: int, seed: int) -> Finding:
     """SIGKILL at a random moment while an asset is made; then the next run."""
     source = random.Random(seed)  # noqa: S311 - moments, no secrets
     root = corpus.finished(f"killed-{asset}")
-    begin = time.monotonic()
-    with started(root, "--asset", asset) as run:
-        begin = time.monotonic()
-        run.wait()
-    seconds = time.monotonic() - begin
+    seconds = corpus.seconds(asset)
     damage, interrupted = Damage(), 0
     while interrupted < times:
         with started(root, "--asset", asset) as run:
@@ -258,10 +254,8 @@ def shard_replaced(corpus: FaultCorpus) -> Finding:
         root = corpus.finished("replaced")
         shutil.copy(root / replaced.replace("a.", "b."), root / replaced)
         stage = "fim_shards" if replaced.startswith("raw") else "token_arrays"
-        with started(root, "--asset", stage) as run:
-            assert run.stdout is not None
-            seen = run.stdout.read().strip()
-            told += run.wait() == 1 and bool(seen)
+        seen = run_all(open_corpus(root), [stage])["a"].failure or ""
+        told += bool(seen)
         shutil.copy(corpus.undisturbed / replaced, root / replaced)
         corpus.finish(root)
     return Finding("a shard replaced between stages", 2, corpus.damage(root), seen, 2 - told)
@@ -312,25 +306,32 @@ def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
     damage, unnoticed, seen = Damage(), 0, "the run goes on: the shard is worked on again, alone"
     for _ in range(times):
         root = corpus.fresh("worker")
-        with killing_who_opens(root / "raw" / "b.jsonl.zst", 9 if again else 1):
-            outcomes = run_all(open_corpus(root), workers=2)
+        shard = root / "raw" / "b.jsonl.zst"
+        with killing_who_opens(shard, 1000 if again else 1) as killed:
+            outcomes = run_all(open_corpus(root), ["raw_shards", "fim_shards"], workers=2)
         failed = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure}
-        unnoticed += not outcomes["b"].interrupted or list(failed) != (["b"] if again else [])
+        told = list(failed) == (["b"] if again else []) and outcomes["b"].interrupted
+        unnoticed += not told or len(killed) != (2 if again else 1)
         seen = failed.get("b") or seen
+        unnoticed += again and not seen.startswith(f"{shard}: a worker process died")
         corpus.finish(root)
         damage += corpus.damage(root)
     name = "a worker killed by the kernel"
     return Finding(f"{name}, each time" if again else name, times, damage, seen, unnoticed)
 
 
-def workers_of(parent: int) -> list[int]:
+def children(parent: int) -> set[int]:
+    """Processes that one started, none if it has ended."""
+    found: set[int] = set()
+    with suppress(OSError):
+        for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+            found.update(map(int, listed.read_text().split()))
+    return found
+
+
+def workers_of(parent: int) -> set[int]:
     """Processes two below one: its fork server's children."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            parents[int(status.parent.name)] = int(fields[1])
-    return [pid for pid, above in parents.items() if parents.get(above) == parent]
+    return {worker for child in children(parent) for worker in children(child)}
 
 
 @contextmanager
@@ -341,7 +342,7 @@ def killing_who_opens(path: Path, times: int) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not stop.wait(0.001) and len(killed) < times:
-            for worker in set(workers_of(os.getpid())) - set(killed):
+            for worker in workers_of(os.getpid()) - set(killed):
                 with suppress(OSError):
                     opened = [link.readlink() for link in Path(f"/proc/{worker}/fd").iterdir()]
                     if path in opened:

@@ -25,7 +25,7 @@ def assert_nothing_happened(finding: Finding, times: int) -> None:
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_a_run_killed_at_a_random_moment(corpus: FaultCorpus, asset: str) -> None:
-    assert_nothing_happened(scenarios.killed(corpus, asset, 2, seed=ASSETS.index(asset)), 2)
+    assert_nothing_happened(scenarios.killed(corpus, asset, 1, seed=ASSETS.index(asset)), 1)
 
 
 def test_runs_with_workers_killed_one_after_the_other(corpus: FaultCorpus) -> None:
@@ -39,9 +39,9 @@ def test_a_worker_killed_by_the_kernel(corpus: FaultCorpus, *, again: bool) -> N
 
 def test_a_disk_that_is_full_or_read_only(corpus: FaultCorpus, tmp_path: Path) -> None:
     """Where this process may mount one; the kernel's limit of a file's size fails alike."""
-    assert_nothing_happened(scenarios.limited_files(corpus, 3), 3)
+    assert_nothing_happened(scenarios.limited_files(corpus, 2), 2)
     try:
-        assert_nothing_happened(scenarios.full_disk(corpus, tmp_path / "disk", 3), 3)
+        assert_nothing_happened(scenarios.full_disk(corpus, tmp_path / "disk", 2), 2)
     except PermissionError as error:
         print(f"no disk was mounted: {error}")
         return
