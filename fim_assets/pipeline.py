@@ -407,7 +407,8 @@ def _refuse_other_inputs(task: Task, asset: str, receipt: Receipt, raw: _Raw) ->
     if asset == "fim_shards":
         source, inputs = str(task.shard), [raw.record]
     else:
-        if read_receipt(task.corpus.place("raw_shards", task.key)) is not None:
+        raw_shards = read_receipt(task.corpus.place("raw_shards", task.key))
+        if raw_shards and raw_shards.result.fingerprint == task.corpus.fingerprint("raw_shards"):
             _undamaged(task, "raw_shards")
         place = task.corpus.place("fim_shards", task.key)
         source = str(place.published(receipt.result.input.name))

@@ -15,7 +15,7 @@ import polars as pl
 
 from fim_assets.checks.outcome import CheckOutcome, fault
 from fim_assets.fim.draws import Draw, draw_bits, mix
-from fim_assets.fim.orders import Order, dissect, layout
+from fim_assets.fim.orders import REARRANGED, Order, dissect, layout
 from fim_assets.fim.record import FimDocuments, FimShardReader, split_files
 from fim_assets.receipts import Place, Receipt, read_receipt
 from fim_assets.recipe import Fim, Recipe
@@ -34,8 +34,6 @@ _SAMPLE_DOCUMENT_TOKENS = 1 << 18
 """Documents with more are not compared: the reference would take seconds for each."""
 
 _OPEN_AT_ONCE = 64
-
-REARRANGED: tuple[Order, ...] = ("psm", "spm")
 
 Index = npt.NDArray[np.integer]
 

@@ -10,7 +10,9 @@ Order = Literal["none", "psm", "spm"]
 Part = Literal["prefix", "middle", "suffix"]
 Control = Literal["prefix", "middle", "suffix", "end"]
 
-ORDERS: tuple[Order, ...] = ("none", "psm", "spm")
+REARRANGED: tuple[Order, ...] = ("psm", "spm")
+
+ORDERS: tuple[Order, ...] = ("none", *REARRANGED)
 PARTS: tuple[Part, ...] = ("prefix", "middle", "suffix")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from fim_assets.fim.orders import Part
+from fim_assets.fim.orders import REARRANGED, Part
 from fim_assets.preview.documents import (
     DocumentPreview,
     FilePreview,
@@ -68,7 +68,7 @@ def preview_markdown(
     """
     found: dict[str, DocumentPreview] = {}
     for preview in finished_documents(shard, parquet, recipe, _MARKDOWN_BLOCKS):
-        wanted = ("psm", "spm") if preview.rearranged else ("none",)
+        wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
         new = [order for order in wanted if order in preview.orders and order not in found]
         if new:
             found[new[0]] = preview
@@ -123,7 +123,7 @@ def _first_tokens(
 def _document_markdown(
     preview: DocumentPreview, tokens: list[str], limits: Limits
 ) -> Iterator[str]:
-    orders = [order.upper() for order in ("psm", "spm") if order in preview.orders]
+    orders = [order.upper() for order in REARRANGED if order in preview.orders]
     identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
     language = "no language" if preview.language is None else code(preview.language)
     kind = " and ".join(orders) or "Left alone"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from fim_assets.fim.orders import REARRANGED
 from fim_assets.pipeline import Corpus
 from fim_assets.preview.documents import DocumentPreview, finished_documents
 from fim_assets.report.summary import Partition
@@ -16,7 +17,6 @@ from fim_assets.storage import is_remote, read_bytes, working_folder
 
 log = logging.getLogger(__name__)
 
-_EXAMPLES = 3
 _EXAMPLE_PARTITIONS = 4
 _EXAMPLE_BLOCKS = 4
 _EXAMPLE_BYTES = 4 << 20
@@ -40,6 +40,26 @@ class Examples(NamedTuple):
     unread: list[str]
 
 
+class _Found(NamedTuple):
+    """The first documents, with their partitions' keys, by order and by language."""
+
+    orders: dict[str, tuple[str, DocumentPreview]]
+    languages: dict[str | None, tuple[str, DocumentPreview]]
+
+    def keep(self, key: str, preview: DocumentPreview) -> None:
+        """Take a document if none of its orders, or none of its language, is there."""
+        for order in REARRANGED:
+            if order in preview.orders and order not in self.orders:
+                self.orders[order] = (key, preview)
+                break
+        self.languages.setdefault(preview.language, (key, preview))
+
+    def third(self) -> list[tuple[str, DocumentPreview]]:
+        """One in another language than those of the orders, if it is there."""
+        shown = {preview.language for _, preview in self.orders.values()}
+        return [its for language, its in self.languages.items() if language not in shown][:1]
+
+
 def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
     """A few rearranged documents: one in PSM order, one in SPM, one in another language.
 
@@ -50,8 +70,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
         corpus: Recipe and folders.
         partitions: Complete ones.
     """
-    short: dict[str, tuple[str, DocumentPreview]] = {}
-    others: dict[str, tuple[str, DocumentPreview]] = {}
+    short, others = _Found({}, {}), _Found({}, {})
     unread = []
     for partition in islice(partitions, _EXAMPLE_PARTITIONS):
         if is_remote(corpus.data_root) and _bytes(partition, ".parquet") > _EXAMPLE_PARQUET_BYTES:
@@ -61,34 +80,18 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
                 for preview in finished_documents(shard, parquet, corpus.recipe, _EXAMPLE_BLOCKS):
                     if preview.rearranged:
                         found = short if len(preview.text) in _EXAMPLE_CHARS else others
-                        _keep(found, partition.key, preview)
-                    if len(short) == _EXAMPLES:
+                        found.keep(partition.key, preview)
+                    if len(short.orders) == len(REARRANGED) and short.third():
                         break
         except (ValueError, LookupError, OSError, pa.ArrowException) as error:
             if _is_cut(corpus, partition):
                 continue  # at the end of what was fetched
             log.warning("no examples from %s: %s", partition.key, error)
             unread.append(partition.key)
-        if {"psm", "spm"} <= short.keys():
+        if len(short.orders) == len(REARRANGED):
             break
-    chosen = others | short
-    languages = {its.language for slot, (_, its) in chosen.items() if slot != "other"}
-    if "other" in chosen and chosen["other"][1].language in languages:
-        del chosen["other"]
-    return Examples(list(chosen.values()), unread)
-
-
-def _keep(
-    found: dict[str, tuple[str, DocumentPreview]], key: str, preview: DocumentPreview
-) -> None:
-    """Take a document as the first of its order, or as the one in another language than these."""
-    orders = [order for order in ("psm", "spm") if order in preview.orders]
-    slots: list[str] = [order for order in orders if order not in found]
-    languages = {its.language for _, its in found.values()}
-    if not slots and "other" not in found and preview.language not in languages:
-        slots = ["other"]
-    if slots:
-        found[slots[0]] = (key, preview)
+    found = _Found(others.orders | short.orders, others.languages | short.languages)
+    return Examples([*found.orders.values(), *found.third()], unread)
 
 
 @contextmanager

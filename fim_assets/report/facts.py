@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fim_assets.checks.fim_shards import RATE_ERROR
 from fim_assets.fim.decisions import LEFT_ALONE
-from fim_assets.fim.orders import layout
+from fim_assets.fim.orders import REARRANGED, layout
 from fim_assets.fim.splits import min_chars
 from fim_assets.pipeline import Corpus
 from fim_assets.preview.excerpts import (
@@ -209,7 +209,7 @@ def _layouts(fim: Fim) -> dict[str, str]:
     used = {"psm": fim.psm_spm_split > 0, "spm": fim.psm_spm_split < 1}
     return {
         order.upper(): " ".join(piece.part or piece.text for piece in layout(order, fim))
-        for order in ("psm", "spm")
+        for order in REARRANGED
         if used[order]
     }
 

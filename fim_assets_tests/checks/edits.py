@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from fim_assets.checks.outcome import CheckOutcome
+from fim_assets.files import record_file
 from fim_assets.pipeline import CHECKS_OF
 from fim_assets.receipts import Place
 from fim_assets.recipe import Recipe
@@ -116,12 +117,18 @@ class Partition:
         receipt.write_bytes(orjson.dumps(content))
 
     def agree(self, asset: str, path: Path) -> None:
-        """Put an edited file's size in the receipt."""
-        place = Place(self.root / asset, "a")
+        """Have receipts say what an edited file holds: its own, and those of what is made of it."""
+        place, record = Place(self.root / asset, "a"), record_file(path).model_dump()
 
-        def resize(result: dict[str, Any]) -> None:
-            for output in result["outputs"]:
-                if place.output(output["name"]) == path:
-                    output["bytes"] = path.stat().st_size
+        def output(result: dict[str, Any]) -> None:
+            for known in result["outputs"]:
+                if place.output(known["name"]) == path:
+                    known.update(record, name=known["name"])
 
-        self.edit_receipt(asset, resize)
+        def made_of(result: dict[str, Any]) -> None:
+            if result["input"]["name"] == path.name:
+                result["input"] = record
+
+        self.edit_receipt(asset, output)
+        if asset == "fim_shards" and (self.root / "token_arrays" / "a.json").exists():
+            self.edit_receipt("token_arrays", made_of)

@@ -32,7 +32,7 @@ def test_a_verdict_counts_every_partition_and_names_the_first_that_failed() -> N
         {"partition": f"bad {n}", "check": "split_law", "found": f"line {n}"} for n in range(20)
     ]
     assert [tuple(row.data.values()) for row in checks.records] == [
-        ("lossless", 27, 0, "405 documents"),
+        ("lossless", 27, 0, "documents: 405"),
         ("split_law", 0, 25, ""),
     ]
 
