@@ -53,8 +53,12 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Generator[Outcome, None, 
     with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         interrupted: list[Task] = []
         running: dict[Future[Outcome], Task] = {}
+        done: set[Future[Outcome]] = set()
         broken = False
-        while running or (waiting and not broken):
+        while True:
+            ended = [(running.pop(future), future) for future in done]
+            broken = broken or any(_died(future) for _, future in ended)
+            # The next ones are begun first: what is yielded takes the run a while to record.
             while waiting and len(running) < workers and not broken:
                 task = waiting.pop()
                 try:
@@ -62,17 +66,22 @@ def _run_in_pool(waiting: list[Task], workers: int) -> Generator[Outcome, None, 
                 except BrokenProcessPool:
                     waiting.append(task)
                     broken = True
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                task = running.pop(future)
+            for task, future in ended:
+                if _died(future):
+                    interrupted.append(task)
+                    continue
                 try:
                     yield future.result()
-                except BrokenProcessPool:
-                    broken = True
-                    interrupted.append(task)
                 except Exception as error:
                     yield failed(task, f"{type(error).__name__}: {error}")
-        return interrupted
+            if not running:
+                return interrupted
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+
+
+def _died(future: Future[Outcome]) -> bool:
+    """Whether a worker died while this, or its neighbour, was worked on."""
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _end_with_parent() -> None:

@@ -204,6 +204,19 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [outcome.key for outcome in run_partitions(tasks, 2)] == taken == ["b", "d", "a", "c"]
 
 
+def test_workers_go_on_while_a_result_is_recorded(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, 3)
+    shards = list_shards(corpus, tmp_path).items()
+    tasks = [Task(corpus, k, s, frozenset({"raw_shards"}), frozenset()) for k, s in shards]
+    outcomes = run_partitions(tasks, 2)
+    next(outcomes)
+    end = time.monotonic() + 60
+    while not all(read_receipt(corpus.place("raw_shards", task.key)) for task in tasks):
+        assert time.monotonic() < end, "the third waits until the first is recorded"
+        time.sleep(0.01)
+    assert [outcome.failure for outcome in outcomes] == [None, None]
+
+
 def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) -> None:
     """They may die while this process is busy with what came back, and has nothing submitted."""
     corpus = write_corpus(tmp_path, 6)
