@@ -8,7 +8,6 @@ made and checked in a folder of this machine, and uploaded with the receipt, whi
 """
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -340,9 +339,9 @@ def _remove_others(place: Place, records: Iterable[FileRecord]) -> None:
         for ending in _NUMBERED_ENDINGS:
             number = missing = 0
             while missing < _GAP:
-                path = f"{folder}{os.sep}{place.key}-{number:05d}{ending}"
-                found = os.path.exists(path)  # noqa: PTH110 - many, and a Path costs more
-                others += [Path(path)] if found else []
+                path = folder / f"{place.key}-{number:05d}{ending}"
+                found = path.exists()
+                others += [path] if found else []
                 missing = 0 if found else missing + 1
                 number += 1
     for other in reversed(others):

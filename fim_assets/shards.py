@@ -281,14 +281,15 @@ def _blocks(
     pending: list[bytes] = []
     size = unfinished = 0
     long: _LongLine | None = None
-    for piece in pieces:
+    for read in pieces:
+        piece = read
         if long is not None:
-            rest = piece.find(b"\n") + 1
-            long.add(piece[: rest - 1] if rest else piece)
+            rest = read.find(b"\n") + 1
+            long.add(read[: rest - 1] if rest else read)
             if not rest:
                 continue
             yield long
-            long, piece = None, piece[rest:]  # noqa: PLW2901 - what is left of it
+            long, piece = None, read[rest:]
         pending.append(piece)
         size += len(piece)
         end = piece.rfind(b"\n") + 1

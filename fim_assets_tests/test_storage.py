@@ -37,7 +37,7 @@ from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 from fim_assets_tests.test_receipts import complete, publish, receipt_of
 
 ROOT = f"s3://{BUCKET}"
-PARTS = Random(1).randbytes(20_000_001)  # noqa: S311 - any bytes do
+PARTS = Random(1).randbytes(20_000_001)
 """More than two parts of an upload."""
 
 

@@ -82,13 +82,14 @@ def backfills(server: str, visit_page: Visit) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def ended(backfills: dict[str, str], visit_page: Visit) -> None:
-    """The backfills have come to the ends that they must come to."""
+def ended(backfills: dict[str, str], checkout: Path, visit_page: Visit) -> Path:
+    """The backfills have come to the ends that they must come to; the data root."""
     with visit_page("ui-backfills") as page:
         for status, url in backfills.items():
             page.goto(url)
             shown = page.get_by_text("Status", exact=True).locator("xpath=following-sibling::div")
             expect(shown).to_have_text(status, timeout=BACKFILL_MILLISECONDS)
+    return checkout / "data"
 
 
 def receipt(checkout: Path, asset: str, key: str) -> dict[str, Any]:
@@ -264,13 +265,13 @@ def test_a_failed_check_is_told(server: str, visit_page: Visit) -> None:
 
 
 @pytest.fixture(scope="module")
-def report(server: str, checkout: Path, ended: None, visit_page: Visit) -> Path:  # noqa: ARG001
+def report(server: str, ended: Path, visit_page: Visit) -> Path:
     """The report of the backfilled partitions, materialized by clicking."""
     with visit_page("ui-report-launched") as page:
         page.goto(f"{server}/assets/corpus_report")
         page.get_by_role("button", name="Materialize").first.click()
         expect(page.locator("a[href*='selection=corpus_report']")).to_be_visible()
-    return checkout / "data" / "corpus_report" / "report.html"
+    return ended / "corpus_report" / "report.html"
 
 
 def test_the_report_is_materialized_by_clicking(

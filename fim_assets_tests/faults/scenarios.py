@@ -63,7 +63,7 @@ def started(root: Path, *options: str) -> "subprocess.Popen[str]":
 
 def killed(corpus: FaultCorpus, asset: str, times: int, seed: int) -> Finding:
     """SIGKILL at a random moment while an asset is made; then the next run."""
-    source = random.Random(seed)  # noqa: S311 - moments, no secrets
+    source = random.Random(seed)
     root = corpus.finished(f"killed-{asset}")
     seconds = corpus.seconds(asset)
     damage, interrupted = Damage(), 0
@@ -82,7 +82,7 @@ def killed(corpus: FaultCorpus, asset: str, times: int, seed: int) -> Finding:
 
 def killed_often(corpus: FaultCorpus, times: int, seed: int) -> Finding:
     """SIGKILL one run after the other, all assets and two workers, and only then a whole run."""
-    source = random.Random(seed)  # noqa: S311 - moments, no secrets
+    source = random.Random(seed)
     root = corpus.fresh("killed-often")
     damage, interrupted = Damage(), 0
     while interrupted < times:
