@@ -37,6 +37,10 @@ Layout = Literal["dolma", "megatron", "datatrove"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+SYNTAX_LAW = 2
+"""The number of `syntax`, raised whenever it would cut a file elsewhere; part of the fingerprints
+of the recipes that use it, and of no others."""
+
 GRAMMAR_PACKAGES = {
     name: f"tree-sitter-{name}"
     for name in (
@@ -470,6 +474,7 @@ class Recipe(_Part):
             law["fim"] = self.fim.law()
             if "syntax" in self.fim.weights:
                 law["grammars"] = grammar_versions()
+                law["syntax"] = SYNTAX_LAW
                 if self.raw.path_field != Raw().path_field:
                     law["raw"]["path_field"] = self.raw.path_field
         if "token_arrays" in stages:

@@ -9,7 +9,15 @@ import numpy.typing as npt
 
 from fim_assets.fim import syntax
 from fim_assets.fim.draws import Draw, Floats, Ints, UInts, uniforms
-from fim_assets.fim.splits import Cuts, character_cuts, line_cuts, line_starts, min_chars
+from fim_assets.fim.parser_process import ParserError, Request, find_middles
+from fim_assets.fim.splits import (
+    Cuts,
+    character_cuts,
+    code_points,
+    line_cuts,
+    line_starts,
+    min_chars,
+)
 from fim_assets.recipe import SPLITS, CharacterSplit, Fim, LanguageRates
 
 Codes = npt.NDArray[np.int8]
@@ -28,6 +36,18 @@ NOTHING = -1
 """The code of no reason and of no split."""
 
 _PSM, _SPM = 1, 2
+
+
+class DecisionError(ValueError):
+    """A document about which nothing can be decided that would stand; the message says why.
+
+    Attributes:
+        document: Its index among those that were given.
+    """
+
+    def __init__(self, document: int, message: str) -> None:
+        super().__init__(message)
+        self.document = document
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,11 @@ class Decisions(NamedTuple):
 
 
 def decide(files: Files, fim: Fim) -> Decisions:
-    """Decide about each file on its own: by the recipe, its document's key and its index in it."""
+    """Decide about each file on its own: by the recipe, its document's key and its index in it.
+
+    Raises:
+        DecisionError: If the parser that `syntax` needs was killed, or crashes by chance.
+    """
     count = len(files.texts)
     markers = _markers(files, fim)
     reasons = _left_alone(files, markers, fim)
@@ -185,6 +209,9 @@ def _cut_at_syntax(
     markers: npt.NDArray[np.bool_],
     fim: Fim,
 ) -> None:
+    rows: list[int] = []
+    requests: list[Request] = []
+    befores: list[int] = []
     for row in np.flatnonzero(splits == SPLITS.index("syntax")).tolist():
         index, document = int(files.indices[row]), int(files.documents[row])
         code, language, path = files.texts[row], files.languages[document], files.paths[document]
@@ -193,11 +220,22 @@ def _cut_at_syntax(
             # In a repository's document the first line of each file is its path, and no code.
             path, feed, code = code.partition("\n")
             language, before = None, len(path) + len(feed)
-        try:
-            first, second = syntax.syntax_cuts(
-                int(files.keys[row]), index, code, language, path, fim.syntax_max_bytes
-            )
-        except syntax.CannotCutError as error:
-            reasons[row] = REASONS.index(error.reason)
+        grammar, source = syntax.find_grammar(language, path), code.encode()
+        if grammar is None:
+            reasons[row] = REASONS.index("no_grammar")
+        elif len(source) > fim.syntax_max_bytes:
+            reasons[row] = REASONS.index("too_large")
         else:
-            cuts.first[row], cuts.second[row] = before + first, before + second
+            rows.append(row)
+            befores.append(before)
+            requests.append(Request(source, grammar, int(files.keys[row]), index))
+    try:
+        answers = find_middles(requests)
+    except ParserError as error:
+        raise DecisionError(int(files.documents[rows[error.request]]), str(error)) from error
+    for row, request, before, answer in zip(rows, requests, befores, answers, strict=True):
+        if isinstance(answer, str):
+            reasons[row] = REASONS.index(answer)
+        else:
+            cuts.first[row] = before + code_points(request.source, answer.start)
+            cuts.second[row] = before + code_points(request.source, answer.end)

@@ -1,7 +1,8 @@
 """Where `syntax` cuts: the middle is a syntax node, or an aligned run of siblings.
 
 After AST-FIM (arXiv 2506.00204), with tree-sitter's parsers. Nothing depends on a clock: a file is
-parsed whole or not at all.
+parsed whole or not at all. `parser_process` runs this apart from the pipeline's own processes, in
+the C locale.
 """
 
 from bisect import bisect_right
@@ -16,7 +17,6 @@ import numpy as np
 from tree_sitter import Language, Node, Parser, Tree
 
 from fim_assets.fim.draws import Draw, draw_bits, integers, uniforms
-from fim_assets.fim.splits import code_points
 
 LEVELS = 32
 """Levels of nodes below the root that a node is chosen from; deeper ones are small and left out."""
@@ -29,7 +29,7 @@ _TRIES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class _Grammar:
+class Grammar:
     """A tree-sitter grammar.
 
     Attributes:
@@ -37,50 +37,53 @@ class _Grammar:
         names: Names of the language in lower case.
         endings: Of files in it.
         function: Gives the grammar.
+        ascii_only: Whether it is given ASCII alone, since its code takes other characters for
+            places in a table that ends before them: what it reads there is chance, or no memory.
     """
 
     module: str
     names: tuple[str, ...]
     endings: tuple[str, ...]
     function: str = "language"
+    ascii_only: bool = False
 
 
-_GRAMMARS = (
-    _Grammar("tree_sitter_bash", ("bash", "shell", "sh"), (".sh", ".bash")),
-    _Grammar("tree_sitter_c", ("c",), (".c", ".h")),
-    _Grammar("tree_sitter_c_sharp", ("c#", "c-sharp", "csharp", "c_sharp"), (".cs",)),
-    _Grammar(
+GRAMMARS = (
+    Grammar("tree_sitter_bash", ("bash", "shell", "sh"), (".sh", ".bash"), ascii_only=True),
+    Grammar("tree_sitter_c", ("c",), (".c", ".h")),
+    Grammar("tree_sitter_c_sharp", ("c#", "c-sharp", "csharp", "c_sharp"), (".cs",)),
+    Grammar(
         "tree_sitter_cpp",
         ("c++", "cpp"),
         (".cpp", ".cc", ".cxx", ".c++", ".hpp", ".hh", ".hxx", ".h++"),
     ),
-    _Grammar("tree_sitter_go", ("go", "golang"), (".go",)),
-    _Grammar("tree_sitter_java", ("java",), (".java",)),
-    _Grammar(
-        "tree_sitter_javascript", ("javascript", "js", "jsx"), (".js", ".mjs", ".cjs", ".jsx")
-    ),
-    _Grammar("tree_sitter_markdown", ("markdown", "md"), (".md", ".markdown")),
-    _Grammar("tree_sitter_php", ("php",), (".php",), "language_php"),
-    _Grammar("tree_sitter_python", ("python", "py", "python3"), (".py", ".pyi")),
-    _Grammar("tree_sitter_ruby", ("ruby", "rb"), (".rb",)),
-    _Grammar("tree_sitter_rust", ("rust", "rs"), (".rs",)),
-    _Grammar("tree_sitter_sql", ("sql",), (".sql",)),
-    _Grammar("tree_sitter_swift", ("swift",), (".swift",)),
-    _Grammar(
+    Grammar("tree_sitter_go", ("go", "golang"), (".go",)),
+    Grammar("tree_sitter_java", ("java",), (".java",)),
+    Grammar("tree_sitter_javascript", ("javascript", "js", "jsx"), (".js", ".mjs", ".cjs", ".jsx")),
+    Grammar("tree_sitter_markdown", ("markdown", "md"), (".md", ".markdown")),
+    Grammar("tree_sitter_php", ("php",), (".php",), "language_php"),
+    Grammar("tree_sitter_python", ("python", "py", "python3"), (".py", ".pyi")),
+    Grammar("tree_sitter_ruby", ("ruby", "rb"), (".rb",)),
+    Grammar("tree_sitter_rust", ("rust", "rs"), (".rs",)),
+    Grammar("tree_sitter_sql", ("sql",), (".sql",)),
+    Grammar("tree_sitter_swift", ("swift",), (".swift",)),
+    Grammar(
         "tree_sitter_typescript",
         ("typescript", "ts"),
         (".ts", ".mts", ".cts"),
         "language_typescript",
     ),
-    _Grammar("tree_sitter_typescript", ("tsx",), (".tsx",), "language_tsx"),
+    Grammar("tree_sitter_typescript", ("tsx",), (".tsx",), "language_tsx"),
 )
 
-_BY_NAME = {name: grammar for grammar in _GRAMMARS for name in grammar.names}
-_BY_ENDING = {ending: grammar for grammar in _GRAMMARS for ending in grammar.endings}
+_BY_NAME = {name: grammar for grammar in GRAMMARS for name in grammar.names}
+_BY_ENDING = {ending: grammar for grammar in GRAMMARS for ending in grammar.endings}
+
+_LETTERS_FOR_OTHERS = bytes(byte if byte < 0x80 else ord("z") for byte in range(256))
 
 
 @cache
-def _parser(grammar: _Grammar) -> Parser:
+def _parser(grammar: Grammar) -> Parser:
     pointer = getattr(import_module(grammar.module), grammar.function)()
     return Parser(Language(pointer))
 
@@ -97,7 +100,10 @@ class CannotCutError(ValueError):
         self.reason = reason
 
 
-REASONS = ("no_grammar", "too_large", "repetitive", "syntax_errors", "no_node")
+REASONS = (
+    *("no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"),
+    "parser_crashed",  # see `parser_process`
+)
 
 
 class Span(NamedTuple):
@@ -107,27 +113,35 @@ class Span(NamedTuple):
     end: int
 
 
-def parse(source: bytes, language: str | None, path: str | None, max_bytes: int) -> Tree:
-    """Parse a file with the grammar of its language.
+def find_grammar(language: str | None, path: str | None) -> int | None:
+    """The grammar of a file's language: its index in `GRAMMARS`, None where there is none.
 
     Args:
-        source: The file in UTF-8.
         language: The language's name; the path's ending decides where no grammar has this name,
             and between the grammars of one language.
         path: The file's path.
-        max_bytes: The largest file that is parsed.
+    """
+    named = _BY_NAME.get((language or "").strip().lower())
+    ended = _BY_ENDING.get(PurePosixPath((path or "").strip()).suffix.lower())
+    found = ended if named is None or (ended and ended.module == named.module) else named
+    return None if found is None else GRAMMARS.index(found)
+
+
+def parse(source: bytes, grammar: Grammar) -> Tree:
+    """Parse a file.
+
+    Args:
+        source: The file in UTF-8.
+        grammar: Of its language.
 
     Raises:
-        CannotCutError: If no grammar serves the language, the file is too large or holds a long
-            repetition, or more than half of it is ERROR nodes.
+        CannotCutError: If the file holds a long repetition, or more than half of it is ERROR nodes.
     """
-    grammar = _grammar(language, path)
-    if grammar is None:
-        raise CannotCutError("no_grammar")
-    if len(source) > max_bytes:
-        raise CannotCutError("too_large")
     if _repeats(source):
         raise CannotCutError("repetitive")
+    if grammar.ascii_only:
+        # A letter for each byte keeps every place: "é}" is read as "zz}".
+        source = source.translate(_LETTERS_FOR_OTHERS)
     tree = _parser(grammar).parse(source)
     if 2 * _error_bytes(tree.root_node) > len(source):
         raise CannotCutError("syntax_errors")
@@ -166,17 +180,17 @@ def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
     raise CannotCutError("no_node")
 
 
-def syntax_cuts(
-    key: int, file: int, text: str, language: str | None, path: str | None, max_bytes: int
-) -> tuple[int, int]:
-    """Cut one file, see `parse` and `choose_span`.
+def find_middle(source: bytes, grammar: Grammar, key: int, file: int) -> Span:
+    """Parse one file and choose its middle, at whole code points; see `parse` and `choose_span`."""
+    start, end = choose_span(parse(source, grammar), len(source), key, file)
+    return Span(_code_point_at(source, start), _code_point_at(source, end))
 
-    Returns:
-        Code points before the middle and before the suffix.
-    """
-    source = text.encode()
-    span = choose_span(parse(source, language, path, max_bytes), len(source), key, file)
-    return code_points(source, span.start), code_points(source, span.end)
+
+def _code_point_at(source: bytes, position: int) -> int:
+    """Where the code point around a position begins: a node can begin within `z`s for one."""
+    while position < len(source) and source[position] & 0xC0 == 0x80:
+        position -= 1
+    return position
 
 
 def _tries(key: int, positions: int) -> Iterator[tuple[int, int, int]]:
@@ -190,14 +204,6 @@ def _tries(key: int, positions: int) -> Iterator[tuple[int, int, int]]:
             for draw, bound in bounds.items()
         ]
         yield from zip(*drawn, strict=True)
-
-
-def _grammar(language: str | None, path: str | None) -> _Grammar | None:
-    named = _BY_NAME.get((language or "").strip().lower())
-    ended = _BY_ENDING.get(PurePosixPath((path or "").strip()).suffix.lower())
-    if named is None or (ended is not None and ended.module == named.module):
-        return ended
-    return named
 
 
 def _repeats(source: bytes) -> bool:

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fim_assets.fim.decisions import NOTHING, REASONS, Codes, Decisions, Files, decide
+from fim_assets.fim.decisions import (
+    NOTHING,
+    REASONS,
+    Codes,
+    DecisionError,
+    Decisions,
+    Files,
+    decide,
+)
 from fim_assets.fim.draws import document_keys
 from fim_assets.fim.orders import ORDERS, Parts, arrange
 from fim_assets.fim.record import SCHEMA, record_metadata
@@ -16,6 +24,7 @@ from fim_assets.recipe import SPLITS, Fim, Recipe
 from fim_assets.shards import (
     Documents,
     Line,
+    ShardError,
     ShardReader,
     ShardWriter,
     Totals,
@@ -34,7 +43,8 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
         staging: Takes `.jsonl.zst` and `.parquet`.
 
     Raises:
-        ShardError: If the shard is damaged, or too many of its lines are no documents.
+        ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
+            of a document was killed or crashes by chance.
     """
     chars = files = 0
     metadata = record_metadata(recipe.raw, recipe.fim, seed)
@@ -44,7 +54,10 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
         TableWriter(staging.create(".parquet"), SCHEMA, metadata) as table,
     ):
         for block in reader:
-            result = transform_block(block, seed, recipe)
+            try:
+                result = transform_block(block, seed, recipe)
+            except ShardError as error:
+                raise ShardError(f"{shard}: {error}") from error
             writer.write(result.lines)
             table.write(result.rows)
             chars += result.chars
@@ -63,11 +76,22 @@ class TransformedBlock:
 
 
 def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
-    """Rearrange the documents of one block, see `transform_shard`."""
+    """Rearrange the documents of one block, see `transform_shard`.
+
+    Raises:
+        ShardError: If nothing can be decided about a document; names its line and id.
+    """
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
     files = Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
-    decisions = decide(files, fim)
+    try:
+        decisions = decide(files, fim)
+    except DecisionError as error:
+        line, name = block.numbers[error.document], block.ids[error.document]
+        raise ShardError(
+            f"the document of line {line:,} (id {name}): {error}; run it again, or take the "
+            "document out of the raw shard"
+        ) from error
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
     for document, text in rearranged_texts(files, decisions, fim):

@@ -85,6 +85,7 @@ _REASONS = {
     "repetitive": "repeats itself, which can cost a parser minutes",
     "syntax_errors": "syntax errors over more than half of it",
     "no_node": "its syntax tree has no node to cut out",
+    "parser_crashed": "its grammar's parser crashes on it",
     "not_json": "is no JSON",
     "not_utf8": "is no UTF-8",
     "byte_order_mark": "begins with a byte order mark",

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, chi2_contingency, chisquare
 from fim_assets.fim.decisions import FALLBACKS, LEFT_ALONE, REASONS, Files, decide
 from fim_assets.fim.draws import document_keys
 from fim_assets.fim.orders import ORDERS
-from fim_assets.fim.syntax import syntax_cuts
+from fim_assets.fim.syntax import GRAMMARS, find_grammar, find_middle
 from fim_assets.recipe import SPLITS, CharacterSplit, Fim
 
 MANY = 30_000
@@ -199,6 +199,13 @@ def test_too_short_is_decided_before_any_draw(
 # Laws of where to cut
 
 
+def syntax_cuts(key: int, file: int) -> tuple[int, int]:
+    """Where `syntax` cuts `LINES` as Python; all of it is ASCII."""
+    python = find_grammar("Python", None)
+    assert python is not None
+    return find_middle(LINES.encode(), GRAMMARS[python], key, file)
+
+
 def test_weights_give_each_law_its_share_and_leave_its_cuts_as_they_are() -> None:
     weights = {"dolma": 0.3, "uniform": 0.25, "lines": 0.43, "syntax": 0.02}
     files = files_of([LINES] * MANY, ["Python"] * MANY)
@@ -212,7 +219,7 @@ def test_weights_give_each_law_its_share_and_leave_its_cuts_as_they_are() -> Non
     assert set(decided.reasons) == {"none"}
     for row in np.flatnonzero(decided.splits == "syntax").tolist():
         key = int(files.keys[row])
-        assert tuple(decided.cuts[row]) == syntax_cuts(key, 0, LINES, "Python", None, 1 << 20)
+        assert tuple(decided.cuts[row]) == syntax_cuts(key, 0)
 
 
 def test_laws_are_drawn_independently_of_orders_and_selection() -> None:
@@ -247,7 +254,15 @@ def test_every_fallback_is_named() -> None:
     reasons = ["none", "no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"]
     assert decided.reasons.tolist() == reasons
     assert decided.splits.tolist() == ["syntax"] + ["uniform"] * 5
-    assert {"one_line", *reasons[1:]} == set(FALLBACKS)
+    assert {"one_line", *reasons[1:], "parser_crashed"} == set(FALLBACKS)
+
+
+def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:
+    source = "x = 'ü'\n"
+    assert len(source.encode()) == 9
+    for limit, reason in ((8, "too_large"), (9, "none")):
+        fim = law(fim_rate=1.0, split="syntax", syntax_max_bytes=limit)
+        assert Decided(files_of([source], ["Python"]), fim).reasons.tolist() == [reason]
 
 
 @pytest.mark.parametrize("text", ["one line", "one line\n", "\n", "é\r\n"])
@@ -278,7 +293,7 @@ def test_a_path_that_begins_a_repositorys_file_is_no_code() -> None:
     ]
     before = len(path) + 1
     for row in range(1, 400, 4):
-        expected = syntax_cuts(int(files.keys[row]), 1, LINES, "Python", None, 1 << 20)
+        expected = syntax_cuts(int(files.keys[row]), 1)
         assert tuple(decided.cuts[row] - before) == expected
 
 

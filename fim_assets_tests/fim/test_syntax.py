@@ -9,11 +9,30 @@ from tree_sitter import Node, Tree, TreeCursor
 
 from fim_assets.fim import syntax
 from fim_assets.fim.draws import Draw, document_keys, uniforms
-from fim_assets.fim.syntax import LEVELS, CannotCutError, Span, choose_span, parse, syntax_cuts
+from fim_assets.fim.syntax import LEVELS, CannotCutError, Span, choose_span, find_middle
 from fim_assets.recipe import GRAMMAR_PACKAGES
 
 MANY = 20_000
-MAX_BYTES = 1 << 20
+
+
+def parse(source: bytes, language: str | None, path: str | None = None) -> Tree:
+    """Parse with the grammar that a language or a path leads to."""
+    return syntax.parse(source, syntax.GRAMMARS[grammar(language, path)])
+
+
+def grammar(language: str | None, path: str | None = None) -> int:
+    found = syntax.find_grammar(language, path)
+    assert found is not None
+    return found
+
+
+def cuts_of(
+    key: int, file: int, text: str, language: str | None, path: str | None = None
+) -> tuple[int, int]:
+    """Code points before the middle and before the suffix."""
+    source = text.encode()
+    span = find_middle(source, syntax.GRAMMARS[grammar(language, path)], key, file)
+    return len(source[: span.start].decode()), len(source[: span.end].decode())
 
 
 class Snippet(NamedTuple):
@@ -81,7 +100,7 @@ LAW_SOURCES = {
 
 def parsed(language: str) -> tuple[Tree, bytes]:
     source = LAW_SOURCES[language].encode()
-    return parse(source, language, None, MAX_BYTES), source
+    return parse(source, language), source
 
 
 def named_nodes(cursor: TreeCursor, level: int = 0) -> Iterator[tuple[int, Span]]:
@@ -193,7 +212,7 @@ def test_nodes_and_runs_follow_the_enumerated_law_half_each() -> None:
 
 def test_nodes_deeper_than_the_levels_are_left_out() -> None:
     source = b"x = " + b"[" * 60 + b"]" * 60 + b"\n"
-    tree = parse(source, "Python", None, MAX_BYTES)
+    tree = parse(source, "Python")
     levels = dict(named_nodes(tree.walk()))
     assert max(levels) > LEVELS
     reached = {
@@ -222,28 +241,28 @@ def test_nodes_deeper_than_the_levels_are_left_out() -> None:
 def test_languages_are_known_by_name_and_by_ending(
     snippet: Snippet, language: str | None, path: str | None
 ) -> None:
-    root = parse(snippet.source.encode(), language, path, MAX_BYTES).root_node
+    root = parse(snippet.source.encode(), language, path).root_node
     assert root.type == snippet.root
     assert not root.has_error
-    assert str(root) == str(parse(snippet.source.encode(), snippet.names[0], None, 99).root_node)
-    first, second = syntax_cuts(1, 0, snippet.source, language, path, MAX_BYTES)
+    assert str(root) == str(parse(snippet.source.encode(), snippet.names[0]).root_node)
+    first, second = cuts_of(1, 0, snippet.source, language, path)
     assert 0 <= first < second <= len(snippet.source)
 
 
 def test_the_fifteen_languages_of_stack_edu_and_tsx_are_here() -> None:
     assert len(SNIPPETS) == 16
     ours = {name.lower() for snippet in SNIPPETS for name in snippet.names}
-    assert {grammar.names[0] for grammar in syntax._GRAMMARS} <= ours
+    assert {grammar.names[0] for grammar in syntax.GRAMMARS} <= ours
 
 
 def test_the_name_decides_before_the_ending() -> None:
-    assert parse(b"x = 1\n", "Python", "a.c", 99).root_node.type == "module"
-    assert parse(b"int x;\n", "", "a.c", 99).root_node.type == "translation_unit"
+    assert parse(b"x = 1\n", "Python", "a.c").root_node.type == "module"
+    assert parse(b"int x;\n", "", "a.c").root_node.type == "translation_unit"
 
 
-def reason_of(source: str, language: str | None, path: str | None = None, limit: int = 99) -> str:
+def reason_of(source: str, language: str | None) -> str:
     with pytest.raises(CannotCutError) as caught:
-        syntax_cuts(1, 0, source, language, path, limit)
+        cuts_of(1, 0, source, language)
     return caught.value.reason
 
 
@@ -263,15 +282,7 @@ def reason_of(source: str, language: str | None, path: str | None = None, limit:
     ],
 )
 def test_a_language_without_grammar(language: str | None, path: str | None) -> None:
-    assert reason_of("x = 1\n", language, path) == "no_grammar"
-
-
-def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:
-    source = "x = 'ü'\n"
-    assert len(source.encode()) == 9
-    assert reason_of(source, "Python", limit=8) == "too_large"
-    first, second = syntax_cuts(1, 0, source, "Python", None, 9)
-    assert first < second
+    assert syntax.find_grammar(language, path) is None
 
 
 def error_bytes(node: Node) -> int:
@@ -289,7 +300,7 @@ def test_errors_over_more_than_half(language: str, broken: str) -> None:
     errors = error_bytes(tree.root_node)
     half = broken.ljust(2 * errors)
     assert len(half) == 2 * errors
-    assert error_bytes(parse(half.encode(), language, None, 99).root_node) == errors
+    assert error_bytes(parse(half.encode(), language).root_node) == errors
     assert reason_of(half[:-1], language) == "syntax_errors"
 
 
@@ -301,7 +312,7 @@ def test_errors_over_more_than_half(language: str, broken: str) -> None:
 def test_white_space_alone_has_no_node(snippet: Snippet) -> None:
     """But in Markdown, whose grammar has nodes for blank lines."""
     for source in (b" \n\t\n", b"\r\n", b" ", b"\n"):
-        tree = parse(source, snippet.names[0], None, 99)
+        tree = parse(source, snippet.names[0])
         for key in document_keys(1, [None] * 8, [str(n) for n in range(8)]).tolist():
             with pytest.raises(CannotCutError, match="no_node"):
                 choose_span(tree, len(source), key, 0)
@@ -309,7 +320,7 @@ def test_white_space_alone_has_no_node(snippet: Snippet) -> None:
 
 def test_a_file_with_some_errors_is_served_and_errors_are_no_nodes() -> None:
     source = "#define X(a) a {\nint f(void) { X(int) b = ; return @ 1; }\n" + "int g(void);\n" * 5
-    tree = parse(source.encode(), "C", None, 999)
+    tree = parse(source.encode(), "C")
     assert 0 < 2 * error_bytes(tree.root_node) <= len(source)
     law = node_law(tree)
     for key in document_keys(1, [None] * 300, [str(n) for n in range(300)]).tolist():
@@ -322,9 +333,9 @@ def test_a_file_with_some_errors_is_served_and_errors_are_no_nodes() -> None:
 def test_cuts_are_code_points_and_the_middle_is_the_spans_text(language: str) -> None:
     text = f"{LAW_SOURCES[language]}".replace("a", "ä").replace("Title", "タイトル🚀e\u0301")
     source = text.encode()
-    tree = parse(source, language, None, MAX_BYTES)
+    tree = parse(source, language)
     for key in document_keys(2, [None] * 200, [str(n) for n in range(200)]).tolist():
-        first, second = syntax_cuts(key, 3, text, language, None, MAX_BYTES)
+        first, second = cuts_of(key, 3, text, language)
         span = choose_span(tree, len(source), key, 3)
         assert text[:first].encode() == source[: span.start]
         assert text[first:second].encode() == source[span.start : span.end]
@@ -333,13 +344,11 @@ def test_cuts_are_code_points_and_the_middle_is_the_spans_text(language: str) ->
 def test_cuts_depend_on_key_and_file_alone() -> None:
     text = LAW_SOURCES["Python"]
     cuts = {
-        (key, file): syntax_cuts(key, file, text, "Python", None, MAX_BYTES)
-        for key in range(20)
-        for file in range(5)
+        (key, file): cuts_of(key, file, text, "Python") for key in range(20) for file in range(5)
     }
     assert len(set(cuts.values())) > 20
     for (key, file), pair in reversed(cuts.items()):
-        assert syntax_cuts(key, file, text, None, "a.py", 99) == pair
+        assert cuts_of(key, file, text, None, "a.py") == pair
 
 
 GENERATOR = np.random.default_rng(1)
@@ -356,7 +365,7 @@ HOSTILE = {
 
 def spans_or_reason(source: bytes, language: str) -> list[Span] | str:
     try:
-        tree = parse(source, language, None, MAX_BYTES)
+        tree = parse(source, language)
         return [choose_span(tree, len(source), key, 0) for key in range(8)]
     except CannotCutError as error:
         return error.reason
@@ -390,7 +399,7 @@ def test_a_repetition_that_no_parser_can_bear_is_not_parsed(language: str, unit:
     """200 kB of each took over 40 seconds, or gigabytes, before they were refused."""
     source = b"normal code; " + (unit * (200_000 // len(unit))).encode()
     with pytest.raises(CannotCutError, match="repetitive"):
-        syntax.parse(source, language, None, 1 << 20)
+        parse(source, language)
 
 
 @pytest.mark.parametrize("period", range(1, 10))
@@ -404,12 +413,33 @@ def test_a_repetition_is_one_of_a_short_period_and_long_enough(period: int) -> N
 
 def test_the_ending_decides_between_the_grammars_of_one_language() -> None:
     source = b"const a = <div>text</div>;\n"
-    assert syntax.parse(source, "TypeScript", "a/b.tsx", 100).root_node.has_error is False
+    assert parse(source, "TypeScript", "a/b.tsx").root_node.has_error is False
     with pytest.raises(CannotCutError, match="syntax_errors"):
-        syntax.parse(source, "TypeScript", "a/b.ts", 100)
-    assert syntax.parse(b"x = 1\n", "Python", "a/b.tsx", 100).root_node.type == "module"
+        parse(source, "TypeScript", "a/b.ts")
+    assert parse(b"x = 1\n", "Python", "a/b.tsx").root_node.type == "module"
 
 
 def test_every_grammar_is_part_of_the_fingerprint() -> None:
     modules = {package.replace("-", "_") for package in GRAMMAR_PACKAGES.values()}
-    assert modules == {grammar.module for grammar in syntax._GRAMMARS}
+    assert modules == {grammar.module for grammar in syntax.GRAMMARS}
+
+
+def test_a_grammar_that_is_given_ascii_alone_keeps_every_place() -> None:
+    """Bash's code looks characters up in a table of 384: beyond it lies chance."""
+    plain = "for a in zzzz; do\n  echo {zzzz,$a} # zz\ndone\n"
+    wide = plain.replace("zzzz", "\U000f02a2", 1).replace("zzzz", "\U0010ffff").replace("zz", "é")
+    assert len(wide.encode()) == len(plain)
+    assert str(parse(wide.encode(), "Bash").root_node) == str(
+        parse(plain.encode(), "Bash").root_node
+    )
+    for key in document_keys(3, [None] * 200, [str(n) for n in range(200)]).tolist():
+        span = find_middle(wide.encode(), syntax.GRAMMARS[grammar("Bash")], key, 0)
+        assert span == find_middle(plain.encode(), syntax.GRAMMARS[grammar("Bash")], key, 0)
+
+
+@pytest.mark.parametrize("text", ["echo $é\n", "echo \\é1\n", "a=1é {é..ü}\n", "é=(é)\n"])
+def test_such_a_grammars_nodes_are_cut_at_code_points(text: str) -> None:
+    source = text.encode()
+    for key in document_keys(4, [None] * 300, [str(n) for n in range(300)]).tolist():
+        start, end = find_middle(source, syntax.GRAMMARS[grammar("Bash")], key, 0)
+        assert source[:start].decode() + source[start:end].decode() + source[end:].decode() == text
