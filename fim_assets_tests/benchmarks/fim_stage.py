@@ -26,7 +26,7 @@ from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.fim.decisions import REASONS, Files, decide
 from fim_assets.fim.draws import document_keys
 from fim_assets.fim.record import SCHEMA, record_metadata
-from fim_assets.fim.syntax import CannotCutError, parse
+from fim_assets.fim.syntax import GRAMMARS, CannotCutError, find_grammar, parse
 from fim_assets.fim.transform import rearranged_texts, transform_block, transform_shard
 from fim_assets.receipts import Place, Staging
 from fim_assets.recipe import SPLITS, CharacterSplit, Fim, Recipe, SplitWeights
@@ -234,7 +234,10 @@ def parse_chosen_files(chosen: Path, _folder: Path) -> None:
 
 @cache
 def _parser(language: str | None, ending: str) -> Parser:
-    return Parser(parse(b"", language, f"file{ending}", max_bytes=1).language)
+    grammar = find_grammar(language, f"file{ending}")
+    if grammar is None:
+        raise CannotCutError("no_grammar")
+    return Parser(parse(b"", GRAMMARS[grammar]).language)
 
 
 def _files(block: Documents, seed: int, fim: Fim) -> Files:

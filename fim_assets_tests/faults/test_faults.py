@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fim_assets.recipe import ASSETS
-from fim_assets_tests.faults import scenarios
+from fim_assets_tests.faults import grammars, scenarios
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import Damage, FaultCorpus, differing
 from fim_assets_tests.faults.scenarios import Finding
@@ -64,6 +64,15 @@ def test_too_many_rejected_lines(corpus: FaultCorpus) -> None:
 @pytest.mark.parametrize("name", SHARDS)
 def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
     assert_nothing_happened(scenarios.broken_shard(corpus, name), 1)
+
+
+def test_hostile_texts_crash_no_grammar_and_are_cut_alike(tmp_path: Path) -> None:
+    """One of each language; `make fuzz` tries others for twenty minutes."""
+    rows = grammars.fuzz(0, 2, tmp_path)
+    assert len(rows) == 16
+    for language, row in rows.items():
+        assert (row.texts, row.crashes, row.differences) == (1, 0, 0), language
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_faults_would_be_seen(corpus: FaultCorpus) -> None:
