@@ -5,7 +5,7 @@ READY := .venv/ready
 # State and settings lie here: `make dev` shows what `make demo` materialized.
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: demo test dev check bench bench-scale faults screenshots setup lock tokenizer clean
+.PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## everything, from sample shards to arrays and report
@@ -34,6 +34,9 @@ bench-scale: $(READY)  ## what Dagster costs a partition, over numbers of partit
 
 faults: $(READY)  ## put every fault in on purpose: what was lost, wrong, and told
 	$(BIN)/python -m fim_assets_tests.faults
+
+fuzz: $(READY)  ## hostile texts through every grammar and cut method, for twenty minutes
+	$(BIN)/python -m fim_assets_tests.faults.grammars
 
 screenshots: $(READY)  ## take the documentation's pictures anew, in docs/pictures; needs Chromium
 	$(BIN)/python -m fim_assets_tests.end_to_end.screenshots

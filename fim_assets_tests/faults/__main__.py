@@ -56,6 +56,7 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
     yield partial(scenarios.killed_often, corpus, times, seed=2)
     for again in (False, True):
         yield partial(scenarios.worker_killed, corpus, max(1, times // 5), again=again)
+    yield partial(scenarios.grammar_crashes, disk.with_name("grammar"))
     yield partial(scenarios.full_disk, corpus, disk, times)
     yield partial(scenarios.limited_files, corpus, times)
     yield partial(scenarios.read_only, corpus, disk)

@@ -14,16 +14,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from unittest.mock import patch
 
+import orjson
+import zstandard
 from click.testing import CliRunner
 
 from fim_assets.cli.commands import main
 from fim_assets.fim.restore import restore_shard
+from fim_assets.pipeline import Corpus
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS
+from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.faults.broken import SHARDS
-from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, reasons
+from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, differing, reasons
 from fim_assets_tests.faults.run import READY
 
 
@@ -318,6 +322,52 @@ def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
         damage += corpus.damage(root)
     name = "a worker killed by the kernel"
     return Finding(f"{name}, each time" if again else name, times, damage, seen, unnoticed)
+
+
+def grammar_crashes(folder: Path) -> Finding:
+    """Go's grammar ends whatever process imports it, in a run of two workers."""
+    recipe = Recipe(fim=Fim(fim_rate=1, split="syntax"))
+    languages = ("Python", "Go")
+    rows = [
+        {
+            "id": str(number),
+            "text": f"import a\na = {number}\n",
+            "metadata": {"language": languages[number % 2]},
+        }
+        for number in range(200)
+    ]
+    for key in KEYS:
+        write_shard(folder / "raw" / f"{key}.jsonl", rows)
+    corpus = open_corpus(folder, recipe)
+    stages = ["raw_shards", "fim_shards"]
+    sound = {key: fim_lines(corpus, key) for key in run_all(corpus, stages)}
+    (folder / "tree_sitter_go.py").write_text("import os\ndef language(): os.abort()\n")
+    with patch.object(sys, "path", [str(folder), *sys.path]):
+        outcomes = run_all(corpus, stages, workers=2)
+    lost = wrong = crashed = 0
+    for key, outcome in outcomes.items():
+        if outcome.failure:
+            return Finding("a grammar that crashes", 1, Damage(lost=200), outcome.failure, 1)
+        place = corpus.place("fim_shards", key)
+        originals = restore_shard(place.file(".jsonl.zst"), place.file(".parquet"))
+        lost += sum(line != orjson.dumps(row) for line, row in zip(originals, rows, strict=True))
+        found = fim_lines(corpus, key)
+        wrong += sum(map(differing, sound[key][::2], found[::2]))
+        receipt = outcome.stages[-1].receipt
+        crashed += receipt.result.counts.get("fallback:parser_crashed", 0) if receipt else 0
+    return Finding(
+        "a grammar that crashes its process",
+        len(KEYS) * 100,
+        Damage(lost, wrong),
+        f"its files are cut by the fallback: parser_crashed {crashed}",
+        len(KEYS) * 100 - crashed,
+    )
+
+
+def fim_lines(corpus: Corpus, key: str) -> list[bytes]:
+    """The lines of a partition's FIM shard."""
+    shard = corpus.place("fim_shards", key).file(".jsonl.zst")
+    return zstandard.ZstdDecompressor().stream_reader(shard.read_bytes()).read().splitlines()
 
 
 def children(parent: int) -> set[int]:

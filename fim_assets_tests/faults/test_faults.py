@@ -66,6 +66,10 @@ def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
     assert_nothing_happened(scenarios.broken_shard(corpus, name), 1)
 
 
+def test_a_grammar_that_crashes_its_process(tmp_path: Path) -> None:
+    assert_nothing_happened(scenarios.grammar_crashes(tmp_path), 300)
+
+
 def test_hostile_texts_crash_no_grammar_and_are_cut_alike(tmp_path: Path) -> None:
     """One of each language; `make fuzz` tries others for twenty minutes."""
     rows = grammars.fuzz(0, 2, tmp_path)
