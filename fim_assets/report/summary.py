@@ -28,6 +28,7 @@ from fim_assets.recipe import ASSETS, Layout, Recipe
 from fim_assets.stats import CUT_BINS, TRAINED_LENGTHS, Rate, add_histograms, counted
 from fim_assets.storage import REQUESTS_AT_ONCE, is_remote
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
+from fim_assets.unmatched import Found, unmatched_names
 
 _ADDED_AT_ONCE = 256
 
@@ -206,6 +207,13 @@ class Summary(_Part):
         """`rates_by_language` in the order of `languages`, with what their tests say."""
         found = self.rates_by_language
         return {name: _tested(found[name]) for name in self.languages if name in found}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the recipe matches nothing in the complete partitions, a sentence each."""
+        found = Found(Counter(self.languages), Counter(self.splits), Counter(self.fallbacks))
+        complete = not self.partitions.incomplete
+        return unmatched_names(self.recipe, found, complete=complete)
 
 
 class Receipts(NamedTuple):
