@@ -37,13 +37,13 @@ def unmatched_languages(
 
 
 @dataclass
-class Found:
-    """What the documents of some partitions are, and what became of their files.
+class Occurrences:
+    """Languages and cuts in some partitions, counted.
 
     Attributes:
         languages: Documents, or their files long enough to cut, by language; '' is none.
-        splits: Rearranged files by the law that cut them.
-        fallbacks: Why another law than the drawn one cut a file, and how many.
+        splits: Rearranged files by cut method.
+        fallbacks: Rearranged files that the drawn method could not cut, by reason.
     """
 
     languages: Counter[str] = field(default_factory=Counter)
@@ -58,31 +58,31 @@ class Found:
         self.fallbacks.update(counted(counts, "fallback"))
 
 
-def unmatched_names(recipe: Recipe, found: Found, *, complete: bool) -> list[str]:
+def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> list[str]:
     """What of a recipe matches nothing though it decides the bytes, a sentence each.
 
     Args:
         recipe: Names languages, and the fields that tell a document's.
-        found: What the documents are.
+        occurrences: What the documents have.
         complete: Whether these are all documents of the corpus. Of a part of them, a language
             that is not there is told only where a name is close: another part may hold it.
     """
-    return [*_languages(recipe, found, complete=complete), *_grammars(recipe, found)]
+    return [*_languages(recipe, occurrences, complete=complete), *_grammars(recipe, occurrences)]
 
 
-def _languages(recipe: Recipe, found: Found, *, complete: bool) -> Iterator[str]:
+def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> Iterator[str]:
     named = recipe.fim.languages
-    if not named or not found.languages:
+    if not named or not occurrences.languages:
         return
-    if found.languages.keys() == {""}:
+    if occurrences.languages.keys() == {""}:
         yield (
             f"no document names a language in raw.language_field, {recipe.raw.language_field}: "
             f"fim.fim_rate is its default for all, and not what it is for {_shown(sorted(named))}"
         )
         return
-    for name, close in unmatched_languages(named, found.languages):
+    for name, close in unmatched_languages(named, occurrences.languages):
         if close or complete:
-            there = [language for language, _ in found.languages.most_common() if language]
+            there = [language for language, _ in occurrences.languages.most_common() if language]
             names = f"close: {_shown(close)}" if close else f"they name {_shown(there)}"
             yield (
                 f"fim.fim_rate is set for the language {shown_language(name)}, which no document "
@@ -90,9 +90,9 @@ def _languages(recipe: Recipe, found: Found, *, complete: bool) -> Iterator[str]
             )
 
 
-def _grammars(recipe: Recipe, found: Found) -> Iterator[str]:
-    uncut = found.fallbacks["no_grammar"]
-    if "syntax" in recipe.fim.weights and uncut and not found.splits["syntax"]:
+def _grammars(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
+    uncut = occurrences.fallbacks["no_grammar"]
+    if "syntax" in recipe.fim.weights and uncut and not occurrences.splits["syntax"]:
         yield (
             f"fim.split names syntax, which cut no file: {uncut:,} were cut by the fallback, since "
             f"neither raw.language_field, {recipe.raw.language_field}, nor raw.path_field, "

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from fim_assets.recipe import Recipe
-from fim_assets.unmatched import Found, unmatched_languages, unmatched_names
+from fim_assets.unmatched import Occurrences, unmatched_languages, unmatched_names
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_of_a_part_what_another_part_may_hold_is_not_told(
     recipe: Recipe, counts: dict[str, int], in_all: list[str], in_a_part: list[str]
 ) -> None:
     for complete, told in ((True, in_all), (False, in_a_part)):
-        found = Found()
-        found.add(counts)
-        warnings = unmatched_names(recipe, found, complete=complete)
+        occurrences = Occurrences()
+        occurrences.add(counts)
+        warnings = unmatched_names(recipe, occurrences, complete=complete)
         assert len(warnings) == len(told)
         assert all(name in warning for name, warning in zip(told, warnings, strict=True))
 
@@ -57,7 +57,7 @@ def test_of_a_part_what_another_part_may_hold_is_not_told(
 def test_names_are_shown_without_what_acts_and_not_all_of_many() -> None:
     languages = Counter({f"language {n}": 1 for n in range(8)} | {"\u202eevil\n": 9})
     recipe = Recipe.model_validate({"fim": {"fim_rate": {"default": 0.5, "\x1bevil\n": 0}}})
-    [warning] = unmatched_names(recipe, Found(languages), complete=True)
+    [warning] = unmatched_names(recipe, Occurrences(languages), complete=True)
     assert warning.isprintable()
-    [many] = unmatched_names(BY_LANGUAGE, Found(languages + Counter({"C": 1})), complete=True)
+    [many] = unmatched_names(BY_LANGUAGE, Occurrences(languages + Counter({"C": 1})), complete=True)
     assert many.endswith(" and 5 more")

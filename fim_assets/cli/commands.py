@@ -300,7 +300,7 @@ def summary() -> None:
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
     for warning in found.warnings:
-        click.echo(f"warning  {warning}")
+        click.echo(f"warning  {visible_line(warning)}")
     first = gathered.partitions[0].key if gathered.partitions else None
     for name, line in _leads_on(settings, corpus, found, shards, first):
         click.echo(f"{name:<9}{line}")

@@ -53,7 +53,7 @@ from fim_assets.tokens.tokenizer import (
     find_tokenizer,
     load_tokenizer,
 )
-from fim_assets.unmatched import Found, unmatched_names
+from fim_assets.unmatched import Occurrences, unmatched_names
 from fim_assets.words import how_large, how_many
 
 WORKER_BYTES = 600_000_000
@@ -420,11 +420,11 @@ def _sample(
             f"raw.id_field is {recipe.raw.id_field}, which no document has: draws use texts alone",
             "name the field as the lines do",
         )
-    found = Found()
+    occurrences = Occurrences()
     for its in (*raw, *fim):
-        found.add(its.counts)
+        occurrences.add(its.counts)
     complete = len(raw) == len(shards) and all(one.excerpt.whole for one in sampled)
-    warnings = unmatched_names(recipe, found, complete=complete)
+    warnings = unmatched_names(recipe, occurrences, complete=complete)
     for warning in warnings:
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
     rearranged = sum(its.counts["psm"] + its.counts["spm"] for its in fim)
@@ -532,7 +532,11 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
             "made by another recipe: a range makes them anew, in place of what is there",
             "set another FIM_DATA_ROOT to keep them",
         ),
-        ("damaged", "not what their receipts say: a range makes them anew", "fim-assets verify"),
+        (
+            "damaged",
+            "not what their receipts say: a range makes them anew",
+            f"{corpus.command} verify",
+        ),
     ):
         counts = Counter(
             asset for state in states for asset, found in state.items() if found == kind

@@ -26,7 +26,7 @@ from fim_assets.report.summary import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted, verdict
 from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
-from fim_assets.unmatched import Found, unmatched_names
+from fim_assets.unmatched import Occurrences, unmatched_names
 from fim_assets.words import how_many
 
 Record = dict[str, str | int | float | bool | None]
@@ -153,8 +153,8 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
     counts = result.counts
     tested = rates(counts, corpus.recipe)
-    found = Found()
-    found.add(counts)
+    occurrences = Occurrences()
+    occurrences.add(counts)
     bounds: dict[str, float | str] = {}
     for name, rate in tested.items():
         bounds[f"{name}_asked"] = round(rate.asked, 6)
@@ -168,7 +168,7 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
             "fallback_share": _share(fallen, counts["psm"] + counts["spm"]),
         },
         {
-            **_warnings(unmatched_names(corpus.recipe, found, complete=False)),
+            **_warnings(unmatched_names(corpus.recipe, occurrences, complete=False)),
             "rates": _rates(tested),
             **_rates_by_language(rates_by_language(counts, corpus.recipe)),
         },

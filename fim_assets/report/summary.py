@@ -28,7 +28,7 @@ from fim_assets.recipe import ASSETS, Layout, Recipe
 from fim_assets.stats import CUT_BINS, TRAINED_LENGTHS, Rate, add_histograms, counted
 from fim_assets.storage import REQUESTS_AT_ONCE, is_remote
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
-from fim_assets.unmatched import Found, unmatched_names
+from fim_assets.unmatched import Occurrences, unmatched_names
 
 _ADDED_AT_ONCE = 256
 
@@ -211,9 +211,10 @@ class Summary(_Part):
     @property
     def warnings(self) -> list[str]:
         """What of the recipe matches nothing in the complete partitions, a sentence each."""
-        found = Found(Counter(self.languages), Counter(self.splits), Counter(self.fallbacks))
+        counted_names = (self.languages, self.splits, self.fallbacks)
+        occurrences = Occurrences(*map(Counter, counted_names))
         complete = not self.partitions.incomplete
-        return unmatched_names(self.recipe, found, complete=complete)
+        return unmatched_names(self.recipe, occurrences, complete=complete)
 
 
 class Receipts(NamedTuple):

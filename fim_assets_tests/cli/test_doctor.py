@@ -318,9 +318,9 @@ def test_a_separator_that_is_no_token_is_told() -> None:
         assert f"is {separator}, no token of the tokenizer" in told.text
         assert told.text.endswith(f"as text of {ids} ids")
     assert told.advice.startswith("close among its tokens: <|fim_suffix|>")
-    for separator in (None, "<|endofprompt|>"):
-        recipe = Recipe(fim=Fim(file_separator_token=separator))
-        assert list(doctor._separator(recipe, load_tokenizer(recipe))) == []
+    for token_or_none in (None, "<|endofprompt|>"):
+        silent = Recipe(fim=Fim(file_separator_token=token_or_none))
+        assert list(doctor._separator(silent, load_tokenizer(silent))) == []
 
 
 def test_hostile_names_act_on_no_terminal(root: Path) -> None:
