@@ -6,6 +6,7 @@ partition anything.
 
 import logging
 import platform
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +109,22 @@ class Corpus:
         """An output of an asset, as those name it who start from the data root."""
         folders = [*self.prefix] if "/" in name else [*self.prefix, asset]
         return PurePosixPath(*folders, name).as_posix()
+
+    @property
+    def command(self) -> str:
+        """How `fim-assets` is called for this corpus."""
+        option = ["--key-prefix", "/".join(self.prefix)] if self.prefix else []
+        return shlex.join(["fim-assets", *option])
+
+    @property
+    def definitions(self) -> str:
+        """How `dagster` is told of it; the file of a prefixed one is its author's."""
+        return "-f FILE.py" if self.prefix else "-m fim_assets.definitions"
+
+    def selection(self, asset: str) -> str:
+        """How `dagster` is told of its assets, `*` for all: in a shell's words."""
+        key = "/".join([*self.prefix, asset])
+        return shlex.quote(f'key:"{key}"' if self.prefix else asset)
 
     def fingerprint(self, asset: str) -> str:
         """The law that makes an asset, see `Recipe.fingerprint`."""

@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import os
 import re
 import reprlib
 from functools import cache
@@ -517,7 +518,7 @@ def built_in_recipes() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir())
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe.
 
     Args:
@@ -539,7 +540,7 @@ def load_recipe(name_or_path: str) -> Recipe:
             text = path.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise RecipeError(f"recipe {name_or_path}: not UTF-8: {error}") from error
-    return parse_recipe(text, name_or_path)
+    return parse_recipe(text, str(name_or_path))
 
 
 def built_in_name(recipe: Recipe) -> str | None:

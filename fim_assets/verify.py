@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import orjson
 
@@ -146,6 +147,8 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
 def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[str]:
     """What `corpus_report` lacks, and says of arrays that are not there any more or not yet.
 
+    The data root may be another one than the report's, with the key prefix or a part of it.
+
     Args:
         corpus: Where outputs lie.
         complete: The arrays of all complete partitions.
@@ -154,7 +157,7 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
     path = folder / "summary.json"
     try:
         arrays = orjson.loads(read_bytes(path))["arrays"]
-        listed = {ListedArray.model_validate(array) for array in arrays}
+        listed = {_below(corpus, ListedArray.model_validate(array)) for array in arrays}
     except FileNotFoundError:
         return
     except (ValueError, LookupError, TypeError):
@@ -166,3 +169,28 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
             yield f"{folder / name}: is missing; materialize corpus_report again"
     if listed != set(complete):
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"
+
+
+def _below(corpus: Corpus, array: ListedArray) -> ListedArray:
+    """An array with its paths from this data root, where a path from another one leads to it."""
+    folder = PurePosixPath(str(corpus.folder("token_arrays").parent))
+    prefix, recorded = PurePosixPath(*corpus.prefix), PurePosixPath(array.path).parents[1]
+    if folder.parts[len(folder.parts) - len(recorded.parts) :] != recorded.parts:
+        return array
+
+    def moved(path: str | None) -> str | None:
+        return path and (prefix / PurePosixPath(path).relative_to(recorded)).as_posix()
+
+    return array.model_copy(
+        update={"path": moved(array.path), "label_mask": moved(array.label_mask)}
+    )
+
+
+def other_prefixes(corpus: Corpus) -> list[str]:
+    """The key prefixes of other corpora in a data root that is a folder, as far as two parts go."""
+    root = corpus.data_root
+    if is_remote(root):
+        return []
+    folders = [folder for glob in ("*", "*/*") for folder in root.glob(f"{glob}/raw_shards")]
+    prefixes = {folder.parent.relative_to(root).as_posix() for folder in folders}
+    return sorted(prefixes - {"/".join(corpus.prefix)})

@@ -79,6 +79,7 @@ def test_a_file_is_read_as_utf8(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes('seed: 7\nfim: {fim_prefix_token: "<｜fim▁begin｜>"}\n'.encode())
     recipe = load_recipe(str(path))
+    assert load_recipe(path) == recipe
     assert recipe == Recipe(seed=7, fim=Fim(fim_prefix_token="<｜fim▁begin｜>"))
     assert recipe.fim.sentinels[:3] == ("<｜fim▁begin｜>", "<|fim_middle|>", "<|fim_suffix|>")
 

@@ -111,7 +111,38 @@ def test_a_shard_that_is_gone(root: Path) -> None:
     status, output = verify()
     assert status == 1
     assert "b: in raw_shards, fim_shards, token_arrays, but no shard" in output
+    assert output.count("1 of 1 partition with a receipt") == len(ASSETS), "b is none of them"
+    assert verify("b")[1].count("1 of 1 partition with a receipt") == len(ASSETS)
     assert "summary.json: lists other arrays than the complete ones" in output
+
+
+@pytest.fixture
+def prefixed(root: Path) -> Path:
+    """The same below a key prefix, with a report that was made there."""
+    folder = root / "low" / "rate"
+    folder.mkdir(parents=True)
+    for name in (*ASSETS, "label_masks"):
+        (root / name).rename(folder / name)
+    shutil.rmtree(root / "corpus_report")
+    write_report(open_corpus(root, MASKED, prefix=["low", "rate"]), ["a", "b"])
+    return folder
+
+
+def test_a_corpus_below_a_key_prefix(prefixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by its prefix, by a data root that lies deeper, or by some of both."""
+    root = prefixed.parents[1]
+    monkeypatch.setenv("FIM_INPUT_ROOT", str(root))
+    for data_root, prefix in ((root, "low/rate/"), (root / "low", "rate"), (prefixed, "")):
+        monkeypatch.setenv("FIM_DATA_ROOT", str(data_root))
+        done = CliRunner().invoke(main, ["--key-prefix", prefix, "verify"])
+        assert done.exit_code == 0, done.output
+        assert done.stdout.count("2 of 2 partitions with a receipt") == len(ASSETS)
+        assert "all agree" in done.stdout
+    (prefixed / "token_arrays" / "a.json").unlink()
+    assert "summary.json: lists other arrays than the complete ones" in verify()[1]
+    moved = prefixed.rename(root / "elsewhere")
+    monkeypatch.setenv("FIM_DATA_ROOT", str(moved))
+    assert "summary.json: lists other arrays than the complete ones" in verify("--")[1]
 
 
 def test_another_recipe(root: Path) -> None:

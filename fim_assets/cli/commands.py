@@ -10,7 +10,7 @@ import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedWriter, RawIOBase
 from itertools import islice
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fim_assets.pipeline import Corpus
+    from fim_assets.recipe import Recipe
     from fim_assets.report.summary import CorpusTotals, Summary
     from fim_assets.settings import Settings
     from fim_assets.sources import RawShard
@@ -118,16 +119,30 @@ def _examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def _folders(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    folders = tuple(value.rstrip("/").split("/")) if value else ()
+    if not {"", ".", ".."}.isdisjoint(folders):
+        raise click.BadParameter(f"{value}: give the parts of a key_prefix joined by /, as a/b")
+    return folders
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`fim-assets COMMAND --help` explains a command, with examples.",
 )
 @click.option("--debug", is_flag=True, help="Show a traceback with every error.")
+@click.option(
+    "--key-prefix",
+    default="",
+    callback=_folders,
+    metavar="A/B",
+    help="The corpus that build_definitions made with this key_prefix; its recipe is FIM_RECIPE's.",
+)
 @click.version_option(package_name="fim_assets")
-def main(*, debug: bool) -> None:
+def main(*, debug: bool, key_prefix: tuple[str, ...]) -> None:
     """Fill-in-the-middle data as Dagster assets: what is quicker to ask in a terminal."""
-    del debug  # `_Commands` looks at it
+    del debug, key_prefix  # `_Commands` and `_key_prefix` look at them
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_OnOneLine())
 
@@ -166,7 +181,8 @@ def keys(*, as_range: bool) -> None:
     settings = _settings()
     documents = load_recipe(settings.recipe).raw.documents
     shards = find_shards(documents, settings.input_root)
-    refuse_outputs(shards.values(), (settings.data_root / asset for asset in ASSETS))
+    folder = settings.data_root.joinpath(*_key_prefix())
+    refuse_outputs(shards.values(), (folder / asset for asset in ASSETS))
     _refuse_none(shards, documents, settings)
     click.echo(_range(list(shards)) if as_range else "\n".join(shards))
 
@@ -227,7 +243,7 @@ def doctor(*, as_json: bool) -> None:
     report = Report()
     console = _console()
     with _waiting("looking …", quiet=as_json) as say:
-        for finding in examine(os.environ, report, say):
+        for finding in examine(os.environ, report, say, _key_prefix()):
             if not as_json:
                 console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
     if as_json:
@@ -244,7 +260,10 @@ def doctor(*, as_json: bool) -> None:
 
 @main.command(epilog=_examples("fim-assets summary"))
 def summary() -> None:
-    """Print what the complete partitions hold, where it lies, and what to do next."""
+    """Print what the complete partitions hold, where it lies, and what to do next.
+
+    The exit status is 1 if no partition is complete.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -280,9 +299,13 @@ def summary() -> None:
         click.echo(f"incomplete  {key}: {visible_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
+    for warning in found.warnings:
+        click.echo(f"warning  {visible_line(warning)}")
     first = gathered.partitions[0].key if gathered.partitions else None
     for name, line in _leads_on(settings, corpus, found, shards, first):
         click.echo(f"{name:<9}{line}")
+    if not complete:
+        sys.exit(1)
 
 
 def _leads_on(
@@ -295,10 +318,10 @@ def _leads_on(
     """Where things are and what to do next, as lines with a name."""
     from fim_assets.settings import REPOSITORY
     from fim_assets.storage import is_remote
-    from fim_assets.verify import stale_report
+    from fim_assets.verify import other_prefixes, stale_report
 
     report = corpus.folder("corpus_report") / "report.html"
-    materialize = "dagster asset materialize -m fim_assets.definitions --select"
+    materialize = f"dagster asset materialize {corpus.definitions} --select"
     if settings.partitions_per_run:
         materialize = f"env -u FIM_PARTITIONS_PER_RUN {materialize}"
     arrays = [corpus.data_root.joinpath(*array.path.split("/")) for array in summary.arrays]
@@ -311,18 +334,24 @@ def _leads_on(
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
         steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
     if summary.partitions.incomplete:
-        steps.append((f"{materialize} '*' --partition-range {shlex.quote(_range(shards))}", ""))
+        every = f"{corpus.selection('*')} --partition-range {shlex.quote(_range(shards))}"
+        steps.append((f"{materialize} {every}", ""))
     elif stale:
-        steps.append((f"{materialize} corpus_report", "makes the report"))
+        steps.append((f"{materialize} {corpus.selection('corpus_report')}", "makes the report"))
     else:
         steps.append(("open the report in a browser", ""))
     if first is not None:
-        steps.append((f"fim-assets preview {shlex.quote(first)}", "before and after"))
+        steps.append((f"{corpus.command} preview {shlex.quote(first)}", "before and after"))
     if arrays and not is_remote(arrays[0]):
         steps.append((f"fim-assets show {shlex.quote(_shown(arrays[0]))}", "a document, decoded"))
-    here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file()
-    serve = "make dev" if here else "dagster dev -m fim_assets.definitions"
-    steps.append((serve, "lineage, metadata and checks in a browser"))
+    others = () if first is not None else other_prefixes(corpus)
+    steps += [
+        (f"fim-assets --key-prefix {shlex.quote(o)} summary", "another corpus") for o in others
+    ]
+    here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file() and not corpus.prefix
+    serve = "make dev" if here else f"dagster dev {corpus.definitions}"
+    author = "; FILE.py calls build_definitions" if corpus.prefix else ""
+    steps.append((serve, f"lineage, metadata and checks in a browser{author}"))
     width = max(len(step) for step, why in steps if why and len(step) < _NARROW)
     for number, (step, why) in enumerate(steps):
         yield "next" if not number else "", f"{step:<{width}}   {why}".rstrip()
@@ -363,12 +392,14 @@ def verify(keys: tuple[str, ...]) -> None:
         faults += [*strays(corpus, verdicts), *stale_report(corpus, complete)]
     for fault in faults:
         click.echo(f"fault  {visible_line(fault)}")
-    receipts = Counter(asset for verdict in verdicts for asset in verdict.receipts)
+    # A partition whose shard is gone is a fault, and not one of those that there should be.
+    expected_keys = {*chosen} if keys else shards.keys()
+    receipts = Counter(
+        asset for verdict in verdicts if verdict.key in expected_keys for asset in verdict.receipts
+    )
     for asset in ASSETS:
-        expected = len(chosen) if keys else len(shards)
-        click.echo(
-            f"{asset:<14} {receipts[asset]:,} of {how_many(expected, 'partition')} with a receipt"
-        )
+        expected = how_many(len(expected_keys), "partition")
+        click.echo(f"{asset:<14} {receipts[asset]:,} of {expected} with a receipt")
     files = how_many(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
     told = how_many(len(faults), "fault") if faults else "all agree"
@@ -413,7 +444,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     settings = _settings()
     recipe = load_recipe(settings.recipe)
     # No output is looked at, so that the tokenizer's hash is not needed: it may not be there.
-    shards = _shards(Corpus(recipe, "", settings.data_root), settings)
+    shards = _shards(Corpus(recipe, "", settings.data_root, _key_prefix()), settings)
     key, source = _find_shard(shard, shards)
     seed = recipe.partition_seed(key)
     console = _console()
@@ -490,7 +521,7 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
 
 @main.command(
     epilog=_examples(
-        "fim-assets show data/token_arrays/stdlib-0-00000.npy",
+        "fim-assets show stdlib-0",
         "fim-assets show data/token_arrays/stdlib-0-00000.npy --document 3 --tokens",
     )
 )
@@ -500,8 +531,9 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
 def show(array: Path, *, number: int, tokens: bool) -> None:
     """Show a document of a token ARRAY, decoded, its parts in colour.
 
-    ARRAY is a file that token_arrays wrote, in any layout; --document counts its documents from 0.
-    The tokenizer is the recipe's, and must be the one that made the array.
+    ARRAY is a file that token_arrays wrote, in any layout, or a partition key, whose first array is
+    meant; --document counts its documents from 0. The tokenizer is the recipe's, and must be the
+    one that made the array.
     """
     from fim_assets.preview.terminal import render_document
     from fim_assets.recipe import load_recipe
@@ -512,8 +544,10 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
         arrays = sorted(array_names(array))
         named = f", such as {array / arrays[0]}" if arrays else "; it holds none"
         raise click.ClickException(f"{array}: a folder; name one array in it{named}")
-    documents = TokenArray(array)
     recipe = load_recipe(_settings().recipe)
+    if not array.exists() and array.name == str(array):
+        array = _first_array(str(array), recipe)
+    documents = TokenArray(array)
     found = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     if found != documents.tokenizer_hash:
         raise click.ClickException(
@@ -623,7 +657,34 @@ def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, 
     )
 
 
-def _some(keys: "Mapping[str, RawShard]") -> str:
+def _first_array(key: str, recipe: "Recipe") -> Path:
+    """A finished partition's first array."""
+    from fim_assets.pipeline import Corpus
+    from fim_assets.receipts import keys_of_receipts, read_receipt
+    from fim_assets.storage import is_remote
+    from fim_assets.tokens.reader import is_array_name
+
+    corpus = Corpus(recipe, "", _settings().data_root, _key_prefix())
+    place = corpus.place("token_arrays", key)
+    receipt = read_receipt(place)
+    if receipt is None:
+        finished = sorted(keys_of_receipts(place.folder))
+        raise click.ClickException(
+            f"{key}: no such file, and no partition with token_arrays; {_some(finished)}"
+        )
+    arrays = sorted(filter(is_array_name, (output.name for output in receipt.result.outputs)))
+    if not arrays:
+        raise click.ClickException(f"{key}: holds no document, and so no array")
+    array = place.published(arrays[0])
+    if is_remote(array):
+        raise click.ClickException(
+            f"{array}: copy it and {key}.parquet, which lies beside it, to one folder of this "
+            "machine, and name the copy"
+        )
+    return array
+
+
+def _some(keys: Collection[str]) -> str:
     """Which partition keys there are, in an error."""
     more = f" and {len(keys) - _KEYS_SHOWN:,} more" if len(keys) > _KEYS_SHOWN else ""
     return f"keys: {', '.join(islice(keys, _KEYS_SHOWN)) or 'none'}{more}"
@@ -642,7 +703,13 @@ def _corpus(settings: "Settings") -> "Corpus":
 
     recipe = load_recipe(settings.recipe)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), settings.data_root)
+    return Corpus(recipe, content_hash(tokenizer), settings.data_root, _key_prefix())
+
+
+def _key_prefix() -> tuple[str, ...]:
+    """Which corpus of the data root is meant: what stands before the command."""
+    prefix: tuple[str, ...] = click.get_current_context().find_root().params["key_prefix"]
+    return prefix
 
 
 _COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "tokens/s")

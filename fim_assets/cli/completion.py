@@ -33,10 +33,11 @@ def keys_and_shards(
 
 
 def array_files(
-    _context: click.Context, _parameter: click.Parameter, begin: str
+    context: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
-    """The data root's token arrays, or any file where none begins so."""
-    return _in_time(lambda: _arrays(begin)) or [CompletionItem(begin, type="file")]
+    """Partitions with token arrays, and these by path; any file where none begins so."""
+    prefix = context.find_root().params["key_prefix"]
+    return _in_time(lambda: _arrays(begin, prefix)) or [CompletionItem(begin, type="file")]
 
 
 def _keys_and_shards(begin: str) -> list[str]:
@@ -54,17 +55,19 @@ def _keys_and_shards(begin: str) -> list[str]:
     return _beginning(begin, shards) or _beginning(begin, paths)
 
 
-def _arrays(begin: str) -> list[str]:
+def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
     from fim_assets.settings import Settings
     from fim_assets.tokens.layouts import LAYOUTS
 
-    folder = Settings.from_environment().data_root / "token_arrays"
+    folder = Settings.from_environment().data_root.joinpath(*prefix, "token_arrays")
     if not isinstance(folder, Path):
         return []
     endings = tuple(f"{n}{beside.ending}" for n in range(10) for beside in LAYOUTS.values())
     with os.scandir(folder) as entries:
-        names = (entry.name for entry in entries if entry.name.endswith(endings))
-        return _beginning(begin, (_from_here(folder / name, begin) for name in names))
+        names = [entry.name for entry in entries]
+    keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    arrays = (_from_here(folder / name, begin) for name in names if name.endswith(endings))
+    return _beginning(begin, keys) or _beginning(begin, arrays)
 
 
 def _from_here(path: Path, begin: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, metadata, version
 from itertools import islice
 from pathlib import Path
@@ -32,7 +33,7 @@ from fim_assets.cli.findings import Finding, Report
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
-from fim_assets.recipe import ASSETS, Recipe, RecipeError, load_recipe
+from fim_assets.recipe import ASSETS, Fim, Raw, Recipe, RecipeError, load_recipe
 from fim_assets.settings import Settings, SettingsError, nothing_found, usable_cores
 from fim_assets.sources import RawShard
 from fim_assets.stats import binomial_rate, counted
@@ -52,6 +53,7 @@ from fim_assets.tokens.tokenizer import (
     find_tokenizer,
     load_tokenizer,
 )
+from fim_assets.unmatched import Occurrences, unmatched_names
 from fim_assets.words import how_large, how_many
 
 WORKER_BYTES = 600_000_000
@@ -69,21 +71,26 @@ _NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON l
 Say = Callable[[str], None]
 
 
-def examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterator[Finding]:
+def examine(
+    environment: Mapping[str, str], report: Report, say: Say, key_prefix: tuple[str, ...] = ()
+) -> Iterator[Finding]:
     """Look at everything that a run needs.
 
     Args:
         environment: Where settings are.
         report: Takes each finding as it is yielded, and the estimate.
         say: Called with what is being done.
+        key_prefix: Folders between the data root and the assets' folders.
     """
-    for finding in _examine(environment, report, say):
+    for finding in _examine(environment, report, say, key_prefix):
         report.findings.append(finding)
         report.can_start = report.can_start and finding.mark != "mend"
         yield finding
 
 
-def _examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterator[Finding]:
+def _examine(
+    environment: Mapping[str, str], report: Report, say: Say, key_prefix: tuple[str, ...]
+) -> Iterator[Finding]:
     yield from _packages()
     yield from _dagster(environment)
     try:
@@ -107,8 +114,10 @@ def _examine(environment: Mapping[str, str], report: Report, say: Say) -> Iterat
     lenient = recipe.model_copy(update={"raw": raw})
     tokenizer, finding = _tokenizer(lenient)
     yield finding
+    if tokenizer is not None:
+        yield from _separator(recipe, tokenizer)
     tokenizer_hash = "" if tokenizer is None else tokenizer.content_hash
-    corpus = Corpus(recipe, tokenizer_hash, settings.data_root)
+    corpus = Corpus(recipe, tokenizer_hash, settings.data_root, key_prefix)
     say("listing the shards …")
     shards: dict[str, RawShard] = {}
     for found in _shards(corpus, settings):
@@ -139,7 +148,7 @@ def _tried(
     assets = ASSETS if corpus.tokenizer_hash else ASSETS[:2]
     sampled: list[Sampled] = []
     with working_folder() as folder:
-        trial = replace(corpus, data_root=folder / "out")
+        trial = replace(corpus, data_root=folder / "out", prefix=())
         for one in run_sample(trial, shards, folder, assets):
             if isinstance(one, Exception):
                 yield Finding("mend", "sample", str(one), _NOT_READ)
@@ -313,6 +322,23 @@ def _tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
     return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
 
 
+def _separator(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
+    """What a file separator becomes that is no token; the default one is none of dolma2's."""
+    separator = recipe.fim.file_separator_token
+    if separator is None or separator in tokenizer.controls.boundaries:
+        return
+    ids = len(tokenizer.engine.encode([separator])[0])
+    named = separator != Fim().file_separator_token
+    close = get_close_matches(separator, tokenizer.added) if named else []
+    yield Finding(
+        "look" if named else "ok",
+        "separator",
+        f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
+        f"it, it parts files, and is encoded as text of {how_many(ids, 'id')}",
+        f"close among its tokens: {', '.join(close)}" if close else "",
+    )
+
+
 def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, RawShard]]:
     """What is found of the shards, and they."""
     documents = corpus.recipe.raw.documents
@@ -374,6 +400,7 @@ def _sample(
     for its in fim:
         fallbacks.update(counted(its.counts, "fallback"))
     short = sum(its.counts["too_short"] for its in fim)
+    marked = sum(its.counts["repository"] for its in fim)
     whole = all(len(one.results) == len(ASSETS) for one in sampled)
     through = " came through all stages and checks" if whole else ""
     told = [
@@ -383,10 +410,25 @@ def _sample(
         f"{how_many(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
         f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
+        "" if marked or not recipe.fim.repository_tokens else "no file with a repository token",
     ]
     yield Finding("ok", "sample", "; ".join(part for part in told if part))
+    if without_id == documents and recipe.raw.id_field != Raw().id_field:
+        yield Finding(
+            "look",
+            "sample",
+            f"raw.id_field is {recipe.raw.id_field}, which no document has: draws use texts alone",
+            "name the field as the lines do",
+        )
+    occurrences = Occurrences()
+    for its in (*raw, *fim):
+        occurrences.add(its.counts)
+    complete = len(raw) == len(shards) and all(one.excerpt.whole for one in sampled)
+    warnings = unmatched_names(recipe, occurrences, complete=complete)
+    for warning in warnings:
+        yield Finding("look", "sample", warning, "name in the recipe what the data have")
     rearranged = sum(its.counts["psm"] + its.counts["spm"] for its in fim)
-    if sum(fallbacks.values()) > rearranged / 2:
+    if sum(fallbacks.values()) > rearranged / 2 and not warnings:
         yield Finding(
             "look",
             "sample",
@@ -490,7 +532,11 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
             "made by another recipe: a range makes them anew, in place of what is there",
             "set another FIM_DATA_ROOT to keep them",
         ),
-        ("damaged", "not what their receipts say: a range makes them anew", "fim-assets verify"),
+        (
+            "damaged",
+            "not what their receipts say: a range makes them anew",
+            f"{corpus.command} verify",
+        ),
     ):
         counts = Counter(
             asset for state in states for asset, found in state.items() if found == kind

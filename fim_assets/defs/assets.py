@@ -23,6 +23,7 @@ from fim_assets.recipe import ASSETS
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings, nothing_found
 from fim_assets.sources import RawShard
+from fim_assets.unmatched import Occurrences, unmatched_names
 from fim_assets.words import how_many
 
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
@@ -127,10 +128,13 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         verdicts = {asset: Verdict() for asset in checked}
         skipped = 0
         failed: list[Outcome] = []
+        occurrences = Occurrences()
         with progress(tasks, context) as advance:
             for outcome in _run(tasks, graph, context):
                 yield from _materializations(outcome, graph, selected, context.instance)
                 for stage in outcome.stages:
+                    if stage.receipt is not None:
+                        occurrences.add(stage.receipt.result.counts)
                     if stage.asset in verdicts:
                         verdicts[stage.asset].add(outcome.key, stage)
                 skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
@@ -139,6 +143,9 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                 advance(outcome.key)
         if skipped:
             context.log.info("complete already, and left alone: %s", how_many(skipped, "partition"))
+        complete = len(tasks) == len(graph.shards) and not failed
+        for warning in unmatched_names(corpus.recipe, occurrences, complete=complete):
+            context.log.warning("%s", warning)
         yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
             raise dg.Failure(

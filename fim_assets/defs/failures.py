@@ -46,8 +46,9 @@ def _advice(outcome: Outcome, corpus: Corpus, made: Collection[str]) -> str:
     if checked is None:
         return (
             "A shard, a file or a setting is not in order: mend what the message names. "
-            "`fim-assets preview <partition>` reads the raw shard as a run does; "
-            "`fim-assets verify <partition>` names files that are not what their receipts say."
+            f"`{corpus.command} preview <partition>` reads the raw shard as a run does; "
+            f"`{corpus.command} verify <partition>` names files that are not what their receipts "
+            "say."
         )
     stay = f"its files lie in {corpus.folder(checked)} to be looked at{_READ_BY.get(checked, '')}"
     if is_remote(corpus.data_root) and checked in made:

@@ -26,6 +26,7 @@ from fim_assets.report.summary import Summary
 from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted, verdict
 from fim_assets.storage import Location, is_remote
 from fim_assets.tokens.layouts import LAYOUTS
+from fim_assets.unmatched import Occurrences, unmatched_names
 from fim_assets.words import how_many
 
 Record = dict[str, str | int | float | bool | None]
@@ -108,6 +109,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "arrays": totals.arrays,
         "rejected_lines": totals.rejected,
         "rejected_share": _share(totals.rejected, totals.lines - totals.blank),
+        **_warnings(summary.warnings),
         "rates": _rates(summary.tested),
         **_realised(summary.tested),
         "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
@@ -151,6 +153,8 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
     result = receipt.result
     counts = result.counts
     tested = rates(counts, corpus.recipe)
+    occurrences = Occurrences()
+    occurrences.add(counts)
     bounds: dict[str, float | str] = {}
     for name, rate in tested.items():
         bounds[f"{name}_asked"] = round(rate.asked, 6)
@@ -164,6 +168,7 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
             "fallback_share": _share(fallen, counts["psm"] + counts["spm"]),
         },
         {
+            **_warnings(unmatched_names(corpus.recipe, occurrences, complete=False)),
             "rates": _rates(tested),
             **_rates_by_language(rates_by_language(counts, corpus.recipe)),
         },
@@ -259,6 +264,12 @@ def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
             for check in checks
         ],
     )
+
+
+def _warnings(warnings: Iterable[str]) -> dict[str, dg.TableMetadataValue]:
+    """What of the recipe matches nothing; without any, no table."""
+    rows: list[Record] = [{"warning": warning} for warning in warnings]
+    return {"warnings": table({"warning": "string"}, rows)} if rows else {}
 
 
 def _rates(tested: Mapping[str, Rate]) -> dg.TableMetadataValue:

@@ -54,7 +54,9 @@ def count_record(parquet: Path) -> Counts:
     return Counts(documents, rearranged)
 
 
-def restore_shard(shard: Path, parquet: Path) -> Iterator[bytes]:
+def restore_shard(
+    shard: str | os.PathLike[str], parquet: str | os.PathLike[str]
+) -> Iterator[bytes]:
     """The lines of the original shard's documents, in order, each with its original text.
 
     A line of which no file was rearranged is as it came, byte for byte. In the others only the
@@ -73,7 +75,7 @@ def restore_shard(shard: Path, parquet: Path) -> Iterator[bytes]:
         ShardError: If one of the two is damaged, or they disagree: a text that comes back is held
             against the document's hash, so that it is the original one.
     """
-    with FimShardReader(shard, parquet) as reader:
+    with FimShardReader(Path(shard), Path(parquet)) as reader:
         for block in reader:
             documents = block.documents
             for number, line, identifier, text, files, key in zip(

@@ -20,8 +20,8 @@ from fim_assets.recipe import (
     ASSETS,
     SPLITS,
     Fim,
-    Recipe,
     built_in_name,
+    harmless_yaml,
     recipe_yaml,
 )
 from fim_assets.report.examples import Examples
@@ -148,6 +148,7 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "rate_titles": RATE_TITLES,
         "rates": {name: summary.tested[name] for name in RATE_TITLES if name in summary.rates},
         "languages_tested": summary.languages_tested,
+        "warnings": summary.warnings,
         "orders": _entries(orders, totals.files, _layouts(fim) | _REASONS | short),
         "splits": _entries(summary.splits, rearranged, _LAWS),
         "fallbacks": _entries(summary.fallbacks, rearranged, _REASONS),
@@ -181,7 +182,8 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "prefix": "/".join(corpus.prefix),
         "built_in": built_in_name(recipe),
         "recipe_yaml": recipe_yaml(recipe),
-        "commands": _commands(recipe),
+        "whole_recipe_yaml": harmless_yaml(recipe.model_dump(mode="json")),
+        "commands": _commands(corpus),
         "unread": examples.unread,
     }
 
@@ -194,14 +196,14 @@ def _loading(summary_path: str) -> str:
     )
 
 
-def _commands(recipe: Recipe) -> str:
+def _commands(corpus: Corpus) -> str:
     return (
-        f"export FIM_RECIPE={built_in_name(recipe) or 'recipe.yaml'}\n"
+        f"export FIM_RECIPE={built_in_name(corpus.recipe) or 'recipe.yaml'}\n"
         "export FIM_INPUT_ROOT=…    # folder or URL of the same raw shards\n"
         "export FIM_DATA_ROOT=…     # an empty folder or URL\n"
-        "dagster asset materialize -m fim_assets.definitions --select '*' \\\n"
+        f"dagster asset materialize {corpus.definitions} --select {corpus.selection('*')} \\\n"
         '  --partition-range "$(fim-assets keys --range)"\n'
-        "fim-assets verify\n"
+        f"{corpus.command} verify\n"
     )
 
 

@@ -28,6 +28,7 @@ from fim_assets.recipe import ASSETS, Layout, Recipe
 from fim_assets.stats import CUT_BINS, TRAINED_LENGTHS, Rate, add_histograms, counted
 from fim_assets.storage import REQUESTS_AT_ONCE, is_remote
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
+from fim_assets.unmatched import Occurrences, unmatched_names
 
 _ADDED_AT_ONCE = 256
 
@@ -206,6 +207,14 @@ class Summary(_Part):
         """`rates_by_language` in the order of `languages`, with what their tests say."""
         found = self.rates_by_language
         return {name: _tested(found[name]) for name in self.languages if name in found}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the recipe matches nothing in the complete partitions, a sentence each."""
+        counted_names = (self.languages, self.splits, self.fallbacks)
+        occurrences = Occurrences(*map(Counter, counted_names))
+        complete = not self.partitions.incomplete
+        return unmatched_names(self.recipe, occurrences, complete=complete)
 
 
 class Receipts(NamedTuple):

@@ -1,6 +1,6 @@
 """Token arrays read back: a document, its text and its parts, for notebooks and tests.
 
-    array = TokenArray(Path("data/token_arrays/part-0-00000.npy"))
+    array = TokenArray("data/token_arrays/part-0-00000.npy")
     document = array[0]
     document.parts[0].ids
     document.text(load_tokenizer(load_recipe("olmo_midtraining")))
@@ -11,6 +11,7 @@ An array and the parquet beside it suffice; to turn ids into text, the tokenizer
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -33,9 +34,14 @@ _ENDINGS = "|".join(re.escape(beside.ending) for beside in LAYOUTS.values())
 _NAME = re.compile(rf"(?P<key>.+)-\d{{5,}}({_ENDINGS})")
 
 
+def is_array_name(name: str) -> bool:
+    """Whether a file is a token array by its name."""
+    return _NAME.fullmatch(name) is not None and "/" not in name
+
+
 def array_names(folder: Path) -> Iterator[str]:
     """Names of the token arrays in a folder, in no order."""
-    return (path.name for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return (path.name for path in folder.iterdir() if is_array_name(path.name))
 
 
 class TokenPart(NamedTuple):
@@ -111,8 +117,8 @@ class TokenArray(Sequence[TokenDocument]):
         ShardError: If it is no array of this project's by its name or by its parquet, or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        path = path.resolve()
+    def __init__(self, path: str | PathLike[str]) -> None:
+        path = Path(path).resolve()
         name = _NAME.fullmatch(path.name)
         if not path.is_file():
             raise ShardError(f"{path}: no such file")

@@ -290,6 +290,7 @@ def test_the_summarys_numbers_are_those_of_the_receipts(root: Path) -> None:
 def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     nothing = run("summary")
+    assert nothing.exit_code == 1
     assert "0 of 2 partitions complete" in nothing.stdout
     materialize = "dagster asset materialize -m fim_assets.definitions --select"
     assert f"next     {materialize} '*' --partition-range a...c__d\n" in nothing.stdout
@@ -304,6 +305,43 @@ def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.Monke
     assert "dagster dev -m fim_assets.definitions" in done
     write_report(open_corpus(root), ["a", "c__d"])
     assert "next     open the report in a browser\n" in run("summary").stdout
+
+
+def test_every_command_can_be_told_which_corpus_of_the_data_root(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    prefixed = open_corpus(root, prefix=["low", "b"])
+    run_all(prefixed)
+    told = ("--key-prefix", "low/b")
+    nothing = run("summary")
+    assert nothing.exit_code == 1
+    assert "fim-assets --key-prefix low/b summary   another corpus\n" in nothing.stdout
+    done = run(*told, "summary")
+    assert done.exit_code == 0
+    assert "2 of 2 partitions complete" in done.stdout
+    assert "report   low/b/corpus_report/report.html  (not made yet" in done.stdout
+    assert """-f FILE.py --select 'key:"low/b/corpus_report"' """ in done.stdout
+    assert "fim-assets --key-prefix low/b preview a " in done.stdout
+    assert "fim-assets show low/b/token_arrays/a-00000.npy " in done.stdout
+    assert "fim_assets.definitions" not in done.stdout
+    assert run(*told, "show", "a").stdout == run("show", "low/b/token_arrays/a-00000.npy").stdout
+    assert "keys: none" in run("show", "a").stderr
+    made = [line for line in run(*told, "doctor").stdout.splitlines() if "made " in line]
+    assert made[0].endswith("2 of 2 partitions complete")
+    (root / "mine.yaml").write_text("raw: {documents: ['**/a.jsonl.zst']}")
+    monkeypatch.setenv("FIM_RECIPE", str(root / "mine.yaml"))
+    for command in (("keys",), ("preview", "a")):
+        refused = run(*told, *command)
+        assert "low/b/fim_shards/a.jsonl.zst: raw.documents matches this output" in refused.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_a_key_prefix_is_folders() -> None:
+    for prefix in ("/", "/a", "a//b", "../a", "."):
+        done = run("--key-prefix", prefix, "keys")
+        assert done.exit_code == 2
+        assert "give the parts of a key_prefix joined by /" in done.stderr
 
 
 def test_the_summary_fits_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,6 +385,18 @@ def test_show_decodes_a_document_of_an_array(array: Path) -> None:
     assert "100258" not in shown.stdout
     with_ids = run("show", str(array), "--document", str(number), "--tokens").stdout
     assert "100258 <|fim_prefix|>" in with_ids
+
+
+def test_show_of_a_partition_is_of_its_first_array(root: Path, array: Path) -> None:
+    assert run("show", "a").stdout == run("show", str(array)).stdout
+    for nothing in ("b", "a-00001.npy", "c/d"):
+        refused = run("show", nothing)
+        assert refused.exit_code == 1
+        assert f"{nothing}: no such file" in refused.stderr
+    assert "no partition with token_arrays; keys: a, c__d" in run("show", "b").stderr
+    write_shard(root / "raw" / "none.jsonl", [])
+    run_all(open_corpus(root))
+    assert "none: holds no document, and so no array" in run("show", "none").stderr
 
 
 def test_show_of_a_folder_names_an_array_in_it(array: Path) -> None:

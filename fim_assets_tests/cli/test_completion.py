@@ -85,6 +85,12 @@ def test_arrays_or_any_file(root: Path) -> None:
         f"{root}/{name}" for name in arrays if "/o" in name
     )
     assert completed("show", "elsewhere/") == ["file,elsewhere/"]
+    assert sorted(completed("show", "part")) == ["part-0", "part-1"]
+    (root / "low").mkdir()
+    (root / "token_arrays").rename(root / "low" / "token_arrays")
+    assert completed("show", "part") == ["file,part"]
+    assert sorted(completed("--key-prefix", "low", "show", "part")) == ["part-0", "part-1"]
+    assert f"low/{min(arrays)}" in completed("--key-prefix", "low", "show", "low/")
 
 
 @pytest.mark.parametrize(

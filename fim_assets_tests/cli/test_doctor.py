@@ -13,8 +13,10 @@ from fim_assets.cli.commands import main
 from fim_assets.cli.doctor import examine
 from fim_assets.cli.estimate import Estimate
 from fim_assets.cli.findings import Finding, Report, render_estimate
+from fim_assets.recipe import Fim, Recipe
 from fim_assets.settings import Settings
 from fim_assets.storage import parse_url
+from fim_assets.tokens.tokenizer import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
@@ -288,6 +290,37 @@ def test_syntax_without_languages_is_told(root: Path, monkeypatch: pytest.Monkey
     _, fallback = found(examined(), "sample")
     assert fallback.mark == "look"
     assert "cut by the fallback" in fallback.text
+
+
+def test_a_language_that_no_document_has_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe(root, "fim: {fim_rate: {default: 0.5, python: 0, Ada: 1}}", monkeypatch)
+    report = examined()
+    _, ada, python = found(report, "sample")
+    assert (ada.mark, python.mark, report.can_start) == ("look", "look", True)
+    assert "the language Ada, which no document names; they name Python, C" in ada.text
+    assert python.text.endswith("close: Python")
+    recipe(root, "raw: {id_field: key}", monkeypatch)
+    _, field = found(examined(), "sample")
+    assert (field.mark, "raw.id_field is key, which no document has" in field.text) == (
+        "look",
+        True,
+    )
+
+
+def test_a_separator_that_is_no_token_is_told() -> None:
+    """That of the default recipe is none of dolma2's, and no reason to look."""
+    tokenizer = load_tokenizer(Recipe())
+    for separator, mark, ids in (("<|file_sep|>", "ok", 6), ("<|fim_sufix|>", "look", 9)):
+        [told] = doctor._separator(Recipe(fim=Fim(file_separator_token=separator)), tokenizer)
+        assert told.mark == mark
+        assert f"is {separator}, no token of the tokenizer" in told.text
+        assert told.text.endswith(f"as text of {ids} ids")
+    assert told.advice.startswith("close among its tokens: <|fim_suffix|>")
+    for token_or_none in (None, "<|endofprompt|>"):
+        silent = Recipe(fim=Fim(file_separator_token=token_or_none))
+        assert list(doctor._separator(silent, load_tokenizer(silent))) == []
 
 
 def test_hostile_names_act_on_no_terminal(root: Path) -> None:

@@ -386,6 +386,38 @@ def test_control_tokens_that_the_tokenizer_has_not_are_warned_of(
         assert warned or "would fail" not in caplog.text
 
 
+def test_a_language_that_no_document_has_is_warned_of_once_a_run(tmp_path: Path) -> None:
+    """Shards of one language each: what one of them lacks is no reason to warn."""
+    for language in ("C", "markdown"):
+        rows = [{"text": "x" * 20 + str(n), "metadata": {"language": language}} for n in range(9)]
+        write_shard(tmp_path / "raw" / f"{language}.jsonl", rows)
+    rates = {"default": 0.5, "Markdown": 0, "C": 0.5, "Ada": 0}
+    recipe = Recipe.model_validate({"fim": {"fim_rate": rates}})
+    assets = assets_of(build_definitions(recipe, Settings(tmp_path, tmp_path, "x", 1)))
+    fim = dg.AssetSelection.assets("fim_shards")
+    every = {"dagster/asset_partition_range_start": "C"}
+    every["dagster/asset_partition_range_end"] = "markdown"
+    for run, warned in (
+        ({"partition_key": "C"}, []),
+        ({"partition_key": "markdown"}, ["Markdown"]),
+        ({"tags": every}, ["Ada", "Markdown"]),
+    ):
+        instance = DagsterInstance.ephemeral()
+        result = dg.materialize(assets, selection=fim, instance=instance, **run)
+        assert result.success
+        entries = instance.all_logs(result.run_id)
+        told = [entry.user_message for entry in entries if entry.level == logging.WARNING]
+        assert len(told) == len(warned)
+        for line, language in zip(told, warned, strict=True):
+            assert f"the language {language}, which no document names" in line
+            assert ("close: markdown" in line) == (language == "Markdown")
+    warned_of = {
+        key: its.get("warnings") for key, its in materialized(instance, "fim_shards").items()
+    }
+    assert warned_of["C"] is None
+    assert len(rows_of(warned_of["markdown"])) == 1
+
+
 def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         definitions(tmp_path)

@@ -31,7 +31,11 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
     ]
     broken, refused, faulty, last = advice.splitlines()
     assert "mend what the message names" in broken
-    assert "fim-assets preview" in broken
+    assert "`fim-assets preview <" in broken
+    prefixed = Corpus(Recipe(), "", Path("data"), ("low", "b"))
+    assert "`fim-assets --key-prefix low/b preview <" in failure_message(
+        [BROKEN], 1, prefixed, ASSETS
+    )
     assert f"its files lie in {Path('data') / 'fim_shards'} to be looked at" in refused
     assert "fim-assets restore" in refused
     assert "traceback is an error in this run's log" in faulty

@@ -62,6 +62,7 @@ def test_lines_left_alone_are_as_they_came(tmp_path: Path) -> None:
     odd = b' {"z": 1.50, "n":12345678901234567890123, "text":"caf\\u00e9 \\/ tail" , "a":{}}\r'
     shard, parquet = transform(tmp_path, [odd], Fim(fim_rate=0))
     assert list(restore_shard(shard, parquet)) == [odd]
+    assert list(restore_shard(str(shard), str(parquet))) == [odd]
     (tmp_path / "always").mkdir()
     shard, parquet = transform(tmp_path / "always", [odd], Fim(fim_rate=1))
     assert list(restore_shard(shard, parquet)) == [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
@@ -592,8 +593,50 @@ def test_the_recipe_is_shown_and_gives_itself_again(tmp_path: Path) -> None:
     assert saved
     assert parse_recipe(saved[1], "page") == corpus.recipe
     assert "export FIM_RECIPE=recipe.yaml" in page
+    whole, differing, commands = re.findall(r"```\w+\n(.*?)```", read_card(corpus), re.DOTALL)
+    assert yaml.safe_load(whole) == corpus.recipe.model_dump(mode="json")
+    assert parse_recipe(whole, "card") == parse_recipe(differing, "card") == corpus.recipe
+    assert "export FIM_RECIPE=recipe.yaml" in commands
     write_report(corpus_at(tmp_path, load_recipe("ast_fim")), [])
     assert "export FIM_RECIPE=ast_fim" in read_page(corpus)
+    whole, commands = re.findall(r"```\w+\n(.*?)```", read_card(corpus), re.DOTALL)
+    assert parse_recipe(whole, "card") == load_recipe("ast_fim")
+    assert "export FIM_RECIPE=ast_fim" in commands
+
+
+def test_commands_and_places_are_those_of_the_key_prefix(corpus: Corpus) -> None:
+    folder = Path(str(corpus.data_root))
+    (folder / "x y" / "b").mkdir(parents=True)
+    for asset in ASSETS:
+        (folder / asset).rename(folder / "x y" / "b" / asset)
+    prefixed = replace(corpus, prefix=("x y", "b"))
+    summary = write_report(prefixed, ["a", "b"])
+    assert summary.partitions.complete == 2
+    assert summary.arrays[0].path == "x y/b/token_arrays/a-00000.npy"
+    mix = (folder / "x y" / "b" / "token_arrays" / "mix.txt").read_text()
+    assert mix.startswith("fim,x y/b/token_arrays/a-00000.npy\n")
+    for text in (unescape(read_page(prefixed)), read_card(prefixed)):
+        assert """dagster asset materialize -f FILE.py --select 'key:"x y/b/*"' """ in text
+        assert "\nfim-assets --key-prefix 'x y/b' verify\n" in text
+        assert "FILE.py" in text.partition("fim-assets --key-prefix")[2]
+        assert 'open("x y/b/corpus_report/summary.json")' in text
+
+
+def test_a_language_that_no_document_has_is_told(corpus: Corpus) -> None:
+    """On the page and the card, about all partitions: C stands in one of them alone."""
+    rates = LanguageRates.model_validate({"default": 0.0, "C": 0.0, "python": 0.0, "Ada": 0.0})
+    recipe = corpus.recipe.model_copy(update={"fim": Fim(fim_rate=rates)})
+    other = replace(corpus, recipe=recipe)
+    summary = write_report(other, materialize(other, SHARDS))
+    ada, python = summary.warnings
+    assert "language Ada, which no document names; they name C, Python" in ada
+    assert "language python, which no document names; close: Python" in python
+    page, card = unescape(read_page(other)), read_card(other).replace("\\_", "_")
+    for warning in (ada, python):
+        assert f'<p class="alarm">{warning}</p>' in page
+        assert f"**Warning**: {warning}." in card
+    incomplete = build_summary(other, ["a", "b", "missing"])
+    assert incomplete.warnings == [python], "the missing partition may be of Ada"
 
 
 def test_partitions_of_several_versions_and_engines_are_told(

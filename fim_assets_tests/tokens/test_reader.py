@@ -131,6 +131,10 @@ def test_an_array_of_another_size_than_its_record_says_is_refused(
         TokenArray(path)
 
 
+def test_a_path_may_be_text(five: Path) -> None:
+    assert [its.id for its in TokenArray(str(five))] == [its.id for its in TokenArray(five)]
+
+
 def test_an_array_may_be_linked_to(five: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(five)
