@@ -47,6 +47,7 @@ from fim_assets.sources import RawShard, find_shards, refuse_outputs
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.storage import Location, StorageError, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
+from fim_assets.tokens.engines import is_panic
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
@@ -283,7 +284,7 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
         except BaseException as error:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not isinstance(error, Exception) and not is_panic(error):
                 raise
             outcome.failure = f"{asset}: {type(error).__name__}: {error}"
             outcome.details = traceback.format_exc()
