@@ -21,7 +21,7 @@ from fim_assets.receipts import Place, Receipt, read_receipt
 from fim_assets.recipe import Fim, Recipe
 from fim_assets.tables import read_frames
 from fim_assets.tokens.arrays import ArrayReader
-from fim_assets.tokens.engines import UnencodableText
+from fim_assets.tokens.engines import UnencodableTextError
 from fim_assets.tokens.layouts import LAYOUTS, id_dtype, mask_name
 from fim_assets.tokens.spool import Ids, Ints
 from fim_assets.tokens.tokenize import paragraphs, segments
@@ -727,7 +727,7 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
                     continue
                 try:
                     expected = _reference_ids(block, row, partition)
-                except UnencodableText:
+                except UnencodableTextError:
                     passed_over += 1
                     continue
                 found = read(spans[row])
@@ -748,9 +748,8 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     numbers: dict[str, Number] = {"documents": compared, "tokens": tokens}
     if passed_over:
         numbers["passed_over"] = passed_over
-        description += (
-            f" Passed over: {how_many(passed_over, 'document')} that {reference.name} cannot encode."
-        )
+        documents = how_many(passed_over, "document")
+        description += f" Passed over: {documents} that {reference.name} cannot encode."
     return CheckOutcome(name, passed=True, description=description, numbers=numbers)
 
 

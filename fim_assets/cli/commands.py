@@ -408,7 +408,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.recipe import load_recipe
     from fim_assets.storage import working_folder
-    from fim_assets.tokens.engines import UnencodableText
+    from fim_assets.tokens.engines import UnencodableTextError
     from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
     settings = _settings()
@@ -439,7 +439,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     try:
         tokenizer = load_tokenizer(recipe)
         encoded = encode_document(document, recipe.fim, tokenizer)
-    except (TokenizerError, UnencodableText) as error:
+    except (TokenizerError, UnencodableTextError) as error:
         console.print(Text(f"no tokens: {visible(' '.join(str(error).split()))}"))
     else:
         console.print(render_tokens(encoded, tokenizer))

@@ -56,7 +56,7 @@ class EngineError(ValueError):
     """An engine that cannot serve a tokenizer; the message says why."""
 
 
-class UnencodableText(ValueError):
+class UnencodableTextError(ValueError):
     """A text that the reference cannot encode: its regex gives up on runs of millions of spaces.
 
     Attributes:
@@ -87,7 +87,7 @@ class Engine(Protocol):
         """Encode texts: flat ids, and n + 1 offsets of where each text's ids begin in them.
 
         Raises:
-            UnencodableText: If the reference has to encode one that it cannot.
+            UnencodableTextError: If the reference has to encode one that it cannot.
         """
 
 
@@ -135,7 +135,7 @@ class ReferenceEngine:
         """What is given to the model: the normalized text as the pre-tokenizer cuts it.
 
         Raises:
-            UnencodableText: If it cannot be cut.
+            UnencodableTextError: If it cannot be cut.
         """
         normal = self.normalize(text)
         cut = self._tokenizer.pre_tokenizer
@@ -152,7 +152,7 @@ def _naming_the_text(place: int, text: str) -> Iterator[None]:
     except BaseException as error:
         if not is_panic(error):
             raise
-        raise UnencodableText(place, text, error) from None
+        raise UnencodableTextError(place, text, error) from None
 
 
 class QuicktokEngine:
@@ -196,7 +196,7 @@ class QuicktokEngine:
         rows = np.split(ids, offsets[1:-1])
         try:
             exact, bounds = self._reference.encode([texts[place] for place in others])
-        except UnencodableText as error:
+        except UnencodableTextError as error:
             error.place = others[error.place]
             raise
         for place, row in zip(others, np.split(exact, bounds[1:-1]), strict=True):

@@ -19,7 +19,7 @@ from fim_assets.recipe import Fim
 from fim_assets.shards import ShardError, Totals
 from fim_assets.stats import by_count
 from fim_assets.tokens.arrays import ArraySettings, write_arrays
-from fim_assets.tokens.engines import UnencodableText
+from fim_assets.tokens.engines import UnencodableTextError
 from fim_assets.tokens.layouts import id_dtype
 from fim_assets.tokens.spool import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokens.tokenizer import LoadedTokenizer
@@ -99,14 +99,14 @@ def paragraphs(text: str) -> list[str]:
     return _PARAGRAPH.findall(text)
 
 
-class UnencodableDocument(ValueError):
+class UnencodableDocumentError(ValueError):
     """A document that cannot be encoded; the message says why.
 
     Attributes:
         row: Its place in its block.
     """
 
-    def __init__(self, row: int, reason: UnencodableText) -> None:
+    def __init__(self, row: int, reason: UnencodableTextError) -> None:
         super().__init__(str(reason))
         self.row = row
 
@@ -129,7 +129,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     """Encode the documents of one block.
 
     Raises:
-        UnencodableDocument: If the tokenizer's engine cannot encode a text.
+        UnencodableDocumentError: If the tokenizer's engine cannot encode a text.
         ValueError: If texts and rows disagree.
     """
     texts: list[str] = []
@@ -157,9 +157,9 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     try:
         encoded, offsets = tokenizer.engine.encode(texts)
         changed_texts = _changed(texts, tokenizer)
-    except UnencodableText as error:
+    except UnencodableTextError as error:
         segment = np.flatnonzero(is_text)[error.place]
-        raise UnencodableDocument(bisect(begins, segment) - 1, error) from error
+        raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
     sizes = np.ones(len(placed), np.int64)
     sizes[is_text] = np.diff(offsets)
     ends = np.cumsum(sizes)
@@ -238,7 +238,7 @@ def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints:
     for place, text in enumerate(texts):
         try:
             changed[place] = tokenizer.normal_form(text) != text.encode()
-        except UnencodableText as error:
+        except UnencodableTextError as error:
             error.place = place
             raise
     return changed
@@ -274,7 +274,7 @@ def tokenize_shard(
         for block in reader:
             try:
                 encoded = encode_documents(block, reader.fim, tokenizer)
-            except UnencodableDocument as error:
+            except UnencodableDocumentError as error:
                 raise ShardError(
                     f"{_name_of(shard, block, error.row)} cannot be encoded: {error}. Only this "
                     "engine can serve the document; take it out of the raw shard, or shorten its "
@@ -315,5 +315,8 @@ def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: i
 
 def _name_of(shard: Path, block: FimDocuments, row: int) -> str:
     identifier = str(block.documents.ids[row])[:200]
-    line = block.documents.numbers[row]
-    return f"{shard}: the document of line {line} (id {identifier!r})"
+    line, raw_line = block.documents.numbers[row], block.raw_numbers[row]
+    return (
+        f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
+        "shard)"
+    )

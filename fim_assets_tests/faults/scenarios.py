@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from fim_assets.cli.commands import main
 from fim_assets.fim.restore import restore_shard
 from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS
+from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, reasons
@@ -299,6 +299,33 @@ def too_many_rejected(corpus: FaultCorpus) -> Finding:
     seen = outcome.failure or ""
     told = f"{shard}: 2 of 502 lines rejected" in seen and "line 501: not_json" in seen
     return Finding("more rejected lines than allowed", 1, Damage(), seen, int(not told))
+
+
+def long_runs(corpus: FaultCorpus) -> Finding:
+    """More spaces in a row than the reference's regex bears, in documents that are left whole.
+
+    The fast engine encodes them; what only the reference may encode is refused by line and id.
+    """
+    root = corpus.fresh("runs")
+    for key in KEYS:
+        (root / "raw" / f"{key}.jsonl.zst").unlink()
+    spaces = " " * 10_100_000
+    write_shard(root / "raw" / "a.jsonl.zst", [*documents(2), {"id": "run", "text": spaces}])
+    letter = {"id": "run", "text": f"\u0cdc{spaces}"}
+    write_shard(root / "raw" / "b.jsonl.zst", [*documents(1), b"", letter])
+    outcomes = run_all(open_corpus(root, Recipe(fim=Fim(fim_rate=0.0))))
+    seen = outcomes["b"].failure or ""
+    told = "the document of line 2 (id 'run', line 3 of the raw shard) cannot be encoded" in seen
+    passed_over = {
+        check.numbers["passed_over"]
+        for stage in outcomes["a"].stages
+        for check in stage.checks
+        if check.name == "matches_reference_tokenizer"
+    }
+    lost = 3 if outcomes["a"].failure else 0
+    return Finding(
+        "10,100,000 spaces in a row", 2, Damage(lost), seen, 2 - told - (passed_over == {1})
+    )
 
 
 def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
