@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from fim_assets.cli.completion import SHELLS, array_files, completion_script, keys_and_shards
+from fim_assets.cli.streams import as_argument, show_every_character
 from fim_assets.visible import visible, visible_line
 from fim_assets.words import how_many
 
@@ -69,6 +70,11 @@ class _Commands(click.Group):
                 formatter.write_dl(rows)
         with formatter.section("Settings, from the environment"):
             formatter.write_dl(list(_SETTINGS.items()))
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run as a command, in a terminal of whatever encoding."""
+        show_every_character()
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a user can mend is one message, a fault of the program a traceback.
@@ -168,7 +174,10 @@ def keys(*, as_range: bool) -> None:
     shards = find_shards(documents, settings.input_root)
     refuse_outputs(shards.values(), (settings.data_root / asset for asset in ASSETS))
     _refuse_none(shards, documents, settings)
-    click.echo(_range(list(shards)) if as_range else "\n".join(shards))
+    try:
+        click.echo(as_argument(_range(list(shards)) if as_range else "\n".join(shards)))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command(

@@ -34,8 +34,10 @@ def draw(charts: Sequence[Chart]) -> list[str]:
         done = subprocess.run(  # noqa: S603 - this Python, and this module
             command, input=content, capture_output=True, timeout=_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DrawingError(str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise DrawingError(f"they were not drawn after {_SECONDS} seconds") from error
+    except OSError as error:
+        raise DrawingError(f"no process to draw them can be started: {error}") from error
     if done.returncode:
         raise DrawingError(
             f"the process that draws them ended {_how(done.returncode)}{_why(done.stderr)}"
@@ -53,11 +55,10 @@ def _how(status: int) -> str:
 
 
 def _why(stderr: bytes) -> str:
-    """What it said in the end, or first, where a trace of addresses follows; nothing if nothing."""
-    lines = [line.strip("# \t") for line in stderr.decode("utf-8", "replace").splitlines()]
-    said = [line for line in lines if line]
-    reason = next((line for line in said if "fatal" in line.lower()), said[-1] if said else "")
-    return f": {reason[:200]}" if reason else ""
+    """The line that names the error, of what a process said; a trace of addresses may follow it."""
+    lines = [line.strip("# \t.:") for line in stderr.decode("utf-8", "replace").splitlines()]
+    named = [line for line in lines if "Fatal" in line or "Error: " in line]
+    return f": {named[0][:200]}" if named else ""
 
 
 def to_svg(chart: Chart) -> str:
