@@ -275,11 +275,7 @@ def tokenize_shard(
             try:
                 encoded = encode_documents(block, reader.fim, tokenizer)
             except UnencodableDocumentError as error:
-                raise ShardError(
-                    f"{_name_of(shard, block, error.row)} cannot be encoded: {error}. Only this "
-                    "engine can serve the document; take it out of the raw shard, or shorten its "
-                    "runs of one character"
-                ) from error
+                raise _unencodable(block, shard, error) from error
             except ValueError as error:
                 raise ShardError(f"{shard} and {parquet} disagree: {error}") from error
             sizes = encoded.documents["tokens"]
@@ -305,18 +301,21 @@ def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
     yield from order
 
 
+def _unencodable(block: FimDocuments, shard: Path, error: UnencodableDocumentError) -> ShardError:
+    line, raw_line = block.documents.numbers[error.row], block.raw_numbers[error.row]
+    identifier = str(block.documents.ids[error.row])[:200]
+    return ShardError(
+        f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
+        f"shard) cannot be encoded: {error}; take it out of the raw shard, or shorten its runs of "
+        "one character: no other engine may encode it"
+    )
+
+
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:
     for row in np.flatnonzero(sizes > max_size).tolist():
+        identifier = str(block.documents.ids[row])[:200]
         raise ShardError(
-            f"{_name_of(shard, block, row)} has {sizes[row]} tokens, tokens.max_size is "
-            f"{max_size}: raise tokens.max_size, or take the document out of the raw shard"
+            f"{shard}: the document of line {block.documents.numbers[row]} (id {identifier!r}) has "
+            f"{sizes[row]} tokens, tokens.max_size is {max_size}: raise tokens.max_size, or take "
+            "the document out of the raw shard"
         )
-
-
-def _name_of(shard: Path, block: FimDocuments, row: int) -> str:
-    identifier = str(block.documents.ids[row])[:200]
-    line, raw_line = block.documents.numbers[row], block.raw_numbers[row]
-    return (
-        f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
-        "shard)"
-    )
