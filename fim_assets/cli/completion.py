@@ -78,7 +78,7 @@ def _from_here(path: Path, begin: str) -> str:
 
 def _beginning(begin: str, values: Iterable[str]) -> list[str]:
     found = (value for value in values if value.startswith(begin) and value.isprintable())
-    found = filter(can_show, found)
+    found = (value for value in found if can_show(value))
     return list(islice(found, _OFFERED))
 
 

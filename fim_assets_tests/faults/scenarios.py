@@ -305,11 +305,12 @@ def address_space(corpus: FaultCorpus, times: int) -> Finding:
     """Ever more address space for two workers (`ulimit -v`), until a run has enough; then no limit.
 
     With too little, native code ends its process, or what asks for memory or a thread is refused.
+    It begins where the libraries can be loaded: with less, OpenBLAS never comes to an end.
     """
     damage, unnoticed, seen, tried = Damage(), 0, "", 0
     for number in range(times):
         root = corpus.fresh("address-space")
-        limit = 400_000 + 1_600_000 * number // times
+        limit = 1_100_000 + 900_000 * number // times
         shell = f'ulimit -v {limit} && exec "$@"'
         run = subprocess.run(
             ["sh", "-c", shell, "sh", *command(root, "--workers", "2")],
