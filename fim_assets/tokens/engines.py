@@ -382,7 +382,7 @@ def _make_tables(
         _prove(partial(tokenizer.encode_batch, threads=1), reference, doubtful, token_bytes, names)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
         proof = _Proof(refused=None, doubtful=doubtful, files=files)
-    except EngineError as error:
+    except (EngineError, UnencodableTextError) as error:
         proof = _Proof(refused=str(error), doubtful=[], files={})
     (folder / _VERDICT).write_text(proof.model_dump_json(), "utf-8")
     return proof
