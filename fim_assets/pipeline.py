@@ -48,6 +48,7 @@ from fim_assets.sources import RawShard, find_shards, refuse_outputs
 from fim_assets.stats import Profile, profile_fim, profile_raw, profile_tokens
 from fim_assets.storage import Location, StorageError, is_remote, working_folder
 from fim_assets.tokens.arrays import ArraySettings
+from fim_assets.tokens.engines import is_panic
 from fim_assets.tokens.tokenize import tokenize_shard
 from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
@@ -300,10 +301,17 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
         except BaseException as error:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not isinstance(error, Exception) and not is_panic(error):
                 raise
-            outcome.failure = f"{asset}: {type(error).__name__}: {error}"
-            outcome.details = traceback.format_exc()
+            if _is_want(error):
+                outcome.failure = (
+                    f"{asset}: {task.shard}: the system refused memory or a thread: "
+                    f"{str(error) or type(error).__name__}; raise the limits of the process "
+                    "(`ulimit -a`), or lower FIM_WORKERS"
+                )
+            else:
+                outcome.failure = f"{asset}: {type(error).__name__}: {error}"
+                outcome.details = traceback.format_exc()
             return outcome
         outcome.stages.append(stage)
         if stage.receipt is None:
@@ -314,6 +322,15 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             )
             return outcome
     return outcome
+
+
+_WANTS = ("Resource temporarily unavailable", "can't start new thread", "Cannot allocate memory")
+"""How libraries say that the system refused a thread or memory, some in errors of no own kind."""
+
+
+def _is_want(error: BaseException) -> bool:
+    """Whether memory or threads were wanting, which is no fault of the program."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _WANTS)
 
 
 def _run_stage(task: Task, asset: str, raw: _Raw) -> StageOutcome:
@@ -470,6 +487,8 @@ def _run_checks(task: Task, asset: str, receipt: Receipt, raw: _Raw) -> Iterator
         except (ValueError, EOFError, FileNotFoundError) as error:
             yield fault(name, str(error))
         except (PolarsError, pa.ArrowException, TypeError, LookupError) as error:
+            if _is_want(error):
+                raise
             # Damage that the check did not reckon with; where it is the check's own, this tells.
             log.exception("%s of %s", name, task.key)
             yield fault(name, f"{type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from fim_assets.cli.completion import SHELLS, array_files, completion_script, keys_and_shards
+from fim_assets.cli.streams import as_argument, show_every_character
 from fim_assets.visible import visible, visible_line
 from fim_assets.words import how_many
 
@@ -70,6 +71,11 @@ class _Commands(click.Group):
                 formatter.write_dl(rows)
         with formatter.section("Settings, from the environment"):
             formatter.write_dl(list(_SETTINGS.items()))
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run as a command, in a terminal of whatever encoding."""
+        show_every_character()
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a user can mend is one message, a fault of the program a traceback.
@@ -184,7 +190,10 @@ def keys(*, as_range: bool) -> None:
     folder = settings.data_root.joinpath(*_key_prefix())
     refuse_outputs(shards.values(), (folder / asset for asset in ASSETS))
     _refuse_none(shards, documents, settings)
-    click.echo(_range(list(shards)) if as_range else "\n".join(shards))
+    try:
+        click.echo(as_argument(_range(list(shards)) if as_range else "\n".join(shards)))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command(
@@ -439,6 +448,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.recipe import load_recipe
     from fim_assets.storage import working_folder
+    from fim_assets.tokens.engines import UnencodableTextError
     from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
 
     settings = _settings()
@@ -468,10 +478,10 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     console.print()
     try:
         tokenizer = load_tokenizer(recipe)
-    except TokenizerError as error:
+        encoded = encode_document(document, recipe.fim, tokenizer)
+    except (TokenizerError, UnencodableTextError) as error:
         console.print(Text(f"no tokens: {visible(' '.join(str(error).split()))}"))
     else:
-        encoded = encode_document(document, recipe.fim, tokenizer)
         console.print(render_tokens(encoded, tokenizer))
 
 

@@ -11,6 +11,8 @@ from threading import Thread
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from fim_assets.cli.streams import can_show
+
 SHELLS = ("bash", "zsh", "fish")
 
 _SECONDS = 3.0
@@ -79,6 +81,7 @@ def _from_here(path: Path, begin: str) -> str:
 
 def _beginning(begin: str, values: Iterable[str]) -> list[str]:
     found = (value for value in values if value.startswith(begin) and value.isprintable())
+    found = (value for value in found if can_show(value))
     return list(islice(found, _OFFERED))
 
 

@@ -27,6 +27,7 @@ _LOOKED_AT = {
     "dolma_files": "files cut by dolma",
     "uniform_files": "files cut by uniform",
     "other_files": "files cut by lines or syntax",
+    "passed_over": "documents passed over",
 }
 """Of what a check counts, the numbers that add up over partitions to how much it looked at."""
 

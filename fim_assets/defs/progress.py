@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import dagster as dg
 from rich.console import Console
@@ -17,6 +18,7 @@ _SECONDS_BETWEEN_LOGS = 10.0
 
 # Asked when the definitions load: later Dagster leads what a step prints elsewhere.
 _IN_A_TERMINAL = sys.stderr is not None and sys.stderr.isatty()
+_ENCODING = sys.stderr.encoding if _IN_A_TERMINAL else "utf-8"
 
 
 @contextmanager
@@ -75,12 +77,16 @@ def _is_watched(context: dg.AssetExecutionContext) -> bool:
     return _IN_A_TERMINAL and context.run.remote_job_origin is None and Path("/dev/tty").exists()
 
 
+def _open_terminal() -> TextIO:
+    return Path("/dev/tty").open("w", encoding=_ENCODING, errors="replace")
+
+
 @contextmanager
 def _bar() -> Iterator[Progress | None]:
     with ExitStack() as stack:
         bar = None
         with suppress(OSError):
-            terminal = stack.enter_context(Path("/dev/tty").open("w", encoding="utf-8"))
+            terminal = stack.enter_context(_open_terminal())
             bar = stack.enter_context(
                 Progress(
                     TextColumn("{task.description}"),

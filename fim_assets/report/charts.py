@@ -1,4 +1,4 @@
-"""Numbers to pictures: static SVG whose colours are the page's CSS variables.
+"""Numbers to charts, which `drawing` makes SVG whose colours are the page's CSS variables.
 
 One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
 `--fg`, `--grid`, `--muted` and `--second`.
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
-import vl_convert
 
 from fim_assets.receipts import Histogram
+from fim_assets.report.drawing import Chart
 from fim_assets.stats import Rate
 
 _WIDTH = 300
@@ -34,7 +34,7 @@ _COUNTS = alt.Axis(
 )
 
 
-def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> str:
+def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> Chart:
     """Draw a histogram, one bar a doubling, so that the axis is a logarithmic one.
 
     The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
@@ -47,7 +47,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         longest: Length that the axis must reach, so that several charts share one axis.
 
     Returns:
-        An SVG element.
+        A chart.
     """
     bars = max(longest, lengths.max or 0).bit_length() + 1
     labels = _length_labels(bars)
@@ -77,10 +77,10 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         )
         .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
     )
-    return _svg(chart, values)
+    return _specified(chart, values)
 
 
-def cut_places(cuts: Mapping[int, int], most: int) -> str:
+def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
     """Draw where in their files the cuts fall, one bar a bin of equal width.
 
     Args:
@@ -88,7 +88,7 @@ def cut_places(cuts: Mapping[int, int], most: int) -> str:
         most: Count that the vertical axis must reach, so that two charts share one.
 
     Returns:
-        An SVG element.
+        A chart.
     """
     step = 100 / len(cuts)
     bars = [
@@ -109,7 +109,7 @@ def cut_places(cuts: Mapping[int, int], most: int) -> str:
         )
         .properties(width=_WIDTH, height=_CUTS_HEIGHT)
     )
-    return _svg(chart, bars)
+    return _specified(chart, bars)
 
 
 class Amount(NamedTuple):
@@ -128,14 +128,14 @@ class Amount(NamedTuple):
     colour: str = "accent"
 
 
-def amounts(bars: Sequence[Amount]) -> str:
+def amounts(bars: Sequence[Amount]) -> Chart:
     """Draw some numbers as bars below one another, in order.
 
     Args:
         bars: What to draw; names are shortened by the caller.
 
     Returns:
-        An SVG element.
+        A chart.
     """
     values = [
         {
@@ -162,10 +162,10 @@ def amounts(bars: Sequence[Amount]) -> str:
         x=x, y=alt.Y("middle:Q"), text="words:N"
     )
     layers = rows + _names(middle) + words
-    return _svg(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
+    return _specified(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
 
 
-def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
+def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     """Draw each language's realised share on its accepted bounds, with a tick at the asked one.
 
     Shares outside their bounds are triangles in another colour.
@@ -174,7 +174,7 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
         rates: Each with the language's name, which is shortened by the caller; all with trials.
 
     Returns:
-        An SVG element.
+        A chart.
     """
     values = [
         {
@@ -208,7 +208,7 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> str:
     asked = asked.transform_calculate(end="datum.place + 1")
     points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
     layers = bounds + asked + points + _names(base)
-    return _svg(
+    return _specified(
         layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW), values
     )
 
@@ -229,11 +229,11 @@ def _points(base: alt.Chart, size: float) -> alt.Chart:
     return points
 
 
-def partition_tokens(tokens: Sequence[int]) -> str:
+def partition_tokens(tokens: Sequence[int]) -> Chart:
     """Draw the tokens of partitions, one bar each, in order.
 
     Returns:
-        An SVG element, as wide as that of `realised_shares`.
+        A chart, as wide as that of `realised_shares`.
     """
     gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
     bars = [
@@ -251,7 +251,9 @@ def partition_tokens(tokens: Sequence[int]) -> str:
             y2=alt.datum(0),
         )
     )
-    return _svg(chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars)
+    return _specified(
+        chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars
+    )
 
 
 def is_wide(partitions: int) -> bool:
@@ -275,7 +277,7 @@ def _partition_axis(field: str, partitions: int) -> alt.X:
     )
 
 
-def realised_shares(rates: Sequence[Rate]) -> str:
+def realised_shares(rates: Sequence[Rate]) -> Chart:
     """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
 
     Where all ask for the same, the line is dashed and goes through.
@@ -287,7 +289,7 @@ def realised_shares(rates: Sequence[Rate]) -> str:
         rates: One rate a partition.
 
     Returns:
-        An SVG element.
+        A chart.
     """
     shares = [
         {
@@ -331,7 +333,7 @@ def realised_shares(rates: Sequence[Rate]) -> str:
     size = min(60, max(10, 3000 // max(len(rates), 1)))
     points = _points(alt.Chart(_VALUES), size).encode(x="place:Q", y="realised:Q")
     width = _partitions_width(len(rates))
-    return _svg((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
+    return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 
 
 def _length_labels(bars: int) -> dict[int, str]:
@@ -346,11 +348,11 @@ def _binary(length: int) -> str:
     return f"{length >> (10 * power)}{_UNITS[power]}"
 
 
-def _svg(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> str:
-    """Draw a chart of `_VALUES`; Altair, which copies data at each step, is not given them."""
+def _specified(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> Chart:
+    """Specify a chart of `_VALUES`; Altair, which copies data at each step, is not given them."""
     text = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "titleFontWeight": "normal"}
     lines = {"gridColor": "var(--grid)", "domainColor": "var(--muted)", "tickColor": "var(--muted)"}
-    specification: dict[str, Any] = (
+    specification: Chart = (
         chart.configure(background="transparent", font="inherit", aria=False)
         .configure_axis(labelFontSize=11, titleFontSize=12, titlePadding=8, **text, **lines)
         .configure_axisX(zindex=1)
@@ -359,5 +361,4 @@ def _svg(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> str
         .to_dict()
     )
     specification["datasets"] = {_VALUES.name: values}
-    svg: str = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
-    return svg
+    return specification

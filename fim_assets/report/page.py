@@ -1,9 +1,11 @@
 """The corpus as one page of HTML."""
 
+import logging
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
@@ -27,6 +29,7 @@ from fim_assets.recipe import (
     harmless_yaml,
 )
 from fim_assets.report import charts
+from fim_assets.report.drawing import Chart, DrawingError, draw
 from fim_assets.report.examples import Examples
 from fim_assets.report.facts import (
     CUTS,
@@ -48,6 +51,8 @@ from fim_assets.stats import Rate
 from fim_assets.visible import visible, visible_line
 from fim_assets.words import how_many
 
+log = logging.getLogger(__name__)
+
 _LANGUAGES_DRAWN = 25
 _PARTITIONS_NAMED = 12
 _LABEL_CHARS = 20
@@ -55,13 +60,15 @@ _LABEL_CHARS = 20
 _EXAMPLE_LIMITS = Limits(files=2, lines=14, chars=1100)
 
 
-class _Figure(NamedTuple):
-    """A chart and the words beside it."""
+@dataclass
+class _Figure:
+    """A chart and the words beside it; its SVG, None until it is drawn."""
 
     title: str
     caption: str
-    svg: Markup
+    chart: Chart
     wide: bool = False
+    svg: Markup | None = None
 
 
 class _ShownPiece(NamedTuple):
@@ -102,21 +109,39 @@ def render_page(facts: Mapping[str, Any], gathered: Gathered, examples: Examples
     )
     environment.filters |= FILTERS | {"sha256": _sha256}
     template = environment.from_string(template_text("page.html.j2"))
+    figures = {
+        "share_figures": _share_figures(rows),
+        "partition_figures": _partition_figures(rows),
+        "language_figures": _language_figures(facts["languages_tested"]),
+        "order_figures": _order_figures(facts["orders"], summary.totals.files),
+        "cut_figures": _cut_figures(summary.cuts),
+        "tokens_figures": _tokens_figures(facts["languages"]),
+    }
+    length_figures = _length_figures(summary.histograms)
     return template.render(
         facts,
+        **figures,
         rows=rows,
-        share_figures=_share_figures(rows),
-        partition_figures=_partition_figures(rows),
         partitions_named=len(rows) <= _PARTITIONS_NAMED,
-        language_figures=_language_figures(facts["languages_tested"]),
-        order_figure=_order_figure(facts["orders"], summary.totals.files),
-        length_figures=_length_figures(summary.histograms),
-        cut_figures=_cut_figures(summary.cuts),
-        tokens_figures=_tokens_figures(facts["languages"]),
+        length_figures=length_figures,
+        not_drawn=_draw([*chain(*figures.values(), *length_figures.values())]),
         examples=[_example(key, document) for key, document in examples.documents],
         incomplete=list(summary.partitions.incomplete.items())[:ROWS_SHOWN],
         recipe_lines=list(_recipe_lines(summary.recipe, Recipe())),
     )
+
+
+def _draw(figures: Sequence[_Figure]) -> str | None:
+    """Draw the figures' charts; why that was not possible, None where it was."""
+    try:
+        svgs = draw([figure.chart for figure in figures])
+    except DrawingError as error:
+        log.warning("the report has no charts: %s", error)
+        return str(error)
+    for figure, svg in zip(figures, svgs, strict=True):
+        # It may stand in the page as it is: Vega escapes the names in it, see `_label`.
+        figure.svg = Markup(svg)  # noqa: S704
+    return None
 
 
 def _harmless(value: Any) -> Any:
@@ -135,7 +160,7 @@ def _share_figures(rows: list[Partition]) -> list[_Figure]:
             outside = sum(not rate.within for rate in rates)
             beyond = f"{outside:,}" if outside else "none"
             caption = f"{how_many(len(rows), 'partition')}, {beyond} outside bounds"
-            figures.append(_Figure(title, caption, _inline(charts.realised_shares(rates)), wide))
+            figures.append(_Figure(title, caption, charts.realised_shares(rates), wide))
     return figures
 
 
@@ -146,10 +171,12 @@ def _partition_figures(rows: list[Partition]) -> list[_Figure]:
     counts = list(tokens.values())
     caption = f"{min(counts):,} to {max(counts):,}, mean {sum(counts) / len(counts):,.0f}"
     if len(rows) > _PARTITIONS_NAMED:
-        svg = charts.partition_tokens(counts)
+        chart = charts.partition_tokens(counts)
     else:
-        svg = charts.amounts([charts.Amount(_ends(key), n, f"{n:,}") for key, n in tokens.items()])
-    return [_Figure("Tokens a partition", caption, _inline(svg), charts.is_wide(len(rows)))]
+        chart = charts.amounts(
+            [charts.Amount(_ends(key), n, f"{n:,}") for key, n in tokens.items()]
+        )
+    return [_Figure("Tokens a partition", caption, chart, charts.is_wide(len(rows)))]
 
 
 def _language_figures(tested: Mapping[str, Mapping[str, Rate]]) -> list[_Figure]:
@@ -163,12 +190,10 @@ def _language_figures(tested: Mapping[str, Mapping[str, Rate]]) -> list[_Figure]
     if len(rates) > _LANGUAGES_DRAWN:
         caption += f"; the {_LANGUAGES_DRAWN} with most documents are drawn"
     drawn = [(_label(name), rate) for name, rate in islice(rates.items(), _LANGUAGES_DRAWN)]
-    return [
-        _Figure("Files rearranged, by language", caption, _inline(charts.language_rates(drawn)))
-    ]
+    return [_Figure("Files rearranged, by language", caption, charts.language_rates(drawn))]
 
 
-def _order_figure(orders: list[Entry], files: int) -> _Figure:
+def _order_figures(orders: list[Entry], files: int) -> list[_Figure]:
     colours = {"PSM": "accent", "SPM": "second"}
     words = "; ".join(f"{order.name} {percent(order.share)}" for order in orders)
     bars = [
@@ -180,9 +205,7 @@ def _order_figure(orders: list[Entry], files: int) -> _Figure:
         )
         for order in orders
     ]
-    return _Figure(
-        "Orders", f"Of {how_many(files, 'file')}: {words}", _inline(charts.amounts(bars))
-    )
+    return [_Figure("Orders", f"Of {how_many(files, 'file')}: {words}", charts.amounts(bars))]
 
 
 def _length_figures(histograms: Mapping[str, Histogram]) -> dict[str, list[_Figure]]:
@@ -194,7 +217,7 @@ def _length_figures(histograms: Mapping[str, Histogram]) -> dict[str, list[_Figu
             _Figure(
                 title,
                 describe(drawn[name], of),
-                _inline(charts.length_distribution(drawn[name], axis, f"{of}s", longest)),
+                charts.length_distribution(drawn[name], axis, f"{of}s", longest),
             )
             for name, (title, axis, of) in those.items()
             if name in drawn
@@ -212,7 +235,7 @@ def _cut_figures(cuts: Mapping[str, Mapping[int, int]]) -> list[_Figure]:
             continue
         first_half = sum(n for place, n in places.items() if place < 50)
         caption = f"{where}: {percent(first_half / total)} in the first half of the file"
-        figures.append(_Figure(title, caption, _inline(charts.cut_places(places, most))))
+        figures.append(_Figure(title, caption, charts.cut_places(places, most)))
     return figures
 
 
@@ -225,7 +248,7 @@ def _tokens_figures(languages: Sequence[Language]) -> list[_Figure]:
         for its in most
     ]
     caption = f"most in {_label(most[0].name)}, {percent(most[0].share)} of all"
-    return [_Figure("Tokens by language", caption, _inline(charts.amounts(bars)))]
+    return [_Figure("Tokens by language", caption, charts.amounts(bars))]
 
 
 def _label(language: str) -> str:
@@ -236,11 +259,6 @@ def _ends(key: str) -> str:
     """A partition's key as a label: of a long one both ends."""
     half = _LABEL_CHARS // 2
     return visible_line(key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}")
-
-
-def _inline(svg: str) -> Markup:
-    """A chart that may stand in the page as it is: Vega escapes the names that it is given."""
-    return Markup(svg)  # noqa: S704 - names in it are harmless text, see `_label`
 
 
 def _example(key: str, document: DocumentPreview) -> _Example:

@@ -1,6 +1,7 @@
 """FIM shard to token arrays: parts encoded as ordinary text, control tokens placed by id."""
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from fim_assets.recipe import Fim
 from fim_assets.shards import ShardError, Totals
 from fim_assets.stats import by_count
 from fim_assets.tokens.arrays import ArraySettings, write_arrays
+from fim_assets.tokens.engines import UnencodableTextError
 from fim_assets.tokens.layouts import id_dtype
 from fim_assets.tokens.spool import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokens.tokenizer import LoadedTokenizer
@@ -97,6 +99,18 @@ def paragraphs(text: str) -> list[str]:
     return _PARAGRAPH.findall(text)
 
 
+class UnencodableDocumentError(ValueError):
+    """A document that cannot be encoded; the message says why.
+
+    Attributes:
+        row: Its place in its block.
+    """
+
+    def __init__(self, row: int, reason: UnencodableTextError) -> None:
+        super().__init__(str(reason))
+        self.row = row
+
+
 class EncodedBlock(NamedTuple):
     """Documents of one block, encoded.
 
@@ -115,6 +129,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     """Encode the documents of one block.
 
     Raises:
+        UnencodableDocumentError: If the tokenizer's engine cannot encode a text.
         ValueError: If texts and rows disagree.
     """
     texts: list[str] = []
@@ -137,9 +152,14 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents = np.zeros(len(begins), DOCUMENT)
     if not begins:
         return EncodedBlock(np.empty(0, np.uint32), documents, np.empty(0, FILE))
-    encoded, offsets = tokenizer.engine.encode(texts)
     controls = np.array(placed, np.int64)
     is_text = controls < 0
+    try:
+        encoded, offsets = tokenizer.engine.encode(texts)
+        changed_texts = _changed(texts, tokenizer)
+    except UnencodableTextError as error:
+        segment = np.flatnonzero(is_text)[error.place]
+        raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
     sizes = np.ones(len(placed), np.int64)
     sizes[is_text] = np.diff(offsets)
     ends = np.cumsum(sizes)
@@ -152,7 +172,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
 
     counts = np.zeros((2, len(placed)), np.int64)
     counts[0, is_text] = _count_literals(texts, tokenizer.added)
-    counts[1, is_text] = _changed(texts, tokenizer)
+    counts[1, is_text] = changed_texts
     literals, changed = np.add.reduceat(counts, begins, axis=1)
     documents["tokens"] = np.add.reduceat(sizes, begins)
     documents["files"] = [len(files) for files in block.files]
@@ -210,11 +230,18 @@ def _count_literals(texts: list[str], added: tuple[str, ...]) -> Ints:
     return pl.Series(texts, dtype=pl.String).str.count_matches(names).cast(pl.Int64).to_numpy()
 
 
-def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints | int:
+def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints:
     """Which texts do not come back exactly from their ids."""
+    changed = np.zeros(len(texts), np.int64)
     if not tokenizer.vocabulary.lossy:
-        return 0
-    return np.array([tokenizer.normal_form(text) != text.encode() for text in texts], np.int64)
+        return changed
+    for place, text in enumerate(texts):
+        try:
+            changed[place] = tokenizer.normal_form(text) != text.encode()
+        except UnencodableTextError as error:
+            error.place = place
+            raise
+    return changed
 
 
 def tokenize_shard(
@@ -234,7 +261,8 @@ def tokenize_shard(
         staging: Takes the files, see `arrays.write_arrays`.
 
     Raises:
-        ShardError: If shard and parquet disagree, or a document is larger than an array.
+        ShardError: If shard and parquet disagree, or a document cannot be encoded or is larger than
+            an array.
     """
     keys: list[UInts] = [np.empty(0, np.uint64)]
     by_language: Counter[str] = Counter()
@@ -246,6 +274,8 @@ def tokenize_shard(
         for block in reader:
             try:
                 encoded = encode_documents(block, reader.fim, tokenizer)
+            except UnencodableDocumentError as error:
+                raise _unencodable(block, shard, error) from error
             except ValueError as error:
                 raise ShardError(f"{shard} and {parquet} disagree: {error}") from error
             sizes = encoded.documents["tokens"]
@@ -269,6 +299,16 @@ def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
     order = shuffled(keys) if shuffle else np.arange(len(keys))
     del keys
     yield from order
+
+
+def _unencodable(block: FimDocuments, shard: Path, error: UnencodableDocumentError) -> ShardError:
+    line, raw_line = block.documents.numbers[error.row], block.raw_numbers[error.row]
+    identifier = str(block.documents.ids[error.row])[:200]
+    return ShardError(
+        f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
+        f"shard) cannot be encoded: {error}; take it out of the raw shard, or shorten its runs of "
+        "one character: no other engine may encode it"
+    )
 
 
 def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:

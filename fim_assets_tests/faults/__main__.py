@@ -66,6 +66,9 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
         yield partial(scenarios.damaged_at_rest, corpus, change, name)
     yield partial(scenarios.shard_replaced, corpus)
     yield partial(scenarios.too_many_rejected, corpus)
+    yield partial(scenarios.long_runs, corpus)
+    yield partial(scenarios.address_space, corpus, times)
+    yield partial(scenarios.other_encodings, corpus)
     for name in SHARDS:
         yield partial(scenarios.broken_shard, corpus, name)
 

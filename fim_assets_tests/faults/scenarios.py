@@ -305,6 +305,95 @@ def too_many_rejected(corpus: FaultCorpus) -> Finding:
     return Finding("more rejected lines than allowed", 1, Damage(), seen, int(not told))
 
 
+def address_space(corpus: FaultCorpus, times: int) -> Finding:
+    """Ever more address space for two workers (`ulimit -v`), until a run has enough; then no limit.
+
+    With too little, native code ends its process, or what asks for memory or a thread is refused.
+    It begins where the libraries can be loaded: with less, OpenBLAS never comes to an end.
+    """
+    damage, unnoticed, seen, tried = Damage(), 0, "", 0
+    for number in range(times):
+        root = corpus.fresh("address-space")
+        limit = 1_100_000 + 900_000 * number // times
+        shell = f'ulimit -v {limit} && exec "$@"'
+        run = subprocess.run(
+            ["sh", "-c", shell, "sh", *command(root, "--workers", "2")],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        tried += 1
+        said = (run.stdout + run.stderr).replace(READY, "").strip().splitlines()
+        unnoticed += run.returncode != 0 and not said
+        if run.returncode:
+            seen = next((line for line in said if "raw_shards: " in line), said[-1])
+        damage += corpus.seen_by_readers(root)
+        corpus.finish(root)
+        damage += corpus.damage(root)
+    return Finding("too little address space", tried, damage, seen or "it was enough", unnoticed)
+
+
+def other_encodings(corpus: FaultCorpus) -> Finding:
+    """Commands whose output is no UTF-8, of a terminal and of a locale without letters."""
+    root = corpus.finished("encodings")
+    write_shard(root / "raw" / "\u65e5.jsonl", documents(9))
+    environment = os.environ | {"FIM_DATA_ROOT": str(root), "FIM_RECIPE": ""}
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    settings = [{"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp1252")]
+    shard = root / "fim_shards" / "a"
+    unnoticed = 0
+    for setting in settings:
+        for arguments in (
+            ["keys"],
+            ["summary"],
+            ["preview", "a", "--line", "2"],
+            ["preview", "\u65e5"],
+            ["show", str(root / "token_arrays" / "a-00000.npy")],
+            ["restore", f"{shard}.jsonl.zst", f"{shard}.parquet"],
+        ):
+            done = _fim_assets(arguments, environment | setting)
+            unnoticed += done.returncode != 0
+    told = _fim_assets(["keys"], environment | plain).stderr.decode("ascii")
+    seen = "what cannot be shown is replaced; " + " ".join(told.split())
+    unnoticed += "Traceback" in told
+    return Finding("other encodings than UTF-8", 4, corpus.damage(root), seen, unnoticed)
+
+
+def _fim_assets(
+    arguments: list[str], environment: dict[str, str]
+) -> "subprocess.CompletedProcess[bytes]":
+    program = [sys.executable, "-c", "from fim_assets.cli.commands import main; main()"]
+    return subprocess.run([*program, *arguments], env=environment, capture_output=True, check=False)
+
+
+def long_runs(corpus: FaultCorpus) -> Finding:
+    """More spaces in a row than the reference's regex bears, in documents that are left whole.
+
+    The fast engine encodes them; what only the reference may encode is refused by line and id.
+    """
+    root = corpus.fresh("runs")
+    for key in KEYS:
+        (root / "raw" / f"{key}.jsonl.zst").unlink()
+    spaces = " " * 10_100_000
+    write_shard(root / "raw" / "a.jsonl.zst", [*documents(2), {"id": "run", "text": spaces}])
+    letter = {"id": "run", "text": f"\u0cdc{spaces}"}
+    write_shard(root / "raw" / "b.jsonl.zst", [*documents(1), b"", letter])
+    outcomes = run_all(open_corpus(root, Recipe(fim=Fim(fim_rate=0.0))))
+    seen = outcomes["b"].failure or ""
+    told = "the document of line 2 (id 'run', line 3 of the raw shard) cannot be encoded" in seen
+    passed_over = {
+        check.numbers["passed_over"]
+        for stage in outcomes["a"].stages
+        for check in stage.checks
+        if check.name == "matches_reference_tokenizer"
+    }
+    lost = 3 if outcomes["a"].failure else 0
+    return Finding(
+        "10,100,000 spaces in a row", 2, Damage(lost), seen, 2 - told - (passed_over == {1})
+    )
+
+
 def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
     """The kernel kills whoever works on one shard, once or each time."""
     damage, unnoticed, seen = Damage(), 0, "the run goes on: the shard is worked on again, alone"

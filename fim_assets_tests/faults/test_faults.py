@@ -61,6 +61,14 @@ def test_too_many_rejected_lines(corpus: FaultCorpus) -> None:
     assert_nothing_happened(scenarios.too_many_rejected(corpus), 1)
 
 
+def test_a_run_of_one_character_that_the_reference_cannot_encode(corpus: FaultCorpus) -> None:
+    assert_nothing_happened(scenarios.long_runs(corpus), 2)
+
+
+def test_too_little_address_space(corpus: FaultCorpus) -> None:
+    assert_nothing_happened(scenarios.address_space(corpus, 1), 1)
+
+
 @pytest.mark.parametrize("name", SHARDS)
 def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
     assert_nothing_happened(scenarios.broken_shard(corpus, name), 1)

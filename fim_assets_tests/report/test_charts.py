@@ -14,24 +14,29 @@ from fim_assets.report.charts import (
     partition_tokens,
     realised_shares,
 )
+from fim_assets.report.drawing import Chart, to_svg
 from fim_assets.stats import Rate, binomial_rate, histogram
 
 SVG = "{http://www.w3.org/2000/svg}"
 NONE = histogram(pl.Series([], dtype=pl.Int64))
 
 
-def texts(svg: str) -> list[str]:
-    return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]
+def drawn(chart: Chart) -> ET.Element:
+    return ET.fromstring(to_svg(chart))
 
 
-def filled(svg: str, colour: str) -> list[str]:
+def texts(chart: Chart) -> list[str]:
+    return [element.text or "" for element in drawn(chart).iter(f"{SVG}text")]
+
+
+def filled(chart: Chart, colour: str) -> list[str]:
     """Outlines of the marks in a colour."""
-    paths = ET.fromstring(svg).iter(f"{SVG}path")
+    paths = drawn(chart).iter(f"{SVG}path")
     return [path.attrib["d"] for path in paths if path.get("fill") == f"var({colour})"]
 
 
-def heights(svg: str) -> list[float]:
-    found = [re.search(r"v(-?[\d.]+)", outline) for outline in filled(svg, "--accent")]
+def heights(chart: Chart) -> list[float]:
+    found = [re.search(r"v(-?[\d.]+)", outline) for outline in filled(chart, "--accent")]
     return [abs(float(match[1])) for match in found if match]
 
 
@@ -67,20 +72,20 @@ def test_no_lengths_give_an_empty_chart() -> None:
 
 
 def test_a_point_a_partition_and_an_alarm_outside_the_bounds() -> None:
-    svg = realised_shares(
+    chart = realised_shares(
         [binomial_rate(hits, 200, 0.5, 1e-9) for hits in (100, 90, 0)]
         + [binomial_rate(0, 0, 0.5, 1e-9)]
     )
-    assert len(filled(svg, "--accent")) == 2
-    assert len(filled(svg, "--alarm")) == 1
-    assert len(filled(svg, "--band")) == 3
-    assert texts(svg)[:4] == ["1", "2", "3", "4"]
+    assert len(filled(chart, "--accent")) == 2
+    assert len(filled(chart, "--alarm")) == 1
+    assert len(filled(chart, "--band")) == 3
+    assert texts(chart)[:4] == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("asked", [0.0, 1.0])
 def test_certain_rates_have_a_band_without_height(asked: float) -> None:
-    svg = realised_shares([binomial_rate(int(asked) * 10, 10, asked, 1e-9)])
-    assert len(filled(svg, "--accent")) == 1
+    chart = realised_shares([binomial_rate(int(asked) * 10, 10, asked, 1e-9)])
+    assert len(filled(chart, "--accent")) == 1
 
 
 def test_no_partitions_give_an_empty_chart() -> None:
@@ -88,9 +93,9 @@ def test_no_partitions_give_an_empty_chart() -> None:
     assert filled(partition_tokens([]), "--accent") == []
 
 
-def rules(svg: str) -> int:
+def rules(chart: Chart) -> int:
     """Lines of the asked probabilities."""
-    lines = ET.fromstring(svg).iter(f"{SVG}line")
+    lines = drawn(chart).iter(f"{SVG}line")
     return sum(line.get("stroke") == "var(--fg)" for line in lines)
 
 
@@ -101,9 +106,7 @@ def test_one_line_for_what_all_ask_for_else_one_each() -> None:
 
 
 def test_many_partitions_take_the_whole_width() -> None:
-    widths = [
-        float(ET.fromstring(partition_tokens([5] * count)).attrib["width"]) for count in (60, 61)
-    ]
+    widths = [float(drawn(partition_tokens([5] * count)).attrib["width"]) for count in (60, 61)]
     assert widths[0] < 400
     assert 900 < widths[1] < 1100
 
@@ -124,29 +127,29 @@ HOSTILE = "<script>&\"'</script>"
 
 
 def test_amounts_have_their_words_on_both_sides() -> None:
-    svg = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
-    assert sorted(texts(svg)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
-    assert len(filled(svg, "--accent")) == len(filled(svg, "--second")) == 1
-    assert "<script" not in svg
+    chart = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
+    assert sorted(texts(chart)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
+    assert len(filled(chart, "--accent")) == len(filled(chart, "--second")) == 1
+    assert "<script" not in to_svg(chart)
 
 
 def test_a_language_has_bounds_asked_and_realised() -> None:
-    svg = language_rates(
+    chart = language_rates(
         [
             (HOSTILE, binomial_rate(40, 100, 0.5, 1e-9)),
             ("C", binomial_rate(0, 400, 0.5, 1e-9)),
             ("C", binomial_rate(9, 100, 0.1, 1e-9)),
         ]
     )
-    assert [text for text in texts(svg) if "%" not in text][1:] == [HOSTILE, "C", "C"]
-    assert len(filled(svg, "--accent")) == 2
-    assert len(filled(svg, "--alarm")) == 1, "0 of 400 is outside the bounds of a half"
-    assert (len(filled(svg, "--band")), rules(svg)) == (3, 3)
-    assert "<script" not in svg
+    assert [text for text in texts(chart) if "%" not in text][1:] == [HOSTILE, "C", "C"]
+    assert len(filled(chart, "--accent")) == 2
+    assert len(filled(chart, "--alarm")) == 1, "0 of 400 is outside the bounds of a half"
+    assert (len(filled(chart, "--band")), rules(chart)) == (3, 3)
+    assert "<script" not in to_svg(chart)
 
 
 def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
-    for svg in (
+    for chart in (
         length_distribution(lengths(1, 2, 3), "tokens", "files"),
         realised_shares([Rate(hits=5, trials=10, asked=0.5, low=1, high=9)]),
         language_rates([("C", Rate(hits=5, trials=10, asked=0.5, low=1, high=9))]),
@@ -154,6 +157,7 @@ def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
         cut_places({0: 1}, 1),
         partition_tokens([1, 2]),
     ):
+        svg = to_svg(chart)
         assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
             "none",
             "transparent",

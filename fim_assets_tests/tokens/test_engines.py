@@ -238,7 +238,9 @@ def test_an_engine_that_is_the_reference_is_proved() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("word", ["<fim_prefix>", "def add(a, b):\n    return a + b\n", "=" * 5000])
+@pytest.mark.parametrize(
+    "word", ["<fim_prefix>", "def add(a, b):\n    return a + b\n", "=" * engines._RUN]
+)
 def test_an_engine_that_differs_on_one_text_is_refused_and_the_text_named(word: str) -> None:
     with pytest.raises(EngineError) as caught:
         differing_where(lambda text: text == word)
