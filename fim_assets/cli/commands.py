@@ -293,7 +293,7 @@ def _leads_on(
     first: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
-    from fim_assets.settings import REPOSITORY
+    from fim_assets.settings import REPOSITORY, in_repository
     from fim_assets.storage import is_remote
     from fim_assets.verify import stale_report
 
@@ -320,7 +320,7 @@ def _leads_on(
         steps.append((f"fim-assets preview {shlex.quote(first)}", "before and after"))
     if arrays and not is_remote(arrays[0]):
         steps.append((f"fim-assets show {shlex.quote(_shown(arrays[0]))}", "a document, decoded"))
-    here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file()
+    here = in_repository() and Path.cwd() == REPOSITORY
     serve = "make dev" if here else "dagster dev -m fim_assets.definitions"
     steps.append((serve, "lineage, metadata and checks in a browser"))
     width = max(len(step) for step, why in steps if why and len(step) < _NARROW)
@@ -607,11 +607,11 @@ def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
 
 
 def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.storage import is_remote
+    from fim_assets.storage import expand_home, is_remote
 
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
-    wanted = str(Path(key_or_path).expanduser().resolve())
+    wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
         location = shard.location
         if key_or_path == str(shard) or (
@@ -630,9 +630,13 @@ def _some(keys: "Mapping[str, RawShard]") -> str:
 
 
 def _settings() -> "Settings":
-    from fim_assets.settings import Settings
+    from fim_assets.settings import Settings, unnamed_data_root
 
-    return Settings.from_environment()
+    settings = Settings.from_environment()
+    where = unnamed_data_root()
+    if where is not None:
+        click.echo(visible_line(where), err=True)  # what is piped is standard output alone
+    return settings
 
 
 def _corpus(settings: "Settings") -> "Corpus":
