@@ -15,10 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Literal, Self
+from uuid import uuid4
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
@@ -29,11 +28,13 @@ from fim_assets.storage import (
     etag,
     fetch,
     is_remote,
+    lock,
     names_in,
     read_bytes,
     remove,
     sizes_below,
     store,
+    why_no_locks,
     write_bytes,
 )
 
@@ -47,6 +48,8 @@ _NUMBERED_ENDINGS = (
 """How the names of a partition's outputs end; before the latter stands `-` and a number from 0."""
 
 _GAP = 8
+
+_LOCKS = ".locks"
 
 _ENDING = re.compile(
     f"({'|'.join(map(re.escape, _ENDINGS))}"
@@ -353,7 +356,10 @@ def _fresh_folder(place: Place) -> Path:
     """A hidden folder that no other run uses; what earlier ones left is deleted."""
     shutil.rmtree(place.hidden, ignore_errors=True)
     place.hidden.mkdir(exist_ok=True)
-    return Path(mkdtemp(dir=place.hidden))
+    # Not `mkdtemp`, which no other user of a shared folder could delete after a killed run.
+    folder = place.hidden / uuid4().hex
+    folder.mkdir()
+    return folder
 
 
 def write_receipt(place: Place, receipt: Receipt) -> None:
@@ -435,12 +441,35 @@ def withdraw_receipt(place: Place) -> None:
     remove([place.receipt])
 
 
+def no_locks_warning(folder: Location) -> str | None:
+    """What to warn of where two runs of a partition do not wait for each other, None if they do.
+
+    Object storage never has locks, and gets no warning; a folder that cannot be written fails with
+    the first file.
+
+    Args:
+        folder: Holds the assets' folders.
+    """
+    if is_remote(folder):
+        return None
+    locks = folder / _LOCKS
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        reason = why_no_locks(locks)
+    except OSError:
+        return None
+    return reason and (
+        f"{folder}: its file system has no locks ({reason}): two runs of one partition do not wait "
+        "for each other; what each finishes is whole"
+    )
+
+
 @contextmanager
 def sole_writer(folder: Location, key: str) -> Iterator[None]:
     """Hold a partition for this run alone: another run that wants it waits, and says so.
 
     The lock goes with the process that holds it, so that a killed run leaves none behind. Object
-    storage has none: there nobody waits.
+    storage and some file systems have none: there nobody waits (`no_locks_warning`).
 
     Args:
         folder: Holds the assets' folders.
@@ -449,17 +478,15 @@ def sole_writer(folder: Location, key: str) -> Iterator[None]:
     if is_remote(folder):
         yield
         return
-    path = folder / ".locks" / f"{key}.lock"
+    path = folder / _LOCKS / f"{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+
+    def on_wait() -> None:
         log.warning("%s: another run is writing this partition; waiting for it", key)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        lock.release()
+
+    with lock(path, on_wait):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()

@@ -10,7 +10,6 @@ from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import yaml
@@ -25,6 +24,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from fim_assets.storage import expand_home
 
 ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 
@@ -530,7 +531,10 @@ def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
     if name_or_path in built_in_recipes():
         text = (files("fim_assets") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
     else:
-        path = Path(name_or_path).expanduser()
+        try:
+            path = expand_home(name_or_path)
+        except FileNotFoundError as error:
+            raise RecipeError(f"recipe {error}") from error
         if not path.is_file():
             raise RecipeError(
                 f"recipe {name_or_path}: no such file, and no built-in recipe has this name; "

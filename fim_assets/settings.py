@@ -1,15 +1,22 @@
 """Where things lie and how much runs at once, from the environment; never what the bytes are."""
 
 import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fim_assets.storage import Location, StorageError, is_url, parse_url
+from platformdirs import user_data_path
+
+from fim_assets.storage import Location, StorageError, expand_home, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+"""The folder that holds the package: the repository, unless fim_assets is installed without it."""
+
+_RECIPES = Path(__file__).parent / "recipes"
 
 Engine = Literal["local", "ray"]
 
@@ -20,7 +27,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The variables that docs/running.md documents.
+    """The variables that docs/running.md documents; relative paths start as `named_path` says.
 
     Attributes:
         data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).
@@ -44,11 +51,11 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the variables; one that is unset or empty takes its default."""
-        data_root = _folder(environment, "FIM_DATA_ROOT") or REPOSITORY / "data"
+        data_root = _folder(environment, "FIM_DATA_ROOT") or _default_data_root()
         return cls(
             data_root=data_root,
             input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
-            recipe=environment.get("FIM_RECIPE") or "olmo_midtraining",
+            recipe=_recipe(environment),
             workers=_count(environment, "FIM_WORKERS") or usable_cores(),
             engine=_engine(environment),
             partitions_per_run=_count(environment, "FIM_PARTITIONS_PER_RUN"),
@@ -64,7 +71,62 @@ def _folder(environment: Mapping[str, str], name: str) -> Location | None:
             return parse_url(value)
         except StorageError as error:
             raise SettingsError(f"{name}={error}") from error
-    return Path(value).expanduser().absolute()
+    try:
+        return named_path(value)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{name}={error}") from error
+
+
+def _recipe(environment: Mapping[str, str]) -> str:
+    value = environment.get("FIM_RECIPE") or "olmo_midtraining"
+    if (_RECIPES / f"{value}.yaml").is_file():
+        return value
+    try:
+        path = named_path(value)
+    except FileNotFoundError as error:
+        raise SettingsError(f"FIM_RECIPE={error}") from error
+    return value if path == Path(value).absolute() else str(path)
+
+
+def named_path(text: str) -> Path:
+    """The path that a setting or a recipe names, the same from whatever folder a command runs in.
+
+    A relative one starts from the repository; where fim_assets is installed without one, from the
+    working folder.
+
+    Raises:
+        FileNotFoundError: If it begins with a home folder that is not known.
+    """
+    return (REPOSITORY if in_repository() else Path.cwd()) / expand_home(text)
+
+
+@cache
+def in_repository() -> bool:
+    """Whether the package lies in its repository, and not in an environment's `site-packages`."""
+    try:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("project", {}).get("name") == "fim_assets")
+
+
+def _default_data_root() -> Path:
+    if in_repository():
+        return REPOSITORY / "data"
+    try:
+        return user_data_path("fim_assets", appauthor=False)
+    except RuntimeError as error:
+        raise SettingsError(
+            "FIM_DATA_ROOT is not set, and no home folder is known that could hold the outputs: "
+            "set it to a folder or URL"
+        ) from error
+
+
+def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Where outputs lie if nobody has said where and no repository holds them, for a first line."""
+    if environment.get("FIM_DATA_ROOT") or in_repository():
+        return None
+    return f"FIM_DATA_ROOT is not set: outputs lie in {_default_data_root()}"
 
 
 def _count(environment: Mapping[str, str], name: str) -> int | None:

@@ -22,6 +22,7 @@ from fim_assets.storage import (
     StorageError,
     brought,
     etag,
+    expand_home,
     fetch,
     is_remote,
     is_url,
@@ -218,7 +219,10 @@ def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
 def _absolute(place: str, root: Location) -> Location:
     if is_url(place):
         return parse_url(place)
-    local = Path(place).expanduser()
+    try:
+        local = expand_home(place)
+    except FileNotFoundError as error:
+        raise ShardError(f"raw.documents: {error}") from error
     return local if local.is_absolute() else root / place
 
 
@@ -335,7 +339,7 @@ def _pin(shard: RawShard, *, content: bool) -> RawShard:
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
-    parts = Path(pattern).expanduser().parts
+    parts = Path(pattern).parts
     if not parts or parts[-1] in ("**", "/"):
         raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
     wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)

@@ -5,19 +5,22 @@ uploaded in parts once it is finished and checked; an object appears with its la
 the place of renaming.
 """
 
+import errno
 import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from fsspec.utils import glob_translate
+from platformdirs import user_cache_path
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 from typing_extensions import TypeIs
 from upath import UPath
@@ -32,6 +35,9 @@ TRIES = 5
 
 REQUESTS_AT_ONCE = 32
 """Small files that are read at once: each waits for an answer far longer than it works."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems without locks answer: of networks, of clusters, in user space."""
 
 _LONGEST_PAUSE = 20.0
 
@@ -72,6 +78,22 @@ class StorageError(OSError):
 
 class MissingError(StorageError, FileNotFoundError):
     """A file or bucket that is not there; the message names the URL."""
+
+
+def expand_home(text: str) -> Path:
+    """A path as a person writes it: `~` and `~name` before the first slash are home folders.
+
+    Raises:
+        FileNotFoundError: If there is no such home.
+    """
+    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib takes `./~name` for a home too
+    if text.startswith("~") and path == text:
+        name = text.partition("/")[0]
+        raise FileNotFoundError(
+            f"{text}: no home folder is known for {name}; name an absolute path, or ./{name} for a "
+            "folder of this name"
+        )
+    return Path(path)
 
 
 def is_url(text: str) -> bool:
@@ -128,21 +150,117 @@ def working_folder() -> Iterator[Path]:
 
     What a killed process left of its own is deleted by the same user's next one.
     """
-    # All that lies in it is of this kind, and may be deleted; other users cannot open the lock.
-    parent = Path(gettempdir(), f"fim_assets.work.{os.getuid()}")
-    parent.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(parent / "lock"):
-        for left in parent.glob("tmp*"):
-            with suppress(Timeout, OSError), FileLock(left / _IN_USE, timeout=0):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = Path(mkdtemp(prefix="tmp", dir=parent))
-        in_use = FileLock(folder / _IN_USE)
-        in_use.acquire()
+    # All that lies in it is of this kind, and may be deleted.
+    parent = _own_folder("work")
+    with ExitStack() as in_use:
+        with lock(parent / "lock"):
+            for left in parent.glob("tmp*"):
+                with suppress(Timeout, OSError), _native_lock(left / _IN_USE).acquire(timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            folder = Path(mkdtemp(prefix="tmp", dir=parent))
+            in_use.enter_context(lock(folder / _IN_USE))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_folder(name: str) -> Path:
+    """A folder in the system's temporary one in which nobody but this user writes.
+
+    Raises:
+        PermissionError: If another user has made it.
+    """
+    folder = Path(gettempdir(), f"fim_assets.{name}.{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder}: not made by this user; set TMPDIR to a folder of yours")
+    return folder
+
+
+@contextmanager
+def some_home() -> Iterator[None]:
+    """Give a user without a home the temporary folder for one, for a library that must have it."""
     try:
-        yield folder
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = gettempdir()
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
+
+
+def cache_folders() -> list[Path]:
+    """Folders for what can be made again, the best first: the user's cache, and a temporary one.
+
+    A home may be missing, full, read-only or a file: whoever reads or writes tries each in turn,
+    and where none serves does without.
+    """
+    folders = []
+    with suppress(RuntimeError):  # this user has no home
+        folders.append(user_cache_path("fim_assets", appauthor=False))
+    with suppress(OSError):
+        folders.append(_own_folder("cache"))
+    return folders
+
+
+def _native_lock(path: Path) -> FileLock:
+    """A lock that goes with its process; none of those that a dead one of another host leaves."""
+    return FileLock(path, fallback_to_soft=False)
+
+
+def why_no_locks(folder: Path) -> str | None:
+    """Why files in a folder cannot be locked, None if they can.
+
+    Raises:
+        OSError: If nothing can be written there.
+    """
+    with TemporaryDirectory(dir=folder, prefix=".trial-") as trial:
+        try:
+            with _native_lock(Path(trial, "lock")):
+                return None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return str(error.strerror)
+
+
+@contextmanager
+def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a file's lock, or go on without one where the file system has none (`why_no_locks`).
+
+    So too where the file is another user's, who lets nobody else write it.
+
+    Args:
+        path: The file, made if it is not there.
+        on_wait: Called once if another process holds it.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    native = _native_lock(path)
+    try:
+        try:
+            native.acquire(timeout=0)
+        except Timeout:
+            if on_wait is not None:
+                on_wait()
+            native.acquire()
+    except PermissionError as error:
+        if not path.exists():
+            raise
+        log.warning("%s: %s; going on without this lock", path, error.strerror)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        in_use.release()
+        native.release()
 
 
 def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -> Path:

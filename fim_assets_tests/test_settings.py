@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from fim_assets.settings import REPOSITORY, Settings, SettingsError, usable_cores
+from fim_assets.settings import (
+    REPOSITORY,
+    Settings,
+    SettingsError,
+    in_repository,
+    named_path,
+    usable_cores,
+)
 
 
 def test_defaults() -> None:
@@ -15,7 +22,7 @@ def test_defaults() -> None:
         workers=usable_cores(),
         partitions_per_run=None,
     )
-    assert (REPOSITORY / "pyproject.toml").is_file()
+    assert in_repository()
     assert usable_cores() >= 1
 
 
@@ -54,13 +61,24 @@ def test_the_data_root_does_not_follow_the_input_root(tmp_path: Path) -> None:
     assert settings.data_root == REPOSITORY / "data"
 
 
-@pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])
-def test_a_relative_folder_starts_from_the_working_directory(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder", [None, "elsewhere"])
+def test_a_relative_path_starts_from_the_repository_wherever_the_command_runs(
+    folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = Settings.from_environment({name: "out/here"})
-    assert settings.input_root == tmp_path / "out" / "here"
+    monkeypatch.chdir(tmp_path if folder else REPOSITORY)
+    given = {"FIM_DATA_ROOT": "out/here", "FIM_INPUT_ROOT": "./~in", "FIM_RECIPE": "my/mine.yaml"}
+    settings = Settings.from_environment(given)
+    assert settings.data_root == REPOSITORY / "out" / "here"
+    assert settings.input_root == REPOSITORY / "~in"
+    assert Path(settings.recipe).absolute() == REPOSITORY / "my" / "mine.yaml"
+    assert Settings.from_environment({"FIM_RECIPE": "ast_fim"}).recipe == "ast_fim"
+    assert named_path("a/tokenizer") == REPOSITORY / "a" / "tokenizer"
+
+
+@pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT", "FIM_RECIPE"])
+def test_a_home_that_nobody_knows_is_refused_with_the_variable(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}=~nobody-here/x: .* \./~nobody-here"):
+        Settings.from_environment({name: "~nobody-here/x"})
 
 
 @pytest.mark.parametrize("name", ["FIM_DATA_ROOT", "FIM_INPUT_ROOT"])

@@ -325,7 +325,7 @@ def _leads_on(
     first: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
-    from fim_assets.settings import REPOSITORY
+    from fim_assets.settings import REPOSITORY, in_repository
     from fim_assets.storage import is_remote
     from fim_assets.verify import other_prefixes, stale_report
 
@@ -357,7 +357,7 @@ def _leads_on(
     steps += [
         (f"fim-assets --key-prefix {shlex.quote(o)} summary", "another corpus") for o in others
     ]
-    here = Path.cwd() == REPOSITORY and (REPOSITORY / "Makefile").is_file() and not corpus.prefix
+    here = in_repository() and Path.cwd() == REPOSITORY and not corpus.prefix
     serve = "make dev" if here else f"dagster dev {corpus.definitions}"
     author = "; FILE.py calls build_definitions" if corpus.prefix else ""
     steps.append((serve, f"lineage, metadata and checks in a browser{author}"))
@@ -651,11 +651,11 @@ def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
 
 
 def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.storage import is_remote
+    from fim_assets.storage import expand_home, is_remote
 
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
-    wanted = str(Path(key_or_path).expanduser().resolve())
+    wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
         location = shard.location
         if key_or_path == str(shard) or (
@@ -701,9 +701,13 @@ def _some(keys: Collection[str]) -> str:
 
 
 def _settings() -> "Settings":
-    from fim_assets.settings import Settings
+    from fim_assets.settings import Settings, unnamed_data_root
 
-    return Settings.from_environment()
+    settings = Settings.from_environment()
+    where = unnamed_data_root()
+    if where is not None:
+        click.echo(visible_line(where), err=True)  # what is piped is standard output alone
+    return settings
 
 
 def _corpus(settings: "Settings") -> "Corpus":

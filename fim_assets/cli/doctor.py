@@ -34,7 +34,13 @@ from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Raw, Recipe, RecipeError, load_recipe
-from fim_assets.settings import Settings, SettingsError, nothing_found, usable_cores
+from fim_assets.settings import (
+    Settings,
+    SettingsError,
+    nothing_found,
+    unnamed_data_root,
+    usable_cores,
+)
 from fim_assets.sources import RawShard
 from fim_assets.stats import binomial_rate, counted
 from fim_assets.storage import (
@@ -44,6 +50,7 @@ from fim_assets.storage import (
     is_remote,
     read_bytes,
     remove,
+    why_no_locks,
     working_folder,
     write_bytes,
 )
@@ -91,12 +98,18 @@ def examine(
 def _examine(
     environment: Mapping[str, str], report: Report, say: Say, key_prefix: tuple[str, ...]
 ) -> Iterator[Finding]:
-    yield from _packages()
-    yield from _dagster(environment)
+    settings = None
     try:
         settings = Settings.from_environment(environment)
+        where = unnamed_data_root(environment)
     except SettingsError as error:
         yield Finding("mend", "settings", str(error))
+    else:
+        if where is not None:
+            yield Finding("look", "settings", where, "export FIM_DATA_ROOT=<a folder or URL>")
+    yield from _packages()
+    yield from _dagster(environment)
+    if settings is None:
         return
     yield from _workers(settings)
     say("looking for the engine …")
@@ -200,6 +213,15 @@ def _dagster(environment: Mapping[str, str]) -> Iterator[Finding]:
         if where.is_file():
             yield Finding("ok", "dagster", f"no DAGSTER_HOME; {_instance(where)} of this folder")
             return
+        nearest = _there(Path(os.path.expanduser("~/.dagster")))  # noqa: PTH111 - as Dagster does it
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+            yield Finding(
+                "mend",
+                "dagster",
+                f"no DAGSTER_HOME, and {nearest} cannot be written: dagster commands fail",
+                "export DAGSTER_HOME=<a folder>, an absolute path",
+            )
+            return
         yield Finding(
             "look",
             "dagster",
@@ -207,7 +229,7 @@ def _dagster(environment: Mapping[str, str]) -> Iterator[Finding]:
             "export DAGSTER_HOME=<a folder>, an absolute path",
         )
         return
-    home = Path(value).expanduser()
+    home = Path(os.path.expanduser(value))  # noqa: PTH111 - as Dagster does it
     if not home.is_absolute() or not home.is_dir():
         what = "is no folder" if home.is_absolute() else "is no absolute path"
         yield Finding(
@@ -577,6 +599,10 @@ def _storage(settings: Settings, reckoned: Estimate | None, complete: float) -> 
         yield Finding("ok", "storage", f"{root}: written, read and deleted")
         yield _space(Path(gettempdir()), scratch, "for scratch", "set TMPDIR")
     else:
+        reason = why_no_locks(_there(root))
+        if reason is not None:
+            text = f"{root}: its file system has no locks ({reason})"
+            yield Finding("look", "storage", text, "never run one partition twice at once")
         yield _space(root, needed + scratch, "", "make room, or set FIM_DATA_ROOT")
 
 

@@ -18,7 +18,7 @@ from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
 from fim_assets.files import FileRecord
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.receipts import Result, keys_of_receipts
+from fim_assets.receipts import Result, keys_of_receipts, no_locks_warning
 from fim_assets.recipe import ASSETS
 from fim_assets.report.write import write_report
 from fim_assets.settings import Settings, nothing_found
@@ -125,6 +125,11 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
             )
             for key in partition_keys
         ]
+        root = corpus.folder("")
+        context.log.info("outputs lie in %s", root)
+        warning = no_locks_warning(root)
+        if warning is not None:
+            context.log.warning(warning)
         verdicts = {asset: Verdict() for asset in checked}
         skipped = 0
         failed: list[Outcome] = []

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import altair as alt
 
 from fim_assets.receipts import Histogram
 from fim_assets.report.drawing import Chart
 from fim_assets.stats import Rate
+from fim_assets.storage import some_home
+
+with some_home():  # Altair looks for one when it is imported, for data sets that nobody asks for
+    import altair as alt
 
 _WIDTH = 300
 _FULL_WIDTH = 960

@@ -25,10 +25,10 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fim_assets.files import record_file
+from fim_assets.storage import cache_folders
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.vocabulary import byte_level
 from fim_assets.words import how_many
@@ -321,7 +321,7 @@ def _proved_tables(
 ) -> Iterator[tuple[Path, list[int]]]:
     """Quicktok's tables for a tokenizer, and the code points with which it gives other ids.
 
-    Kept in the user's cache folder; where that cannot be written, they are made for this use.
+    Kept in a cache folder; where none can be written, they are made for this use.
 
     Raises:
         ImportError: If quicktok is not installed.
@@ -333,16 +333,18 @@ def _proved_tables(
     versions = (str(_PROOF), version("quicktok-v1"), reference.name, platform.machine())
     for part in (*versions, quicktok.__file__, *names, plain):
         key.update(f"{len(part)} {part}".encode())
-    folder = user_cache_path("fim_assets", appauthor=False) / "engines" / key.hexdigest()
-    proof = _read_proof(folder)
-    if proof is not None:
-        yield _usable(folder, proof)
-        return
+    kept = [folder / "engines" / key.hexdigest() for folder in cache_folders()]
+    for folder in kept:
+        proof = _read_proof(folder)
+        if proof is not None:
+            yield _usable(folder, proof)
+            return
     with TemporaryDirectory(prefix="fim-assets-") as temporary:
         made = Path(temporary, _TABLES)
         made.mkdir()
         proof = _make_tables(made, plain, reference, token_bytes, names)
-        _keep(made, folder)
+        if not any(_keep(made, folder) for folder in kept):
+            log.info("no cache folder can be written: each process proves its engine anew")
         yield _usable(made, proof)
 
 
@@ -467,8 +469,8 @@ def _doubtful_of(probe: str) -> list[int]:
     return _doubtful(partial(shape.encode_batch, threads=1), ReferenceEngine(probe))
 
 
-def _keep(made: Path, folder: Path) -> None:
-    """Put tables where the next process finds them, unless another one did."""
+def _keep(made: Path, folder: Path) -> bool:
+    """Put tables where the next process finds them, unless another one did; whether that worked."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
@@ -479,7 +481,9 @@ def _keep(made: Path, folder: Path) -> None:
                     folder.rename(Path(beside, "damaged"))
                 whole.rename(folder)
     except OSError as error:
-        log.info("%s cannot be kept, each process proves its engine anew: %s", folder, error)
+        log.info("%s cannot be kept: %s", folder, error)
+        return False
+    return True
 
 
 Encode = Callable[[list[str]], tuple[TokenIds, Offsets]]

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -19,6 +20,8 @@ import numpy.typing as npt
 import tokenizers
 
 from fim_assets.recipe import HOW_TO_PIN, Recipe, Tokenizer, Tokens
+from fim_assets.settings import named_path
+from fim_assets.storage import cache_folders
 from fim_assets.tokens import dolma2
 from fim_assets.tokens.engines import AWKWARD, Choice, Engine, choose_engine
 from fim_assets.tokens.vocabulary import (
@@ -65,9 +68,9 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
     if revision is None and name in _BUNDLED:
         return _BUNDLED[name]
     try:
-        folder = Path(name).expanduser()
+        folder = named_path(name)
         is_folder = folder.is_dir()
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise TokenizerError(f"tokens.tokenizer.name_or_path = {name[:200]}: {error}") from error
     if is_folder:
         if revision is not None:
@@ -83,19 +86,11 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
             f"tokens.tokenizer.name_or_path = {name}: no folder of this name; if it is a name on "
             f"the Hub, pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
         )
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     reason = _why_unreachable()
     try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                allow_patterns=list(_FILES),
-                local_files_only=reason is not None,
-            )
-        )
+        return _from_hub(name, revision, offline=reason is not None)
     except LocalEntryNotFoundError as error:
         if reason is None:
             raise _not_given(tokenizer, error) from error
@@ -105,6 +100,35 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
         ) from error
     except Exception as error:
         raise _not_given(tokenizer, error) from error
+
+
+def _from_hub(name: str, revision: str, *, offline: bool) -> Path:
+    """A commit's files: out of the Hub's own cache, or out of ours where that cannot be used."""
+    from huggingface_hub import constants, get_token, snapshot_download
+
+    token: str | bool = False
+    with suppress(OSError):  # the home that would hold it is a file
+        token = get_token() or False
+    folders = [Path(constants.HF_HUB_CACHE), *(folder / "hub" for folder in cache_folders())]
+    if folders[0].parts[0] == "~":
+        del folders[0]  # no home is known: the Hub's client would make a folder of this name here
+    for number, folder in enumerate(folders, 1):
+        try:
+            return Path(
+                snapshot_download(
+                    name,
+                    revision=revision,
+                    allow_patterns=list(_FILES),
+                    local_files_only=offline,
+                    cache_dir=folder,
+                    token=token,
+                )
+            )
+        except OSError as error:
+            # Of the disk, or not in this cache; what the Hub answers has no number.
+            if number == len(folders) or (error.errno is None and not offline):
+                raise
+    raise TokenizerError(f"{name}: no cache folder can be written; set HF_HOME to one")
 
 
 def _not_given(tokenizer: Tokenizer, error: Exception) -> TokenizerError:

@@ -247,6 +247,17 @@ def test_dagsters_home_is_looked_at(
     assert shown in finding.text
 
 
+def test_a_home_that_dagster_could_not_write_without_its_own_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    [finding] = doctor._dagster({})
+    assert (finding.mark, str(tmp_path / "file") in finding.text) == ("mend", True)
+    assert "DAGSTER_HOME=" in finding.advice
+
+
 @pytest.mark.usefixtures("root")
 def test_more_workers_than_memory_or_cores_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_memory", lambda: 4 * doctor.WORKER_BYTES)

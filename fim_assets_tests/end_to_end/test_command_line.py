@@ -150,7 +150,8 @@ def test_the_examples_of_every_commands_help_run(
     for number in range(2):
         rows = [{"id": "__future__.py", "text": "import this\n"}, *documents(40, str(number))]
         write_shard(tmp_path / "data" / "raw" / f"stdlib-{number}.jsonl.zst", rows)
-    settings = {"FIM_DATA_ROOT": "data", "PYTHONPATH": str(checkout), "HOME": str(tmp_path)}
+    data = str(tmp_path / "data")
+    settings = {"FIM_DATA_ROOT": data, "PYTHONPATH": str(checkout), "HOME": str(tmp_path)}
     others = sorted(main.commands.keys() - {"keys", "sample"})
     for name in ("keys", *others, "sample"):  # makes everything, looks at it, writes other shards
         shown = CliRunner().invoke(main, [name, "--help"]).stdout

@@ -8,6 +8,7 @@ from io import StringIO
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -122,7 +123,8 @@ def do(block: Block, checkout: Path, variables: dict[str, str], *, fails: bool) 
             exec(compile(block.code, "a page's code", "exec"), {"__name__": "__main__"})  # noqa: S102 - the page's own words
         return printed.getvalue()
     if all(re.fullmatch(r"fim-assets [^$|>]+", line) for line in lines):
-        with chdir(checkout):
+        # Relative settings start from the repository, for which the checkout stands.
+        with chdir(checkout), patch("fim_assets.settings.REPOSITORY", checkout):
             of_the_checkout = {"FIM_DATA_ROOT": "data"} | variables
             return "".join(ask(line.removeprefix("fim-assets "), of_the_checkout) for line in lines)
     done = run("\n".join(["set -e", *lines]), checkout, variables, seconds=900)

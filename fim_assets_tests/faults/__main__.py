@@ -17,6 +17,7 @@ from fim_assets.recipe import ASSETS
 from fim_assets_tests.faults import scenarios
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import FaultCorpus
+from fim_assets_tests.faults.run import NO_LOCKS
 from fim_assets_tests.faults.scenarios import Finding
 
 _WIDTH = 200
@@ -60,8 +61,8 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
     yield partial(scenarios.full_disk, corpus, disk, times)
     yield partial(scenarios.limited_files, corpus, times)
     yield partial(scenarios.read_only, corpus, disk)
-    for lock in (True, False):
-        yield partial(scenarios.two_at_once, corpus, max(1, times // 2), lock=lock)
+    for no_locks in (None, *NO_LOCKS):
+        yield partial(scenarios.two_at_once, corpus, max(1, times // 2), no_locks)
     for name, change in scenarios.CHANGES.items():
         yield partial(scenarios.damaged_at_rest, corpus, change, name)
     yield partial(scenarios.shard_replaced, corpus)

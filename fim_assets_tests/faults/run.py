@@ -1,16 +1,19 @@
 """A run of its own process, to be killed: `python -m fim_assets_tests.faults.run ROOT …`."""
 
 import argparse
+import errno
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from unittest.mock import patch
 
 from fim_assets.recipe import ASSETS
 from fim_assets.tokens.tokenizer import load_tokenizer
 from fim_assets_tests.corpora import open_corpus, run_all
+from fim_assets_tests.faults.no_locks import without_locks
 
 READY = "ready"
+
+NO_LOCKS = ("ENOLCK", "EOPNOTSUPP", "ENOSYS")
+"""What file systems without locks answer, by the error's name."""
 
 
 def main() -> int:
@@ -19,10 +22,10 @@ def main() -> int:
     parser.add_argument("root", type=Path)
     parser.add_argument("--asset", choices=ASSETS)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--without-lock", action="store_true")
+    parser.add_argument("--without-locks", choices=NO_LOCKS)
     options = parser.parse_args()
-    if options.without_lock:
-        patch("fim_assets.pipeline.sole_writer", lambda _folder, _key: nullcontext()).start()
+    if options.without_locks:
+        without_locks(getattr(errno, options.without_locks))
     corpus = open_corpus(options.root)
     assets = [options.asset] if options.asset else ASSETS
     if "token_arrays" in assets and options.workers == 1:

@@ -184,13 +184,20 @@ def read_only(corpus: FaultCorpus, folder: Path) -> Finding:
         return Finding("read-only target", 1, corpus.damage(root), failures[0], int(not told))
 
 
-def two_at_once(corpus: FaultCorpus, times: int, *, lock: bool) -> Finding:
-    """Two runs over the same partitions at the same time; without a lock, one may fail."""
+def two_at_once(corpus: FaultCorpus, times: int, no_locks: str | None = None) -> Finding:
+    """Two runs over the same partitions at the same time; without locks, one may fail.
+
+    Args:
+        corpus: What they make.
+        times: How often.
+        no_locks: The error's name that a file system without locks answers.
+    """
+    lock = no_locks is None
     damage, seen = Damage(), "both succeed" if lock else "the one that comes second fails, or none"
     unnoticed = 0
     for _ in range(times):
         root = corpus.fresh("two")
-        options = [] if lock else ["--without-lock"]
+        options = [] if no_locks is None else ["--without-locks", no_locks]
         runs = [started(root, *options) for _ in range(2)]
         told = [run.communicate()[0] for run in runs]
         unnoticed += sum(
@@ -204,7 +211,9 @@ def two_at_once(corpus: FaultCorpus, times: int, *, lock: bool) -> Finding:
             corpus.finish(root)
             damage += corpus.damage(root)
     name = "two runs of the same partitions at once"
-    return Finding(name if lock else f"{name}, without locks", times, damage, seen, unnoticed)
+    if not lock:
+        name += f", on a file system without locks ({no_locks})"
+    return Finding(name, times, damage, seen, unnoticed)
 
 
 def flip(path: Path) -> None:

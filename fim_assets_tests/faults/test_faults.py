@@ -48,9 +48,9 @@ def test_a_disk_that_is_full_or_read_only(corpus: FaultCorpus, tmp_path: Path) -
     assert_nothing_happened(scenarios.read_only(corpus, tmp_path / "disk"), 1)
 
 
-@pytest.mark.parametrize("lock", [True, False])
-def test_two_runs_at_once(corpus: FaultCorpus, *, lock: bool) -> None:
-    assert_nothing_happened(scenarios.two_at_once(corpus, 1, lock=lock), 1)
+@pytest.mark.parametrize("no_locks", [None, "ENOLCK"])
+def test_two_runs_at_once(corpus: FaultCorpus, no_locks: str | None) -> None:
+    assert_nothing_happened(scenarios.two_at_once(corpus, 1, no_locks), 1)
 
 
 def test_a_shard_replaced_between_stages(corpus: FaultCorpus) -> None:

@@ -3,7 +3,6 @@ import importlib
 import subprocess
 import sys
 import sysconfig
-import zipfile
 from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import islice
@@ -179,12 +178,3 @@ def test_types_are_known_to_whoever_imports_the_package() -> None:
     wrong: int = transform_text("x = 1", Recipe()).text  # type: ignore[assignment]
     assert text == str(wrong)
     assert (files("fim_assets") / "py.typed").is_file()
-
-
-def test_the_wheel_says_that_it_is_typed(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "fim_assets/py.typed" in names
-    assert not [name for name in names if name.startswith("fim_assets_tests")]

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -456,11 +457,20 @@ def test_without_a_folder_to_keep_it_the_engine_is_the_same(
     file = tmp_path / "file"
     file.write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    beside = tmp_path / f"fim_assets.cache.{os.getuid()}"
+    beside.write_text("no folder either")
     choice = choose()
     assert choice.reason is None
     assert isinstance(choice.engine, QuicktokEngine)
     assert_equal(choice.reference, choice.engine, ["def add(a, b):", "", "日本 é", "_\u0cdc'll"])
     assert file.read_text() == "no folder"
+    beside.unlink()
+    assert choose().reason is None
+    [proof] = (beside / "engines").iterdir()
+    made = times(proof)
+    assert choose().reason is None
+    assert times(proof) == made, "the temporary folder has kept it"
 
 
 def test_a_refusal_is_kept_too(empty_cache: Path) -> None:

@@ -234,6 +234,19 @@ def test_a_hubs_commit_is_downloaded_and_kept_and_what_it_has_not_is_named(
     assert "\n" not in unknown
 
 
+def test_a_home_that_takes_no_download_is_done_without(
+    tmp_path: Path, hub: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a file, below which the Hub's client looks for a token too; the next one finds it."""
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    [first] = download(hub[0], file / "hub", FIRST)
+    assert first.startswith(f"{tmp_path}/fim_assets.cache.")
+    assert download(f"http://127.0.0.1:{free_port()}", file / "hub", FIRST) == [first]
+
+
 # What a recipe asks of it.
 
 
