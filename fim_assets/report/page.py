@@ -115,6 +115,7 @@ def render_page(facts: Mapping[str, Any], gathered: Gathered, examples: Examples
         tokens_figures=_tokens_figures(facts["languages"]),
         examples=[_example(key, document) for key, document in examples.documents],
         incomplete=list(summary.partitions.incomplete.items())[:ROWS_SHOWN],
+        named_empty=ROWS_SHOWN,
         recipe_lines=list(_recipe_lines(summary.recipe, Recipe())),
     )
 
