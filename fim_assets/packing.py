@@ -14,10 +14,10 @@ that comes of less than a megabyte is no code, but made to keep a machine busy."
 
 EXPANSION_FREE = 1 << 30
 
-NOTHING_PACKED = "0 bytes, and a packed file has some even if it holds nothing"
+NOTHING_PACKED = "0 bytes, and a compressed file of nothing has some"
 FAILED_DOWNLOAD = "did a download fail? fetch it again"
 
-_NO_DICTIONARY = "unpack it with that (`zstd -d -D <dictionary>`) and pack it again without"
+_NO_DICTIONARY = "decompress it with that (`zstd -d -D <dictionary>`) and compress it again without"
 
 _SHOWN_BYTES = 16
 _PIECE_BYTES = 1 << 18
@@ -218,7 +218,7 @@ def _refusal(
         # A frame need not name its dictionary, and is then nonsense without it.
         return PackingError(
             f"{frame} is damaged, or needs a dictionary that it does not name: {message}",
-            f"fetch it again; if it was packed with a dictionary, {_NO_DICTIONARY}",
+            f"fetch it again; if it was compressed with a dictionary, {_NO_DICTIONARY}",
         )
     return PackingError(f"{frame} is damaged: {message}")
 

@@ -4,7 +4,6 @@ What was rejected is told in two ways: line by line, with its reason, and for a 
 its lines have in common, such as text in another field than the recipe names.
 """
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,13 @@ NO_NUMBERS = (
 CARRIAGE_RETURNS = (
     r"its lines end in CR alone, and those of a shard in LF: convert it, as `tr '\r' '\n'` does"
 )
+EMPTY_TEXTS = (
+    "where empty texts are normal, raw.max_empty_share lets them pass and no broken line: 0.1 "
+    "allows one in ten"
+)
+MORE_EMPTY_TEXTS = "raise raw.max_empty_share, if so many empty texts are meant to be there"
+NOT_EXPLAINED = "mend the shard, or raise raw.max_rejected_share"
+
 ONE_ARRAY = (
     "it is a JSON array, and a shard has one object a line: convert it, as `jq -c '.[]'` does"
 )
@@ -84,11 +90,15 @@ class Excess(NamedTuple):
         lines: How many.
         share: The bound, a share of all lines that are not blank.
         text: Both in words, with the reasons.
+        first: The first of these lines, without their content.
+        explanation: What most of them have in common and what to do; '' where it is not known.
     """
 
     lines: int
     share: float
     text: str
+    first: list[RejectedLine]
+    explanation: str
 
 
 @dataclass
@@ -97,22 +107,19 @@ class Rejections:
 
     Attributes:
         raw: Their bounds, and where a text should be.
-        count: How many there are.
-        reasons: How many for each reason.
-        first: The first ones, without their content.
+        reasons: How many there are for each reason.
     """
 
     raw: Raw
-    count: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    first: list[RejectedLine] = field(default_factory=list)
+    _first: list[RejectedLine] = field(default_factory=list)
+    _first_empty: list[RejectedLine] = field(default_factory=list)
     _advice: Counter[str] = field(default_factory=Counter)
     _without_text: int = 0
     _fields: Counter[str] = field(default_factory=Counter)
 
     def add(self, line: RejectedLine) -> None:
         """Take one more into account."""
-        self.count += 1
         self.reasons[line.reason] += 1
         if line.advice:
             self._advice[line.advice] += 1
@@ -120,8 +127,10 @@ class Rejections:
             self._without_text += 1
             if self._without_text <= _LINES_LOOKED_AT:
                 self._fields.update(string_fields(line.content))
-        if len(self.first) < REJECTED_SHOWN:
-            self.first.append(replace(line, content=b""))
+        apart = line.reason == "empty" and self.raw.max_empty_share is not None
+        first = self._first_empty if apart else self._first
+        if len(first) < REJECTED_SHOWN:
+            first.append(replace(line, content=b""))
 
     def excess(self, lines: int) -> Excess | None:
         """What exceeds the recipe's bounds, None where nothing does.
@@ -129,57 +138,40 @@ class Rejections:
         Args:
             lines: All lines of the shard that are not blank.
         """
-        raw, of_lines = self.raw, f"of {how_many(lines, 'line')}"
+        of_lines = f"of {how_many(lines, 'line')}"
         counted = Counter(self.reasons)
-        empty = counted.pop("empty", 0) if raw.max_empty_share is not None else 0
-        rejected, share = counted.total(), raw.max_rejected_share
+        share, empty_share = self.raw.max_rejected_share, self.raw.max_empty_share
+        empty = counted.pop("empty", 0) if empty_share is not None else 0
+        rejected = counted.total()
         if rejected > share * lines:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in counted.most_common())
             text = f"{rejected:,} {of_lines} rejected ({reasons}), raw.max_rejected_share is"
-            return Excess(rejected, share, f"{text} {share:g}")
-        if raw.max_empty_share is not None and empty > raw.max_empty_share * lines:
-            text = f"{empty:,} {of_lines} with an empty text, raw.max_empty_share is"
-            return Excess(empty, raw.max_empty_share, f"{text} {raw.max_empty_share:g}")
+            explanation = self._explanation(rejected, lines)
+            if rejected - counted["empty"] <= share * lines:
+                explanation = EMPTY_TEXTS
+            return Excess(rejected, share, f"{text} {share:g}", self._first, explanation)
+        if empty_share is not None and empty > empty_share * lines:
+            text = (
+                f"{empty:,} {of_lines} with an empty text, raw.max_empty_share is {empty_share:g}"
+            )
+            return Excess(empty, empty_share, text, self._first_empty, MORE_EMPTY_TEXTS)
         return None
 
-    def explanation(self, lines: int) -> str:
-        """What most of the lines have in common and what to do about it; '' where nothing is known.
-
-        Args:
-            lines: All lines of the shard that are not blank.
-        """
-        opening = self.first[0] if self.first else None
-        if opening and opening.line == 1 and opening.advice in {ONE_ARRAY, ONE_DOCUMENT}:
+    def _explanation(self, rejected: int, lines: int) -> str:
+        opening = self._first[0]
+        if opening.line == 1 and opening.advice in {ONE_ARRAY, ONE_DOCUMENT}:
             return opening.advice
         advice, told = next(iter(self._advice.most_common(1)), ("", 0))
-        if 2 * told > self.count:
+        if 2 * told > rejected:
             return advice
         # Where most lines have their text, the field is right, and these hold other strings.
-        if self._fields and 2 * self._without_text > max(self.count, lines):
+        if self._fields and 2 * self._without_text > lines:
             fields = [name for name, _ in self._fields.most_common(_FIELDS_SHOWN)]
             return (
                 f"raw.text_field is {self.raw.text_field}; these lines hold text in "
                 f"{', '.join(fields)}: name the right one in the recipe"
             )
         return ""
-
-    def advice(self, lines: int) -> str:
-        """What to do, where nothing explains the lines.
-
-        Args:
-            lines: All lines of the shard that are not blank.
-        """
-        empty, raw = self.reasons["empty"], self.raw
-        others = self.count - empty
-        if others > raw.max_rejected_share * lines or not empty:
-            return "mend the shard, or raise raw.max_rejected_share"
-        if raw.max_empty_share is not None:
-            return "mend the shard, or raise raw.max_empty_share"
-        share = math.ceil(100 * empty / lines) / 100
-        return (
-            f"where empty texts are meant to be there, raw.max_empty_share: {share:g} lets so many "
-            "of them pass, and no broken line"
-        )
 
 
 def string_fields(line: bytes) -> Counter[str]:

@@ -22,6 +22,7 @@ from fim_assets.packing import PackingError, unpack
 from fim_assets.recipe import Raw, field_names
 from fim_assets.rejections import (
     CARRIAGE_RETURNS,
+    NOT_EXPLAINED,
     Excess,
     RejectedLine,
     Rejections,
@@ -78,17 +79,16 @@ class TooManyRejectedError(ShardError):
         kept: Where all of them are, in words; '' where they are not kept.
     """
 
-    def __init__(self, path: Path, rejections: Rejections, lines: int, excess: Excess) -> None:
-        explanation = rejections.explanation(lines)
-        super().__init__(f"{path}: {excess.text}", explanation or rejections.advice(lines))
-        self.fault = f"{', '.join(sorted(rejections.reasons))}; {self.advice}"
-        some = rejections.first[: 1 if explanation else None]
+    def __init__(self, path: Path, excess: Excess) -> None:
+        explanation = excess.explanation
+        super().__init__(f"{path}: {excess.text}", explanation or NOT_EXPLAINED)
+        some = excess.first[: 1 if explanation else None]
         self.lines = [
             f"{line}; {line.advice}" if line.advice and not explanation else str(line)
             for line in some
         ]
-        if rejections.count > len(some):
-            self.lines.append(f"and {rejections.count - len(some):,} more")
+        if excess.lines > len(some):
+            self.lines.append(f"and {excess.lines - len(some):,} more")
         self.kept = ""
 
     def __str__(self) -> str:
@@ -230,9 +230,8 @@ class ShardReader:
         Raises:
             TooManyRejectedError: If more than the recipe's bounds allow.
         """
-        lines = self.lines - self.blank
-        if excess := self.rejections.excess(lines):
-            raise TooManyRejectedError(self._path, self.rejections, lines, excess)
+        if excess := self.rejections.excess(self.lines - self.blank):
+            raise TooManyRejectedError(self._path, excess)
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.

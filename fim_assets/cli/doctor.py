@@ -33,6 +33,7 @@ from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Recipe, RecipeError, load_recipe
+from fim_assets.rejections import NOT_EXPLAINED
 from fim_assets.settings import Settings, SettingsError, nothing_found, usable_cores
 from fim_assets.shards import ShardError, ShardReader
 from fim_assets.sources import RawShard
@@ -434,15 +435,13 @@ def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]
     with ShardReader(one.excerpt.path, recipe.raw) as reader:
         for _ in reader:
             pass
-    rejections = reader.rejections
-    excess = rejections.excess(lines)
+    excess = reader.rejections.excess(lines)
     if excess is None:
         return
-    explanation = rejections.explanation(lines)
-    advice = rejections.advice(lines) if its.documents else _NOT_READ
+    advice = NOT_EXPLAINED if its.documents else _NOT_READ
     text = f"some lines of {shard}: {excess.text}"
     if one.excerpt.whole:
-        text = f"{shard}: {excess.text}; {rejections.first[0]}"
+        text = f"{shard}: {excess.text}; {excess.first[0]}"
     certain = (
         one.excerpt.whole or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     )
@@ -450,7 +449,7 @@ def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]
         "mend" if certain else "look",
         "sample",
         text,
-        explanation or advice,
+        excess.explanation or advice,
     )
 
 
