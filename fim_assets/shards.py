@@ -82,6 +82,7 @@ class TooManyRejectedError(ShardError):
     def __init__(self, path: Path, excess: Excess) -> None:
         explanation = excess.explanation
         super().__init__(f"{path}: {excess.text}", explanation or NOT_EXPLAINED)
+        self.fault = explanation
         some = excess.first[: 1 if explanation else None]
         self.lines = [
             f"{line}; {line.advice}" if line.advice and not explanation else str(line)

@@ -12,7 +12,7 @@ from pydantic import Field
 from fim_assets.defs.about import about
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
-from fim_assets.defs.failures import StepFailedError, failure_message
+from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
@@ -172,7 +172,7 @@ def _partition_keys(
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
     """Run partitions; log failures and what else is notable as they finish."""
     engines: set[str] = set()
-    faults: set[str] = set()
+    faults: set[str | None] = set()
     for outcome in run_tasks(tasks, graph.settings):
         for stage in outcome.stages:
             if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
@@ -189,9 +189,8 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
         if outcome.failure:
             told = outcome.details or outcome.failure
             # Of a fault that many partitions share, the lines that are examples stand there once.
-            if outcome.fault in faults:
-                told = told.partition("\n")[0].removesuffix(":")
-            elif outcome.fault:
+            if outcome.details is None and "\n" in told:
+                told = without_lines(told) if outcome.fault in faults else told
                 faults.add(outcome.fault)
             context.log.error("%s: %s", outcome.key, told)
         yield outcome

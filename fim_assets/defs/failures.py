@@ -55,12 +55,21 @@ def failure_message(
     return "\n".join(lines)
 
 
+def without_lines(failure: str) -> str:
+    """A failure without the lines of the shard that stand below it."""
+    return failure.partition("\n")[0].removesuffix(":")
+
+
 def _listed(failed: Sequence[Outcome]) -> Iterator[str]:
     alike: dict[str, list[Outcome]] = {}
     for outcome in failed:
         alike.setdefault(outcome.fault or f"{outcome.key}: {outcome.failure}", []).append(outcome)
+    with_lines = False
     for first, *others in alike.values():
-        yield f"{first.key}: {first.failure}"
+        failure = first.failure or ""
+        # Lines of a shard are examples, and those of the first that fails so are enough.
+        yield f"{first.key}: {without_lines(failure) if with_lines else failure}"
+        with_lines |= first.fault is None and "\n" in failure
         if others:
             yield f"{', '.join(other.key for other in others)}: the same fault as {first.key}"
 

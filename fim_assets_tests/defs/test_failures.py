@@ -51,6 +51,12 @@ def test_partitions_with_one_fault_are_told_together() -> None:
         *("b: raw_shards: b: 1 lines rejected", "  line 1"),
         f"a: {BROKEN.failure}",
     ]
+    unexplained = [Outcome(k, failure=f"raw_shards: {k}: rejected:\n  line 1") for k in "ab"]
+    said = failure_message(unexplained, 2, corpus, ASSETS)
+    assert said.partition("\n\n")[0].splitlines()[1:] == [
+        *("a: raw_shards: a: rejected:", "  line 1"),
+        "b: raw_shards: b: rejected",
+    ]
 
 
 def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:
