@@ -55,8 +55,9 @@ class HashingReader(RawIOBase):
         return FileRecord(name=self._path.name, bytes=self._bytes, blake2b=self._digest.hexdigest())
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; where none could be opened, Python still closes what holds it."""
+        if hasattr(self, "_file"):
+            self._file.close()
         super().close()
 
 
@@ -89,8 +90,9 @@ class HashingWriter(RawIOBase):
         return FileRecord(name=name, bytes=self._bytes, blake2b=self._digest.hexdigest())
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._file.close()
+        """Flush and close the file; as for a reader, there may be none."""
+        if hasattr(self, "_file"):
+            self._file.close()
         super().close()
 
 

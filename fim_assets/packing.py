@@ -14,9 +14,18 @@ that comes of less than a megabyte is no code, but made to keep a machine busy."
 
 EXPANSION_FREE = 1 << 30
 
+NOTHING_PACKED = "0 bytes, and a compressed file of nothing has some"
+FAILED_DOWNLOAD = "did a download fail? fetch it again"
+
+_NO_DICTIONARY = "decompress it with that (`zstd -d -D <dictionary>`) and compress it again without"
+
+_SHOWN_BYTES = 16
 _PIECE_BYTES = 1 << 18
 _INPUT_BYTES = 1 << 11
 """Packed bytes that are unpacked at once: little, since they can expand to 32,768 times."""
+
+_FETCH_AGAIN = "look at what it says, and fetch the file again"
+_PAGE = ("an HTML page, as a server sends one in place of a file", _FETCH_AGAIN)
 
 SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -25,11 +34,33 @@ SIGNATURES = {
     b"\xfd7zXZ\0": "xz",
     b"PK\x03\x04": "zip",
     b"PAR1": "parquet",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x37\xa4\x30\xec": "a zstd dictionary",
 }
+
+_INSTEAD = {
+    b"version https://git-lfs.github.com/spec/": (
+        "a Git LFS pointer, which only names the file",
+        "run `git lfs pull` in its repository, or fetch the file itself",
+    ),
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+    b"<?xml": ("an XML document, as storage sends one in place of a file", _FETCH_AGAIN),
+}
+"""What stands under a shard's name where the shard was not fetched: how it begins, in lower case,
+what it is, and what to do."""
 
 
 class PackingError(ValueError):
-    """Bytes that cannot be unpacked; the message says what is wrong and at which packed byte."""
+    """Bytes that cannot be unpacked; the message says what is wrong and at which packed byte.
+
+    Attributes:
+        advice: What to do, '' where it is not known.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class CutShortError(PackingError):
@@ -67,6 +98,8 @@ _PACKINGS = {
     ".gz": _Packing("gzip", "gzip member", lambda: zlib.decompressobj(zlib.MAX_WBITS + 16), b"\0"),
 }
 
+PACKED_ENDINGS = tuple(_PACKINGS)
+
 
 def unpack(file: HashingReader, ending: str) -> Iterator[bytes]:
     """A file's content, in pieces of any size.
@@ -80,14 +113,18 @@ def unpack(file: HashingReader, ending: str) -> Iterator[bytes]:
 
     Raises:
         PackingError: If the content is not packed as the ending says, is damaged, cut short or
-            followed by other bytes, needs a window of more than 128 MiB, or is a decompression
-            bomb.
+            followed by other bytes, has no frame at all, needs a dictionary or a window of more
+            than 128 MiB, is a decompression bomb, or is what stands in place of a file that was
+            not fetched.
     """
     packing = _PACKINGS.get(ending)
-    if packing is None:
-        yield from _not_packed(file)
-    else:
-        yield from _unpacked(file, packing)
+    pieces = _not_packed(file) if packing is None else _unpacked(file, packing)
+    first = next(pieces, b"")
+    if instead := _instead(first):
+        what, advice = instead
+        raise PackingError(f"its content is {what}", advice)
+    yield first
+    yield from pieces
 
 
 def _not_packed(file: HashingReader) -> Iterator[bytes]:
@@ -102,7 +139,7 @@ def _not_packed(file: HashingReader) -> Iterator[bytes]:
 def _unpacked(file: HashingReader, packing: _Packing) -> Iterator[bytes]:
     frame = None
     head = padding = b""
-    begin = packed = size = 0
+    begin = packed = size = unpacked = 0
     for part in _inputs(file):
         data = part
         packed += len(data)
@@ -111,11 +148,11 @@ def _unpacked(file: HashingReader, packing: _Packing) -> Iterator[bytes]:
                 head = data = data.lstrip(padding) if padding else data
                 if not data:
                     break
-                frame, begin = packing.unpacker(), packed - len(data)
+                frame, begin, unpacked = packing.unpacker(), packed - len(data), size
             try:
                 piece = frame.decompress(data)
             except (zstandard.ZstdError, zlib.error) as error:
-                raise PackingError(_in_words(error, packing, begin, head)) from error
+                raise _refusal(error, packing, begin, head, size - unpacked) from error
             size += len(piece)
             if size > max(EXPANSION_FREE, MAX_EXPANSION * packed):
                 raise PackingError(
@@ -127,6 +164,8 @@ def _unpacked(file: HashingReader, packing: _Packing) -> Iterator[bytes]:
             data = frame.unused_data if frame.eof else b""
             if frame.eof:
                 frame, padding = None, packing.padding
+    if not packed:
+        raise PackingError(NOTHING_PACKED, FAILED_DOWNLOAD)
     if frame is not None:
         raise CutShortError(f"ends inside the {packing.frame} that begins at byte {begin:,}")
 
@@ -141,17 +180,59 @@ def _packed_as(content: bytes) -> str | None:
     return next((name for sign, name in SIGNATURES.items() if content.startswith(sign)), None)
 
 
-def _in_words(error: Exception, packing: _Packing, begin: int, head: bytes) -> str:
-    message = str(error)
+def _instead(beginning: bytes) -> tuple[str, str] | None:
+    """What a beginning of no JSON lines is, and what to do; None where it is not known."""
+    start = beginning[:_INPUT_BYTES].lstrip().lower()
+    return next((told for sign, told in _INSTEAD.items() if start.startswith(sign)), None)
+
+
+def _refusal(
+    error: Exception, packing: _Packing, begin: int, head: bytes, size: int
+) -> PackingError:
+    """Why a frame cannot be unpacked.
+
+    Args:
+        error: What the library says.
+        packing: How it should be packed.
+        begin: The packed byte at which it begins.
+        head: How it begins.
+        size: Bytes that came of it before.
+    """
+    message, frame = str(error), f"the {packing.frame} at byte {begin:,}"
     if "too much memory" in message:
-        return (
-            f"the {packing.frame} at byte {begin:,} needs a window of more than 128 MiB; "
-            "pack it again without --long or --ultra"
+        return PackingError(
+            f"{frame} needs a window of more than 128 MiB",
+            "pack it again without --long or --ultra",
         )
+    if "Dictionary mismatch" in message:
+        return PackingError(f"{frame} needs the dictionary {_dictionary(head)}", _NO_DICTIONARY)
     if "Unknown frame descriptor" in message or "incorrect header check" in message:
-        shown = head[:8].hex(" ")
+        shown = _shown(head[:_SHOWN_BYTES])
         if begin:
-            return f"behind a whole {packing.frame}, at byte {begin:,}, follow other bytes: {shown}"
-        found = _packed_as(head)
-        return f"named as {packing.name}, but its content is {found or f'not: {shown}'}"
-    return f"the {packing.frame} at byte {begin:,} is damaged: {message}"
+            return PackingError(
+                f"behind a whole {packing.frame}, at byte {begin:,}, follow other bytes: {shown}"
+            )
+        what, advice = _instead(head) or (_packed_as(head) or f"not: {shown}", "")
+        return PackingError(f"named as {packing.name}, but its content is {what}", advice)
+    if packing.name == "zstd" and not size and "corruption" in message:
+        # A frame need not name its dictionary, and is then nonsense without it.
+        return PackingError(
+            f"{frame} is damaged, or needs a dictionary that it does not name: {message}",
+            f"fetch it again; if it was compressed with a dictionary, {_NO_DICTIONARY}",
+        )
+    return PackingError(f"{frame} is damaged: {message}")
+
+
+def _shown(content: bytes) -> str:
+    """Bytes as numbers, and their first line as text where it is one."""
+    line = content.partition(b"\n")[0].decode("ascii", "replace")
+    text = f' ("{line}")' if line.isascii() and line.isprintable() and line else ""
+    return content.hex(" ") + text
+
+
+def _dictionary(head: bytes) -> str:
+    """The id of the dictionary that a zstd frame needs, in words."""
+    try:
+        return f"with the id {zstandard.get_frame_parameters(head).dict_id}"
+    except zstandard.ZstdError:
+        return "that it names"

@@ -195,7 +195,9 @@ class Outcome:
     Attributes:
         key: The partition.
         stages: Its stages, as far as they came.
-        failure: Stage and reason, in one line, where it did not come to the end.
+        failure: Stage and reason, where it did not come to the end; some of the lines that are
+            the reason stand below, a line each.
+        fault: Stage and what partitions that fail alike have in common, where that is known.
         details: The traceback, where the reason is a fault of the program.
         interrupted: Whether a worker process died while it was worked on, so that it was worked
             on again.
@@ -204,6 +206,7 @@ class Outcome:
     key: str
     stages: list[StageOutcome] = field(default_factory=list)
     failure: str | None = None
+    fault: str | None = None
     details: str | None = None
     interrupted: bool = False
 
@@ -297,6 +300,8 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             return outcome
         except USER_ERRORS as error:
             outcome.failure = f"{asset}: {error}"
+            if isinstance(error, ShardError) and error.fault:
+                outcome.fault = f"{asset}: {error.fault}"
             return outcome
         except BaseException as error:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run

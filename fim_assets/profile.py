@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from fim_assets.receipts import Staging
+from fim_assets.receipts import FAILED, Staging
 from fim_assets.recipe import Recipe, Sentinels
-from fim_assets.shards import Documents, ShardReader, Totals
+from fim_assets.shards import Documents, ShardReader, TooManyRejectedError, Totals
+from fim_assets.storage import StorageError
 from fim_assets.tables import TableWriter
 
 SCHEMA = pa.schema(
@@ -32,7 +33,9 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
         staging: Takes `.parquet`, and `.rejected.jsonl` if a line was refused.
 
     Raises:
-        ShardError: If the shard is damaged, or too many of its lines are no documents.
+        ShardError: If the shard is damaged.
+        TooManyRejectedError: If too many of its lines are no documents; it says where they are
+            kept.
     """
     rejects = None
     chars = 0
@@ -50,7 +53,15 @@ def profile_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
             for refused in block.rejected:
                 rejects = rejects or staging.create(".rejected.jsonl")
                 rejects.write(refused.to_json())
-        reader.refuse_many_rejected()
+        try:
+            reader.refuse_many_rejected()
+        except TooManyRejectedError as error:
+            if rejects is not None:
+                try:
+                    error.kept = f"the rejected lines are kept in {staging.keep(rejects, FAILED)}"
+                except StorageError as unkept:
+                    error.kept = f"the rejected lines are not kept: {unkept}"
+            raise
         return reader.totals(chars)
 
 

@@ -40,7 +40,10 @@ from fim_assets.storage import (
 
 log = logging.getLogger(__name__)
 
-_ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
+FAILED = ".failed.jsonl"
+"""How the name of the rejected lines ends that a partition left which failed by them."""
+
+_ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", FAILED)
 _NUMBERED_ENDINGS = (
     *(".npy", ".csv.gz", ".bin", ".idx"),
     *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
@@ -315,6 +318,22 @@ class Staging:
         file = HashingWriter(self.folder / f"{len(self._open)}.part")
         self._open.append((name, file))
         return file
+
+    def keep(self, file: HashingWriter, ending: str) -> Path:
+        """Put one file in a place of its own, though the partition fails; where it then is.
+
+        It is no output: the next run that publishes the partition deletes it.
+
+        Raises:
+            StorageError: If object storage does not take it.
+        """
+        number = [other for _, other in self._open].index(file)
+        file.close()
+        path, folder = self.place.file(ending), self.place.folder
+        (self.folder / f"{number}.part").replace(path)
+        if is_remote(folder):
+            store(path, folder / path.name)
+        return path
 
     def publish(self) -> list[FileRecord]:
         """Put all files in their places and delete the partition's old ones; their records."""

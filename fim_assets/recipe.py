@@ -6,7 +6,8 @@ import math
 import os
 import re
 import reprlib
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
@@ -109,9 +110,31 @@ def _not_empty(value: str) -> str:
     return value
 
 
+_CHARACTERS = re.compile(r"\\[.\\]|.", re.DOTALL)
+
+
+@lru_cache
+def field_names(path: str) -> tuple[str, ...]:
+    r"""The names that a field's path joins by dots; `\.` is a name's own dot, `\\` a backslash."""
+    names = [""]
+    for character in _CHARACTERS.findall(path):
+        if character == ".":
+            names.append("")
+        else:
+            names[-1] += character[-1]
+    return tuple(names)
+
+
+def field_path(names: Iterable[str]) -> str:
+    """The path that joins names, see `field_names`."""
+    return ".".join(re.sub(r"[.\\]", r"\\\g<0>", name) for name in names)
+
+
 def _dotted(value: str) -> str:
-    if not all(value.split(".")):
-        raise ValueError("a field is a name, or names joined by single dots")
+    if not all(field_names(value)):
+        raise ValueError(
+            r"a field is a name, or names joined by single dots; a dot of a name itself is \."
+        )
     return value
 
 
@@ -126,7 +149,7 @@ class _Part(BaseModel):
 
 
 class Raw(_Part):
-    """Which shards, and where a document's parts stand in its line.
+    """Which shards, and where a document's parts stand in its line, see `field_names`.
 
     Attributes:
         documents: Globs of shards.
@@ -139,6 +162,8 @@ class Raw(_Part):
             document takes about six times its size in memory.
         max_rejected_share: Share of a shard's lines, blank ones left out, that may be rejected
             before the partition fails.
+        max_empty_share: The same for lines with an empty text, which then do not count against
+            `max_rejected_share`; None: they do.
     """
 
     documents: Annotated[tuple[Token, ...], Field(min_length=1, strict=False)] = ("raw/**/*.json*",)
@@ -148,6 +173,7 @@ class Raw(_Part):
     path_field: FieldPath = "metadata.path"
     max_line_bytes: Annotated[int, Field(ge=1, le=1 << 31)] = 1 << 26
     max_rejected_share: Probability = 0.001
+    max_empty_share: Probability | None = None
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -157,8 +183,8 @@ class Raw(_Part):
             "path_field": self.path_field,
         }
         for name, value in others.items():
-            shorter, longer = sorted((f"{value}.", f"{self.text_field}."), key=len)
-            if longer.startswith(shorter):
+            shorter, longer = sorted((field_names(value), field_names(self.text_field)), key=len)
+            if longer[: len(shorter)] == shorter:
                 raise ValueError(
                     f"{name} = {value} and text_field = {self.text_field} stand in one another"
                 )
@@ -467,7 +493,8 @@ class Recipe(_Part):
         law: dict[str, Any] = {
             "laws": {stage: LAWS[stage] for stage in stages},
             "raw": self.raw.model_dump(
-                exclude_defaults=True, exclude={"documents", "path_field", "max_rejected_share"}
+                exclude_defaults=True,
+                exclude={"documents", "path_field", "max_rejected_share", "max_empty_share"},
             ),
             "sentinels": [token for token in self.fim.sentinels if token is not None],
         }

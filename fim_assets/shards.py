@@ -5,10 +5,8 @@ that all of them judge a line alike.
 """
 
 from codecs import BOM_UTF8
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -21,8 +19,17 @@ import zstandard
 
 from fim_assets.files import DIGEST_BYTES, FileRecord, HashingReader, HashingWriter
 from fim_assets.packing import PackingError, unpack
-from fim_assets.recipe import Raw
-from fim_assets.words import how_many
+from fim_assets.recipe import Raw, field_names
+from fim_assets.rejections import (
+    CARRIAGE_RETURNS,
+    NOT_EXPLAINED,
+    Excess,
+    RejectedLine,
+    Rejections,
+    ends_in_carriage_returns,
+    explain_line,
+    one_value,
+)
 
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
@@ -36,9 +43,6 @@ MAX_DEPTH = 128
 """Levels of nesting in a line: a bound of our own, since parsers' bounds differ and depend on the
 caller's stack."""
 
-REJECTED_SHOWN = 10
-"""Rejected lines that the error names when there are too many."""
-
 _LONG_LINE_KEPT = 1 << 10
 """Bytes that are kept of a line over `raw.max_line_bytes`."""
 
@@ -49,7 +53,49 @@ Line = bytes | memoryview
 
 
 class ShardError(ValueError):
-    """Shards that cannot be used; the message names the shard, and the line where there is one."""
+    """Shards that cannot be used; the message names the shard, and the line where there is one.
+
+    Attributes:
+        message: What is wrong.
+        advice: What to do, '' where the message says it.
+        fault: What shards with the same fault have in common, '' where that is not known.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fault = self.advice = advice
+
+    def __str__(self) -> str:
+        """What is wrong, and what to do."""
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+
+class TooManyRejectedError(ShardError):
+    """A shard of which more lines were rejected than the recipe allows.
+
+    Attributes:
+        lines: Some of them, in words.
+        kept: Where all of them are, in words; '' where they are not kept.
+    """
+
+    def __init__(self, path: Path, excess: Excess) -> None:
+        explanation = excess.explanation
+        super().__init__(f"{path}: {excess.text}", explanation or NOT_EXPLAINED)
+        self.fault = explanation
+        some = excess.first[: 1 if explanation else None]
+        self.lines = [
+            f"{line}; {line.advice}" if line.advice and not explanation else str(line)
+            for line in some
+        ]
+        if excess.lines > len(some):
+            self.lines.append(f"and {excess.lines - len(some):,} more")
+        self.kept = ""
+
+    def __str__(self) -> str:
+        """All of it, with the lines below."""
+        kept = f"; {self.kept}" if self.kept else ""
+        return "\n  ".join([f"{super().__str__()}{kept}:", *self.lines])
 
 
 class RejectionError(ValueError):
@@ -58,42 +104,18 @@ class RejectionError(ValueError):
     Attributes:
         reason: One word, for counting.
         detail: What is wrong, in words.
+        advice: What the line is instead, and what to do; '' where that is not known.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, advice: str = "") -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.advice = advice
 
-
-@dataclass(frozen=True, slots=True)
-class RejectedLine:
-    """A rejected line, kept whole, or what tells it where it is too long for that.
-
-    Attributes:
-        line: Number in the shard, 1-based.
-        reason: One word.
-        detail: What is wrong, in words.
-        content: The line's bytes; the first 1,024 of one that is too long.
-        whole: Size and BLAKE2b (64 hex digits) of a line that is too long.
-    """
-
-    line: int
-    reason: str
-    detail: str
-    content: bytes
-    whole: tuple[int, str] | None = None
-
-    def to_json(self) -> bytes:
-        """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
-        row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
-        if self.whole is not None:
-            row["bytes"], row["blake2b"] = self.whole
-        try:
-            row["content"] = self.content.decode()
-        except UnicodeDecodeError:
-            row["content_hex"] = self.content.hex()
-        return orjson.dumps(row) + b"\n"
+    def rejected(self, number: int, content: bytes) -> RejectedLine:
+        """The record of a line, by its number and its bytes."""
+        return RejectedLine(number, self.reason, self.detail, content, advice=self.advice)
 
 
 class _LongLine:
@@ -102,6 +124,8 @@ class _LongLine:
     def __init__(self, begin: Line) -> None:
         self.size = 0
         self._content = bytes(begin[:_LONG_LINE_KEPT])
+        self._advice = CARRIAGE_RETURNS if ends_in_carriage_returns(begin) else ""
+        self._advice = self._advice or one_value(self._content)
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self.add(begin)
 
@@ -114,7 +138,7 @@ class _LongLine:
         """The line's record."""
         detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
         whole = self.size, self._digest.hexdigest()
-        return RejectedLine(number, "too_long", detail, self._content, whole)
+        return RejectedLine(number, "too_long", detail, self._content, whole, self._advice)
 
 
 @dataclass(slots=True)
@@ -168,15 +192,15 @@ class ShardReader:
         blank: Of these, blank ones.
         rejected: Of these, rejected ones.
         documents: Of these, documents; `lines == documents + blank + rejected`.
+        rejections: What is known of the rejected ones.
     """
 
     def __init__(self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
+        self.rejections = Rejections(raw)
         self._path = path
         self._raw = raw
         self._block_bytes = block_bytes
-        self._reasons: Counter[str] = Counter()
-        self._first_rejected: list[RejectedLine] = []
 
     def __enter__(self) -> Self:
         self._file = HashingReader(self._path)
@@ -197,26 +221,18 @@ class ShardReader:
                 while some := list(islice(lines, _BLOCK_LINES)):
                     yield self._count(self._judge(some))
         except PackingError as error:
-            raise ShardError(f"{self._path}: after line {self.lines:,}: {error}") from error
+            # What is no shard from its first byte on has no place in it.
+            place = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
+            raise ShardError(f"{self._path}: {place}{error}", error.advice) from error
 
     def refuse_many_rejected(self) -> None:
         """Refuse the shard, once it was read, if too large a share of its lines was rejected.
 
         Raises:
-            ShardError: If more than `raw.max_rejected_share` was; it names the first ones.
+            TooManyRejectedError: If more than the recipe's bounds allow.
         """
-        lines = self.lines - self.blank
-        if self.rejected <= self._raw.max_rejected_share * lines:
-            return
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in self._reasons.most_common())
-        shown = [f"line {r.line:,}: {r.reason}: {r.detail}" for r in self._first_rejected]
-        if self.rejected > len(shown):
-            shown.append(f"and {self.rejected - len(shown):,} more")
-        raise ShardError(
-            f"{self._path}: {self.rejected:,} of {how_many(lines, 'line')} rejected ({reasons}), "
-            f"raw.max_rejected_share is {self._raw.max_rejected_share:g}; mend the shard, or raise "
-            f"it in the recipe:\n  " + "\n  ".join(shown)
-        )
+        if excess := self.rejections.excess(self.lines - self.blank):
+            raise TooManyRejectedError(self._path, excess)
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
@@ -235,7 +251,7 @@ class ShardReader:
             chars=chars,
             files=files,
             tokens=tokens,
-            counts={f"rejected:{reason}": n for reason, n in sorted(self._reasons.items())},
+            counts={f"rejected:{name}": n for name, n in sorted(self.rejections.reasons.items())},
         )
 
     def _judge(self, lines: list[memoryview]) -> Documents:
@@ -250,7 +266,7 @@ class ShardReader:
             except RejectionError as error:
                 content = bytes(line)
                 if content.strip(_JSON_SPACE):
-                    block.rejected.append(RejectedLine(number, error.reason, error.detail, content))
+                    block.rejected.append(error.rejected(number, content))
                 else:
                     block.blank += 1
                 continue
@@ -268,9 +284,7 @@ class ShardReader:
         self.rejected += len(block.rejected)
         self.documents += len(block.lines)
         for refused in block.rejected:
-            self._reasons[refused.reason] += 1
-            if len(self._first_rejected) < REJECTED_SHOWN:
-                self._first_rejected.append(replace(refused, content=b""))
+            self.rejections.add(refused)
         return block
 
 
@@ -347,9 +361,10 @@ def read_document(line: Line, fields: Raw) -> Document:
     try:
         content = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise _not_json(bytes(line), str(error)) from None
+        raise _not_json(bytes(line), error) from None
     if not isinstance(content, dict):
-        raise RejectionError("not_an_object", f"the line is a JSON {_json_type(content)}")
+        detail = f"the line is a JSON {_json_type(content)}"
+        raise RejectionError("not_an_object", detail, one_value(bytes(line)))
     if _deeper_than(content, MAX_DEPTH):
         raise _too_deep()
     text = _lookup(content, fields.text_field)
@@ -374,7 +389,7 @@ def read_document(line: Line, fields: Raw) -> Document:
     )
 
 
-def _not_json(line: bytes, message: str) -> RejectionError:
+def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
     if line.startswith(BOM_UTF8):
         return RejectionError("byte_order_mark", "the line begins with UTF-8's byte-order mark")
     try:
@@ -382,9 +397,9 @@ def _not_json(line: bytes, message: str) -> RejectionError:
     except UnicodeDecodeError as error:
         where = f"byte {error.start + 1:,}, {line[error.start]:#04x}"
         return RejectionError("not_utf8", f"{where}: {error.reason}")
-    if "depth limit" in message:
+    if "depth limit" in str(cause):
         return _too_deep()
-    return RejectionError("not_json", message)
+    return RejectionError("not_json", str(cause), explain_line(line, cause))
 
 
 def _too_deep() -> RejectionError:
@@ -410,16 +425,11 @@ def _deeper_than(content: Any, depth: int) -> bool:
 
 
 def _lookup(content: Any, field_path: str) -> Any:
-    for name in _names(field_path):
+    for name in field_names(field_path):
         if not isinstance(content, dict):
             return None
         content = content.get(name)
     return content
-
-
-@lru_cache
-def _names(field_path: str) -> tuple[str, ...]:
-    return tuple(field_path.split("."))
 
 
 def _json_type(value: Any) -> str:
@@ -431,7 +441,7 @@ _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
-    first, *inner = _names(field_path)
+    first, *inner = field_names(field_path)
     raw = _raw_object.decode(line)[first]
     for name in inner:
         raw = _raw_object.decode(raw)[name]
@@ -443,7 +453,7 @@ def text_span(line: Line, field_path: str) -> slice:
 
     Args:
         line: A document's line.
-        field_path: The field, its names joined by dots.
+        field_path: The field, see `recipe.field_names`.
     """
     value = _raw_value(line, field_path)
     # msgspec.Raw is a view into the line, so that its address tells the place.

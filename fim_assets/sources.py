@@ -15,6 +15,7 @@ from pathlib import Path
 from upath import UPath
 
 from fim_assets.files import FileRecord, record_file
+from fim_assets.packing import FAILED_DOWNLOAD, NOTHING_PACKED, PACKED_ENDINGS
 from fim_assets.shards import ShardError
 from fim_assets.storage import (
     WILDCARD,
@@ -83,6 +84,11 @@ class RawShard:
             return Path(self.place).stat().st_size
         except OSError:
             return 0
+
+    @property
+    def lacks_content(self) -> bool:
+        """Whether it has 0 bytes though its name says that it is packed."""
+        return self.place.endswith(PACKED_ENDINGS) and self.size == 0
 
     def bring(self, folder: Path) -> Path:
         """Its file on this machine, fetched into a folder if it lies elsewhere.
@@ -312,9 +318,12 @@ def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[
             files always is.
 
     Raises:
-        ShardError: If a shard is gone, or its place holds a tab or a line feed.
+        ShardError: If a shard is gone, is packed and has 0 bytes, or its place holds a tab or a
+            line feed.
         StorageError: If it cannot be read.
     """
+    if empty := [shard.location for shard in shards.values() if shard.lacks_content]:
+        raise ShardError(f"{_shown(empty)}: {NOTHING_PACKED}", FAILED_DOWNLOAD)
     yield "\t".join(COLUMNS) + "\n"
     with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
         pinned = pool.map(lambda shard: _pin(shard, content=content), shards.values())

@@ -10,6 +10,7 @@ import orjson
 from fim_assets.files import record_file
 from fim_assets.pipeline import Corpus
 from fim_assets.receipts import (
+    FAILED,
     FOLDERS_BESIDE,
     Receipt,
     ReceiptError,
@@ -124,12 +125,18 @@ def begun_keys(corpus: Corpus) -> set[str]:
 def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
     """Files in the assets' folders that no receipt lists, in words.
 
+    The rejected lines that a partition left which failed by them are none, until it is finished.
+
     Args:
         corpus: Where outputs lie.
         verdicts: Of all partitions that have receipts.
     """
     listed = {corpus.folder("token_arrays") / "mix.txt"}
+    raw_shards = corpus.folder("raw_shards")
+    finished = set()
     for verdict in verdicts:
+        if "raw_shards" in verdict.receipts:
+            finished.add(verdict.key)
         for asset, receipt in verdict.receipts.items():
             place = corpus.place(asset, verdict.key)
             outputs = (output.name for output in receipt.result.outputs)
@@ -139,6 +146,9 @@ def strays(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
     for folder in sorted(folders, key=str):
         for name in sorted(names_in(folder)):
             path = folder / name
+            failed = folder == raw_shards and name.endswith(FAILED)
+            if failed and name.removesuffix(FAILED) not in finished:
+                continue
             if path not in listed:
                 left = not is_remote(path) and path.is_dir()
                 yield f"{path}: {'left by a run that was killed' if left else 'in no receipt'}"

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -81,6 +83,21 @@ def test_a_writer_never_overwrites(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         HashingWriter(path)
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("kind", ["HashingReader", "HashingWriter"])
+def test_a_file_that_cannot_be_opened_is_one_error_and_no_second(tmp_path: Path, kind: str) -> None:
+    """Python's development mode shows what it ignores when it drops an object, 3.13 always."""
+    program = (
+        "from pathlib import Path\n"
+        f"from fim_assets.files import {kind} as Kind\n"
+        f"try: Kind(Path({str(tmp_path / 'none' / 'a')!r}))\n"
+        "except FileNotFoundError: print('told')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("told\n", "")
 
 
 def test_closing_closes_the_file_beneath(tmp_path: Path) -> None:

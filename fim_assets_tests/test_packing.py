@@ -29,14 +29,15 @@ def unpacked(folder: Path, content: bytes, ending: str) -> bytes:
     [
         (LINES, ".jsonl", LINES),
         (b"", ".jsonl", b""),
-        (b"", ".zst", b""),
-        (b"", ".gz", b""),
         (ZSTD, ".zst", LINES),
         (GZIP, ".gz", LINES),
         (ZSTD * 3, ".zst", LINES * 3),
         (GZIP * 3, ".gz", LINES * 3),
         (SKIPPABLE + ZSTD + SKIPPABLE * 2 + ZSTD + SKIPPABLE, ".zst", LINES * 2),
         (SKIPPABLE, ".zst", b""),
+        (SKIPPABLE * 3, ".zst", b""),
+        (zstandard.compress(b""), ".zst", b""),
+        (gzip.compress(b""), ".gz", b""),
         (zstandard.compress(b"") + ZSTD, ".zst", LINES),
         (GZIP + bytes(700), ".gz", LINES),
         (GZIP + bytes(100_000) + GZIP, ".gz", LINES * 2),
@@ -62,6 +63,57 @@ def with_window(log: int) -> bytes:
     return compressor.compress(LINES) + compressor.flush()
 
 
+DICTIONARY = zstandard.train_dictionary(4096, [b"def f%d(a, b): return a" % n for n in range(2000)])
+
+
+def with_dictionary(*, named: bool = True) -> bytes:
+    compressor = zstandard.ZstdCompressor(dict_data=DICTIONARY, write_dict_id=named)
+    return compressor.compress(b"def f7(a, b): return a" * 20)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+HTML = b"<!DOCTYPE html><html><head><title>404</title>"
+XML = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
+
+
+@pytest.mark.parametrize(
+    ("content", "ending", "what", "advice"),
+    [
+        (b"", ".zst", "^0 bytes", "fetch it again"),
+        (b"", ".gz", "^0 bytes", "fetch it again"),
+        (LFS, ".zst", "named as zstd, but its content is a Git LFS pointer", "git lfs pull"),
+        (LFS, ".gz", "named as gzip, but its content is a Git LFS pointer", "git lfs pull"),
+        (LFS, ".jsonl", "^its content is a Git LFS pointer", "git lfs pull"),
+        (HTML, ".zst", "named as zstd, but its content is an HTML page", "fetch"),
+        (HTML, ".gz", "named as gzip, but its content is an HTML page", "fetch"),
+        (b"\n " + HTML.lower()[15:], ".jsonl", "^its content is an HTML page", "fetch"),
+        (gzip.compress(HTML), ".gz", "^its content is an HTML page", "fetch"),
+        (zstandard.compress(XML), ".zst", "^its content is an XML document", "fetch"),
+        (XML, ".jsonl", "^its content is an XML document", "fetch"),
+        (
+            with_dictionary(),
+            ".zst",
+            f"frame at byte 0 needs the dictionary with the id {DICTIONARY.dict_id()}$",
+            "zstd -d -D",
+        ),
+        (
+            ZSTD + with_dictionary(),
+            ".zst",
+            f"byte {len(ZSTD)} needs the dictionary with the id {DICTIONARY.dict_id()}$",
+            "zstd -d -D",
+        ),
+        (with_dictionary(named=False), ".zst", "or needs a dictionary", "zstd -d -D"),
+        (DICTIONARY.as_bytes(), ".zst", "its content is a zstd dictionary", ""),
+    ],
+)
+def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
+    tmp_path: Path, content: bytes, ending: str, what: str, advice: str
+) -> None:
+    with pytest.raises(PackingError, match=what) as caught:
+        unpacked(tmp_path, content, ending)
+    assert advice in caught.value.advice
+
+
 @pytest.mark.parametrize(
     ("content", "ending", "message"),
     [
@@ -76,7 +128,8 @@ def with_window(log: int) -> bytes:
         (ZSTD + bytes(9), ".zst", f"zstd frame, at byte {len(ZSTD)}, follow other bytes: 00"),
         (GZIP, ".zst", "named as zstd, but its content is gzip"),
         (ZSTD, ".gz", "named as gzip, but its content is zstd"),
-        (LINES, ".zst", "named as zstd, but its content is not: 7b 22 74"),
+        (LINES, ".zst", r'named as zstd, but its content is not: 7b 22 74 .*\("{"text'),
+        (b"404: Not Found", ".zst", r'content is not: 34 30 .*\("404: Not Found"\)'),
         (LINES, ".gz", "named as gzip, but its content is not: 7b 22 74"),
         (b"PAR1rest", ".zst", "named as zstd, but its content is parquet"),
         (ZSTD, ".jsonl", "named as not packed, but its content is zstd"),

@@ -1,16 +1,22 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from fim_assets.pipeline import Task, run_partition
 from fim_assets.profile import measure, profile_shard
-from fim_assets.receipts import Place, Staging
+from fim_assets.receipts import FAILED, Place, Staging
 from fim_assets.recipe import Fim, Raw, Recipe, Sentinels
-from fim_assets.shards import Documents, ShardError, Totals
+from fim_assets.shards import Documents, ShardError, TooManyRejectedError, Totals
+from fim_assets.sources import RawShard
+from fim_assets.storage import names_in, parse_url, read_bytes
 from fim_assets.tables import ROW_GROUP_ROWS
-from fim_assets_tests.corpora import TOLERANT, documents, write_shard
+from fim_assets.verify import strays
+from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, write_shard
+from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 SENTINELS = Recipe().fim.sentinels
 
@@ -135,6 +141,47 @@ def test_refused_lines_are_kept_in_order(tmp_path: Path) -> None:
     contents = [row["content"].encode() if "content" in row else b"\xff" for row in kept]
     assert contents == [lines[0], lines[1], lines[3], lines[4]]
     assert kept[2]["content_hex"] == "ff"
+
+
+def test_too_many_refused_lines_are_kept_by_name_until_the_next_run(tmp_path: Path) -> None:
+    before = profile(tmp_path, documents(3))[2]
+    shard = write_shard(tmp_path / "a.jsonl.zst", [b"no", *documents(3), b'{"text":""}'])
+    with pytest.raises(TooManyRejectedError) as caught, Staging(before) as staging:
+        profile_shard(shard, Recipe(), staging)
+    kept = before.file(FAILED)
+    assert f"; the rejected lines are kept in {kept}:" in str(caught.value)
+    rows = [json.loads(line) for line in kept.read_bytes().splitlines()]
+    assert [(row["line"], row["reason"]) for row in rows] == [(1, "not_json"), (5, "empty")]
+    assert sorted(path.name for path in before.local.iterdir()) == ["a.failed.jsonl", "a.parquet"]
+    profile(tmp_path, documents(3))
+    assert [path.name for path in before.local.iterdir()] == ["a.parquet"]
+
+
+def test_too_many_refused_lines_are_kept_on_object_storage_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "mine"
+    write_shard(root / "raw" / "a.jsonl", [{"content": "text"}] * 3)
+    with s3_server(tmp_path / "log") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        shard, bucket = RawShard(str(root / "raw" / "a.jsonl")), parse_url(f"s3://{BUCKET}/out")
+        strict = open_corpus(root, max_rejected_share=0)
+        corpus, raw = replace(strict, data_root=bucket), frozenset(["raw_shards"])
+        file_system()  # makes the bucket
+        failure = run_partition(Task(corpus, "a", shard, raw, frozenset())).failure or ""
+        assert f"are kept in s3://{BUCKET}/out/raw_shards/a.failed.jsonl:" in failure
+        kept = read_bytes(bucket / "raw_shards" / "a.failed.jsonl")
+        assert [json.loads(line)["line"] for line in kept.splitlines()] == [1, 2, 3]
+        assert list(strays(corpus, [])) == []
+        write_shard(root / "raw" / "a.jsonl", documents(3))
+        assert run_partition(Task(corpus, "a", shard, raw, frozenset())).failure is None
+        assert sorted(names_in(bucket / "raw_shards")) == ["a.json", "a.parquet"]
+        write_shard(root / "raw" / "a.jsonl", [b"no"])
+        nowhere = replace(corpus, data_root=parse_url("s3://no-such-bucket/out"))
+        failure = run_partition(Task(nowhere, "a", shard, raw, frozenset())).failure or ""
+        assert "1 of 1 line rejected" in failure
+        assert "are not kept: " in failure
 
 
 def test_without_refused_lines_there_is_no_file_of_them(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from fim_assets.receipts import (
 from fim_assets.sources import find_shards
 
 MASKS = "label_masks"
-ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl")
+ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", ".failed.jsonl")
 
 
 def receipt_of(place: Place, outputs: list[FileRecord]) -> Receipt:
@@ -222,7 +222,7 @@ def test_a_file_that_is_not_made_any_more_does_not_stay(place: Place, ending: st
     assert content_of(place.local) == {"a-00000.npy": b"new"}
 
 
-@pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.rejected", "b", "aa"])
+@pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.failed", "b", "aa"])
 def test_another_partitions_files_stay(place: Place, other: str) -> None:
     neighbour = Place(place.local, other)
     contents = dict.fromkeys(ENDINGS, b"theirs") | arrays(3)

@@ -2,6 +2,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fim_assets.recipe import (
     _FROM_DOLMA,
@@ -16,6 +18,8 @@ from fim_assets.recipe import (
     Tokens,
     built_in_name,
     built_in_recipes,
+    field_names,
+    field_path,
     grammar_versions,
     load_recipe,
     parse_recipe,
@@ -30,7 +34,7 @@ DEFAULTS = """
 seed: 3920
 raw: {documents: ["raw/**/*.json*"], text_field: text, id_field: id,
       language_field: metadata.language, path_field: metadata.path,
-      max_line_bytes: 67108864, max_rejected_share: 0.001}
+      max_line_bytes: 67108864, max_rejected_share: 0.001, max_empty_share: null}
 fim: {document_rate: 1.0, fim_rate: 0.5, psm_spm_split: 0.5, split: dolma, split_fallback: dolma,
       syntax_max_bytes: 1048576, spm_format: dolma, file_separator_token: "<|file_sep|>",
       repository_tokens: [], fim_prefix_token: "<|fim_prefix|>",
@@ -198,6 +202,8 @@ def test_both_ends_of_a_probability_are_allowed(value: str, rate: float) -> None
         ("raw: {documents: ['']}", 'raw.documents.0 = "": must not be empty'),
         ("raw: {text_field: ''}", 'raw.text_field = "": '),
         ("raw: {text_field: a..b}", 'raw.text_field = "a..b": '),
+        ("raw: {path_field: .a}", 'raw.path_field = ".a": '),
+        ("raw: {max_empty_share: 5}", "raw.max_empty_share = 5: "),
         ("raw: {id_field: .id}", 'raw.id_field = ".id": '),
         ("fim: {split: code}", 'fim.split = "code": '),
         ("fim: {fim_prefix_token: ''}", 'fim.fim_prefix_token = "": must not be empty'),
@@ -470,6 +476,7 @@ def test_explicit_defaults_change_no_fingerprint() -> None:
     [
         "raw: {documents: [elsewhere/*.jsonl]}",
         "raw: {max_rejected_share: 0.5}",
+        "raw: {max_empty_share: 0.5}",
         "tokens: {tokenizer: {name_or_path: my/copy/of/dolma2}}",
         f"tokens: {{tokenizer: {{name_or_path: allenai/dolma2-tokenizer, revision: {REVISION}}}}}",
     ],
@@ -580,6 +587,33 @@ def test_a_field_that_stands_in_the_text_or_around_it_is_refused(fields: dict[st
     with pytest.raises(ValueError, match="stand in one another"):
         Raw.model_validate(fields)
     assert Raw(text_field="doc.text", id_field="doc.text_id").id_field == "doc.text_id"
+    assert Raw(text_field=r"doc\.text", id_field="doc").id_field == "doc"
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("text", ("text",)),
+        ("doc.text", ("doc", "text")),
+        (r"doc\.text", ("doc.text",)),
+        (r"a\.b.c\.d", ("a.b", "c.d")),
+        (r"a\\.b", ("a\\", "b")),
+        (r"a\b", (r"a\b",)),
+        (r"\.", (".",)),
+    ],
+)
+def test_a_fields_path_joins_names_by_dots_and_escapes_their_own(
+    path: str, names: tuple[str, ...]
+) -> None:
+    assert field_names(path) == names
+    assert field_names(field_path(names)) == names
+
+
+@given(st.lists(st.text(alphabet=".\\ab\n", min_size=1), min_size=1))
+def test_every_name_can_be_written_in_a_path(names: list[str]) -> None:
+    path = field_path(names)
+    assert field_names(path) == tuple(names)
+    assert Raw(text_field=path, id_field="x", path_field="y", language_field="z")
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from fim_assets.files import FileRecord, HashingWriter
 from fim_assets.recipe import Raw
+from fim_assets.rejections import RejectedLine
 from fim_assets.shards import (
     BLOCK_BYTES,
     MAX_DEPTH,
     Document,
-    RejectedLine,
     RejectionError,
     ShardError,
     ShardReader,
@@ -362,7 +362,7 @@ def test_too_many_rejected_lines_are_named_with_their_reasons(tmp_path: Path) ->
     first, *lines = message.split("\n  ")
     assert first == (
         f"{path}: 14 of 19 lines rejected (no_text 12, not_json 1, not_an_object 1), "
-        "raw.max_rejected_share is 0.001; mend the shard, or raise it in the recipe:"
+        "raw.max_rejected_share is 0.001; mend the shard, or raise raw.max_rejected_share:"
     )
     assert len(lines) == 11
     assert lines[0].startswith("line 1: not_json: ")
@@ -373,7 +373,9 @@ def test_too_many_rejected_lines_are_named_with_their_reasons(tmp_path: Path) ->
 
 def test_a_wrong_text_field_is_no_empty_corpus(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.jsonl", documents(5))
-    assert "5 of 5 lines rejected (no_text 5)" in str(refusal(path, Raw(text_field="txt")))
+    message = str(refusal(path, Raw(text_field="txt")))
+    assert "5 of 5 lines rejected (no_text 5)" in message
+    assert "these lines hold text in text, " in message
 
 
 def test_a_shard_of_blank_lines_is_not_refused(tmp_path: Path) -> None:
@@ -475,6 +477,14 @@ def test_fields_may_lie_deeper() -> None:
         with pytest.raises(RejectionError) as caught:
             read_document(bare, fields)
         assert caught.value.reason == "no_text"
+
+
+def test_a_name_may_hold_a_dot() -> None:
+    fields = Raw(text_field=r"doc\.text", id_field=r"m.i\.d", language_field=r"meta\.language")
+    line = b'{"doc.text":"a","doc":{"text":"b"},"m":{"i.d":7},"meta.language":"C"}'
+    assert read_document(line, fields) == Document("7", "a", "C", None)
+    expected = line.replace(b'"a"', b'"new"')
+    assert replace_text(line, fields.text_field, "new") == expected
 
 
 @pytest.mark.parametrize("value", ["null", "3", '["C"]', "{}"])

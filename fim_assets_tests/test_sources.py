@@ -235,6 +235,17 @@ def test_a_manifest_gives_the_shards_that_its_globs_gave(tmp_path: Path) -> None
         shard.refuse_other(record_file(path))
 
 
+def test_a_manifest_pins_no_download_that_failed(tmp_path: Path) -> None:
+    """A packed file of nothing has some bytes; one that is not packed may be empty."""
+    write_shard(tmp_path / "a.jsonl", [])
+    found = find_shards(["*"], tmp_path)
+    assert len(list(manifest_rows(found, content=False))) == 2
+    for name in ("b.jsonl.gz", "c.json.zst"):
+        (tmp_path / name).touch()
+    with pytest.raises(ShardError, match=r"b\.jsonl\.gz, .*c\.json\.zst: 0 bytes.*fetch it again"):
+        list(manifest_rows(find_shards(["*"], tmp_path), content=False))
+
+
 def test_a_manifests_paths_start_from_its_own_folder(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, "a\traw/a.jsonl\t1\t\t", "b\ts3://bucket/b.jsonl\t2\ttag\t")
     found = find_shards([str(manifest)], Path("elsewhere"))

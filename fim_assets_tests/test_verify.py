@@ -106,6 +106,16 @@ def test_what_no_receipt_lists_is_named(root: Path) -> None:
     assert verify("a")[0] == 0, "of one partition only its receipts are asked"
 
 
+def test_rejected_lines_of_a_partition_that_failed_are_no_strays(root: Path) -> None:
+    left = root / "raw_shards" / "c.failed.jsonl"
+    left.write_bytes(b"{}\n")
+    assert verify()[0] == 0
+    left.rename(root / "raw_shards" / "a.failed.jsonl")
+    status, output = verify()
+    assert status == 1
+    assert "a.failed.jsonl: in no receipt" in output
+
+
 def test_a_shard_that_is_gone(root: Path) -> None:
     (root / "raw" / "b.jsonl.zst").unlink()
     status, output = verify()

@@ -308,6 +308,10 @@ def summary() -> None:
         click.echo(f"incomplete  {key}: {visible_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
+    if empty := found.partitions.empty:
+        more = f" and {len(empty) - _KEYS_SHOWN:,} more" if len(empty) > _KEYS_SHOWN else ""
+        named = f"{', '.join(empty[:_KEYS_SHOWN])}{more}"
+        click.echo(f"empty       {how_many(len(empty), 'partition')} without a document: {named}")
     for warning in found.warnings:
         click.echo(f"warning  {visible_line(warning)}")
     first = gathered.partitions[0].key if gathered.partitions else None

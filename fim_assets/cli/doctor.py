@@ -5,13 +5,12 @@ import os
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, metadata, version
-from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile, gettempdir
 from typing import Any
@@ -30,10 +29,12 @@ from fim_assets.cli.estimate import (
     seconds_of_a_partition,
 )
 from fim_assets.cli.findings import Finding, Report
+from fim_assets.packing import FAILED_DOWNLOAD, NOTHING_PACKED
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.preview.excerpts import shown_language
 from fim_assets.receipts import ReceiptError, disagreement, read_receipt
 from fim_assets.recipe import ASSETS, Fim, Raw, Recipe, RecipeError, load_recipe
+from fim_assets.rejections import NOT_EXPLAINED
 from fim_assets.settings import (
     Settings,
     SettingsError,
@@ -41,6 +42,7 @@ from fim_assets.settings import (
     unnamed_data_root,
     usable_cores,
 )
+from fim_assets.shards import ShardError, ShardReader
 from fim_assets.sources import RawShard
 from fim_assets.stats import binomial_rate, counted
 from fim_assets.storage import (
@@ -72,7 +74,6 @@ _ROOM = 1.2
 
 _CERTAIN = 1e-4
 _NAMES_SHOWN = 4
-_LINES_LOOKED_AT = 1000
 _NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines"
 
 Say = Callable[[str], None]
@@ -123,7 +124,8 @@ def _examine(
     yield _recipe(recipe, settings)
     say("verifying the tokenizer: some seconds when it is first met …")
     # What a shard may have rejected is judged here, so that all of it is told.
-    raw = recipe.raw.model_copy(update={"max_rejected_share": 1.0})
+    bounds = {"max_rejected_share": 1.0, "max_empty_share": None}
+    raw = recipe.raw.model_copy(update=bounds)
     lenient = recipe.model_copy(update={"raw": raw})
     tokenizer, finding = _tokenizer(lenient)
     yield finding
@@ -139,8 +141,8 @@ def _examine(
         else:
             shards = found
     complete = 0.0
-    if shards:
-        yield from _tried(replace(corpus, recipe=lenient), recipe, shards, workers, report, say)
+    if some := {key: shard for key, shard in shards.items() if not shard.lacks_content}:
+        yield from _tried(replace(corpus, recipe=lenient), recipe, some, workers, report, say)
     if shards and tokenizer is not None:
         say("looking at what is there already …")
         complete, before = _made_before(corpus, list(shards))
@@ -163,7 +165,10 @@ def _tried(
     with working_folder() as folder:
         trial = replace(corpus, data_root=folder / "out", prefix=())
         for one in run_sample(trial, shards, folder, assets):
-            if isinstance(one, Exception):
+            if isinstance(one, ShardError):
+                yield Finding("mend", "sample", one.message, one.advice or _NOT_READ)
+                continue
+            if isinstance(one, OSError):
                 yield Finding("mend", "sample", str(one), _NOT_READ)
                 continue
             sampled.append(one)
@@ -391,7 +396,29 @@ def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, 
         "shards",
         f"{len(keys):,}, {how_large(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}",
     )
+    yield from _empty_shards(shards)
     yield shards
+
+
+def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
+    """The shards of 0 bytes, which a run would refuse or make empty partitions of."""
+    empty = [shard for shard in shards.values() if shard.size == 0]
+    refused = [str(shard) for shard in empty if shard.lacks_content]
+    if refused:
+        yield Finding("mend", "shards", f"{_named(refused)}: {NOTHING_PACKED}", FAILED_DOWNLOAD)
+    others = [str(shard) for shard in empty if not shard.lacks_content]
+    if others:
+        yield Finding(
+            "look",
+            "shards",
+            f"{_named(others)}: 0 bytes, which make an empty partition",
+            "fetch it again, or leave it out of raw.documents, if it should hold documents",
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
@@ -410,7 +437,7 @@ def _sample(
         more = f"; others like it in {how_many(others, 'more shard')} looked at" if others else ""
         yield replace(finding, text=finding.text + more)
     if not documents:
-        if not refused:
+        if raw and not refused:
             yield Finding("mend", "sample", f"no document in {how_many(len(raw), 'shard')}")
         return
     fim = [one.results["fim_shards"] for one in sampled if "fim_shards" in one.results]
@@ -469,53 +496,25 @@ def _refused(one: Sampled, shard: RawShard, recipe: Recipe) -> Iterator[Finding]
     if its is None:
         return
     lines = its.lines - its.blank
-    share = recipe.raw.max_rejected_share
-    if its.rejected <= share * lines:
+    with ShardReader(one.excerpt.path, recipe.raw) as reader:
+        for _ in reader:
+            pass
+    excess = reader.rejections.excess(lines)
+    if excess is None:
         return
-    reasons, without_text = _rejected(one)
-    some = "" if one.excerpt.whole else " looked at"
-    text = (
-        f"{shard}: {its.rejected:,} of {how_many(lines, 'line')}{some} rejected ({reasons}), "
-        f"raw.max_rejected_share is {share:g}"
+    advice = NOT_EXPLAINED if its.documents else _NOT_READ
+    text = f"some lines of {shard}: {excess.text}"
+    if one.excerpt.whole:
+        text = f"{shard}: {excess.text}; {excess.first[0]}"
+    certain = (
+        one.excerpt.whole or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     )
-    advice = "mend the shard, or raise raw.max_rejected_share" if its.documents else _NOT_READ
-    fields = _string_fields(without_text)
-    if fields and len(without_text) > its.rejected / 2:
-        held = ", ".join(f"{name} ({how_large(size)})" for name, size in fields[:_NAMES_SHOWN])
-        advice = f"raw.text_field is {recipe.raw.text_field}; these lines hold text in {held}"
-    certain = one.excerpt.whole or its.rejected > binomial_rate(0, lines, share, _CERTAIN).high
-    yield Finding("mend" if certain else "look", "sample", text, advice)
-
-
-def _rejected(one: Sampled) -> tuple[str, list[bytes]]:
-    """Why lines were rejected, in words, and those that hold no text where it should be."""
-    file = one.excerpt.path.parent / "out" / "raw_shards" / f"{one.key}.rejected.jsonl"
-    reasons: Counter[str] = Counter()
-    without_text = []
-    with file.open("rb") as lines:
-        for line in lines:
-            row = orjson.loads(line)
-            reasons[row["reason"]] += 1
-            if row["reason"] in {"no_text", "text_not_string"}:
-                without_text.append(row["content"].encode())
-    shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    return shown, without_text
-
-
-def _string_fields(lines: Iterable[bytes]) -> list[tuple[str, int]]:
-    """The fields that hold strings, dotted, with the bytes of all of them, the most first."""
-    sizes: Counter[str] = Counter()
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(inner, f"{path}.{name}" if path else name)
-        elif isinstance(value, str) and all(path.split(".")):
-            sizes[path] += len(value)
-
-    for line in islice(lines, _LINES_LOOKED_AT):
-        walk(orjson.loads(line), "")
-    return sizes.most_common()
+    yield Finding(
+        "mend" if certain else "look",
+        "sample",
+        text,
+        excess.explanation or advice,
+    )
 
 
 def _shares(counts: Counter[str]) -> str:

@@ -20,6 +20,7 @@ from fim_assets.packing import CutShortError, PackingError, unpack
 from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task, run_partition
 from fim_assets.receipts import Result
 from fim_assets.recipe import ASSETS
+from fim_assets.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
 from fim_assets.shards import ShardError
 from fim_assets.sources import RawShard
 from fim_assets.storage import read_beginning
@@ -114,12 +115,17 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
             if whole:
                 raise ShardError(f"{shard}: {error}") from error
         except PackingError as error:
-            raise ShardError(f"{shard}: {error}") from error
+            raise ShardError(f"{shard}: {error}", error.advice) from error
+    # Of such a shard single lines would not tell what it is.
+    if advice := one_value(bytes(kept[: kept.find(b"\n") + 1])):
+        raise ShardError(f"{shard}: no JSON lines", advice)
     if not whole or len(kept) < unpacked:
         whole = False
+        with_returns = ends_in_carriage_returns(kept)
         del kept[kept.rfind(b"\n") + 1 :]
         if not kept:
-            raise ShardError(f"{shard}: its first line does not end in its first {window:,} bytes")
+            message = f"{shard}: its first line does not end in its first {window:,} bytes"
+            raise ShardError(message, CARRIAGE_RETURNS if with_returns else "")
     lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
     step = -(-len(kept) // most) or 1
     draws = random.Random(key)  # noqa: S311 - lines to look at, nothing secret

@@ -29,9 +29,11 @@ Raw code shards, read line by line and judged: which lines are documents, and ho
 | `<key>.parquet` | one row a document |
 | `<key>.rejected.jsonl` | if there is any: each line that is no document, with its reason |
 | `<key>.json` | the receipt, written last |
+| `<key>.failed.jsonl` | the rejected lines of a partition that failed by them, until it succeeds |
 
 - **Nothing vanishes**: lines = documents + blank + rejected. With a larger share of rejected lines
-  than `raw.max_rejected_share` the partition fails.
+  than `raw.max_rejected_share` the partition fails, as with one of empty texts over
+  `raw.max_empty_share`, if there is one.
 - The shard's text itself stays where it is; `fim_shards` reads it again, by the same judgement.
 """
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from fim_assets.defs.about import about
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
-from fim_assets.defs.failures import failure_message
+from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
@@ -109,7 +109,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         ]
         partition_keys = _partition_keys(context, graph, partitions, checked)
         if not partition_keys:
-            raise dg.Failure(
+            raise StepFailedError(
                 "the range holds no partition; is its first key after its last?"
                 if _RANGE_START in context.run.tags
                 else f"no partition of {' and '.join(checked)} is finished; materialize some first"
@@ -153,9 +153,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
             context.log.warning("%s", warning)
         yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
         if failed:
-            raise dg.Failure(
-                failure_message(failed, len(tasks), corpus, selected), allow_retries=False
-            )
+            raise StepFailedError(failure_message(failed, len(tasks), corpus, selected))
         # All is recorded, a partition each: only the step's outputs are owed.
         yield from (dg.MaterializeResult(keys[asset], metadata=_RECORDED) for asset in selected)
         for asset in checked:
@@ -186,6 +184,7 @@ def _partition_keys(
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
     """Run partitions; log failures and what else is notable as they finish."""
     engines: set[str] = set()
+    faults: set[str | None] = set()
     for outcome in run_tasks(tasks, graph.settings):
         for stage in outcome.stages:
             if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
@@ -200,7 +199,12 @@ def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> 
                 graph.shards[outcome.key],
             )
         if outcome.failure:
-            context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
+            told = outcome.details or outcome.failure
+            # Of a fault that many partitions share, the lines that are examples stand there once.
+            if outcome.details is None and "\n" in told:
+                told = without_lines(told) if outcome.fault in faults else told
+                faults.add(outcome.fault)
+            context.log.error("%s: %s", outcome.key, told)
         yield outcome
 
 
@@ -252,7 +256,7 @@ def _report_asset(graph: Graph) -> dg.AssetsDefinition:
     def corpus_report() -> dg.MaterializeResult[None]:
         if not graph.shards:
             documents = graph.corpus.recipe.raw.documents
-            raise dg.Failure("; ".join(nothing_found(documents, graph.settings)))
+            raise StepFailedError("; ".join(nothing_found(documents, graph.settings)))
         summary = write_report(graph.corpus, list(graph.shards))
         return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary))
 

@@ -1,6 +1,10 @@
 """What a run says of the partitions that failed: which, where, why, and what to do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeProcessError
+from dagster_shared.error import SerializableErrorInfo
 
 from fim_assets.pipeline import Corpus, Outcome
 from fim_assets.storage import is_remote
@@ -12,10 +16,25 @@ _READ_BY = {
 }
 
 
+class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
+    """The end of a step whose message says all: Dagster shows it without a stack trace of its own.
+
+    It takes an error of the first class for one that another process has put into words already.
+    """
+
+    def __init__(self, message: str) -> None:
+        told = SerializableErrorInfo(f"{message}\n", stack=[], cls_name="Failure")
+        super().__init__(  # type: ignore[no-untyped-call]
+            message, allow_retries=False, user_code_process_error_infos=[told]
+        )
+
+
 def failure_message(
     failed: Sequence[Outcome], partitions: int, corpus: Corpus, made: Collection[str]
 ) -> str:
     """Each failed partition with its stage and reason, and what to do about each kind of failure.
+
+    Of partitions with the same fault the first one's reason stands for all.
 
     Args:
         failed: What became of those that failed.
@@ -26,7 +45,7 @@ def failure_message(
     advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
     lines = [
         f"{len(failed):,} of {how_many(partitions, 'partition')} failed:",
-        *(f"{outcome.key}: {outcome.failure}" for outcome in failed),
+        *_listed(failed),
         "",
         "What to do:",
         *(f"- {each}" for each in advice),
@@ -34,6 +53,25 @@ def failure_message(
     if partitions > 1:
         lines.append("- Then run the same range again: what is complete is left as it is.")
     return "\n".join(lines)
+
+
+def without_lines(failure: str) -> str:
+    """A failure without the lines of the shard that stand below it."""
+    return failure.partition("\n")[0].removesuffix(":")
+
+
+def _listed(failed: Sequence[Outcome]) -> Iterator[str]:
+    alike: dict[str, list[Outcome]] = {}
+    for outcome in failed:
+        alike.setdefault(outcome.fault or f"{outcome.key}: {outcome.failure}", []).append(outcome)
+    with_lines = False
+    for first, *others in alike.values():
+        failure = first.failure or ""
+        # Lines of a shard are examples, and those of the first that fails so are enough.
+        yield f"{first.key}: {without_lines(failure) if with_lines else failure}"
+        with_lines |= first.fault is None and "\n" in failure
+        if others:
+            yield f"{', '.join(other.key for other in others)}: the same fault as {first.key}"
 
 
 def _advice(outcome: Outcome, corpus: Corpus, made: Collection[str]) -> str:

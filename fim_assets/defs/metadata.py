@@ -101,6 +101,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "summary": _where(folder / "summary.json"),
         "partitions_complete": partitions.complete,
         "partitions_incomplete": len(partitions.incomplete),
+        "partitions_empty": len(partitions.empty),
         **({"incomplete": dg.MetadataValue.json(incomplete)} if incomplete else {}),
         "documents": totals.documents,
         "files": totals.files,

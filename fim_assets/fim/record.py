@@ -43,7 +43,7 @@ def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
     Format, the FIM law, where a line holds its text, and the partition's seed, under which
     `draw_key` is the hash of a document.
     """
-    elsewhere = {"documents", "max_line_bytes", "max_rejected_share"}
+    elsewhere = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
     return {
         "fim_assets.format": FORMAT,
         "fim_assets.fim": fim.model_dump_json(),

@@ -196,9 +196,8 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
                 continue
             for refused in block.rejected:
                 if refused.line == line:
-                    raise ShardError(
-                        f"{shard}: line {line} is rejected as {refused.reason}: {refused.detail}"
-                    )
+                    message = f"line {line} is rejected as {refused.reason}: {refused.detail}"
+                    raise ShardError(f"{shard}: {message}", refused.advice)
             if line not in block.numbers:
                 raise ShardError(f"{shard}: line {line} is blank")
             place = block.numbers.index(line)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-
 from fim_assets.receipts import Histogram
 from fim_assets.report.drawing import Chart
 from fim_assets.stats import Rate

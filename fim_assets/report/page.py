@@ -127,6 +127,7 @@ def render_page(facts: Mapping[str, Any], gathered: Gathered, examples: Examples
         not_drawn=_draw([*chain(*figures.values(), *length_figures.values())]),
         examples=[_example(key, document) for key, document in examples.documents],
         incomplete=list(summary.partitions.incomplete.items())[:ROWS_SHOWN],
+        named_empty=ROWS_SHOWN,
         recipe_lines=list(_recipe_lines(summary.recipe, Recipe())),
     )
 

@@ -47,11 +47,13 @@ class Partitions(_Part):
         complete: Those whose three receipts are there and agree; all other numbers of the summary
             are about these.
         incomplete: Why each of the others is not, by key.
+        empty: The complete ones that hold no document.
     """
 
     total: int
     complete: int
     incomplete: dict[str, str]
+    empty: list[str]
 
 
 class CorpusTotals(_Part):
@@ -300,6 +302,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     making = Making()
     complete = 0
     incomplete: dict[str, str] = {}
+    empty: list[str] = []
     sums: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     histograms = _Histograms()
@@ -312,6 +315,8 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         making.add(receipts)
         raw, fim, tokens = results = [receipt.result for receipt in receipts]
         totals = _totals(raw, fim, tokens)
+        if not totals.documents:
+            empty.append(key)
         sums.update(totals.model_dump())
         counts.update(_counts(raw, fim, tokens))
         for result in results:
@@ -328,7 +333,9 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
             seed=recipe.seed,
             tokenizer_hash=corpus.tokenizer_hash,
             fingerprints={asset: corpus.fingerprint(asset) for asset in ASSETS},
-            partitions=Partitions(total=len(keys), complete=complete, incomplete=incomplete),
+            partitions=Partitions(
+                total=len(keys), complete=complete, incomplete=incomplete, empty=empty
+            ),
             totals=CorpusTotals(**sums),
             rates=_rate_numbers(rates(counts, recipe)),
             rates_by_language={

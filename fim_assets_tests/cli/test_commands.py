@@ -287,6 +287,13 @@ def test_the_summarys_numbers_are_those_of_the_receipts(root: Path) -> None:
     assert total[5:] == [f"{tokens:,}", f"{tokens / seconds / 1e6:.1f}", "M"]
 
 
+def test_the_summary_names_partitions_without_a_document(root: Path) -> None:
+    (root / "raw" / "nothing.json").touch()
+    run_all(open_corpus(root))
+    lines = run("summary").stdout.splitlines()
+    assert "empty       1 partition without a document: nothing" in lines
+
+
 def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     nothing = run("summary")

@@ -14,6 +14,7 @@ from fim_assets.cli.doctor import examine
 from fim_assets.cli.estimate import Estimate
 from fim_assets.cli.findings import Finding, Report, render_estimate
 from fim_assets.recipe import Fim, Recipe
+from fim_assets.rejections import EMPTY_TEXTS
 from fim_assets.settings import Settings
 from fim_assets.storage import parse_url
 from fim_assets.tokens.tokenizer import load_tokenizer
@@ -85,7 +86,7 @@ def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
     assert "30 of 30 lines rejected (no_text 30), raw.max_rejected_share is" in done.stdout
     assert "and so" not in done.stdout
     assert "others like it in 2 more shards looked at" in done.stdout
-    assert "raw.text_field is text; these lines hold text in blob.content (" in done.stdout
+    assert "raw.text_field is text; these lines hold text in blob.content: " in done.stdout
     recipe(root, "raw: {text_field: blob.content}", monkeypatch)
     assert examined().can_start
 
@@ -110,6 +111,37 @@ def test_an_estimate_from_few_documents_is_rough(seen: int, of: int, rough: bool
     few = Estimate(of, 1, 1, {}, 1, 1.0, 1, 1.0, 1.0, seen, 1, 1)
     title = str(render_estimate(few).title)
     assert title.startswith("Rough estimate, from " if rough else "Estimate, from ")
+
+
+def test_shards_of_0_bytes_and_what_lies_in_place_of_one_are_told(root: Path) -> None:
+    for name in ("a.jsonl.zst", "b.json.gz", "c.jsonl"):
+        (root / "raw" / name).touch()
+    (root / "raw" / "d.jsonl.gz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (root / "raw" / "e.json").write_text(json.dumps(documents(5), indent=1))
+    report = examined()
+    _, refused, empty = found(report, "shards")
+    assert (refused.mark, empty.mark) == ("mend", "look")
+    assert "a.jsonl.zst, " in refused.text
+    assert "b.json.gz: 0 bytes" in refused.text
+    assert "c.jsonl: 0 bytes" in empty.text
+    pointer, array = [f for f in found(report, "sample") if f.mark == "mend"]
+    assert "a Git LFS pointer" in pointer.text
+    assert "git lfs pull" in pointer.advice
+    assert "e.json" in array.text
+    assert "jq -c" in array.advice
+
+
+def test_empty_texts_are_answered_with_their_share(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard(root / "raw" / "1.jsonl.zst", [*[{"text": ""}] * 5, *documents(95)])
+    [sample] = [f for f in found(examined(), "sample") if f.mark == "mend"]
+    assert sample.advice == EMPTY_TEXTS
+    recipe(root, "raw: {max_empty_share: 0.05}", monkeypatch)
+    assert examined().can_start
+    recipe(root, "raw: {max_empty_share: 0.04}", monkeypatch)
+    [sample] = [f for f in found(examined(), "sample") if f.mark == "mend"]
+    assert "raw.max_empty_share is 0.04" in sample.text
 
 
 def test_rejected_lines_are_judged_by_the_share_that_the_recipe_allows(
@@ -368,6 +400,11 @@ def test_object_storage_is_read_written_and_left_as_it_was(
     assert written.text == f"s3://{BUCKET}/out: written, read and deleted"
     assert "needed for scratch" in scratch.text
     assert file_system().find(BUCKET) == before
+    file_system().pipe_file(f"{BUCKET}/raw/empty.jsonl.gz", b"")
+    assert [(f.mark, "empty.jsonl.gz: 0 bytes" in f.text) for f in found(examined(), "shards")] == [
+        ("ok", False),
+        ("mend", True),
+    ]
     monkeypatch.setenv("FIM_DATA_ROOT", "s3://no-such-bucket/out")
     refused = found(examined(), "storage")
     assert [finding.mark for finding in refused] == ["mend"]

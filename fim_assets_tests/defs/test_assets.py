@@ -273,6 +273,41 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert not (root / "corpus_report").exists()
 
 
+def test_a_wrong_text_field_is_told_once_without_a_stack_trace(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The lines are kept by name until the partition is finished."""
+    for key in KEYS:
+        write_shard(root / "raw" / f"{key}.jsonl.zst", [{"content": "text"}] * 40)
+    strict = build_definitions(Recipe(), Settings(root, root, "test", 1))
+    instance = DagsterInstance.ephemeral()
+    result = dg.materialize(
+        assets_of(strict),
+        selection=dg.AssetSelection.assets("raw_shards"),
+        tags=RANGE,
+        instance=instance,
+        raise_on_error=False,
+    )
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.error is not None
+    assert failed.step_failure_data.error.stack == []
+    message = failed.step_failure_data.error.message
+    assert message.count("40 of 40 lines rejected") == 1
+    assert message.count("raw.text_field is text; these lines hold text in content: ") == 1
+    assert "b, c: the same fault as a" in message
+    shown = capfd.readouterr().err
+    assert "Traceback" not in shown
+    assert "Stack Trace" not in shown
+    assert shown.count("no_text: text is missing") == 3, "the first partition's, and the failure's"
+    kept = [root / "raw_shards" / f"{key}.failed.jsonl" for key in KEYS]
+    assert sorted((root / "raw_shards").iterdir()) == kept
+    assert str(kept[0]) in message
+    assert len(kept[2].read_bytes().splitlines()) == 40
+    write_shard(root / "raw" / "a.jsonl.zst", documents(20))
+    assert materialize(root, ["raw_shards"], key="a", instance=instance).success
+    assert not kept[0].exists()
+
+
 def test_partitions_finished_in_a_failing_run_go_stale_with_the_recipe(root: Path) -> None:
     (root / "raw" / "b.jsonl.zst").write_bytes(b"damaged")
     instance = DagsterInstance.ephemeral()

@@ -42,6 +42,27 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
     assert "run the same range again" in last
 
 
+def test_partitions_with_one_fault_are_told_together() -> None:
+    corpus = Corpus(Recipe(), "", Path("data"))
+    failed = [
+        Outcome(key, failure=f"raw_shards: {key}: {n} lines rejected\n  line 1", fault=fault)
+        for n, (key, fault) in enumerate([("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")])
+    ]
+    said = failure_message([*failed, BROKEN], 5, corpus, ASSETS)
+    assert said.partition("\n\n")[0].splitlines() == [
+        "5 of 5 partitions failed:",
+        *("a: raw_shards: a: 0 lines rejected", "  line 1", "c, d: the same fault as a"),
+        *("b: raw_shards: b: 1 lines rejected", "  line 1"),
+        f"a: {BROKEN.failure}",
+    ]
+    unexplained = [Outcome(k, failure=f"raw_shards: {k}: rejected:\n  line 1") for k in "ab"]
+    said = failure_message(unexplained, 2, corpus, ASSETS)
+    assert said.partition("\n\n")[0].splitlines()[1:] == [
+        *("a: raw_shards: a: rejected:", "  line 1"),
+        "b: raw_shards: b: rejected",
+    ]
+
+
 def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:
     corpus = Corpus(Recipe(), "", UPath("s3://bucket/out"))
     said = failure_message([REFUSED], 1, corpus, ASSETS)

@@ -63,6 +63,14 @@ _ZSTD, _GZIP = zstandard.compress(LINES), gzip.compress(LINES)
 SHARDS = {
     "zstd cut short": _fails(_ZSTD[:-5], "ends inside the zstd frame"),
     "gzip cut short": _fails(_GZIP[:-5], "ends inside the gzip member", ".jsonl.gz"),
+    "a .zst of 0 bytes": _fails(b"", "0 bytes"),
+    "a .gz of 0 bytes": _fails(b"", "0 bytes", ".jsonl.gz"),
+    "a Git LFS pointer": _fails(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"
+    ),
+    "an HTML page": _fails(b"<!doctype html><title>404</title>", "an HTML page", ".jsonl"),
+    "a zstd frame of nothing": _read(zstandard.compress(b""), 0, ".jsonl.zst"),
+    "only skippable zstd frames": _read(SKIPPABLE * 2, 0, ".jsonl.zst"),
     "other bytes behind zstd": _fails(_ZSTD + b"tail", "follow other bytes: 74 61 69 6c"),
     "other bytes behind gzip": _fails(_GZIP + b"tail", "follow other bytes", ".jsonl.gz"),
     "gzip named .zst": _fails(_GZIP, "named as zstd, but its content is gzip"),

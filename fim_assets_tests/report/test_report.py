@@ -207,7 +207,12 @@ def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
         }
         for key in ("a", "b")
     ]
-    assert summary.partitions.model_dump() == {"total": 2, "complete": 2, "incomplete": {}}
+    assert summary.partitions.model_dump() == {
+        "total": 2,
+        "complete": 2,
+        "incomplete": {},
+        "empty": [],
+    }
 
 
 def test_rates_are_over_the_whole_corpus_and_count_copies_once(tmp_path: Path) -> None:
@@ -302,6 +307,10 @@ def test_shard_without_documents_is_complete_without_arrays(tmp_path: Path) -> N
     corpus = corpus_at(tmp_path)
     summary = write_report(corpus, materialize(corpus, {"empty": "\n"}))
     assert (summary.partitions.complete, summary.totals.blank, summary.arrays) == (1, 1, [])
+    assert summary.partitions.empty == ["empty"]
+    assert "1\xa0empty" in read_page(corpus)
+    assert "hold no document, since their shards have none: empty." in read_page(corpus)
+    assert "without any document: 1;" in read_card(corpus)
 
 
 def test_empty_corpus_has_zeros_and_an_honest_page(tmp_path: Path) -> None:
