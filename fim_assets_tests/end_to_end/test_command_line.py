@@ -54,7 +54,7 @@ def test_whole_range_then_the_arrays_are_what_a_trainer_reads(checkout: Path, ro
     )
     assert done.returncode == 0, done.stderr
     assert runs_of(checkout) == [DagsterRunStatus.SUCCESS]
-    assert {path.name for path in root.iterdir()} == {"raw", ".locks", *ASSETS, "corpus_report"}
+    assert not list(root.rglob("*.db"))
     assert "proceed without gating" not in done.stderr
     assert len(receipts(root)) == 12
     summary = orjson.loads((root / "corpus_report" / "summary.json").read_bytes())
