@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-# State and settings lie here: `make dev` shows what `make demo` materialized.
+# Dagster's settings and records lie here: `make dev` shows what `make demo` materialized.
 export DAGSTER_HOME := $(CURDIR)
 
 .PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer clean
@@ -43,7 +43,11 @@ screenshots: $(READY)  ## take the documentation's pictures anew, in docs/pictur
 
 setup: $(READY)  ## the environment in .venv, as requirements.lock pins it
 
-$(READY): requirements.lock pyproject.toml
+# Dagster reads it where a command runs, so that one in this folder needs no DAGSTER_HOME.
+.env:
+	@echo 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)}"' > $@
+
+$(READY): requirements.lock pyproject.toml | .env
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@echo "Installing the pinned packages into .venv: a minute or two …"
 	@$(PYTHON) -m venv .venv
@@ -59,5 +63,6 @@ lock: $(READY)  ## pin the dependencies of pyproject.toml anew
 tokenizer: $(READY)  ## build the bundled dolma2 tokenizer anew
 	$(BIN)/python -m fim_assets.tokens.dolma2
 
-clean:  ## remove the environment, the outputs in data/ and Dagster's state; raw shards stay
-	rm -rf .venv .dagster .bench data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
+clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
+	rm -rf .venv .bench history schedules storage data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
+	@grep -qsv '^DAGSTER_HOME="$${DAGSTER_HOME:-' .env || rm -f .env  # unless it says more

@@ -9,7 +9,7 @@ import dagster as dg
 
 from fim_assets.defs.assets import Graph, build_assets
 from fim_assets.defs.automation import automation_sensor, whole_way
-from fim_assets.defs.partitions import refuse_ranges_that_need_a_daemon
+from fim_assets.defs.partitions import refuse_command
 from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
 from fim_assets.recipe import Recipe, RecipeError, load_recipe
 from fim_assets.settings import Settings, SettingsError, nothing_found
@@ -39,6 +39,10 @@ def build_definitions(
         executor: Runs the steps: by default one after the other in the run's process, since the
             partitions' step brings its own workers.
     """
+    return _definitions(_graph(recipe, settings, key_prefix), executor)
+
+
+def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> Graph:
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     try:
         refuse_missing_controls(recipe, tokenizer)
@@ -48,11 +52,16 @@ def build_definitions(
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
-    graph = Graph(corpus, settings, shards)
+    return Graph(corpus, settings, shards)
+
+
+def _definitions(
+    graph: Graph, executor: dg.ExecutorDefinition = dg.in_process_executor
+) -> dg.Definitions:
     return dg.Definitions(
         assets=build_assets(graph),
-        jobs=[whole_way(key_prefix)],
-        sensors=[automation_sensor(key_prefix)],
+        jobs=[whole_way(graph.corpus.prefix)],
+        sensors=[automation_sensor(graph.corpus.prefix)],
         executor=executor,
     )
 
@@ -62,8 +71,9 @@ def defs() -> dg.Definitions:
     """The environment's corpus."""
     try:
         settings = Settings.from_environment()
-        refuse_ranges_that_need_a_daemon(settings, sys.argv)
-        return build_definitions(load_recipe(settings.recipe), settings)
+        graph = _graph(load_recipe(settings.recipe), settings)
+        refuse_command(settings, graph.shards, sys.argv)
+        return _definitions(graph)
     except (RecipeError, SettingsError, *USER_ERRORS) as error:
         # Dagster's commands are click's, which shows this as one message, without a traceback.
         raise click.ClickException(str(error)) from error

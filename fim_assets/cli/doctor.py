@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import orjson
 import yaml
+from dotenv import dotenv_values
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -212,12 +213,9 @@ def _packages() -> Iterator[Finding]:
 
 
 def _dagster(environment: Mapping[str, str]) -> Iterator[Finding]:
-    value = environment.get("DAGSTER_HOME")
+    # A command of Dagster's sets what this folder's `.env` says.
+    value = dotenv_values(".env").get("DAGSTER_HOME") or environment.get("DAGSTER_HOME")
     if not value:
-        where = Path("dagster.yaml")
-        if where.is_file():
-            yield Finding("ok", "dagster", f"no DAGSTER_HOME; {_instance(where)} of this folder")
-            return
         nearest = _there(Path(os.path.expanduser("~/.dagster")))  # noqa: PTH111 - as Dagster does it
         if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
             yield Finding(

@@ -7,12 +7,14 @@ from hashlib import blake2b
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 from pydantic import Field
 
 from fim_assets.defs.about import about
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.engine import run_tasks
 from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
+from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
@@ -30,6 +32,7 @@ _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
 run shows how far it is, and one that is killed keeps the record of what it finished."""
 
+_PARTITION = "dagster/partition"
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
@@ -65,9 +68,15 @@ class RunConfig(dg.Config):
         "a partition that is named alone.",
     )
 
-    def skips(self, of_a_range: bool) -> bool:
+    def skips(self, run: dg.DagsterRun) -> bool:
         """Whether a run leaves complete partitions as they are."""
-        return of_a_range if self.skip_complete is None else self.skip_complete
+        if self.skip_complete is not None:
+            return self.skip_complete
+        return (
+            _PARTITION not in run.tags
+            or _RANGE_START in run.tags
+            or AUTOMATION_CONDITION_TAG in run.tags
+        )
 
 
 def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
@@ -101,6 +110,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
     ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
+        name_process(context.instance, context.run)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checked = [
             asset
@@ -109,11 +119,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         ]
         partition_keys = _partition_keys(context, graph, partitions, checked)
         if not partition_keys:
-            raise StepFailedError(
-                "the range holds no partition; is its first key after its last?"
-                if _RANGE_START in context.run.tags
-                else f"no partition of {' and '.join(checked)} is finished; materialize some first"
-            )
+            raise StepFailedError(_why_nothing(context, graph, checked))
         tasks = [
             Task(
                 corpus,
@@ -121,7 +127,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                 graph.shards[key],
                 frozenset(selected),
                 frozenset(name for asset in checked for name in CHECKS_OF[asset]),
-                config.skips(_RANGE_START in context.run.tags),
+                config.skips(context.run),
             )
             for key in partition_keys
         ]
@@ -168,17 +174,30 @@ def _partition_keys(
     partitions: dg.StaticPartitionsDefinition,
     checked: Sequence[str],
 ) -> Sequence[str]:
-    """The run's partitions; of one that only checks, all that are finished if it names none."""
-    if context.selected_asset_keys:
-        return list(context.partition_keys)
+    """The run's partitions; if it names none, all, or of one that only checks all finished ones."""
     tags = context.run.tags
-    if "dagster/partition" in tags:
-        return [tags["dagster/partition"]]
+    if context.selected_asset_keys:
+        named = _PARTITION in tags or _RANGE_START in tags
+        return list(context.partition_keys if named else graph.shards)
+    if _PARTITION in tags:
+        return [tags[_PARTITION]]
     if _RANGE_START in tags:
         ends = dg.PartitionKeyRange(tags[_RANGE_START], tags[_RANGE_END])
         return partitions.get_partition_keys_in_range(ends)
     finished = [keys_of_receipts(graph.corpus.folder(asset)) for asset in checked]
     return [key for key in graph.shards if all(key in keys for keys in finished)]
+
+
+def _why_nothing(context: dg.AssetExecutionContext, graph: Graph, checked: Sequence[str]) -> str:
+    if _RANGE_START in context.run.tags:
+        return "the range holds no partition; is its first key after its last?"
+    if context.selected_asset_keys:
+        return _no_shards(graph)
+    return f"no partition of {' and '.join(checked)} is finished; materialize some first"
+
+
+def _no_shards(graph: Graph) -> str:
+    return "; ".join(nothing_found(graph.corpus.recipe.raw.documents, graph.settings))
 
 
 def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
@@ -253,10 +272,10 @@ def _report_asset(graph: Graph) -> dg.AssetsDefinition:
         specs=[spec.replace_attributes(deps=[arrays])],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def corpus_report() -> dg.MaterializeResult[None]:
+    def corpus_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        name_process(context.instance, context.run)
         if not graph.shards:
-            documents = graph.corpus.recipe.raw.documents
-            raise StepFailedError("; ".join(nothing_found(documents, graph.settings)))
+            raise StepFailedError(_no_shards(graph))
         summary = write_report(graph.corpus, list(graph.shards))
         return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary))
 

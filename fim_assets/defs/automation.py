@@ -7,8 +7,20 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from fim_assets.recipe import ASSETS
 
-FOLLOW = dg.AutomationCondition.eager()
-"""A partition is made when those that it is made from were, and new ones when their shard comes."""
+_DUE = dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
+_HANDLED = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+
+FOLLOW = (
+    _DUE.since(_HANDLED)
+    & ~dg.AutomationCondition.any_deps_missing()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
+"""A partition is made once when it is missing, and again when what it is made from was.
+
+As Dagster's `eager`, which however never makes what was missing when it was switched on. What was
+asked for and failed is not asked for again until what it is made from is made again.
+"""
 
 
 def automation_sensor(prefix: Sequence[str]) -> dg.AutomationConditionSensorDefinition:

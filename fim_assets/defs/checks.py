@@ -68,9 +68,10 @@ class Verdict:
     """What a run's checks of one asset say, partition by partition.
 
     Attributes:
-        passed: Partitions that passed.
-        before: Those that were complete and left as they are: they had passed when they were made.
-        by_check: Of each check, how many partitions passed or failed it, and what it looked at.
+        passed: Partitions that passed, those among them that passed when they were made.
+        before: Those that were complete and left as they are: their receipts name what they passed.
+        by_check: Of each check, how many partitions passed or failed it, and what it looked at in
+            this run.
         faults: What was found, of the first partitions that failed.
     """
 
@@ -81,8 +82,11 @@ class Verdict:
 
     def add(self, key: str, stage: StageOutcome) -> None:
         """Take one more partition into account."""
-        self.before += stage.skipped
-        self.passed += bool(stage.checks) and all(check.passed for check in stage.checks)
+        if stage.skipped and stage.receipt is not None:
+            self.before += 1
+            for name in stage.receipt.made.checks:
+                self.by_check.setdefault(name, Counter()).update(["passed", "before"])
+        self.passed += all(check.passed for check in stage.checks)
         for check in stage.checks:
             counts = self.by_check.setdefault(check.name, Counter())
             counts.update(["passed" if check.passed else "failed"])
@@ -106,21 +110,20 @@ class Verdict:
     @property
     def reached(self) -> bool:
         """Whether any partition came as far as to be checked."""
-        return bool(self.by_check or self.before)
+        return bool(self.by_check)
 
     def evaluation(self, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
         """The event that Dagster records."""
         said = [f"partitions that passed: {self.passed:,}"]
         if self.before:
-            said.append(f"had passed before and are as they were: {self.before:,}")
+            said.append(f"of them passed before and are as they were: {self.before:,}")
         said += [f"failed {name}: {n:,}" for name, n in self.failed.items()]
         metadata: dict[str, Any] = {}
         # No Markdown: a fault may quote what stands in the shard.
         if self.faults:
             columns = dict.fromkeys(("partition", "check", "found"), "string")
             metadata["faults"] = table(columns, self.faults)
-        if self.by_check:
-            metadata["checks"] = self._checks()
+        metadata["checks"] = self._checks()
         metadata |= {"passed": self.passed, "passed_before": self.before}
         return dg.AssetCheckEvaluation(
             asset_key=asset,
@@ -132,11 +135,13 @@ class Verdict:
         )
 
     def _checks(self) -> dg.TableMetadataValue:
-        columns = {"check": "string", "passed": "int", "failed": "int", "looked_at": "string"}
+        columns = dict.fromkeys(("passed", "passed_before", "failed"), "int")
+        columns = {"check": "string", **columns, "looked_at": "string"}
         rows: list[Record] = [
             {
                 "check": check,
                 "passed": counts["passed"],
+                "passed_before": counts["before"],
                 "failed": counts["failed"],
                 "looked_at": ", ".join(
                     f"{what}: {counts[name]:,}"

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from fim_assets.checks.fim_shards import rates, rates_by_language
-from fim_assets.checks.outcome import CheckOutcome
 from fim_assets.fim.decisions import LEFT_ALONE
 from fim_assets.pipeline import Corpus, StageOutcome
 from fim_assets.preview.excerpts import shown_language
@@ -61,7 +60,11 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     if stage.preview is not None:
         shown["preview"] = dg.MetadataValue.md(stage.preview)
     if stage.checks:
-        shown["checks"] = _checks(stage.checks)
+        shown["checks"] = _checks(
+            (check.name, yes(check.passed), check.description) for check in stage.checks
+        )
+    elif stage.skipped and made.checks:
+        shown["checks"] = _checks((name, yes(True), "when it was made") for name in made.checks)
     return {
         **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
@@ -257,13 +260,10 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
 
 
-def _checks(checks: Iterable[CheckOutcome]) -> dg.TableMetadataValue:
+def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
+    columns = ("check", "passed", "found")
     return table(
-        {"check": "string", "passed": "string", "found": "string"},
-        [
-            {"check": check.name, "passed": yes(check.passed), "found": check.description}
-            for check in checks
-        ],
+        dict.fromkeys(columns, "string"), [dict(zip(columns, row, strict=True)) for row in rows]
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -70,8 +70,7 @@ def measure_scale(partitions: int) -> Scale:
         keys = write_tiny_shards(folder / "raw", partitions)
         (folder / "keys").write_text("\n".join(keys), "utf-8")
         whole = _materialize("fim_assets.definitions", keys, home, FIM_DATA_ROOT=str(folder))
-        # Paths in dagster.yaml are relative.
-        with chdir(home), DagsterInstance.from_config(str(home)) as instance:
+        with DagsterInstance.from_config(str(home)) as instance:
             (run,) = instance.get_runs()
             events = empty_run.write_events(instance, run.run_id, folder)
         variables = {empty_run.FOLDER: str(folder)}
@@ -81,7 +80,7 @@ def measure_scale(partitions: int) -> Scale:
             whole,
             empty,
             events,
-            sum(path.stat().st_size for path in (home / ".dagster").rglob("*") if path.is_file()),
+            sum(path.stat().st_size for path in home.rglob("*") if path.is_file()),
             _worker_seconds(folder, keys),
         )
 

@@ -277,6 +277,9 @@ def test_dagsters_home_is_looked_at(
     [finding] = doctor._dagster(value)
     assert finding.mark == mark
     assert shown in finding.text
+    (tmp_path / ".env").write_text(f"DAGSTER_HOME='{tmp_path / 'postgres'}'")
+    [finding] = doctor._dagster(value)
+    assert finding.text.endswith("dagster.yaml with storage in postgres"), "as `.env` says"
 
 
 def test_a_home_that_dagster_could_not_write_without_its_own_is_told(

@@ -213,6 +213,11 @@ def test_a_range_again_makes_only_what_is_not_complete(root: Path) -> None:
     assert materialize(root, tags=RANGE, instance=instance).success
     assert made_now(instance) == set()
     assert times(root) == before
+    for made, again in zip(verdicts(instance)[:2], verdicts(instance)[2:], strict=True):
+        assert again.metadata["passed"] == made.metadata["passed"], "what was true stays"
+        counted = [(row["check"], row["passed"]) for row in rows_of(made.metadata["checks"])]
+        rows = rows_of(again.metadata["checks"])
+        assert [(row["check"], row["passed"]) for row in rows] == counted
     seeds = {metadata["seed"] for metadata in materialized(instance, "fim_shards").values()}
     assert len(seeds) == 3, "a skipped partition's metadata says what a made one's says"
     write_shard(root / "raw" / "b.jsonl.zst", documents(61, "b"))
@@ -483,16 +488,47 @@ def requested(
     found = dg.evaluate_automation_conditions(built, instance, cursor=cursor)
     keys = {
         asset: found.get_requested_partitions(dg.AssetKey(asset))
-        for asset in ASSETS
+        for asset in ALL
         if found.get_num_requested(dg.AssetKey(asset))
     }
     return {asset: {key for key in its if key} for asset, its in keys.items()}, found.cursor
 
 
+def test_what_is_missing_is_asked_for_once_when_automation_is_switched_on(root: Path) -> None:
+    """A shard that came before, one that cannot be made, and the report behind them."""
+    instance = DagsterInstance.ephemeral()
+    assert materialize(root, tags=RANGE, instance=instance).success
+    write_shard(root / "raw" / "d.jsonl.zst", documents(9, "d"))
+    (root / "raw" / "e.jsonl.zst").write_bytes(b"damaged")
+    built = definitions(root)
+    asked, cursor = requested(built, instance)
+    assert asked == {asset: {"d", "e"} for asset in ASSETS}
+    both = {"dagster/asset_partition_range_start": "d", "dagster/asset_partition_range_end": "e"}
+    assert not materialize(root, tags=both, instance=instance).success
+    for _ in range(3):
+        asked, cursor = requested(built, instance, cursor)
+        assert asked == {}, "what failed is not asked for again, and what is there is not remade"
+    write_shard(root / "raw" / "e.jsonl.zst", documents(9, "e"))
+    assert materialize(root, key="e", instance=instance).success
+    asked, cursor = requested(built, instance, cursor)
+    assert asked == {"corpus_report": set()}
+    assert materialize(root, ["corpus_report"], instance=instance).success
+    assert requested(built, instance, cursor)[0] == {}
+
+
+def test_automation_leaves_a_complete_partition_as_it_is(root: Path) -> None:
+    """Made where no record was kept, it is missing to Dagster and not on the disk."""
+    assert materialize(root, key="a").success
+    instance = DagsterInstance.ephemeral()
+    tags = {"dagster/from_automation_condition": "true"}
+    assert materialize(root, key="a", tags=tags, instance=instance).success
+    assert made_now(instance) == set()
+
+
 def test_later_stages_follow_earlier_ones_and_new_shards_are_made(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     built = definitions(root)
-    assert materialize(root, tags=RANGE, instance=instance).success
+    assert materialize(root, ALL, tags=RANGE, instance=instance).success
     asked, cursor = requested(built, instance)
     assert asked == {}
     assert materialize(root, ["fim_shards"], key="b", instance=instance).success
@@ -503,12 +539,19 @@ def test_later_stages_follow_earlier_ones_and_new_shards_are_made(root: Path) ->
     assert asked == {asset: {"d"} for asset in ASSETS}
 
 
-def test_a_job_goes_the_whole_way(root: Path) -> None:
+@pytest.mark.parametrize("partition", ["a", None])
+def test_a_job_goes_the_whole_way_of_one_partition_or_of_all(
+    root: Path, partition: str | None
+) -> None:
     job = definitions(root).resolve_job_def("whole_way")
-    result = job.execute_in_process(partition_key="a", instance=DagsterInstance.ephemeral())
-    assert result.success
-    keys = {event.asset_key for event in result.get_asset_materialization_events()}
-    assert keys == {dg.AssetKey(asset) for asset in ALL}
+    instance = DagsterInstance.ephemeral()
+    assert job.execute_in_process(partition_key=partition, instance=instance).success
+    for asset in ASSETS:
+        assert set(materialized(instance, asset)) == ({partition} if partition else set(KEYS))
+    assert set(materialized(instance, "corpus_report")) == {None}
+    if partition is None:
+        assert job.execute_in_process(instance=instance).success
+        assert made_now(instance) == set(), "what is complete is left as it is"
 
 
 def statuses(built: dg.Definitions, instance: DagsterInstance, key: str) -> dict[str, StaleStatus]:

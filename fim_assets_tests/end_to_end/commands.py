@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from dagster import DagsterInstance, DagsterRunStatus
 
 from fim_assets.cli.commands import main
 
@@ -30,7 +32,10 @@ _SETTINGS = (
 _STATE = {
     ".git",
     ".venv",
-    ".dagster",
+    ".env",
+    "history",
+    "schedules",
+    "storage",
     ".bench",
     ".pytest_pictures",
     "data",
@@ -77,6 +82,32 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def runs_of(home: Path) -> list[DagsterRunStatus]:
+    """What became of the runs whose record lies in a DAGSTER_HOME, newest first."""
+    with DagsterInstance.from_config(str(home)) as instance:
+        return [run.status for run in instance.get_runs()]
+
+
+def kill_a_command(home: Path, root: Path, keys: str, after: float = 0) -> None:
+    """Materialize a range from the command line, and kill the run while it works.
+
+    Args:
+        home: DAGSTER_HOME.
+        root: The data root, which takes the command's log too.
+        keys: The range.
+        after: Seconds that it works.
+    """
+    command = [str(Path(sys.prefix) / "bin" / "dagster"), "asset", "materialize"]
+    command += ["-m", "fim_assets.definitions", "--select", "*", "--partition-range", keys]
+    settings = {"DAGSTER_HOME": str(home), "FIM_DATA_ROOT": str(root)}
+    variables, before = environment(REPOSITORY, settings), set(home.rglob("processes/*.lock"))
+    with running(command, root / "command.log", variables, root, stop=signal.SIGKILL) as process:
+        while set(home.rglob("processes/*.lock")) == before:
+            assert process.poll() is None, (root / "command.log").read_text()
+            time.sleep(0.01)
+        time.sleep(after)
 
 
 def ask(command: str, settings: Mapping[str, str]) -> str:

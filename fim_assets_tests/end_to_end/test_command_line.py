@@ -17,11 +17,12 @@ import orjson
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from dagster import DagsterRunStatus
 
 from fim_assets.cli.commands import main
 from fim_assets.recipe import ASSETS
 from fim_assets_tests.corpora import documents, json_lines, write_shard
-from fim_assets_tests.end_to_end.commands import ask, copy_checkout, environment, run
+from fim_assets_tests.end_to_end.commands import ask, copy_checkout, environment, run, runs_of
 
 MATERIALIZE = "dagster asset materialize -m fim_assets.definitions"
 
@@ -43,14 +44,17 @@ def receipts(root: Path) -> set[str]:
 
 
 def test_whole_range_then_the_arrays_are_what_a_trainer_reads(checkout: Path, root: Path) -> None:
-    settings = {"FIM_DATA_ROOT": str(root)}
+    """Run in another folder than DAGSTER_HOME, where the record of the run goes all the same."""
+    settings = {"FIM_DATA_ROOT": str(root), "DAGSTER_HOME": str(checkout)}
     assert ask("keys", settings).split() == ["a", "b", "c__d", "c__e"]
     done = run(
-        f'{MATERIALIZE} --select "*" --partition-range "$(fim-assets keys --range)"',
+        f'cd {root}; {MATERIALIZE} --select "*" --partition-range "$(fim-assets keys --range)"',
         checkout,
         settings,
     )
     assert done.returncode == 0, done.stderr
+    assert runs_of(checkout) == [DagsterRunStatus.SUCCESS]
+    assert not list(root.rglob("*.db"))
     assert "proceed without gating" not in done.stderr
     assert len(receipts(root)) == 12
     summary = orjson.loads((root / "corpus_report" / "summary.json").read_bytes())
@@ -70,8 +74,11 @@ def test_failure_is_named_and_the_exit_status_is_one(checkout: Path, root: Path)
     damaged = root / "raw" / "b.json.gz"
     damaged.write_bytes(damaged.read_bytes()[:-30])
     settings = {"FIM_DATA_ROOT": str(root), "FIM_WORKERS": "1"}
-    done = run(f'{MATERIALIZE} --select "*" --partition-range a...c__e', checkout, settings)
+    before = runs_of(checkout)
+    command = f'make -s .env; {MATERIALIZE} --select "*" --partition-range a...c__e'
+    done = run(command, checkout, settings)
     assert done.returncode == 1
+    assert runs_of(checkout) == [DagsterRunStatus.FAILURE, *before], "in this folder, no variable"
     assert "1 of 4 partitions failed" in done.stderr
     assert f"b: raw_shards: {damaged}: after line" in done.stderr
     assert receipts(root) == {f"{a}/{k}.json" for a in ASSETS for k in ("a", "c__d", "c__e")}
@@ -93,6 +100,14 @@ def test_a_range_that_would_be_split_into_runs_is_refused_with_what_to_do(
     done = run(f"env -u FIM_PARTITIONS_PER_RUN {launch}", checkout, settings)
     assert done.returncode == 0, done.stderr
     assert receipts(root) == {"fim_shards/a.json", "fim_shards/b.json"}
+
+
+def test_an_unknown_partition_is_one_message(checkout: Path, root: Path) -> None:
+    settings = {"FIM_DATA_ROOT": str(root)}
+    done = run(f"{MATERIALIZE} --select fim_shards --partition c__f", checkout, settings)
+    assert done.returncode == 1
+    assert "c__f: no partition key; did you mean c__e?" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_own_shards_and_recipe(checkout: Path, tmp_path: Path) -> None:

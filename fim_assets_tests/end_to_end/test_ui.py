@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from dagster import DagsterRunStatus
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from fim_assets.recipe import ASSETS
@@ -28,7 +29,7 @@ from fim_assets_tests.end_to_end.browser import (
     open_plot,
     plotted,
 )
-from fim_assets_tests.end_to_end.commands import copy_checkout
+from fim_assets_tests.end_to_end.commands import copy_checkout, kill_a_command, runs_of
 from fim_assets_tests.end_to_end.conftest import Visit
 from fim_assets_tests.end_to_end.screenshots import NAMES, take_pictures
 
@@ -66,7 +67,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(checkout: Path) -> Iterator[str]:
+def server(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Started after a command's run, of another corpus, was killed: no queue waits for it."""
+    root = tmp_path_factory.mktemp("killed")
+    write_shard(root / "raw" / "killed.jsonl.zst", documents(20_000))
+    kill_a_command(checkout, root, "killed...killed")
+    assert runs_of(checkout) == [DagsterRunStatus.STARTED]
     with dagster_ui(checkout, {"FIM_WORKERS": "1"}) as url:
         yield url
 
@@ -173,6 +179,11 @@ def test_a_backfill_makes_a_range_and_one_with_bad_shards_fails(
             assert colour(page, "unlucky") == ("green" if asset == "raw_shards" else "red")
             documents = metadata(page, "documents")
             expect(documents).to_have_text(str(receipt(checkout, asset, "a")["documents"]))
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_run_that_was_killed_holds_no_queue(checkout: Path) -> None:
+    assert runs_of(checkout)[-1] == DagsterRunStatus.FAILURE
 
 
 @pytest.mark.usefixtures("ended")

@@ -55,6 +55,7 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
     for asset in ASSETS:
         yield partial(scenarios.killed, corpus, asset, times, seed=1)
     yield partial(scenarios.killed_often, corpus, times, seed=2)
+    yield partial(scenarios.dead_run, corpus, max(1, times // 10), seed=3)
     for again in (False, True):
         yield partial(scenarios.worker_killed, corpus, max(1, times // 5), again=again)
     yield partial(scenarios.grammar_crashes, disk.with_name("grammar"))

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from unittest.mock import patch
 import orjson
 import zstandard
 from click.testing import CliRunner
+from dagster import DagsterRunStatus
 
 from fim_assets.cli.commands import main
 from fim_assets.fim.restore import restore_shard
@@ -26,9 +28,22 @@ from fim_assets.pipeline import Corpus
 from fim_assets.receipts import read_receipt
 from fim_assets.recipe import ASSETS, Fim, Recipe
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.end_to_end.commands import (
+    REPOSITORY,
+    environment,
+    kill_a_command,
+    running,
+    runs_of,
+)
+from fim_assets_tests.end_to_end.commands import (
+    run as run_command,
+)
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, differing, reasons
 from fim_assets_tests.faults.run import READY
+
+_SECONDS_OF_THE_QUEUE = 180
+"""Within which a queue that waits for nothing has made a run of three small shards."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,36 @@ def killed_often(corpus: FaultCorpus, times: int, seed: int) -> Finding:
     return Finding(
         "SIGKILL of a run with two workers, again and again", times, damage, "the next run goes on"
     )
+
+
+def dead_run(corpus: FaultCorpus, times: int, seed: int) -> Finding:
+    """SIGKILL of a command's run; then the queue, of one run at once, must take the next one."""
+    source = random.Random(seed)
+    damage, unnoticed = Damage(), 0
+    for _ in range(times):
+        root = corpus.fresh("dead")
+        home = root / "home"
+        home.mkdir()
+        shutil.copy(REPOSITORY / "dagster.yaml", home)
+        kill_a_command(home, root, f"{KEYS[0]}...{KEYS[-1]}", source.uniform(0, 0.5))
+        settings = {"DAGSTER_HOME": str(home), "FIM_DATA_ROOT": str(root)}
+        of_definitions = ["-m", "fim_assets.definitions"]
+        launch = shlex.join(["dagster", "job", "launch", *of_definitions, "-j", "whole_way"])
+        if run_command(launch, root, settings | {"PYTHONPATH": str(REPOSITORY)}).returncode:
+            raise RuntimeError(launch)
+        daemon = [str(Path(sys.prefix) / "bin" / "dagster-daemon"), "run", *of_definitions]
+        with running(daemon, root / "daemon.log", environment(REPOSITORY, settings), root):
+            end = time.monotonic() + _SECONDS_OF_THE_QUEUE
+            while (found := runs_of(home))[0] != DagsterRunStatus.SUCCESS:
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.5)
+        unnoticed += found != [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
+        # The report writes it, of which the undisturbed run made none.
+        (root / "token_arrays" / "mix.txt").unlink(missing_ok=True)
+        damage += corpus.damage(root)
+    seen = "the run is failed: its process is gone; the next one begins"
+    return Finding("SIGKILL of a command's run, then the queue", times, damage, seen, unnoticed)
 
 
 @contextmanager
