@@ -6,6 +6,7 @@ partition anything.
 
 import logging
 import platform
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -284,6 +285,8 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                # It may have come while this was being removed.
+                shutil.rmtree(task.corpus.place(asset, task.key).hidden, ignore_errors=True)
                 raise
             outcome.failure = f"{asset}: {type(error).__name__}: {error}"
             outcome.details = traceback.format_exc()

@@ -189,7 +189,7 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """None is left over at the end for one worker; a pool takes tasks from the end of its list."""
     taken: list[str] = []
 
-    def take(waiting: list[Task], _workers: int) -> Generator[Outcome, None, list[Task]]:
+    def take(waiting: list[Task], *_: object) -> Generator[Outcome, None, list[Task]]:
         while waiting:
             taken.append(waiting.pop().key)
             yield Outcome(taken[-1])

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -32,7 +33,20 @@ run shows how far it is, and one that is killed keeps the record of what it fini
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
+_END_OF_RUN = "end_of_run"
+
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+@dg.resource(description="Ends the workers of a run, however it ends.")
+def _end_of_run() -> Iterator[ExitStack]:
+    """What is to be closed when Dagster ends a run.
+
+    A step that is told to end between two of its events is not told so: Dagster leaves its
+    generator open, and Python may wait for its workers for ever. Resources are always closed.
+    """
+    with ExitStack() as stack:
+        yield stack
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         partitions_def=partitions,
         can_subset=True,
         backfill_policy=backfill_policy(graph.settings),
+        resource_defs={_END_OF_RUN: _end_of_run},
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
@@ -127,8 +142,12 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         verdicts = {asset: Verdict() for asset in checked}
         skipped = 0
         failed: list[Outcome] = []
-        with progress(tasks, context) as advance:
-            for outcome in _run(tasks, graph, context):
+        engines: set[str] = set()
+        with ExitStack() as work:
+            getattr(context.resources, _END_OF_RUN).callback(work.close)
+            advance = work.enter_context(progress(tasks, context))
+            for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
+                _log(outcome, graph, context, engines)
                 yield from _materializations(outcome, graph, selected, context.instance)
                 for stage in outcome.stages:
                     if stage.asset in verdicts:
@@ -171,25 +190,24 @@ def _partition_keys(
     return [key for key in graph.shards if all(key in keys for keys in finished)]
 
 
-def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
-    """Run partitions; log failures and what else is notable as they finish."""
-    engines: set[str] = set()
-    for outcome in run_tasks(tasks, graph.settings):
-        for stage in outcome.stages:
-            if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
-                engine = stage.receipt.made.engine
-                if engine not in engines:
-                    context.log.info("token_arrays are encoded by %s", engine)
-                engines.add(engine)
-        if outcome.interrupted:
-            context.log.warning(
-                "%s: a worker process died while %s was being worked on; it was worked on again",
-                outcome.key,
-                graph.shards[outcome.key],
-            )
-        if outcome.failure:
-            context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
-        yield outcome
+def _log(
+    outcome: Outcome, graph: Graph, context: dg.AssetExecutionContext, engines: set[str]
+) -> None:
+    """Log a partition's failure and what else is notable; each engine once."""
+    for stage in outcome.stages:
+        if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
+            engine = stage.receipt.made.engine
+            if engine not in engines:
+                context.log.info("token_arrays are encoded by %s", engine)
+            engines.add(engine)
+    if outcome.interrupted:
+        context.log.warning(
+            "%s: a worker process died while %s was being worked on; it was worked on again",
+            outcome.key,
+            graph.shards[outcome.key],
+        )
+    if outcome.failure:
+        context.log.error("%s: %s", outcome.key, outcome.details or outcome.failure)
 
 
 def _materializations(
