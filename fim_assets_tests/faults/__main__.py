@@ -54,6 +54,8 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
     for asset in ASSETS:
         yield partial(scenarios.killed, corpus, asset, times, seed=1)
     yield partial(scenarios.killed_often, corpus, times, seed=2)
+    for ask in scenarios.ASKS:
+        yield partial(scenarios.told_to_end, disk.parent, ask, max(1, times // 2), seed=4)
     for again in (False, True):
         yield partial(scenarios.worker_killed, corpus, max(1, times // 5), again=again)
     yield partial(scenarios.full_disk, corpus, disk, times)
