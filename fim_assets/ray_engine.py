@@ -70,7 +70,7 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, Non
             not share the data root. What finished before stays finished.
     """
     if tasks:
-        # Ray hears no other interrupt than Python's own, which is not Dagster's.
+        # Ray's client is no safer than a pool of processes where a signal interrupts it.
         yield from in_a_thread(lambda stop: _run_on_cluster(tasks, stop))
 
 
