@@ -7,6 +7,7 @@ partition anything.
 import logging
 import platform
 import shlex
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -307,6 +308,8 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
             if not isinstance(error, Exception) and not is_panic(error):
+                # It may have come while this was being removed.
+                shutil.rmtree(task.corpus.place(asset, task.key).hidden, ignore_errors=True)
                 raise
             if _is_want(error):
                 outcome.failure = (

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
@@ -29,7 +29,7 @@ from ray.exceptions import (
 from fim_assets.pipeline import Corpus, Outcome, Task, run_partition
 from fim_assets.recipe import ASSETS
 from fim_assets.storage import Location, StorageError, read_bytes, remove, write_bytes
-from fim_assets.workers import failed
+from fim_assets.workers import Stop, failed, in_a_thread
 
 _TRIES = 4
 """Workers that may die over one partition: of the first ones, others may be the reason."""
@@ -37,7 +37,8 @@ _TRIES = 4
 _TASKS_A_CPU = 2
 """Enough that none waits for work, and that an autoscaler sees a demand."""
 
-_SECONDS_BETWEEN_COUNTS = 5.0
+_SECONDS_BETWEEN_COUNTS = 1.0
+_SECONDS_TO_LEAVE = 5.0
 _SECONDS_TO_CONNECT = 10.0
 
 _DIED = (
@@ -53,7 +54,7 @@ class ClusterError(RuntimeError):
     """A cluster that cannot be reached, or a node that cannot work; the message says what to do."""
 
 
-def run_partitions_on_ray(tasks: Sequence[Task]) -> Iterator[Outcome]:
+def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
     """Run partitions of one corpus and yield what became of each, as they finish.
 
     The cluster is the one that `RAY_ADDRESS` names, or that this machine is a node of. Each
@@ -68,17 +69,21 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Iterator[Outcome]:
         ClusterError: If the cluster cannot be reached, or a node has another fim_assets or does
             not share the data root. What finished before stays finished.
     """
-    if not tasks:
-        return
+    if tasks:
+        # Ray's client is no safer than a pool of processes where a signal interrupts it.
+        yield from in_a_thread(lambda stop: _run_on_cluster(tasks, stop))
+
+
+def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, None, None]:
     corpus = tasks[0].corpus
     waiting = sorted(tasks, key=lambda task: task.shard.size)
     running: dict[ray.ObjectRef[Outcome], Task] = {}
     deaths: Counter[str] = Counter()
-    with _sign(corpus) as sign, _connected():
+    with _sign(corpus) as sign, _connected(), _cancelling(running):
         # No retries of Ray's own, which would tell nobody that a worker died.
         work = ray.remote(num_cpus=1, max_retries=0)(_work)
         shared, law = ray.put(corpus), _law(corpus)
-        while waiting or running:
+        while (waiting or running) and not stop.done():
             for _ in range(min(len(waiting), _most_at_once() - len(running))):
                 task = waiting.pop()
                 running[work.remote(law, sign, **{**vars(task), "corpus": shared})] = task
@@ -97,6 +102,18 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Iterator[Outcome]:
                     )
                 outcome.interrupted = task.key in deaths
                 yield outcome
+
+
+@contextmanager
+def _cancelling(running: dict[ray.ObjectRef[Outcome], Task]) -> Iterator[None]:
+    """Have the nodes leave what they still work on when a run ends."""
+    try:
+        yield
+    finally:
+        for reference in running:
+            ray.cancel(reference)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=_SECONDS_TO_LEAVE)
 
 
 def cluster_cpus() -> int:

@@ -559,7 +559,7 @@ def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
         text = (files("fim_assets") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
     else:
         try:
-            path = expand_home(name_or_path)
+            path = expand_home(os.fspath(name_or_path))
         except FileNotFoundError as error:
             raise RecipeError(f"recipe {error}") from error
         if not path.is_file():

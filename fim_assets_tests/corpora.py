@@ -109,13 +109,18 @@ def run_all(
     assets: Iterable[str] = ASSETS,
     checks: Iterable[str] | None = None,
     workers: int = 1,
+    *,
+    skip_complete: bool = False,
 ) -> dict[str, Outcome]:
     """Take every shard of a corpus through the chosen stages and checks, by default all theirs."""
     assets = list(assets)
     if checks is None:
         checks = [name for asset in assets for name in CHECKS_OF[asset]]
     shards = find_shards(corpus.recipe.raw.documents, corpus.data_root)
-    tasks = [Task(corpus, k, p, frozenset(assets), frozenset(checks)) for k, p in shards.items()]
+    tasks = [
+        Task(corpus, key, shard, frozenset(assets), frozenset(checks), skip_complete)
+        for key, shard in shards.items()
+    ]
     return {outcome.key: outcome for outcome in run_partitions(tasks, workers)}
 
 

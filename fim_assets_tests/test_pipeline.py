@@ -189,7 +189,7 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """None is left over at the end for one worker; a pool takes tasks from the end of its list."""
     taken: list[str] = []
 
-    def take(waiting: list[Task], _workers: int) -> Generator[Outcome, None, list[Task]]:
+    def take(waiting: list[Task], *_: object) -> Generator[Outcome, None, list[Task]]:
         while waiting:
             taken.append(waiting.pop().key)
             yield Outcome(taken[-1])
@@ -257,6 +257,24 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, "a worker lives on"
         time.sleep(0.05)
+
+
+def test_workers_leave_what_they_work_on_when_nobody_takes_it(tmp_path: Path) -> None:
+    for name, count in (("a", 30_000), ("b", 29_000), ("c", 28_000)):
+        write_shard(tmp_path / "raw" / f"{name}.jsonl", documents(count, name))
+    corpus = open_corpus(tmp_path)
+    tasks = [
+        Task(corpus, key, shard, frozenset({"raw_shards"}), frozenset())
+        for key, shard in list_shards(corpus, tmp_path).items()
+    ]
+    outcomes = run_partitions(tasks, 2)
+    next(outcomes)
+    workers = workers_of(os.getpid())
+    assert len(workers) == 2
+    outcomes.close()
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert read_receipt(corpus.place("raw_shards", "c")) is None
+    assert list(tmp_path.glob("raw_shards/.*")) == []
 
 
 class PanicException(BaseException):

@@ -33,7 +33,15 @@ from fim_assets_tests.corpora import (
 )
 from fim_assets_tests.end_to_end.commands import REPOSITORY, run
 from fim_assets_tests.faults.corpus import outputs
-from fim_assets_tests.faults.scenarios import children
+from fim_assets_tests.faults.scenarios import (
+    SECONDS_TO_END,
+    TINY_SHARDS,
+    children,
+    processes_left,
+    recorded,
+    told_run,
+    wait_for_partitions,
+)
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 ray = pytest.importorskip("ray")
@@ -284,6 +292,23 @@ def test_a_cluster_that_is_not_there_is_one_error(
     with pytest.raises(ClusterError, match=f"^FIM_ENGINE=ray: no cluster .*{reason}"):
         on_ray(tmp_path)
     assert not ray.is_initialized()
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("cluster")
+def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, ask: signal.Signals) -> None:
+    for number in range(TINY_SHARDS):
+        write_shard(tmp_path / "raw" / f"{number:03}.jsonl", documents(1, f"{number}"))
+    with told_run(tmp_path, "--engine", "ray", launched=True) as (run, process, mark):
+        wait_for_partitions(tmp_path, run, 3)
+        os.kill(process, ask)
+        assert processes_left(mark, SECONDS_TO_END) == set()
+    made = {path.stem for path in tmp_path.glob("raw_shards/*.json")}
+    assert 0 < len(made) < TINY_SHARDS
+    assert {key for _, key in recorded(tmp_path)} <= made
+    assert [path for path in left_over(tmp_path) if path.name.startswith("ray-")] == []
+    on_ray(tmp_path)
     assert left_over(tmp_path) == []
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -36,7 +37,20 @@ _PARTITION = "dagster/partition"
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
+_END_OF_RUN = "end_of_run"
+
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+@dg.resource(description="Ends the workers of a run, however it ends.")
+def _end_of_run() -> Iterator[ExitStack]:
+    """What is to be closed when Dagster ends a run.
+
+    A step that is told to end between two of its events is not told so: Dagster leaves its
+    generator open, and Python may wait for its workers for ever. Resources are always closed.
+    """
+    with ExitStack() as stack:
+        yield stack
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         partitions_def=partitions,
         can_subset=True,
         backfill_policy=backfill_policy(graph.settings),
+        resource_defs={_END_OF_RUN: _end_of_run},
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
@@ -140,8 +155,12 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
         skipped = 0
         failed: list[Outcome] = []
         occurrences = Occurrences()
-        with progress(tasks, context) as advance:
-            for outcome in _run(tasks, graph, context):
+        logged: set[str | None] = set()
+        with ExitStack() as work:
+            getattr(context.resources, _END_OF_RUN).callback(work.close)
+            advance = work.enter_context(progress(tasks, context))
+            for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
+                _log(outcome, graph, context, logged)
                 yield from _materializations(outcome, graph, selected, context.instance)
                 for stage in outcome.stages:
                     if stage.receipt is not None:
@@ -200,31 +219,36 @@ def _no_shards(graph: Graph) -> str:
     return "; ".join(nothing_found(graph.corpus.recipe.raw.documents, graph.settings))
 
 
-def _run(tasks: list[Task], graph: Graph, context: dg.AssetExecutionContext) -> Iterator[Outcome]:
-    """Run partitions; log failures and what else is notable as they finish."""
-    engines: set[str] = set()
-    faults: set[str | None] = set()
-    for outcome in run_tasks(tasks, graph.settings):
-        for stage in outcome.stages:
-            if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
-                engine = stage.receipt.made.engine
-                if engine not in engines:
-                    context.log.info("token_arrays are encoded by %s", engine)
-                engines.add(engine)
-        if outcome.interrupted:
-            context.log.warning(
-                "%s: a worker process died while %s was being worked on; it was worked on again",
-                outcome.key,
-                graph.shards[outcome.key],
-            )
-        if outcome.failure:
-            told = outcome.details or outcome.failure
-            # Of a fault that many partitions share, the lines that are examples stand there once.
-            if outcome.details is None and "\n" in told:
-                told = without_lines(told) if outcome.fault in faults else told
-                faults.add(outcome.fault)
-            context.log.error("%s: %s", outcome.key, told)
-        yield outcome
+def _log(
+    outcome: Outcome, graph: Graph, context: dg.AssetExecutionContext, logged: set[str | None]
+) -> None:
+    """Log a partition's failure and what else is notable.
+
+    Args:
+        outcome: What became of the partition.
+        graph: Its corpus.
+        context: The run's.
+        logged: Encoders and faults that the run has logged already, which are not repeated.
+    """
+    for stage in outcome.stages:
+        if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
+            encoder = stage.receipt.made.engine
+            if encoder not in logged:
+                context.log.info("token_arrays are encoded by %s", encoder)
+            logged.add(encoder)
+    if outcome.interrupted:
+        context.log.warning(
+            "%s: a worker process died while %s was being worked on; it was worked on again",
+            outcome.key,
+            graph.shards[outcome.key],
+        )
+    if outcome.failure:
+        told = outcome.details or outcome.failure
+        # Of a fault that many partitions share, the lines that are examples stand there once.
+        if outcome.details is None and "\n" in told:
+            told = without_lines(told) if outcome.fault in logged else told
+            logged.add(outcome.fault)
+        context.log.error("%s: %s", outcome.key, told)
 
 
 def _materializations(

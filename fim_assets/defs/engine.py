@@ -1,6 +1,6 @@
 """Who works on a run's partitions: processes of this machine, or a Ray cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import dagster as dg
 
@@ -9,7 +9,7 @@ from fim_assets.settings import Settings
 from fim_assets.workers import run_partitions
 
 
-def run_tasks(tasks: Sequence[Task], settings: Settings) -> Iterator[Outcome]:
+def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
     """Run partitions of one corpus as the settings say; what became of each, as they finish.
 
     Args:

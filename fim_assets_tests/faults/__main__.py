@@ -56,6 +56,8 @@ def _faults(corpus: FaultCorpus, disk: Path, times: int) -> Iterator[Callable[[]
         yield partial(scenarios.killed, corpus, asset, times, seed=1)
     yield partial(scenarios.killed_often, corpus, times, seed=2)
     yield partial(scenarios.dead_run, corpus, max(1, times // 10), seed=3)
+    for ask in scenarios.ASKS:
+        yield partial(scenarios.told_to_end, disk.parent, ask, max(1, times // 2), seed=4)
     for again in (False, True):
         yield partial(scenarios.worker_killed, corpus, max(1, times // 5), again=again)
     yield partial(scenarios.grammar_crashes, disk.with_name("grammar"))

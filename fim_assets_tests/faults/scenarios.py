@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from unittest.mock import patch
+from uuid import uuid4
 
+import dagster as dg
 import orjson
 import zstandard
 from click.testing import CliRunner
@@ -38,8 +40,9 @@ from fim_assets_tests.end_to_end.commands import (
 from fim_assets_tests.end_to_end.commands import (
     run as run_command,
 )
+from fim_assets_tests.faults import told
 from fim_assets_tests.faults.broken import SHARDS
-from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, differing, reasons
+from fim_assets_tests.faults.corpus import KEYS, Damage, FaultCorpus, differing, outputs, reasons
 from fim_assets_tests.faults.run import READY
 
 _SECONDS_OF_THE_QUEUE = 180
@@ -145,6 +148,137 @@ def dead_run(corpus: FaultCorpus, times: int, seed: int) -> Finding:
         damage += corpus.damage(root)
     seen = "the run is failed: its process is gone; the next one begins"
     return Finding("SIGKILL of a command's run, then the queue", times, damage, seen, unnoticed)
+
+
+ASKS: dict[str, list[tuple[signal.Signals, bool]]] = {
+    "Terminate in the UI": [(signal.SIGINT, False)],
+    "SIGTERM of a command's run": [(signal.SIGTERM, False)],
+    "Ctrl-C": [(signal.SIGINT, True)],
+    "Ctrl-C twice": [(signal.SIGINT, True)] * 2,
+}
+"""Ways to tell a run to end: signals, and whether all processes of a terminal hear them."""
+
+MARK = "FIM_TEST_MARK"
+"""A variable that all processes of a run inherit."""
+
+TINY_SHARDS = 100
+SECONDS_TO_END = 60.0
+"""Much more than a slow machine needs; what is left then stays for ever."""
+
+_MOMENTS = range(20, TINY_SHARDS // 2)
+"""Partitions that are finished when a run is told to end: the first of them are recorded."""
+
+
+def told_to_end(folder: Path, ask: str, times: int, seed: int) -> Finding:
+    """Tell Dagster's run over tiny shards to end, at random moments; then the next run.
+
+    A process that is left counts as a file that is, and a partition that Dagster has recorded and
+    that has no receipt as one not told.
+    """
+    source = random.Random(seed)
+    undisturbed = folder / "tiny"
+    if not undisturbed.exists():
+        for number in range(TINY_SHARDS):
+            name = f"{number:03}"
+            write_shard(undisturbed / "raw" / f"{name}.jsonl", documents(1, name))
+        run_all(open_corpus(undisturbed), told.MADE, [])
+    expected = outputs(undisturbed)
+    root = folder / f"told-{ask.split(maxsplit=1)[0]}"
+    damage, unnoticed = Damage(), 0
+    for _ in range(times):
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(undisturbed / "raw", root / "raw")
+        with told_run(root, launched=ask.startswith("Terminate")) as (run, process, mark):
+            wait_for_partitions(root, run, source.choice(_MOMENTS))
+            time.sleep(source.uniform(0, 0.02))
+            for number, (sent, to_all) in enumerate(ASKS[ask]):
+                time.sleep(0.1 * number)
+                with suppress(ProcessLookupError):
+                    (os.killpg if to_all else os.kill)(run.pid if to_all else process, sent)
+            left = processes_left(mark, SECONDS_TO_END)
+        found, complete = outputs(root), recorded(root)
+        unnoticed += not complete
+        unnoticed += sum(f"{asset}/{key}.json" not in found for asset, key in complete)
+        wrong = sum(
+            differing(content, expected.get(name, b""))
+            for name, content in found.items()
+            if ".staging" not in name
+        )
+        run_all(open_corpus(root), told.MADE, [], skip_complete=True)
+        wrong += outputs(root) != expected
+        stale = [path for asset in told.MADE for path in (root / asset).glob(".*")]
+        damage += Damage(0, wrong, len(left) + len(stale))
+    seen = "CANCELED; what is recorded stays, and the next run goes on"
+    return Finding(f"told to end: {ask}", times, damage, seen, unnoticed)
+
+
+@contextmanager
+def told_run(
+    root: Path, *options: str, launched: bool = False
+) -> Iterator[tuple["subprocess.Popen[str]", int, str]]:
+    """Dagster's run in a session of its own; the command, the run's process, and its mark.
+
+    In the end nothing of it is left.
+    """
+    mark = uuid4().hex
+    arguments = [str(root), *options, *(["--launched"] if launched else [])]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "fim_assets_tests.faults.told", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {MARK: mark},
+        start_new_session=True,
+    )
+    try:
+        assert run.stdout is not None
+        yield run, int(run.stdout.readline()), mark
+    finally:
+        for process in marked(mark):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        run.communicate()
+
+
+def wait_for_partitions(root: Path, run: "subprocess.Popen[str]", count: int) -> None:
+    """Wait until a run has finished some partitions.
+
+    Raises:
+        RuntimeError: If it ends before.
+    """
+    while len(list(root.glob("raw_shards/*.json"))) < count:
+        if run.poll() is not None:
+            raise RuntimeError("the run has ended")
+        time.sleep(0.005)
+
+
+def marked(mark: str) -> set[int]:
+    """Processes that live and have a mark in their environment."""
+    found: set[int] = set()
+    wanted = f"{MARK}={mark}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may end meanwhile, or be another user's
+            if wanted in (process / "environ").read_bytes().split(b"\0"):
+                found.add(int(process.name))
+    return found
+
+
+def processes_left(mark: str, seconds: float) -> set[int]:
+    """Processes with a mark that do not end within some seconds."""
+    end = time.monotonic() + seconds
+    while (left := marked(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
+def recorded(root: Path) -> set[tuple[str, str]]:
+    """Assets and partitions that Dagster's record says are materialized."""
+    with dg.DagsterInstance.local_temp(str(root / "dagster")) as instance:
+        return {
+            (asset, key)
+            for asset in told.MADE
+            for key in instance.get_materialized_partitions(dg.AssetKey(asset))
+        }
 
 
 @contextmanager

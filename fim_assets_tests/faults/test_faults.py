@@ -32,6 +32,13 @@ def test_runs_with_workers_killed_one_after_the_other(corpus: FaultCorpus) -> No
     assert_nothing_happened(scenarios.killed_often(corpus, 3, seed=3), 3)
 
 
+@pytest.mark.parametrize("ask", scenarios.ASKS)
+def test_a_run_that_is_told_to_end(tmp_path_factory: pytest.TempPathFactory, ask: str) -> None:
+    """Its processes are counted, for at some moments Dagster leaves a run's step as it is."""
+    folder = tmp_path_factory.getbasetemp() / "told"
+    assert_nothing_happened(scenarios.told_to_end(folder, ask, 1, seed=len(ask)), 1)
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_worker_killed_by_the_kernel(corpus: FaultCorpus, *, again: bool) -> None:
     assert_nothing_happened(scenarios.worker_killed(corpus, 1, again=again), 1)
