@@ -147,7 +147,12 @@ def test_the_demo_leaves_what_it_says(after_the_readme: Path) -> None:
         assert len(list((data / asset).glob("*.json"))) == 8
     assert (data / "corpus_report" / "report.html").stat().st_size > 10_000
     summary = json.loads((data / "corpus_report" / "summary.json").read_bytes())
-    assert summary["partitions"] == {"total": 8, "complete": 8, "incomplete": {}}
+    assert summary["partitions"] == {
+        "total": 8,
+        "complete": 8,
+        "incomplete": {},
+        "empty": [],
+    }
     for rate in summary["rates"].values():
         standard_error = sqrt(0.25 / rate["trials"])
         assert abs(rate["realised"] - 0.5) < 5 * standard_error
