@@ -26,6 +26,7 @@ from typing import NamedTuple
 import msgspec
 
 from fim_assets.fim.syntax import GRAMMARS, CannotCutError, Span, find_middle
+from fim_assets.own_process import own_process
 
 _TRIES = 3
 """Fresh processes in which the parser of a file must crash for it to be cut by the fallback."""
@@ -167,14 +168,15 @@ class _Parser:
     def __init__(self) -> None:
         self._connection, its_end = Pipe()
         self._errors = TemporaryFile()  # noqa: SIM115 - `end` closes it
+        command, environment = own_process("fim_assets.fim.parser_process", str(its_end.fileno()))
         with its_end:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", __name__, str(its_end.fileno())],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 pass_fds=[its_end.fileno()],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment,
             )
 
     def ask(self, batch: list[Request]) -> list[Answer]:

@@ -1,8 +1,8 @@
 """Where `syntax` cuts: the middle is a syntax node, or an aligned run of siblings.
 
 After AST-FIM (arXiv 2506.00204), with tree-sitter's parsers. Nothing depends on a clock: a file is
-parsed whole or not at all. `parser_process` runs this apart from the pipeline's own processes, in
-the C locale.
+parsed whole or not at all, within bounds that count what the parser does. `parser_process` runs
+this apart from the pipeline's own processes, in the C locale.
 """
 
 from bisect import bisect_right
@@ -20,6 +20,20 @@ from fim_assets.fim.draws import Draw, draw_bits, integers, uniforms
 
 LEVELS = 32
 """Levels of nodes below the root that a node is chosen from; deeper ones are small and left out."""
+
+_CHUNK_BYTES = 1 << 12
+_STEPS_BETWEEN_CALLS = 100
+"""Steps of its own that tree-sitter counts before it asks whether to go on."""
+
+MOST_STEPS = 20
+"""Steps a byte that a file may take: source code takes up to 2.2, and some broken code no end."""
+
+MOST_READ = 200
+"""Times its size that is read of a file at most: of source code up to 14 times, and some scanners
+look from each place to the end."""
+
+_FREE_BYTES = 1 << 14
+"""Added to a file's size, since a small one may take more a byte."""
 
 _LONGEST_PERIOD = 8
 _STRETCH_BYTES = 512
@@ -101,7 +115,7 @@ class CannotCutError(ValueError):
 
 
 REASONS = (
-    *("no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"),
+    *("no_grammar", "too_large", "repetitive", "too_complex", "syntax_errors", "no_node"),
     "parser_crashed",  # see `parser_process`
 )
 
@@ -135,16 +149,44 @@ def parse(source: bytes, grammar: Grammar) -> Tree:
         grammar: Of its language.
 
     Raises:
-        CannotCutError: If the file holds a long repetition, or more than half of it is ERROR nodes.
+        CannotCutError: If the file holds a long repetition, takes more than `MOST_STEPS` or
+            `MOST_READ`, or more than half of it is ERROR nodes.
     """
     if _repeats(source):
         raise CannotCutError("repetitive")
     if grammar.ascii_only:
         # A letter for each byte keeps every place: "é}" is read as "zz}".
         source = source.translate(_LETTERS_FOR_OTHERS)
-    tree = _parser(grammar).parse(source)
+    tree = _parse_within_bounds(_parser(grammar), source)
     if 2 * _error_bytes(tree.root_node) > len(source):
         raise CannotCutError("syntax_errors")
+    return tree
+
+
+def _parse_within_bounds(parser: Parser, source: bytes) -> Tree:
+    size = len(source) + _FREE_BYTES
+    steps = read = 0
+
+    def chunk(offset: int, _point: object) -> bytes:
+        nonlocal read
+        read += _CHUNK_BYTES
+        # What reads too much finds the file's end, and then is asked no more.
+        return b"" if read > MOST_READ * size else source[offset : offset + _CHUNK_BYTES]
+
+    def is_too_much(_offset: int, _has_error: bool) -> bool:
+        nonlocal steps
+        steps += _STEPS_BETWEEN_CALLS
+        return steps > MOST_STEPS * size or read > MOST_READ * size
+
+    try:
+        tree = parser.parse(chunk, progress_callback=is_too_much)
+    except ValueError:
+        if steps <= MOST_STEPS * size and read <= MOST_READ * size:
+            raise
+        parser.reset()  # it would go on with this file
+        raise CannotCutError("too_complex") from None
+    if read > MOST_READ * size:
+        raise CannotCutError("too_complex")
     return tree
 
 

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fim_assets.own_process import own_process
+
 Chart = dict[str, Any]
 """A chart as Vega-Lite specifies it."""
 
@@ -28,11 +30,16 @@ def draw(charts: Sequence[Chart]) -> list[str]:
     Raises:
         DrawingError: If the process that draws them fails, is ended, or does not come to an end.
     """
-    command = [sys.executable, "-P", "-m", "fim_assets.report.drawing"]
+    command, environment = own_process("fim_assets.report.drawing")
     content = json.dumps(charts).encode()
     try:
         done = subprocess.run(  # noqa: S603 - this Python, and this module
-            command, input=content, capture_output=True, timeout=_SECONDS, check=False
+            command,
+            input=content,
+            env=environment,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise DrawingError(f"they were not drawn after {_SECONDS} seconds") from error

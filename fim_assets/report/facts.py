@@ -83,6 +83,7 @@ _REASONS = {
     "no_grammar": "no language with a grammar is named",
     "too_large": "larger than fim.syntax_max_bytes",
     "repetitive": "repeats itself, which can cost a parser minutes",
+    "too_complex": "takes its grammar's parser more steps than code does",
     "syntax_errors": "syntax errors over more than half of it",
     "no_node": "its syntax tree has no node to cut out",
     "parser_crashed": "its grammar's parser crashes on it",

@@ -32,9 +32,12 @@ def test_runs_with_workers_killed_one_after_the_other(corpus: FaultCorpus) -> No
     assert_nothing_happened(scenarios.killed_often(corpus, 3, seed=3), 3)
 
 
-@pytest.mark.parametrize("ask", scenarios.ASKS)
+@pytest.mark.parametrize("ask", [ask for ask in scenarios.ASKS if ask != "Ctrl-C"])
 def test_a_run_that_is_told_to_end(tmp_path_factory: pytest.TempPathFactory, ask: str) -> None:
-    """Its processes are counted, for at some moments Dagster leaves a run's step as it is."""
+    """Its processes are counted, for at some moments Dagster leaves a run's step as it is.
+
+    Ctrl-C is the first half of Ctrl-C twice.
+    """
     folder = tmp_path_factory.getbasetemp() / "told"
     assert_nothing_happened(scenarios.told_to_end(folder, ask, 1, seed=len(ask)), 1)
 
@@ -82,7 +85,7 @@ def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
 
 
 def test_a_grammar_that_crashes_its_process(tmp_path: Path) -> None:
-    assert_nothing_happened(scenarios.grammar_crashes(tmp_path), 300)
+    assert_nothing_happened(scenarios.grammar_crashes(tmp_path), 9)
 
 
 def test_hostile_texts_crash_no_grammar_and_are_cut_alike(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_every_fallback_is_named() -> None:
     reasons = ["none", "no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"]
     assert decided.reasons.tolist() == reasons
     assert decided.splits.tolist() == ["syntax"] + ["uniform"] * 5
-    assert {"one_line", *reasons[1:], "parser_crashed"} == set(FALLBACKS)
+    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == set(FALLBACKS)
 
 
 def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:

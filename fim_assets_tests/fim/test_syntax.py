@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -400,6 +401,33 @@ def test_a_repetition_that_no_parser_can_bear_is_not_parsed(language: str, unit:
     source = b"normal code; " + (unit * (200_000 // len(unit))).encode()
     with pytest.raises(CannotCutError, match="repetitive"):
         parse(source, language)
+
+
+def test_what_no_parser_comes_to_an_end_with_is_not_parsed() -> None:
+    """Broken TSX of 8 kB, which took over 1,000 s and 2 GB; others are served as before."""
+    broken = Path(__file__).with_name("endless.tsx").read_bytes()
+    sound = b"const f = (a: number) => <b>{a as number}</b>;\n" * 50
+    before = str(parse(sound, "TSX").root_node)
+    with pytest.raises(CannotCutError, match="too_complex"):
+        parse(broken, "TSX")
+    assert str(parse(sound, "TSX").root_node) == before
+
+
+def test_what_a_scanner_reads_over_and_over_is_not_parsed() -> None:
+    """Of white space between operators, Swift's reads far more than there is."""
+    ladder = "".join(" " * (depth % 200) + "+ /a/ #/\n" for depth in range(1200))
+    with pytest.raises(CannotCutError, match="too_complex"):
+        parse(ladder.encode(), "Swift")
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda s: s.names[0])
+def test_a_file_that_is_read_in_chunks_is_parsed_as_a_whole(snippet: Snippet) -> None:
+    """Chunks end anywhere, also within a code point."""
+    for before in range(4):
+        source = b" " * before + (snippet.source.replace("a", "日") * 300).encode()
+        parser = syntax._parser(syntax.GRAMMARS[grammar(snippet.names[0])])
+        in_chunks = syntax._parse_within_bounds(parser, source).root_node
+        assert str(in_chunks) == str(parser.parse(source).root_node)
 
 
 @pytest.mark.parametrize("period", range(1, 10))
