@@ -14,8 +14,8 @@ demo: $(READY)  ## everything, from sample shards to arrays and report
 		--partition-range "$$($(BIN)/fim-assets keys --range)"
 	$(BIN)/fim-assets summary
 
-test: $(READY)  ## every test, two files at a time
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## every test, three files at a time: many wait for a browser, a server or a clock
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 dev: $(READY)  ## the UI, on this machine's loopback only
 	$(BIN)/dagster dev -h 127.0.0.1 -p 3000

@@ -170,8 +170,10 @@ def _parse_within_bounds(parser: Parser, source: bytes) -> Tree:
     def chunk(offset: int, _point: object) -> bytes:
         nonlocal read
         read += _CHUNK_BYTES
-        # What reads too much finds the file's end, and then is asked no more.
-        return b"" if read > MOST_READ * size else source[offset : offset + _CHUNK_BYTES]
+        if read > MOST_READ * size:
+            return b""  # as at the file's end: the parser soon asks whether to go on
+        # Whole code points: tree-sitter crashes where it finds an end within one.
+        return source[offset : _code_point_at(source, offset + _CHUNK_BYTES)]
 
     def is_too_much(_offset: int, _has_error: bool) -> bool:
         nonlocal steps

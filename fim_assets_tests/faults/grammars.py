@@ -108,7 +108,7 @@ class Outcome(NamedTuple):
         cuts: Reason, law and both cuts of each document, by every cut method.
         crashed: Whether a parser crashed.
         seconds: Time that it took.
-        bytes: Memory that the process that parses has taken at most so far.
+        bytes: The most memory that the process that parses has taken, 0 if it took it before.
     """
 
     cuts: list[tuple[int, int, int, int]]
@@ -122,16 +122,18 @@ def _outcome(text: str, language: str) -> Outcome:
     keys = document_keys(1, [str(n) for n in range(_COPIES)], texts)
     files = Files.split(texts, keys, [language] * _COPIES, [None] * _COPIES, None)
     cuts = []
+    before = _peak()
     begin = time.perf_counter()
     for split in SPLITS:
         try:
             decided = decide(files, Fim(fim_rate=1, split=split, split_fallback="uniform"))
         except DecisionError:
-            return Outcome([], True, time.perf_counter() - begin, _peak())
+            return Outcome([], True, time.perf_counter() - begin, 0)
         rows = zip(decided.reasons, decided.splits, *decided.cuts, strict=True)
         cuts += [(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
     crashed = any(reason == REASONS.index("parser_crashed") for reason, *_ in cuts)
-    return Outcome(cuts, crashed, time.perf_counter() - begin, _peak())
+    seconds, after = time.perf_counter() - begin, _peak()
+    return Outcome(cuts, crashed, seconds, after if after > before else 0)
 
 
 def _peak() -> int:
