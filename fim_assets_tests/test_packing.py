@@ -37,7 +37,7 @@ def unpacked(folder: Path, content: bytes, ending: str) -> bytes:
         (SKIPPABLE, ".zst", b""),
         (SKIPPABLE * 3, ".zst", b""),
         (zstandard.compress(b""), ".zst", b""),
-        (gzip.compress(b""), ".gz", b""),
+        (gzip.compress(b"", mtime=0), ".gz", b""),
         (zstandard.compress(b"") + ZSTD, ".zst", LINES),
         (GZIP + bytes(700), ".gz", LINES),
         (GZIP + bytes(100_000) + GZIP, ".gz", LINES * 2),
@@ -87,7 +87,7 @@ XML = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
         (HTML, ".zst", "named as zstd, but its content is an HTML page", "fetch"),
         (HTML, ".gz", "named as gzip, but its content is an HTML page", "fetch"),
         (b"\n " + HTML.lower()[15:], ".jsonl", "^its content is an HTML page", "fetch"),
-        (gzip.compress(HTML), ".gz", "^its content is an HTML page", "fetch"),
+        (gzip.compress(HTML, mtime=0), ".gz", "^its content is an HTML page", "fetch"),
         (zstandard.compress(XML), ".zst", "^its content is an XML document", "fetch"),
         (XML, ".jsonl", "^its content is an XML document", "fetch"),
         (
