@@ -542,7 +542,7 @@ def other_encodings(corpus: FaultCorpus) -> Finding:
         ):
             done = _fim_assets(arguments, environment | setting)
             unnoticed += done.returncode != 0
-    told = _fim_assets(["keys"], environment | plain).stderr.decode("ascii")
+    told = _fim_assets(["keys"], environment | plain).stderr.decode("utf-8", "replace")
     seen = "what cannot be shown is replaced; " + " ".join(told.split())
     unnoticed += "Traceback" in told
     return Finding("other encodings than UTF-8", 4, corpus.damage(root), seen, unnoticed)
