@@ -64,5 +64,5 @@ tokenizer: $(READY)  ## build the bundled dolma2 tokenizer anew
 	$(BIN)/python -m fim_assets.tokens.dolma2
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
-	rm -rf .venv .bench history schedules storage data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
+	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
 	@grep -qsv '^DAGSTER_HOME="$${DAGSTER_HOME:-' .env || rm -f .env  # unless it says more
