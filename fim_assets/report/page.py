@@ -141,7 +141,7 @@ def _draw(figures: Sequence[_Figure]) -> str | None:
         return str(error)
     for figure, svg in zip(figures, svgs, strict=True):
         # It may stand in the page as it is: Vega escapes the names in it, see `_label`.
-        figure.svg = Markup(svg)  # noqa: S704
+        figure.svg = Markup(svg)  # noqa: S704 - see above
     return None
 
 
