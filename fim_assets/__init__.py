@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fim_assets.fim.restore import restore_shard
+    from fim_assets.fim_shards.restore import restore_shard
     from fim_assets.preview.notebook import TransformedText, transform_text
-    from fim_assets.recipe import Recipe, RecipeError, load_recipe
-    from fim_assets.tokens.reader import TokenArray
-    from fim_assets.tokens.tokenizer import load_tokenizer
+    from fim_assets.recipe import Recipe, load_recipe
+    from fim_assets.recipe.errors import RecipeError
+    from fim_assets.token_arrays.reader import TokenArray
+    from fim_assets.tokenizer.load import load_tokenizer
 
 __all__ = [
     "Recipe",

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import click
 import dagster as dg
 
-from fim_assets.defs.assets import Graph, build_assets
-from fim_assets.defs.automation import automation_sensor, whole_way
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.defs.assets import CorpusDefinition, build_assets
+from fim_assets.defs.automation import all_assets, automation_sensor
 from fim_assets.defs.partitions import refuse_command
-from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
-from fim_assets.recipe import Recipe, RecipeError, load_recipe
+from fim_assets.recipe import Recipe, load_recipe
+from fim_assets.recipe.errors import RecipeError
+from fim_assets.run.partition import USER_ERRORS
 from fim_assets.settings import Settings, SettingsError, nothing_found
-from fim_assets.tokens.tokenizer import (
+from fim_assets.tokenizer.load import (
     TokenizerError,
     content_hash,
     find_tokenizer,
@@ -42,7 +44,7 @@ def build_definitions(
     return _definitions(_graph(recipe, settings, key_prefix), executor)
 
 
-def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> Graph:
+def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> CorpusDefinition:
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     try:
         refuse_missing_controls(recipe, tokenizer)
@@ -52,15 +54,15 @@ def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
-    return Graph(corpus, settings, shards)
+    return CorpusDefinition(corpus, settings, shards)
 
 
 def _definitions(
-    graph: Graph, executor: dg.ExecutorDefinition = dg.in_process_executor
+    graph: CorpusDefinition, executor: dg.ExecutorDefinition = dg.in_process_executor
 ) -> dg.Definitions:
     return dg.Definitions(
         assets=build_assets(graph),
-        jobs=[whole_way(graph.corpus.prefix)],
+        jobs=[all_assets(graph.corpus.prefix)],
         sensors=[automation_sensor(graph.corpus.prefix)],
         executor=executor,
     )

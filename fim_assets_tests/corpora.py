@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 import zstandard
 
-from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.recipe import ASSETS, Raw, Recipe
-from fim_assets.sources import find_shards
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
-from fim_assets.workers import run_partitions
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.sources import find_shards
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe.raw import Raw
+from fim_assets.run.local import run_partitions
+from fim_assets.run.partition import CHECKS_OF, Outcome, Task
+from fim_assets.tokenizer.load import content_hash, find_tokenizer
 
 ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
 

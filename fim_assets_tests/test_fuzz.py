@@ -16,13 +16,18 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fim_assets.fim.restore import restore_shard
-from fim_assets.packing import SIGNATURES
-from fim_assets.recipe import Fim, Raw, Recipe, RecipeError, Tokens, parse_recipe
-from fim_assets.rejections import RejectedLine
-from fim_assets.shards import ShardError, ShardReader
-from fim_assets.tokens.reader import TokenArray
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.restore import restore_shard
+from fim_assets.io.compression import SIGNATURES
+from fim_assets.raw_shards.rejections import RejectedLine
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.recipe import Recipe, parse_recipe
+from fim_assets.recipe.errors import RecipeError
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.tokens import Tokens
+from fim_assets.token_arrays.reader import TokenArray
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
 
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -135,12 +140,12 @@ def test_a_recipe_is_one_or_is_refused(text: str) -> None:
         assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
-AWKWARD = [
+EDGE_CASE_TEXTS = [
     *("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|file_sep|>", "<|endoftext|>"),
     *("\r\n", "\n", "\t", " ", "\x00", "e\u0301", "\u2028", "🚀", "日本語", "def f(x):", "'" * 9),
 ]
 TEXTS = st.lists(
-    st.one_of(st.sampled_from(AWKWARD), st.text(max_size=12)), min_size=1, max_size=12
+    st.one_of(st.sampled_from(EDGE_CASE_TEXTS), st.text(max_size=12)), min_size=1, max_size=12
 ).map("".join)
 LAWS = st.sampled_from(
     [

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fim_assets.files import record_file
-from fim_assets.recipe import Recipe, RecipeError, Tokens, parse_recipe
-from fim_assets.recipe import Tokenizer as TokenizerRecipe
+from fim_assets.io.hashing import record_file
+from fim_assets.recipe import Recipe, parse_recipe
+from fim_assets.recipe.errors import RecipeError
+from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
+from fim_assets.recipe.tokens import Tokens
 from fim_assets.settings import REPOSITORY
-from fim_assets.tokens.tokenizer import find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.load import find_tokenizer, load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 PACKAGE = REPOSITORY / "fim_assets"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fim_assets.recipe import Recipe
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 from fim_assets_tests.faults.run import NO_LOCKS
@@ -132,7 +132,7 @@ def test_an_installation_without_a_home_asks_for_a_data_root(installed: Path, sh
 
 _WITHOUT_A_HOME = """
 from pathlib import Path
-from fim_assets.report.write import write_report
+from fim_assets.corpus_report.write import write_report
 from fim_assets_tests.corpora import open_corpus, run_all
 corpus = open_corpus(Path("data").absolute())
 [outcome] = run_all(corpus).values()
@@ -167,8 +167,11 @@ def test_a_user_without_a_home_makes_all_with_the_fast_engine(
 _BEGIN = """
 import os, sys
 from pathlib import Path
-from fim_assets.receipts import Place, Staging, sole_writer
-with sole_writer(Path(), "a"), Staging(Place(Path("raw_shards").absolute(), "a")) as staging:
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.partition_lock import partition_lock
+from fim_assets.corpus.staging import Staging
+files = PartitionFiles(Path("raw_shards").absolute(), "a")
+with partition_lock(Path(), "a"), Staging(files) as staging:
     staging.create(".parquet").write(b"begun")
     if sys.argv[1] == "die":
         os._exit(0)
@@ -193,7 +196,7 @@ def test_a_temporary_folder_that_another_user_made_is_not_used(tmp_path: Path) -
     for name in ("work", "cache"):
         (tmp_path / f"fim_assets.{name}.{os.getuid()}").symlink_to(tmp_path)
     code = """
-from fim_assets.storage import cache_folders, working_folder
+from fim_assets.io.storage import cache_folders, working_folder
 print(len(cache_folders()))
 try:
     working_folder().__enter__()
@@ -212,9 +215,9 @@ import errno, sys
 from pathlib import Path
 from fim_assets_tests.faults.no_locks import without_locks
 without_locks(getattr(errno, sys.argv[1]))
-from fim_assets.receipts import sole_writer, no_locks_warning
-from fim_assets.storage import working_folder
-with sole_writer(Path(), "a"), working_folder(), working_folder():
+from fim_assets.corpus.partition_lock import no_locks_warning, partition_lock
+from fim_assets.io.storage import working_folder
+with partition_lock(Path(), "a"), working_folder(), working_folder():
     print(no_locks_warning(Path()))
 """
 

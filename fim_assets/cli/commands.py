@@ -21,19 +21,18 @@ import click
 
 from fim_assets.cli.completion import SHELLS, array_files, completion_script, keys_and_shards
 from fim_assets.cli.streams import as_argument, show_every_character
-from fim_assets.visible import visible, visible_line
-from fim_assets.words import how_many
+from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fim_assets.pipeline import Corpus
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.sources import RawShard
+    from fim_assets.corpus_report.summary import CorpusTotals, Summary
+    from fim_assets.io.storage import Location
     from fim_assets.recipe import Recipe
-    from fim_assets.report.summary import CorpusTotals, Summary
     from fim_assets.settings import Settings
-    from fim_assets.sources import RawShard
-    from fim_assets.storage import Location
 
 _ROWS_SHOWN = 32
 _KEYS_SHOWN = 8
@@ -89,15 +88,17 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
         except click.UsageError as error:
-            raise click.UsageError(visible(error.format_message()), error.ctx) from error
+            raise click.UsageError(
+                escape_control_characters(error.format_message()), error.ctx
+            ) from error
         except click.ClickException as error:
-            raise click.ClickException(visible(error.message)) from error
+            raise click.ClickException(escape_control_characters(error.message)) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click ends quietly where nobody reads on
         except Exception as error:
-            if isinstance(error, _mendable()):
-                raise click.ClickException(visible(str(error))) from error
-            click.echo(visible(traceback.format_exc()), err=True, nl=False)
+            if isinstance(error, _user_errors()):
+                raise click.ClickException(escape_control_characters(str(error))) from error
+            click.echo(escape_control_characters(traceback.format_exc()), err=True, nl=False)
             raise click.ClickException(
                 "this is a fault of fim-assets, not of what it was given; please report it with "
                 "the lines above"
@@ -108,13 +109,13 @@ class _OnOneLine(logging.Formatter):
     """What the project warns of in the log, which a command shows on standard error."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.capitalize()}: {visible_line(record.getMessage())}"
+        return f"{record.levelname.capitalize()}: {escape_to_one_line(record.getMessage())}"
 
 
-def _mendable() -> tuple[type[Exception], ...]:
+def _user_errors() -> tuple[type[Exception], ...]:
     """The errors whose message says all that a user needs."""
-    from fim_assets.pipeline import USER_ERRORS
-    from fim_assets.recipe import RecipeError
+    from fim_assets.recipe.errors import RecipeError
+    from fim_assets.run.partition import USER_ERRORS
     from fim_assets.settings import SettingsError
 
     return (RecipeError, SettingsError, *USER_ERRORS)
@@ -159,8 +160,8 @@ def sample() -> None:
 
     It lies in shards under raw/ of the input root, and needs no download.
     """
-    from fim_assets.sample import write_sample
-    from fim_assets.storage import is_remote
+    from fim_assets.io.storage import is_remote
+    from fim_assets.raw_shards.sample import write_sample
 
     folder = _settings().input_root / "raw"
     if is_remote(folder):
@@ -181,8 +182,8 @@ def sample() -> None:
 @click.option("--range", "as_range", is_flag=True, help="Print first...last for Dagster.")
 def keys(*, as_range: bool) -> None:
     """Print the partition keys of the recipe's shards, one a line."""
+    from fim_assets.corpus.sources import find_shards, refuse_outputs
     from fim_assets.recipe import ASSETS, load_recipe
-    from fim_assets.sources import find_shards, refuse_outputs
 
     settings = _settings()
     documents = load_recipe(settings.recipe).raw.documents
@@ -213,8 +214,8 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     size and content hash; objects by size and ETag, with --hash by their content hash too, so that
     a complete partition is told without reading its shard.
     """
-    from fim_assets.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
-    from fim_assets.storage import is_url, parse_url, write_bytes
+    from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
+    from fim_assets.io.storage import is_url, parse_url, write_bytes
 
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
@@ -226,7 +227,9 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
     write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    click.echo(f"{how_many(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {visible_line(output)}")
+    click.echo(
+        f"{plural(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}"
+    )
 
 
 @main.command(
@@ -277,7 +280,7 @@ def summary() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fim_assets.report.summary import gather
+    from fim_assets.corpus_report.summary import gather
 
     settings = _settings()
     corpus = _corpus(settings)
@@ -288,7 +291,7 @@ def summary() -> None:
     console = _console()
     columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
     table = Table(
-        title=f"{complete:,} of {how_many(len(shards), 'partition')} complete",
+        title=f"{complete:,} of {plural(len(shards), 'partition')} complete",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -305,23 +308,23 @@ def summary() -> None:
     table.add_row("total", *_cells(found.totals, seconds, columns), style="bold")
     console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
-        click.echo(f"incomplete  {key}: {visible_line(reason)}")
+        click.echo(f"incomplete  {key}: {escape_to_one_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
         click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
     if empty := found.partitions.empty:
         more = f" and {len(empty) - _KEYS_SHOWN:,} more" if len(empty) > _KEYS_SHOWN else ""
         named = f"{', '.join(empty[:_KEYS_SHOWN])}{more}"
-        click.echo(f"empty       {how_many(len(empty), 'partition')} without a document: {named}")
+        click.echo(f"empty       {plural(len(empty), 'partition')} without a document: {named}")
     for warning in found.warnings:
-        click.echo(f"warning  {visible_line(warning)}")
+        click.echo(f"warning  {escape_to_one_line(warning)}")
     first = gathered.partitions[0].key if gathered.partitions else None
-    for name, line in _leads_on(settings, corpus, found, shards, first):
+    for name, line in _next_steps(settings, corpus, found, shards, first):
         click.echo(f"{name:<9}{line}")
     if not complete:
         sys.exit(1)
 
 
-def _leads_on(
+def _next_steps(
     settings: "Settings",
     corpus: "Corpus",
     summary: "Summary",
@@ -329,9 +332,9 @@ def _leads_on(
     first: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
+    from fim_assets.io.storage import is_remote
+    from fim_assets.run.verify import other_prefixes, stale_report
     from fim_assets.settings import REPOSITORY, in_repository
-    from fim_assets.storage import is_remote
-    from fim_assets.verify import other_prefixes, stale_report
 
     report = corpus.folder("corpus_report") / "report.html"
     materialize = f"dagster asset materialize {corpus.definitions} --select"
@@ -341,7 +344,7 @@ def _leads_on(
     stale = not report.exists() or any(stale_report(corpus, summary.arrays))
     if first is not None:
         folder = _shown(corpus.folder("token_arrays"))
-        yield "arrays", f"{folder}  ({how_many(len(arrays), 'file')})"
+        yield "arrays", f"{folder}  ({plural(len(arrays), 'file')})"
         yield "report", f"{_shown(report)}{'  (not made yet, or not of these partitions)' * stale}"
     steps = []
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
@@ -378,10 +381,10 @@ def verify(keys: tuple[str, ...]) -> None:
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
-    from fim_assets.pipeline import list_shards
+    from fim_assets.corpus.corpus import list_shards
+    from fim_assets.corpus_report.summary import build_summary
     from fim_assets.recipe import ASSETS
-    from fim_assets.report.summary import build_summary
-    from fim_assets.verify import begun_keys, stale_report, strays, verify_partitions
+    from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 
     settings = _settings()
     corpus = _corpus(settings)
@@ -402,20 +405,20 @@ def verify(keys: tuple[str, ...]) -> None:
     faults = [fault for verdict in verdicts for fault in verdict.faults]
     if not keys:
         complete = build_summary(corpus, list(shards)).arrays
-        faults += [*strays(corpus, verdicts), *stale_report(corpus, complete)]
+        faults += [*unlisted_files(corpus, verdicts), *stale_report(corpus, complete)]
     for fault in faults:
-        click.echo(f"fault  {visible_line(fault)}")
+        click.echo(f"fault  {escape_to_one_line(fault)}")
     # A partition whose shard is gone is a fault, and not one of those that there should be.
     expected_keys = {*chosen} if keys else shards.keys()
     receipts = Counter(
         asset for verdict in verdicts if verdict.key in expected_keys for asset in verdict.receipts
     )
     for asset in ASSETS:
-        expected = how_many(len(expected_keys), "partition")
+        expected = plural(len(expected_keys), "partition")
         click.echo(f"{asset:<14} {receipts[asset]:,} of {expected} with a receipt")
-    files = how_many(sum(verdict.files for verdict in verdicts), "file")
+    files = plural(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
-    told = how_many(len(faults), "fault") if faults else "all agree"
+    told = plural(len(faults), "fault") if faults else "all agree"
     click.echo(f"read {files} with {size / 1e6:,.1f} MB: {told}")
     if faults:
         sys.exit(1)
@@ -442,7 +445,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         raise click.UsageError("--line and --id name a document each; give one of them")
     from rich.text import Text
 
-    from fim_assets.pipeline import Corpus
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.io.storage import working_folder
     from fim_assets.preview.documents import (
         document_at_line,
         document_with_id,
@@ -451,9 +455,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     )
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.recipe import load_recipe
-    from fim_assets.storage import working_folder
-    from fim_assets.tokens.engines import UnencodableTextError
-    from fim_assets.tokens.tokenizer import TokenizerError, load_tokenizer
+    from fim_assets.tokenizer.encoders import UnencodableTextError
+    from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
 
     settings = _settings()
     recipe = load_recipe(settings.recipe)
@@ -464,10 +467,10 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     console = _console()
     title = Text.assemble(
         (key, "bold"),
-        f" · partition seed {seed:016x} · recipe {visible_line(settings.recipe)}",
+        f" · partition seed {seed:016x} · recipe {escape_to_one_line(settings.recipe)}",
     )
     with working_folder() as folder, _named_as(source, folder):
-        path = source.bring(folder)
+        path = source.fetch(folder)
         if line is not None:
             document = document_at_line(path, seed, recipe, line)
         elif identifier is not None:
@@ -484,7 +487,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         tokenizer = load_tokenizer(recipe)
         encoded = encode_document(document, recipe.fim, tokenizer)
     except (TokenizerError, UnencodableTextError) as error:
-        console.print(Text(f"no tokens: {visible(' '.join(str(error).split()))}"))
+        console.print(Text(f"no tokens: {escape_control_characters(' '.join(str(error).split()))}"))
     else:
         console.print(render_tokens(encoded, tokenizer))
 
@@ -509,12 +512,14 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
     them, since no FIM shard holds these.
     """
-    from fim_assets.fim.restore import count_record, restore_shard, write_lines
+    from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
 
     counts = count_record(parquet)
     with _progress(quiet=output is None and sys.stdout.isatty()) as progress:
         lines = progress.track(
-            restore_shard(shard, parquet), counts.documents, description=visible_line(shard.name)
+            restore_shard(shard, parquet),
+            counts.documents,
+            description=escape_to_one_line(shard.name),
         )
         if output is not None:
             write_lines(lines, output)
@@ -527,8 +532,8 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
                 stream.write(restored + b"\n")
             stream.flush()
     click.echo(
-        f"{how_many(counts.documents, 'document')}, "
-        f"{how_many(counts.rearranged, 'rearranged file')} put back",
+        f"{plural(counts.documents, 'document')}, "
+        f"{plural(counts.rearranged, 'rearranged file')} put back",
         err=True,
     )
 
@@ -551,8 +556,8 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     """
     from fim_assets.preview.terminal import render_document
     from fim_assets.recipe import load_recipe
-    from fim_assets.tokens.reader import TokenArray, array_names
-    from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer
+    from fim_assets.token_arrays.reader import TokenArray, array_names
+    from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
 
     if array.is_dir():
         arrays = sorted(array_names(array))
@@ -645,7 +650,7 @@ def _waiting(what: str, *, quiet: bool) -> Iterator[Any]:
 @contextmanager
 def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
     """Name a shard in errors as the user knows it, not as the file that was fetched."""
-    from fim_assets.shards import ShardError
+    from fim_assets.errors import ShardError
 
     try:
         yield
@@ -655,7 +660,7 @@ def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
 
 
 def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.storage import expand_home, is_remote
+    from fim_assets.io.storage import expand_home, is_remote
 
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
@@ -673,10 +678,10 @@ def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, 
 
 def _first_array(key: str, recipe: "Recipe") -> Path:
     """A finished partition's first array."""
-    from fim_assets.pipeline import Corpus
-    from fim_assets.receipts import keys_of_receipts, read_receipt
-    from fim_assets.storage import is_remote
-    from fim_assets.tokens.reader import is_array_name
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
+    from fim_assets.io.storage import is_remote
+    from fim_assets.token_arrays.reader import is_array_name
 
     corpus = Corpus(recipe, "", _settings().data_root, _key_prefix())
     place = corpus.place("token_arrays", key)
@@ -710,14 +715,14 @@ def _settings() -> "Settings":
     settings = Settings.from_environment()
     where = unnamed_data_root()
     if where is not None:
-        click.echo(visible_line(where), err=True)  # what is piped is standard output alone
+        click.echo(escape_to_one_line(where), err=True)  # what is piped is standard output alone
     return settings
 
 
 def _corpus(settings: "Settings") -> "Corpus":
-    from fim_assets.pipeline import Corpus
+    from fim_assets.corpus.corpus import Corpus
     from fim_assets.recipe import load_recipe
-    from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+    from fim_assets.tokenizer.load import content_hash, find_tokenizer
 
     recipe = load_recipe(settings.recipe)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
@@ -764,7 +769,7 @@ def _range(keys: list[str]) -> str:
 
 
 def _shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
-    from fim_assets.pipeline import list_shards
+    from fim_assets.corpus.corpus import list_shards
 
     shards = list_shards(corpus, settings.input_root)
     _refuse_none(shards, corpus.recipe.raw.documents, settings)
@@ -781,9 +786,9 @@ def _refuse_none(
 
 
 def _shown(path: "Location") -> str:
-    from fim_assets.storage import is_remote
+    from fim_assets.io.storage import is_remote
 
     here = Path.cwd()
     if is_remote(path):
-        return visible_line(str(path))
-    return visible_line(str(path.relative_to(here) if path.is_relative_to(here) else path))
+        return escape_to_one_line(str(path))
+    return escape_to_one_line(str(path.relative_to(here) if path.is_relative_to(here) else path))

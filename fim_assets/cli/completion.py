@@ -43,10 +43,10 @@ def array_files(
 
 
 def _keys_and_shards(begin: str) -> list[str]:
+    from fim_assets.corpus.sources import find_shards
+    from fim_assets.io.storage import is_url
     from fim_assets.recipe import load_recipe
     from fim_assets.settings import Settings
-    from fim_assets.sources import find_shards
-    from fim_assets.storage import is_url
 
     settings = Settings.from_environment()
     documents = load_recipe(settings.recipe).raw.documents
@@ -58,8 +58,8 @@ def _keys_and_shards(begin: str) -> list[str]:
 
 
 def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
+    from fim_assets.layouts.registry import LAYOUTS
     from fim_assets.settings import Settings
-    from fim_assets.tokens.layouts import LAYOUTS
 
     folder = Settings.from_environment().data_root.joinpath(*prefix, "token_arrays")
     if not isinstance(folder, Path):

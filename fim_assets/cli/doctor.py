@@ -30,23 +30,14 @@ from fim_assets.cli.estimate import (
     seconds_of_a_partition,
 )
 from fim_assets.cli.findings import Finding, Report
-from fim_assets.packing import FAILED_DOWNLOAD, NOTHING_PACKED
-from fim_assets.pipeline import USER_ERRORS, Corpus, list_shards
-from fim_assets.preview.excerpts import shown_language
-from fim_assets.receipts import ReceiptError, disagreement, read_receipt
-from fim_assets.recipe import ASSETS, Fim, Raw, Recipe, RecipeError, load_recipe
-from fim_assets.rejections import NOT_EXPLAINED
-from fim_assets.settings import (
-    Settings,
-    SettingsError,
-    nothing_found,
-    unnamed_data_root,
-    usable_cores,
-)
-from fim_assets.shards import ShardError, ShardReader
-from fim_assets.sources import RawShard
-from fim_assets.stats import binomial_rate, counted
-from fim_assets.storage import (
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.partition_files import ReceiptError
+from fim_assets.corpus.receipts import read_receipt, why_incomplete
+from fim_assets.corpus.sources import RawShard
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
+from fim_assets.io.storage import (
     REQUESTS_AT_ONCE,
     Location,
     StorageError,
@@ -57,14 +48,24 @@ from fim_assets.storage import (
     working_folder,
     write_bytes,
 )
-from fim_assets.tokens.tokenizer import (
-    LoadedTokenizer,
-    content_hash,
-    find_tokenizer,
-    load_tokenizer,
+from fim_assets.raw_shards.rejections import NOT_EXPLAINED
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.recipe import ASSETS, Recipe, load_recipe
+from fim_assets.recipe.errors import RecipeError
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
+from fim_assets.run.partition import USER_ERRORS
+from fim_assets.settings import (
+    Settings,
+    SettingsError,
+    nothing_found,
+    unnamed_data_root,
+    usable_cores,
 )
-from fim_assets.unmatched import Occurrences, unmatched_names
-from fim_assets.words import how_large, how_many
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.rates import binomial_rate
+from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.wording import file_size, plural, shown_language
 
 WORKER_BYTES = 600_000_000
 """What a worker needs at most, whatever the shard's size."""
@@ -260,13 +261,13 @@ def _instance(file: Path) -> str:
 def _workers(settings: Settings) -> Iterator[Finding]:
     cores, memory = usable_cores(), _memory()
     workers = settings.workers
-    text = f"{workers} on {how_many(cores, 'core')}, {how_large(memory)} of memory"
+    text = f"{workers} on {plural(cores, 'core')}, {file_size(memory)} of memory"
     if workers * WORKER_BYTES > memory:
         fit = max(1, memory // WORKER_BYTES)
         yield Finding(
             "look",
             "workers",
-            f"{text}: one can need {how_large(WORKER_BYTES)}",
+            f"{text}: one can need {file_size(WORKER_BYTES)}",
             f"FIM_WORKERS={min(fit, cores)}, or a machine with more memory",
         )
     elif workers > cores:
@@ -291,7 +292,7 @@ def _engine(settings: Settings) -> tuple[int, Finding]:
         return min(settings.workers, usable_cores()), Finding(
             "ok", "engine", "local: processes of this machine"
         )
-    from fim_assets.ray_engine import ClusterError, cluster_cpus
+    from fim_assets.run.on_ray import ClusterError, cluster_cpus
 
     try:
         cpus = cluster_cpus()
@@ -299,7 +300,7 @@ def _engine(settings: Settings) -> tuple[int, Finding]:
         return 1, Finding("mend", "engine", str(error), "start it, or set RAY_ADDRESS")
     shared = "" if is_remote(settings.data_root) else "; every node must share the data root"
     return max(cpus, 1), Finding(
-        "ok", "engine", f"ray: a cluster of {how_many(cpus, 'CPU')} answers{shared}"
+        "ok", "engine", f"ray: a cluster of {plural(cpus, 'CPU')} answers{shared}"
     )
 
 
@@ -330,7 +331,7 @@ def _differences(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
     tokens = recipe.tokens.tokenizer
     try:
-        with _warnings("fim_assets.tokens", logging.INFO) as said:
+        with _warnings("fim_assets.tokenizer", logging.INFO) as said:
             tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(tokens)))
     except USER_ERRORS as error:
         return None, Finding("mend", "tokenizer", str(error))
@@ -359,7 +360,7 @@ def _separator(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
         "look" if named else "ok",
         "separator",
         f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
-        f"it, it parts files, and is encoded as text of {how_many(ids, 'id')}",
+        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}",
         f"close among its tokens: {', '.join(close)}" if close else "",
     )
 
@@ -392,7 +393,7 @@ def _shards(corpus: Corpus, settings: Settings) -> Iterator[Finding | dict[str, 
     yield Finding(
         "ok",
         "shards",
-        f"{len(keys):,}, {how_large(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}",
+        f"{len(keys):,}, {file_size(size)} ({kinds}), {keys[0]} … {keys[-1]}{pinned}",
     )
     yield from _empty_shards(shards)
     yield shards
@@ -403,7 +404,7 @@ def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
     empty = [shard for shard in shards.values() if shard.size == 0]
     refused = [str(shard) for shard in empty if shard.lacks_content]
     if refused:
-        yield Finding("mend", "shards", f"{_named(refused)}: {NOTHING_PACKED}", FAILED_DOWNLOAD)
+        yield Finding("mend", "shards", f"{_named(refused)}: {NOTHING_COMPRESSED}", FAILED_DOWNLOAD)
     others = [str(shard) for shard in empty if not shard.lacks_content]
     if others:
         yield Finding(
@@ -432,11 +433,11 @@ def _sample(
     refused = [finding for one in sampled for finding in _refused(one, shards[one.key], recipe)]
     for finding in sorted(refused, key=lambda finding: finding.mark != "mend")[:1]:
         others = len(refused) - 1
-        more = f"; others like it in {how_many(others, 'more shard')} looked at" if others else ""
+        more = f"; others like it in {plural(others, 'more shard')} looked at" if others else ""
         yield replace(finding, text=finding.text + more)
     if not documents:
         if raw and not refused:
-            yield Finding("mend", "sample", f"no document in {how_many(len(raw), 'shard')}")
+            yield Finding("mend", "sample", f"no document in {plural(len(raw), 'shard')}")
         return
     fim = [one.results["fim_shards"] for one in sampled if "fim_shards" in one.results]
     without_id = sum(one.without_id for one in sampled)
@@ -451,10 +452,10 @@ def _sample(
     whole = all(len(one.results) == len(ASSETS) for one in sampled)
     through = " came through all stages and checks" if whole else ""
     told = [
-        f"{how_many(documents, 'document')} of {how_many(len(raw), 'shard')}{through}",
-        f"{how_many(rejected, 'line')} rejected" if rejected else "no line rejected",
-        f"{how_many(short, 'file')} too short to cut" if short else "",
-        f"{how_many(without_id, 'document')} without id" if without_id else "",
+        f"{plural(documents, 'document')} of {plural(len(raw), 'shard')}{through}",
+        f"{plural(rejected, 'line')} rejected" if rejected else "no line rejected",
+        f"{plural(short, 'file')} too short to cut" if short else "",
+        f"{plural(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
         f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
         "" if marked or not recipe.fim.repository_tokens else "no file with a repository token",
@@ -479,7 +480,7 @@ def _sample(
         yield Finding(
             "look",
             "sample",
-            f"{sum(fallbacks.values()):,} of {how_many(rearranged, 'rearranged file')} cut by the "
+            f"{sum(fallbacks.values()):,} of {plural(rearranged, 'rearranged file')} cut by the "
             "fallback",
             "raw.language_field or raw.path_field should tell the language, or take another split",
         )
@@ -539,7 +540,7 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
     except StorageError as error:
         return 0.0, [Finding("mend", "made", str(error))]
     complete = sum(set(state.values()) == {"complete"} for state in states)
-    of = how_many(len(some), "partition") + (" looked at" if step > 1 else "")
+    of = plural(len(some), "partition") + (" looked at" if step > 1 else "")
     findings = [
         Finding("ok", "made", f"{complete:,} of {of} complete")
         if complete
@@ -574,7 +575,9 @@ def _state(corpus: Corpus, asset: str, key: str) -> str:
             return "none"
         if receipt.result.fingerprint != corpus.fingerprint(asset):
             return "other"
-        return "damaged" if disagreement(receipt, place, corpus.fingerprint(asset)) else "complete"
+        return (
+            "damaged" if why_incomplete(receipt, place, corpus.fingerprint(asset)) else "complete"
+        )
     except ReceiptError:
         return "damaged"
 
@@ -605,9 +608,9 @@ def _storage(settings: Settings, reckoned: Estimate | None, complete: float) -> 
 
 def _space(folder: Path, needed: int, what: str, advice: str) -> Finding:
     free = shutil.disk_usage(_there(folder)).free
-    text = f"{folder}: can be written, {how_large(free)} free"
+    text = f"{folder}: can be written, {file_size(free)} free"
     if needed:
-        text += f", about {how_large(needed)} needed {what}".rstrip()
+        text += f", about {file_size(needed)} needed {what}".rstrip()
     if needed > free:
         return Finding("mend", "storage", text, advice)
     return Finding("look" if needed * _ROOM > free else "ok", "storage", text, advice)

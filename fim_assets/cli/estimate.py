@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fim_assets.files import HashingReader
-from fim_assets.packing import CutShortError, PackingError, unpack
-from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task, run_partition
-from fim_assets.receipts import Result
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import Result
+from fim_assets.corpus.sources import RawShard
+from fim_assets.errors import ShardError
+from fim_assets.io.compression import CompressionError, CutShortError, decompress
+from fim_assets.io.hashing import HashingReader
+from fim_assets.io.storage import read_beginning
+from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
 from fim_assets.recipe import ASSETS
-from fim_assets.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
-from fim_assets.shards import ShardError
-from fim_assets.sources import RawShard
-from fim_assets.storage import read_beginning
+from fim_assets.run.partition import CHECKS_OF, Outcome, Task, run_partition
 
 SHARDS = 8
 TEXT_BYTES = 8 << 20
@@ -107,14 +108,14 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     kept, unpacked = bytearray(), 0
     with HashingReader(copy) as file:
         try:
-            for piece in unpack(file, copy.suffix):
+            for piece in decompress(file, copy.suffix):
                 unpacked += len(piece)
                 if len(kept) < _KEPT_BYTES:
                     kept += piece
         except CutShortError as error:
             if whole:
                 raise ShardError(f"{shard}: {error}") from error
-        except PackingError as error:
+        except CompressionError as error:
             raise ShardError(f"{shard}: {error}", error.advice) from error
     # Of such a shard single lines would not tell what it is.
     if advice := one_value(bytes(kept[: kept.find(b"\n") + 1])):

@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fim_assets.cli.estimate import FEW_DOCUMENTS, Estimate
-from fim_assets.visible import visible, visible_line
-from fim_assets.words import how_large, how_many
+from fim_assets.wording import escape_control_characters, escape_to_one_line, file_size, plural
 
 Mark = Literal["ok", "look", "mend"]
 
@@ -51,7 +50,7 @@ class Report:
         mend, look = (
             sum(finding.mark == mark for finding in self.findings) for mark in ("mend", "look")
         )
-        warnings = how_many(look, "warning")
+        warnings = plural(look, "warning")
         if mend:
             more = f", and {warnings}" if look else ""
             return f"No run can start: {mend} to mend{more}."
@@ -74,13 +73,15 @@ def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
     """
     sign, colour = _SIGNS[finding.mark]
     mark = Text(f"{sign} {finding.mark:<4}", colour)
-    text = Text(visible(finding.text))
+    text = Text(escape_control_characters(finding.text))
     if not in_columns:
         arrow = f"  → {finding.advice}" if finding.advice and finding.mark != "ok" else ""
-        line = f"  {finding.part:<10} {visible_line(finding.text + arrow)}"
+        line = f"  {finding.part:<10} {escape_to_one_line(finding.text + arrow)}"
         return Text.assemble(mark, line)
     if finding.advice and finding.mark != "ok":
-        text = Text.assemble(text, "\n", ("→ ", colour), (visible(finding.advice), "bold"))
+        text = Text.assemble(
+            text, "\n", ("→ ", colour), (escape_control_characters(finding.advice), "bold")
+        )
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, min_width=9)
@@ -91,18 +92,18 @@ def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
 
 def render_estimate(reckoned: Estimate) -> Table:
     """An estimate for the terminal, with its basis."""
-    disk = ", ".join(f"{asset} {how_large(size)}" for asset, size in reckoned.disk_bytes.items())
+    disk = ", ".join(f"{asset} {file_size(size)}" for asset, size in reckoned.disk_bytes.items())
     minutes = humanize.precisedelta(round(reckoned.seconds), minimum_unit="seconds", format="%.0f")
-    workers = how_many(reckoned.workers, "worker")
+    workers = plural(reckoned.workers, "worker")
     rows = {
-        "documents": f"{reckoned.documents:,}, {how_large(reckoned.text_bytes)} of text",
+        "documents": f"{reckoned.documents:,}, {file_size(reckoned.text_bytes)} of text",
         "tokens": f"{reckoned.tokens:,}",
-        "disk": f"{how_large(sum(reckoned.disk_bytes.values()))}: {disk}",
-        "scratch": f"{how_large(reckoned.scratch_bytes)} while it runs",
+        "disk": f"{file_size(sum(reckoned.disk_bytes.values()))}: {disk}",
+        "scratch": f"{file_size(reckoned.scratch_bytes)} while it runs",
         "time": f"{minutes} with {workers}",
     }
     if reckoned.bytes_per_second is not None:
-        rows["time"] += f" of {how_large(reckoned.bytes_per_second)} of text a second"
+        rows["time"] += f" of {file_size(reckoned.bytes_per_second)} of text a second"
         if reckoned.largest_share * reckoned.workers > 1.5:
             rows["time"] += (
                 f"; the largest shard holds {reckoned.largest_share:.0%}, which one worker does "
@@ -112,8 +113,8 @@ def render_estimate(reckoned: Estimate) -> Table:
     kind = "Rough estimate" if rough else "Estimate"
     table = Table.grid(padding=(0, 2, 0, 0))
     table.title = Text(
-        f"{kind}, from {how_many(reckoned.of_documents, 'document')} of "
-        f"{how_many(reckoned.of_shards, 'shard')} ({how_large(reckoned.of_bytes)} of text)",
+        f"{kind}, from {plural(reckoned.of_documents, 'document')} of "
+        f"{plural(reckoned.of_shards, 'shard')} ({file_size(reckoned.of_bytes)} of text)",
         "bold",
     )
     table.title_justify = "left"

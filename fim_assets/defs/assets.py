@@ -11,23 +11,25 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 from pydantic import Field
 
-from fim_assets.defs.about import about
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.partition_lock import no_locks_warning
+from fim_assets.corpus.receipts import Result, keys_of_receipts
+from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
-from fim_assets.defs.engine import run_tasks
+from fim_assets.defs.executor import run_tasks
 from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
 from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
-from fim_assets.files import FileRecord
-from fim_assets.pipeline import CHECKS_OF, Corpus, Outcome, Task
-from fim_assets.receipts import Result, keys_of_receipts, no_locks_warning
+from fim_assets.defs.specs import about
+from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import ASSETS
-from fim_assets.report.write import write_report
+from fim_assets.run.partition import CHECKS_OF, Outcome, Task
 from fim_assets.settings import Settings, nothing_found
-from fim_assets.sources import RawShard
-from fim_assets.unmatched import Occurrences, unmatched_names
-from fim_assets.words import how_many
+from fim_assets.wording import plural
 
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
@@ -54,7 +56,7 @@ def _end_of_run() -> Iterator[ExitStack]:
 
 
 @dataclass(frozen=True)
-class Graph:
+class CorpusDefinition:
     """What the assets are made from.
 
     Attributes:
@@ -93,7 +95,7 @@ class RunConfig(dg.Config):
         )
 
 
-def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
+def build_assets(graph: CorpusDefinition) -> list[dg.AssetsDefinition]:
     """All assets and their checks."""
     with warnings.catch_warnings():
         # Backfill policies and references to code: tried, and pinned in the lock.
@@ -101,7 +103,7 @@ def build_assets(graph: Graph) -> list[dg.AssetsDefinition]:
         return [_partitioned_assets(graph), _report_asset(graph)]
 
 
-def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
+def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in ASSETS}
@@ -172,7 +174,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
                     failed.append(outcome)
                 advance(outcome.key)
         if skipped:
-            context.log.info("complete already, and left alone: %s", how_many(skipped, "partition"))
+            context.log.info("complete already, and left alone: %s", plural(skipped, "partition"))
         complete = len(tasks) == len(graph.shards) and not failed
         for warning in unmatched_names(corpus.recipe, occurrences, complete=complete):
             context.log.warning("%s", warning)
@@ -189,7 +191,7 @@ def _partitioned_assets(graph: Graph) -> dg.AssetsDefinition:
 
 def _partition_keys(
     context: dg.AssetExecutionContext,
-    graph: Graph,
+    graph: CorpusDefinition,
     partitions: dg.StaticPartitionsDefinition,
     checked: Sequence[str],
 ) -> Sequence[str]:
@@ -207,7 +209,9 @@ def _partition_keys(
     return [key for key in graph.shards if all(key in keys for keys in finished)]
 
 
-def _why_nothing(context: dg.AssetExecutionContext, graph: Graph, checked: Sequence[str]) -> str:
+def _why_nothing(
+    context: dg.AssetExecutionContext, graph: CorpusDefinition, checked: Sequence[str]
+) -> str:
     if _RANGE_START in context.run.tags:
         return "the range holds no partition; is its first key after its last?"
     if context.selected_asset_keys:
@@ -215,12 +219,15 @@ def _why_nothing(context: dg.AssetExecutionContext, graph: Graph, checked: Seque
     return f"no partition of {' and '.join(checked)} is finished; materialize some first"
 
 
-def _no_shards(graph: Graph) -> str:
+def _no_shards(graph: CorpusDefinition) -> str:
     return "; ".join(nothing_found(graph.corpus.recipe.raw.documents, graph.settings))
 
 
 def _log(
-    outcome: Outcome, graph: Graph, context: dg.AssetExecutionContext, logged: set[str | None]
+    outcome: Outcome,
+    graph: CorpusDefinition,
+    context: dg.AssetExecutionContext,
+    logged: set[str | None],
 ) -> None:
     """Log a partition's failure and what else is notable.
 
@@ -252,7 +259,7 @@ def _log(
 
 
 def _materializations(
-    outcome: Outcome, graph: Graph, selected: list[str], instance: dg.DagsterInstance
+    outcome: Outcome, graph: CorpusDefinition, selected: list[str], instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetMaterialization]:
     """What Dagster records of a partition, as soon as it is done."""
     for stage in outcome.stages:
@@ -265,7 +272,9 @@ def _materializations(
             )
 
 
-def _versions(graph: Graph, result: Result, instance: dg.DagsterInstance) -> dict[str, str]:
+def _versions(
+    graph: CorpusDefinition, result: Result, instance: dg.DagsterInstance
+) -> dict[str, str]:
     """What Dagster knows a partition's staleness by: its law, its content and its input's."""
     tags = {
         "dagster/code_version": result.fingerprint,
@@ -287,7 +296,7 @@ def _content(outputs: list[FileRecord]) -> str:
     return blake2b("".join(o.blake2b for o in outputs).encode(), digest_size=16).hexdigest()
 
 
-def _report_asset(graph: Graph) -> dg.AssetsDefinition:
+def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
     arrays = dg.AssetDep(graph.key("token_arrays"), partition_mapping=dg.AllPartitionMapping())
     spec = about("corpus_report", graph.key("corpus_report"), graph.corpus)
 

@@ -39,7 +39,7 @@ def automation_sensor(prefix: Sequence[str]) -> dg.AutomationConditionSensorDefi
     )
 
 
-def whole_way(prefix: Sequence[str]) -> UnresolvedAssetJobDefinition:
+def all_assets(prefix: Sequence[str]) -> UnresolvedAssetJobDefinition:
     """Every asset of chosen partitions in one job, for schedules, sensors and `dagster job`.
 
     Args:

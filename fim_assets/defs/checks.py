@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from fim_assets.defs.metadata import Record, table
-from fim_assets.pipeline import CHECKS_OF, StageOutcome
+from fim_assets.run.partition import CHECKS_OF, StageOutcome
 
 NAME = "sound"
 """The check of each asset that has any."""

@@ -6,9 +6,10 @@ import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster_shared.error import SerializableErrorInfo
 
-from fim_assets.pipeline import Corpus, Outcome
-from fim_assets.storage import is_remote
-from fim_assets.words import how_many
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.io.storage import is_remote
+from fim_assets.run.partition import Outcome
+from fim_assets.wording import plural
 
 _READ_BY = {
     "fim_shards": " (`fim-assets restore` reads them)",
@@ -44,7 +45,7 @@ def failure_message(
     """
     advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
     lines = [
-        f"{len(failed):,} of {how_many(partitions, 'partition')} failed:",
+        f"{len(failed):,} of {plural(partitions, 'partition')} failed:",
         *_listed(failed),
         "",
         "What to do:",

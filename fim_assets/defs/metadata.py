@@ -14,19 +14,23 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from fim_assets.checks.fim_shards import rates, rates_by_language
-from fim_assets.fim.decisions import LEFT_ALONE
-from fim_assets.pipeline import Corpus, StageOutcome
-from fim_assets.preview.excerpts import shown_language
-from fim_assets.receipts import Histogram, Place, Receipt, Result
-from fim_assets.recipe import Layout
-from fim_assets.report.miniature import miniature
-from fim_assets.report.summary import Summary
-from fim_assets.stats import LANGUAGE_MEASURES, Rate, counted, verdict
-from fim_assets.storage import Location, is_remote
-from fim_assets.tokens.layouts import LAYOUTS
-from fim_assets.unmatched import Occurrences, unmatched_names
-from fim_assets.words import how_many
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.receipts import Receipt, Result
+from fim_assets.corpus_report.sparkline import sparkline
+from fim_assets.corpus_report.summary import Summary
+from fim_assets.fim_shards.checks import rates, rates_by_language
+from fim_assets.fim_shards.decisions import LEFT_ALONE
+from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+from fim_assets.io.storage import Location, is_remote
+from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
+from fim_assets.recipe.tokens import Layout
+from fim_assets.run.partition import StageOutcome
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.histograms import Histogram
+from fim_assets.statistics.rates import Rate, verdict
+from fim_assets.wording import plural, shown_language
 
 Record = dict[str, str | int | float | bool | None]
 """A row of a table."""
@@ -220,7 +224,7 @@ _DATA_ENDING = {
 """How the file ends that holds an asset's data, the first where there are several."""
 
 
-def _data_file(place: Place, result: Result, layout: Layout) -> Location:
+def _data_file(place: PartitionFiles, result: Result, layout: Layout) -> Location:
     """The partition's data, or its folder where it has no document and so no array."""
     name = f"token_arrays {layout}" if result.asset == "token_arrays" else result.asset
     file = f"{place.key}{_DATA_ENDING[name]}"
@@ -248,7 +252,7 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
 
 def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     """A histogram in less than a thousand characters, which are shown in place."""
-    image = b64encode(miniature(lengths).encode()).decode()
+    image = b64encode(sparkline(lengths).encode()).decode()
     numbers = {
         "median": lengths.p50,
         "mean": round(lengths.sum / lengths.count) if lengths.count else None,
@@ -256,7 +260,7 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
         "max": lengths.max,
     }
     said = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
-    said = [how_many(lengths.count, "value"), *said]
+    said = [plural(lengths.count, "value"), *said]
     return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
 
 

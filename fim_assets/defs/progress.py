@@ -11,8 +11,8 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fim_assets.pipeline import Task
-from fim_assets.words import how_many
+from fim_assets.run.partition import Task
+from fim_assets.wording import plural
 
 _SECONDS_BETWEEN_LOGS = 10.0
 
@@ -66,7 +66,7 @@ def described(done: int, of: int, share: float, seconds: float) -> str:
             go first.
         seconds: Since it began.
     """
-    told = f"{done:,} of {how_many(of, 'partition')} in {seconds:,.0f} s"
+    told = f"{done:,} of {plural(of, 'partition')} in {seconds:,.0f} s"
     if 1 < done < of:
         told += f", about {seconds / share * (1 - share):,.0f} s left"
     return told

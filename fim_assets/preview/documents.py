@@ -9,15 +9,25 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fim_assets.fim.orders import PARTS, Lengths, Order, Parts, Piece, dissect
-from fim_assets.fim.record import PART_CHARS, SCHEMA, FileRow, split_files
-from fim_assets.fim.transform import transform_block
-from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import Document, Documents, ShardError, ShardReader, read_document
-from fim_assets.tables import TableReader
-from fim_assets.tokens.tokenize import Segment, segments
-from fim_assets.tokens.tokenizer import LoadedTokenizer
-from fim_assets.words import how_many
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import (
+    PARTS,
+    Lengths,
+    Order,
+    Parts,
+    Piece,
+    parse_arrangement,
+)
+from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, split_files
+from fim_assets.fim_shards.transform import transform_block
+from fim_assets.io.parquet import TableReader
+from fim_assets.raw_shards.documents import Document, read_document
+from fim_assets.raw_shards.shard_reader import Documents, ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.token_arrays.tokenize import Segment, segments
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import plural
 
 BLOCK_BYTES = 1 << 20
 """Less than a stage reads at once, so that a document near the beginning shows at once."""
@@ -153,7 +163,9 @@ def _preview_files(text: str, rows: list[dict[str, Any]], fim: Fim) -> Iterator[
     ]
     for row, (record, file) in zip(rows, split_files(text, records, fim), strict=True):
         left_alone = record.order == "none"
-        pieces = () if left_alone else tuple(dissect(file, record.order, record.lengths, fim))
+        pieces = (
+            () if left_alone else tuple(parse_arrangement(file, record.order, record.lengths, fim))
+        )
         yield FilePreview(row["file"], record, row["split"], row["reason"], file, pieces)
 
 
@@ -177,7 +189,7 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
             reader.refuse_many_rejected()
         if not reader.documents:
             raise ShardError(f"{shard}: holds no document")
-        documents = how_many(reader.documents, "document")
+        documents = plural(reader.documents, "document")
         raise ShardError(
             f"{shard}: the recipe rearranges no file of its {documents}; "
             "name a document by its line or id to see it"
@@ -202,7 +214,7 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
                 raise ShardError(f"{shard}: line {line} is blank")
             place = block.numbers.index(line)
             return next(islice(preview_documents(block, seed, recipe), place, None))
-        raise ShardError(f"{shard}: no line {line}; the shard has {how_many(reader.lines, 'line')}")
+        raise ShardError(f"{shard}: no line {line}; the shard has {plural(reader.lines, 'line')}")
 
 
 def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:

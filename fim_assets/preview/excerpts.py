@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fim_assets.fim.orders import Part
+from fim_assets.fim_shards.arrangements import Part
 from fim_assets.preview.documents import FilePreview
-from fim_assets.tokens.tokenizer import LoadedTokenizer
-from fim_assets.visible import visible, visible_line
-
-NO_LANGUAGE = "(none named)"
-"""Stands for the language of documents that name none."""
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import escape_control_characters, one_line
 
 PART_COLOURS: dict[Part, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
 """Each has a contrast of 3.5 or more against black and against white, and the three differ to
 colour-blind eyes."""
 
 _BLANKS = " \t\n"
-_NAME_CHARS = 60
 _TOKEN_CHARS = 20
 
 
@@ -47,7 +43,11 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     if len(text) <= limits.chars and text.count("\n") < limits.lines:
         lead = len(text) - len(text.lstrip(_BLANKS))
         trail = max(lead, len(text.rstrip(_BLANKS)))
-        shown = _marked(text[:lead]) + visible(text[lead:trail]) + _marked(text[trail:])
+        shown = (
+            _marked(text[:lead])
+            + escape_control_characters(text[lead:trail])
+            + _marked(text[trail:])
+        )
         return Excerpt(shown.removesuffix("\n").split("\n"), 0, [])
     half = limits.lines // 2
     head = "\n".join(text[: limits.chars // 2].split("\n")[:half])
@@ -55,31 +55,17 @@ def excerpt(text: str, limits: Limits) -> Excerpt:
     lead = len(head) - len(head.lstrip(_BLANKS))
     trail = len(tail.rstrip(_BLANKS))
     return Excerpt(
-        (_marked(head[:lead]) + visible(head[lead:])).split("\n"),
+        (_marked(head[:lead]) + escape_control_characters(head[lead:])).split("\n"),
         len(text) - len(head) - len(tail),
-        (visible(tail[:trail]) + _marked(tail[trail:])).removesuffix("\n").split("\n"),
+        (escape_control_characters(tail[:trail]) + _marked(tail[trail:]))
+        .removesuffix("\n")
+        .split("\n"),
     )
 
 
 def _marked(blanks: str) -> str:
     """White space at a part's edge, which would not be seen there otherwise."""
     return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
-
-
-def one_line(text: str, chars: int) -> str:
-    """The beginning of a text on one line."""
-    shown = visible_line(text[:chars])
-    return f"{shown}…" if len(text) > chars else shown
-
-
-def shown_name(name: str) -> str:
-    """An id, language or token on one line."""
-    return one_line(name, _NAME_CHARS) or "(empty)"
-
-
-def shown_language(language: str) -> str:
-    """A document's language on one line."""
-    return shown_name(language) if language else NO_LANGUAGE
 
 
 def token_text(token: int, tokenizer: LoadedTokenizer) -> str:

@@ -9,24 +9,19 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from fim_assets.fim.orders import REARRANGED, Part
+from fim_assets.fim_shards.arrangements import REARRANGED, Part
 from fim_assets.preview.documents import (
     DocumentPreview,
     FilePreview,
     encode_segments,
     finished_documents,
 )
-from fim_assets.preview.excerpts import (
-    Limits,
-    excerpt,
-    shown_files,
-    shown_name,
-    token_text,
-)
-from fim_assets.recipe import Fim, Recipe
-from fim_assets.tokens.tokenize import segments
-from fim_assets.tokens.tokenizer import LoadedTokenizer
-from fim_assets.words import how_many
+from fim_assets.preview.excerpts import Limits, excerpt, shown_files, token_text
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.token_arrays.tokenize import segments
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import plural, shown_name
 
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
@@ -139,14 +134,14 @@ def _document_markdown(
         rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
     yield "\n".join(rows)
     if len(files) < len(preview.files):
-        yield f"{how_many(len(preview.files) - len(files), 'file')} not shown"
+        yield f"{plural(len(preview.files) - len(files), 'file')} not shown"
     for file in files:
         if len(preview.files) > 1:
             yield f"**File {file.file}**"
         yield from _file_markdown(file, limits)
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
-        yield f"**First {how_many(len(tokens), 'token')}**"
+        yield f"**First {plural(len(tokens), 'token')}**"
         yield fenced("\n".join(lines))
 
 
@@ -168,7 +163,7 @@ def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
 
 def _shortened(text: str, limits: Limits) -> str:
     head, omitted, tail = excerpt(text or "(empty)", limits)
-    return "\n".join([*head, f"… {how_many(omitted, 'character')} …", *tail] if omitted else head)
+    return "\n".join([*head, f"… {plural(omitted, 'character')} …", *tail] if omitted else head)
 
 
 def _fence(text: str, least: int) -> str:

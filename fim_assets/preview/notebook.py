@@ -9,23 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from fim_assets.fim.orders import Part
-from fim_assets.fim.record import restore_document
+from fim_assets.fim_shards.arrangements import Part
+from fim_assets.fim_shards.record import restore_document
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
-from fim_assets.preview.excerpts import (
-    PART_COLOURS,
-    Limits,
-    excerpt,
-    how_cut,
-    shown_files,
-    shown_name,
-)
-from fim_assets.recipe import Fim, Raw, Recipe
-from fim_assets.shards import Documents, RejectionError, read_document
-from fim_assets.tokens.reader import TokenPart
-from fim_assets.tokens.tokenize import Segment, segments
-from fim_assets.tokens.tokenizer import LoadedTokenizer
-from fim_assets.words import how_many
+from fim_assets.preview.excerpts import PART_COLOURS, Limits, excerpt, how_cut, shown_files
+from fim_assets.raw_shards.documents import RejectionError, read_document
+from fim_assets.raw_shards.shard_reader import Documents
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
+from fim_assets.token_arrays.reader import TokenPart
+from fim_assets.token_arrays.tokenize import Segment, segments
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import plural, shown_name
 
 _LIMITS = Limits(files=8, lines=40, chars=4000)
 
@@ -181,12 +177,12 @@ def transform_text(
 
 def _omitted(files: int) -> Iterator[str]:
     if files:
-        yield f"<div>… {how_many(files, 'file')} not shown …</div>"
+        yield f"<div>… {plural(files, 'file')} not shown …</div>"
 
 
 def _file_html(file: FilePreview) -> Iterator[str]:
     order = "" if file.order == "none" else f" {file.order.upper()}"
-    characters = how_many(file.row.chars, "character")
+    characters = plural(file.row.chars, "character")
     heading = f"file {file.file}{order}: {how_cut(file)}, {characters}"
     yield f"<div><b>{escape(heading)}</b></div>"
     if not file.pieces:
@@ -202,7 +198,7 @@ def _file_html(file: FilePreview) -> Iterator[str]:
 def _part_html(label: str, text: str, colour: str) -> str:
     # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
     head, omitted, tail = excerpt(text or "(empty)", _LIMITS)
-    lines = [*head, f"… {how_many(omitted, 'character')} …", *tail] if omitted else head
+    lines = [*head, f"… {plural(omitted, 'character')} …", *tail] if omitted else head
     return (
         f'<div style="color:{colour}">{label}</div>'
         f'<pre style="{_PRE} {colour}">{escape(chr(10).join(lines))}</pre>'

@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from fim_assets.fim.orders import Lengths, Part
+from fim_assets.fim_shards.arrangements import Lengths, Part
 from fim_assets.preview.documents import DocumentPreview, EncodedSegment, FilePreview
 from fim_assets.preview.excerpts import (
     PART_COLOURS,
@@ -16,14 +16,12 @@ from fim_assets.preview.excerpts import (
     excerpt,
     how_cut,
     shown_files,
-    shown_name,
     token_text,
 )
-from fim_assets.recipe import Fim
-from fim_assets.tokens.reader import TokenDocument
-from fim_assets.tokens.tokenizer import LoadedTokenizer
-from fim_assets.visible import visible_line
-from fim_assets.words import how_many
+from fim_assets.recipe.fim import Fim
+from fim_assets.token_arrays.reader import TokenDocument
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import escape_to_one_line, plural, shown_name
 
 _GLYPHS: dict[Part, str] = {"prefix": "░", "middle": "█", "suffix": "▒"}
 _CONTROL = Style(bold=True, reverse=True)
@@ -62,7 +60,7 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
     total = sum(len(segment.ids) for segment in encoded)
     controls = sum(segment.control for segment in encoded)
     rows: list[RenderableType] = [
-        Text.assemble((how_many(total, "token"), "bold"), f", {controls:,} of them placed by id")
+        Text.assemble((plural(total, "token"), "bold"), f", {controls:,} of them placed by id")
     ]
     for segment in encoded[:_SEGMENTS]:
         if segment.control:
@@ -72,7 +70,7 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
             rows.append(_TokenRows(segment.ids, tokenizer))
     omitted = sum(len(segment.ids) for segment in encoded[_SEGMENTS:])
     if omitted:
-        rows.append(_indented(f"… {how_many(omitted, 'token')} …", _DIM))
+        rows.append(_indented(f"… {plural(omitted, 'token')} …", _DIM))
     return Group(*rows)
 
 
@@ -88,20 +86,20 @@ class _Heading:
         self._name, self._id, self._more = name, identifier, more
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        shown = shown_name if options.is_terminal else visible_line
+        shown = shown_name if options.is_terminal else escape_to_one_line
         identifier = f"id {shown(self._id) or '(empty)'}" if self._id is not None else "no id"
         yield Text.assemble((self._name, "bold"), " · ", " · ".join([identifier, *self._more]))
 
 
 def _omitted_files(count: int) -> list[RenderableType]:
-    return [Text(), _indented(f"… {how_many(count, 'file')} not shown …", _DIM)] if count else []
+    return [Text(), _indented(f"… {plural(count, 'file')} not shown …", _DIM)] if count else []
 
 
 def _render_file(file: FilePreview, fim: Fim) -> Iterator[RenderableType]:
     if file.file and fim.file_separator_token is not None:
         yield Text(shown_name(fim.file_separator_token), _CONTROL)
     order = "" if file.row.order == "none" else f"  {file.row.order.upper()}"
-    characters = how_many(file.row.chars, "character")
+    characters = plural(file.row.chars, "character")
     yield Text.assemble((f"file {file.file}{order}", "bold"), f"  {how_cut(file)}  {characters}")
     if not file.pieces:
         yield _PartRows(file.text, _LEFT_ALONE, Style())
@@ -148,7 +146,7 @@ class _PartRows:
         self._style = style
         self._lines = [(line.expandtabs(4), style) for line in head]
         if omitted:
-            self._lines.append((f"… {how_many(omitted, 'character')} …", _DIM))
+            self._lines.append((f"… {plural(omitted, 'character')} …", _DIM))
         self._lines += [(line.expandtabs(4), style) for line in tail]
         if not text:
             self._lines = [("(empty)", _DIM)]
@@ -175,7 +173,7 @@ class _TokenRows:
             for place, token in enumerate(shown)
         ]
         if len(shown) < len(ids):
-            omitted = how_many(len(ids) - len(shown), "token")
+            omitted = plural(len(ids) - len(shown), "token")
             self._cells.insert(half, [Segment(f" … {omitted} … ", _DIM)])
         if not ids:
             self._cells = [[Segment("(empty)", _DIM)]]

@@ -11,9 +11,9 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fim_assets.files import HashingWriter
+from fim_assets.io.hashing import HashingWriter
+from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.settings import REPOSITORY
-from fim_assets.shards import ShardWriter
 
 BENCH_FOLDER = REPOSITORY / ".bench"
 SHARDS = 16

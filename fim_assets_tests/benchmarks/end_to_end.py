@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
-from fim_assets.receipts import Receipt, disagreement, read_receipt
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
+from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import ASSETS, Recipe, load_recipe
-from fim_assets.report.write import write_report
+from fim_assets.run.partition import CHECKS_OF, Task, run_partition
 from fim_assets.settings import REPOSITORY, usable_cores
-from fim_assets.sources import RawShard
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
     BenchError,
@@ -109,7 +110,7 @@ def fixed_cost_rows(corpus: BenchCorpus, runs: int) -> list[Row]:
         tiny = build_corpus(source, Path(folder))
         one_document = [materialize(tiny).measurement for _ in range(runs)]
     worker = (
-        "from fim_assets.pipeline import load_tokenizer; from fim_assets.recipe import load_recipe;"
+        "from fim_assets import load_recipe, load_tokenizer;"
         f"load_tokenizer(load_recipe({RECIPE!r}))"
     )
     report = f"import {__name__} as bench; bench.write_report_again({str(corpus.folder)!r})"
@@ -234,7 +235,7 @@ def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
             receipt = read_receipt(place)
             if receipt is None:
                 raise BenchError(f"{place.receipt} is missing, though the run ended well")
-            reason = disagreement(receipt, place, files.fingerprint(asset))
+            reason = why_incomplete(receipt, place, files.fingerprint(asset))
             if reason:
                 raise BenchError(f"{place.receipt}: {reason}")
             yield receipt

@@ -22,24 +22,21 @@ import orjson
 import zstandard
 from tree_sitter import Parser
 
-from fim_assets.files import FileRecord, HashingWriter
-from fim_assets.fim.decisions import REASONS, Files, decide
-from fim_assets.fim.draws import document_keys
-from fim_assets.fim.record import SCHEMA, record_metadata
-from fim_assets.fim.syntax import GRAMMARS, CannotCutError, find_grammar, parse
-from fim_assets.fim.transform import rearranged_texts, transform_block, transform_shard
-from fim_assets.receipts import Place, Staging
-from fim_assets.recipe import SPLITS, CharacterSplit, Fim, Recipe, SplitWeights
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.staging import Staging
+from fim_assets.cuts.syntax import GRAMMARS, CannotCutError, find_grammar, parse
+from fim_assets.draws import document_keys
+from fim_assets.fim_shards.decisions import REASONS, Files, decide
+from fim_assets.fim_shards.record import SCHEMA, record_metadata
+from fim_assets.fim_shards.transform import rearranged_texts, transform_block, transform_shard
+from fim_assets.io.hashing import FileRecord, HashingWriter
+from fim_assets.io.parquet import TableWriter
+from fim_assets.io.shard_writer import ZSTD_LEVEL, Line, ShardWriter
+from fim_assets.raw_shards.documents import replace_text
+from fim_assets.raw_shards.shard_reader import Documents, ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import SPLITS, CharacterSplit, Fim, SplitWeights
 from fim_assets.settings import usable_cores
-from fim_assets.shards import (
-    ZSTD_LEVEL,
-    Documents,
-    Line,
-    ShardReader,
-    ShardWriter,
-    replace_text,
-)
-from fim_assets.tables import TableWriter
 from fim_assets_tests.benchmarks.corpus import LANGUAGES, BenchCorpus
 from fim_assets_tests.benchmarks.measure import Row
 from fim_assets_tests.benchmarks.stage import (
@@ -182,7 +179,7 @@ def floor_in_memory(shard: Path, folder: Path) -> None:
 def transform(recipe: Recipe, shard: Path, folder: Path) -> list[FileRecord]:
     """The FIM stage of one shard: its outputs' records."""
     key = key_of(shard)
-    with Staging(Place(folder, key)) as staging:
+    with Staging(PartitionFiles(folder, key)) as staging:
         transform_shard(shard, recipe.partition_seed(key), recipe, staging)
         return staging.publish()
 
@@ -335,7 +332,7 @@ def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) 
     again = 0.0
     begin = time.process_time()
     with (
-        Staging(Place(folder, key)) as staging,
+        Staging(PartitionFiles(folder, key)) as staging,
         ShardReader(shard, recipe.raw) as reader,
     ):
         record = staging.create(".jsonl.zst"), staging.create(".parquet")

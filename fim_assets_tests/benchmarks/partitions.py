@@ -17,10 +17,10 @@ from pathlib import Path
 import orjson
 from dagster import DagsterInstance
 
-from fim_assets.pipeline import Corpus
-from fim_assets.receipts import read_receipt
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import read_receipt
+from fim_assets.raw_shards.sample import sample_documents
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.sample import sample_documents
 from fim_assets.settings import REPOSITORY, usable_cores
 from fim_assets_tests.benchmarks import empty_run
 from fim_assets_tests.benchmarks.end_to_end import environment_of

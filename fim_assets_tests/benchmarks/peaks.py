@@ -7,12 +7,13 @@ from pathlib import Path
 
 import orjson
 
-from fim_assets.files import HashingWriter
-from fim_assets.pipeline import CHECKS_OF, Corpus, Task, run_partition
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.sources import RawShard
+from fim_assets.io.hashing import HashingWriter
+from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.recipe import ASSETS, Recipe
-from fim_assets.shards import ShardWriter
-from fim_assets.sources import RawShard
-from fim_assets.tokens.tokenizer import content_hash, find_tokenizer
+from fim_assets.run.partition import CHECKS_OF, Task, run_partition
+from fim_assets.tokenizer.load import content_hash, find_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
 from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of

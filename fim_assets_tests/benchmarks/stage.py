@@ -19,7 +19,7 @@ from typing import NamedTuple
 import orjson
 import zstandard
 
-from fim_assets.shards import BLOCK_BYTES
+from fim_assets.raw_shards.shard_reader import BLOCK_BYTES
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import Row, measure_success, process_row
 

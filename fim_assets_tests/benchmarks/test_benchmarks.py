@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from fim_assets.fim.transform import transform_block
-from fim_assets.recipe import Fim, Raw, Recipe
-from fim_assets.shards import BLOCK_BYTES, ShardReader
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.fim_shards.transform import transform_block
+from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks import end_to_end, fim_stage, partitions, peaks, token_stage
 from fim_assets_tests.benchmarks.corpus import (
     SHARDS,

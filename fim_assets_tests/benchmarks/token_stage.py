@@ -14,20 +14,16 @@ from pathlib import Path
 import msgspec
 import tokenizers
 
-from fim_assets.files import FileRecord
-from fim_assets.fim.record import FimShardReader
-from fim_assets.receipts import Place, Staging
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.staging import Staging
+from fim_assets.fim_shards.record import FimShardReader
+from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 from fim_assets.settings import usable_cores
-from fim_assets.tokens.arrays import ArraySettings
-from fim_assets.tokens.engines import QuicktokEngine
-from fim_assets.tokens.tokenize import segments, tokenize_shard
-from fim_assets.tokens.tokenizer import (
-    LoadedTokenizer,
-    content_hash,
-    find_tokenizer,
-    load_tokenizer,
-)
+from fim_assets.token_arrays.arrays import ArraySettings
+from fim_assets.token_arrays.tokenize import segments, tokenize_shard
+from fim_assets.tokenizer.encoders import QuicktokEngine
+from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.fim_stage import transform
 from fim_assets_tests.benchmarks.measure import Row
@@ -189,7 +185,7 @@ def read_texts(shard: Path, _folder: Path) -> None:
 def tokenize(tokenizer_hash: str, shard: Path, folder: Path) -> list[FileRecord]:
     """The token stage of one FIM shard: its outputs' records."""
     settings = ArraySettings(RECIPE.tokens, RECIPE.fim, shard.name, tokenizer_hash)
-    with Staging(Place(folder, key_of(shard))) as staging:
+    with Staging(PartitionFiles(folder, key_of(shard))) as staging:
         tokenize_shard(shard, _parquet(shard), settings, load_tokenizer(RECIPE), staging)
         return staging.publish()
 

@@ -9,15 +9,16 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from fim_assets.cli.commands import _cells, main
-from fim_assets.fim.transform import transform_shard
-from fim_assets.pipeline import list_shards
-from fim_assets.receipts import Staging, read_receipt
-from fim_assets.report.summary import CorpusTotals
-from fim_assets.report.write import write_report
+from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.receipts import read_receipt
+from fim_assets.corpus.staging import Staging
+from fim_assets.corpus_report.summary import CorpusTotals
+from fim_assets.corpus_report.write import write_report
+from fim_assets.fim_shards.transform import transform_shard
 from fim_assets.settings import Settings
-from fim_assets.tokens.reader import TokenArray
+from fim_assets.token_arrays.reader import TokenArray
 from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
-from fim_assets_tests.tokens.small_tokenizers import CODE, byte_level_bpe, save
+from fim_assets_tests.tokenizer.small_tokenizers import CODE, byte_level_bpe, save
 
 PROGRAM = [sys.executable, "-c", "from fim_assets.cli.commands import main; main()"]
 ROWS = [b"", b"not json", {"text": "ab"}, *documents(60)]
@@ -37,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_fim_shard(root: Path, key: str) -> tuple[str, str]:
     """A FIM shard and its parquet."""
     corpus = open_corpus(root)
-    shard = list_shards(corpus, root)[key].bring(root)
+    shard = list_shards(corpus, root)[key].fetch(root)
     place = corpus.place("fim_shards", key)
     with Staging(place) as staging:
         transform_shard(shard, corpus.recipe.partition_seed(key), corpus.recipe, staging)
@@ -219,7 +220,7 @@ def test_a_user_error_is_one_message_and_debug_shows_the_traceback(
     )
     assert shown.returncode == 1
     assert shown.stderr.startswith("Traceback")
-    assert "fim_assets.recipe.RecipeError: recipe " in shown.stderr
+    assert "fim_assets.recipe.errors.RecipeError: recipe " in shown.stderr
 
 
 def test_a_wrong_use_has_status_2() -> None:
@@ -235,7 +236,7 @@ def test_a_fault_of_the_program_shows_where_it_is(
     def broken(*_: object) -> None:
         raise RuntimeError(f"of {root}\x1b[31m")
 
-    monkeypatch.setattr("fim_assets.sources.find_shards", broken)
+    monkeypatch.setattr("fim_assets.corpus.sources.find_shards", broken)
     done = run("keys")
     assert done.exit_code == 1
     assert done.stderr.startswith("Traceback")
@@ -249,7 +250,7 @@ def test_an_interrupt_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fim_assets.sources.find_shards", interrupted)
+    monkeypatch.setattr("fim_assets.corpus.sources.find_shards", interrupted)
     done = run("keys")
     assert (done.exit_code, done.output) == (130, "")
 

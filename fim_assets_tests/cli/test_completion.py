@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from fim_assets.cli import completion
 from fim_assets.cli.commands import main
-from fim_assets.recipe import Recipe, Tokens
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.tokens import Tokens
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 
@@ -121,7 +122,7 @@ def test_a_process_completes_and_is_silent_about_errors(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("root")
 def test_what_takes_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fim_assets.sources.find_shards", lambda *_: time.sleep(30))
+    monkeypatch.setattr("fim_assets.corpus.sources.find_shards", lambda *_: time.sleep(30))
     monkeypatch.setattr(completion, "_SECONDS", 0.1)
     monkeypatch.setattr(logging.root.manager, "disable", 0)  # the tests after this one may log
     begin = time.monotonic()

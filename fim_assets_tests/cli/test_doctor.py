@@ -13,11 +13,12 @@ from fim_assets.cli.commands import main
 from fim_assets.cli.doctor import examine
 from fim_assets.cli.estimate import Estimate
 from fim_assets.cli.findings import Finding, Report, render_estimate
-from fim_assets.recipe import Fim, Recipe
-from fim_assets.rejections import EMPTY_TEXTS
+from fim_assets.io.storage import parse_url
+from fim_assets.raw_shards.rejections import EMPTY_TEXTS
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
 from fim_assets.settings import Settings
-from fim_assets.storage import parse_url
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server

@@ -21,13 +21,15 @@ from fim_assets.cli.estimate import (
     take_excerpt,
 )
 from fim_assets.cli.findings import render_estimate
-from fim_assets.files import FileRecord
-from fim_assets.pipeline import Outcome, list_shards
-from fim_assets.receipts import Result, read_receipt
-from fim_assets.recipe import ASSETS, Raw, Recipe
-from fim_assets.shards import ShardError
-from fim_assets.sources import RawShard
-from fim_assets.tokens.tokenizer import load_tokenizer
+from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.receipts import Result, read_receipt
+from fim_assets.corpus.sources import RawShard
+from fim_assets.errors import ShardError
+from fim_assets.io.hashing import FileRecord
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe.raw import Raw
+from fim_assets.run.partition import Outcome
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 

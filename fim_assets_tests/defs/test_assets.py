@@ -12,8 +12,9 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from fim_assets.definitions import build_definitions
-from fim_assets.pipeline import CHECKS_OF
-from fim_assets.recipe import ASSETS, Fim, Recipe, parse_recipe
+from fim_assets.recipe import ASSETS, Recipe, parse_recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.run.partition import CHECKS_OF
 from fim_assets.settings import Settings
 from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
@@ -335,7 +336,7 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transformation that loses a character is caught before anything is tokenized."""
-    monkeypatch.setattr("fim_assets.fim.transform.arrange", lambda *_: "<|fim_prefix|>lost")
+    monkeypatch.setattr("fim_assets.fim_shards.transform.arrange", lambda *_: "<|fim_prefix|>lost")
     instance = DagsterInstance.ephemeral()
     result = materialize(root, key="a", instance=instance)
     assert not result.success
@@ -517,7 +518,7 @@ def test_what_is_missing_is_asked_for_once_when_automation_is_switched_on(root: 
 
 
 def test_automation_leaves_a_complete_partition_as_it_is(root: Path) -> None:
-    """Made where no record was kept, it is missing to Dagster and not on the disk."""
+    """Provenance where no record was kept, it is missing to Dagster and not on the disk."""
     assert materialize(root, key="a").success
     instance = DagsterInstance.ephemeral()
     tags = {"dagster/from_automation_condition": "true"}

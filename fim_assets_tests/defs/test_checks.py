@@ -1,9 +1,9 @@
 import dagster as dg
 
-from fim_assets.checks.outcome import CheckOutcome, fault
+from fim_assets.corpus.check_outcome import CheckOutcome, fault
+from fim_assets.corpus.receipts import Receipt
 from fim_assets.defs.checks import Verdict
-from fim_assets.pipeline import StageOutcome
-from fim_assets.receipts import Receipt
+from fim_assets.run.partition import StageOutcome
 
 MADE_BEFORE = Receipt.model_validate_json("""{
   "result": {"asset": "fim_shards", "key": "c", "fingerprint": "", "seed": "",

@@ -2,10 +2,11 @@ from pathlib import Path
 
 from upath import UPath
 
-from fim_assets.checks.outcome import fault
+from fim_assets.corpus.check_outcome import fault
+from fim_assets.corpus.corpus import Corpus
 from fim_assets.defs.failures import failure_message
-from fim_assets.pipeline import Corpus, Outcome, StageOutcome
 from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.run.partition import Outcome, StageOutcome
 
 BROKEN = Outcome("a", failure="raw_shards: raw/a.jsonl: after line 3: ends inside the zstd frame")
 REFUSED = Outcome(

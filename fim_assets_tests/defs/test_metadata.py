@@ -8,13 +8,15 @@ import dagster as dg
 import orjson
 import pytest
 
-from fim_assets.checks.fim_shards import rates, rates_by_language
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus_report.summary import build_summary
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.pipeline import CHECKS_OF, Corpus, StageOutcome
-from fim_assets.receipts import Receipt
-from fim_assets.recipe import ASSETS, Fim, Recipe
-from fim_assets.report.summary import build_summary
-from fim_assets.stats import verdict
+from fim_assets.fim_shards.checks import rates, rates_by_language
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.run.partition import CHECKS_OF, StageOutcome
+from fim_assets.statistics.rates import verdict
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 IN_PLACE = 1000
@@ -23,11 +25,11 @@ IN_PLACE = 1000
 HOSTILE = "<img src=x> ![x](http://x.invalid) [y](javascript:z) | `\u202e"
 SHOWN = HOSTILE.replace("\u202e", "‹U+202E›")
 
-Made = tuple[Corpus, dict[str, dict[str, StageOutcome]]]
+Provenance = tuple[Corpus, dict[str, dict[str, StageOutcome]]]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Provenance:
     """Partition `a` of awkward documents, some of a hostile language, and `none`, without any."""
     root = tmp_path_factory.mktemp("metadata")
     rows = documents(60)
@@ -43,12 +45,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return corpus, stages
 
 
-def metadata_of(made: Made, asset: str, key: str = "a") -> dict[str, Any]:
+def metadata_of(made: Provenance, asset: str, key: str = "a") -> dict[str, Any]:
     corpus, stages = made
     return stage_metadata(corpus, stages[key][asset])
 
 
-def receipt_of(made: Made, asset: str, key: str = "a") -> Receipt:
+def receipt_of(made: Provenance, asset: str, key: str = "a") -> Receipt:
     receipt = made[1][key][asset].receipt
     assert receipt is not None
     return receipt
@@ -71,7 +73,7 @@ def picture_in(markdown: Any) -> tuple[ET.Element, str]:
 
 @pytest.mark.parametrize("key", ["a", "none"])
 @pytest.mark.parametrize("asset", ASSETS)
-def test_every_entry_is_one_that_dagster_takes(made: Made, asset: str, key: str) -> None:
+def test_every_entry_is_one_that_dagster_takes(made: Provenance, asset: str, key: str) -> None:
     metadata = metadata_of(made, asset, key)
     event = dg.AssetMaterialization(asset, partition=key, metadata=metadata)
     assert list(event.metadata) == list(metadata)
@@ -79,7 +81,9 @@ def test_every_entry_is_one_that_dagster_takes(made: Made, asset: str, key: str)
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_each_histogram_is_a_picture_with_its_numbers_in_words(made: Made, asset: str) -> None:
+def test_each_histogram_is_a_picture_with_its_numbers_in_words(
+    made: Provenance, asset: str
+) -> None:
     metadata = metadata_of(made, asset)
     histograms = receipt_of(made, asset).result.histograms
     assert [name for name in metadata if name.endswith("_histogram")] == [
@@ -98,7 +102,7 @@ def test_each_histogram_is_a_picture_with_its_numbers_in_words(made: Made, asset
     assert words == "0 values"
 
 
-def test_rates_stand_between_what_is_accepted(made: Made) -> None:
+def test_rates_stand_between_what_is_accepted(made: Provenance) -> None:
     corpus, _ = made
     metadata = metadata_of(made, "fim_shards")
     tested = rates(receipt_of(made, "fim_shards").result.counts, corpus.recipe)
@@ -122,7 +126,7 @@ def test_rates_stand_between_what_is_accepted(made: Made) -> None:
     assert "too few files" in verdicts
 
 
-def test_numbers_that_are_plotted(made: Made) -> None:
+def test_numbers_that_are_plotted(made: Provenance) -> None:
     """61 lines are not blank, one of them is refused."""
     raw, fim, tokens = (metadata_of(made, asset) for asset in ASSETS)
     assert raw["rejected_share"] == round(1 / 61, 6)
@@ -140,7 +144,7 @@ def test_numbers_that_are_plotted(made: Made) -> None:
     assert tokens["tokens_per_document"] == tokens["document_tokens_mean"]
 
 
-def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: Made) -> None:
+def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: Provenance) -> None:
     corpus, _ = made
 
     def with_counts(asset: str, counts: dict[str, int]) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: 
     ]
 
 
-def test_of_many_languages_the_first_are_shown_and_the_others_counted(made: Made) -> None:
+def test_of_many_languages_the_first_are_shown_and_the_others_counted(made: Provenance) -> None:
     corpus, _ = made
     receipt = receipt_of(made, "raw_shards")
     measures = {
@@ -182,7 +186,7 @@ def test_of_many_languages_the_first_are_shown_and_the_others_counted(made: Made
     assert [row["language"] for row in rows] == [*(f"L{n}" for n in range(50)), "(10 more)"]
 
 
-def test_text_of_a_shard_is_never_markdown(made: Made) -> None:
+def test_text_of_a_shard_is_never_markdown(made: Provenance) -> None:
     fim = metadata_of(made, "fim_shards")
     assert SHOWN in [row["language"] for row in rows_of(fim["rates_by_language"])]
     assert SHOWN in [
@@ -197,7 +201,7 @@ def test_text_of_a_shard_is_never_markdown(made: Made) -> None:
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_the_receipt_stands_there_without_its_histograms(made: Made, asset: str) -> None:
+def test_the_receipt_stands_there_without_its_histograms(made: Provenance, asset: str) -> None:
     metadata = metadata_of(made, asset)
     receipt = orjson.loads(Path(metadata["receipt"].value).read_bytes())
     del receipt["result"]["histograms"]
@@ -207,7 +211,7 @@ def test_the_receipt_stands_there_without_its_histograms(made: Made, asset: str)
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_a_skipped_partition_says_what_a_made_one_says(made: Made, asset: str) -> None:
+def test_a_skipped_partition_says_what_a_made_one_says(made: Provenance, asset: str) -> None:
     corpus, _ = made
     skipped = stage_metadata(corpus, StageOutcome(asset, receipt_of(made, asset), skipped=True))
     found = metadata_of(made, asset)
@@ -220,7 +224,7 @@ def test_a_skipped_partition_says_what_a_made_one_says(made: Made, asset: str) -
     }
 
 
-def test_checks_say_what_they_found(made: Made) -> None:
+def test_checks_say_what_they_found(made: Provenance) -> None:
     for asset in ("fim_shards", "token_arrays"):
         rows = rows_of(metadata_of(made, asset)["checks"])
         assert [row["check"] for row in rows] == list(CHECKS_OF[asset])
@@ -228,7 +232,7 @@ def test_checks_say_what_they_found(made: Made) -> None:
     assert "checks" not in metadata_of(made, "raw_shards")
 
 
-def test_the_report_tells_which_partitions_are_missing_and_why(made: Made) -> None:
+def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance) -> None:
     corpus, _ = made
     keys = ["a", "none", *(f"missing-{number:03}" for number in range(150))]
     metadata = report_metadata(corpus, build_summary(corpus, keys))

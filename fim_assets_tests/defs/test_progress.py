@@ -12,10 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.sources import RawShard
 from fim_assets.defs.progress import described, progress
-from fim_assets.pipeline import Corpus, Task
 from fim_assets.recipe import Recipe
-from fim_assets.sources import RawShard
+from fim_assets.run.partition import Task
 from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 

@@ -8,8 +8,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from fim_assets.pipeline import CHECKS_OF
-from fim_assets.recipe import _FROM_DOLMA, SENTINELS, SPLITS, Fim, Raw, Tokenizer, Tokens
+from fim_assets.recipe import _FROM_DOLMA
+from fim_assets.recipe.families import SENTINELS
+from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.tokens import Tokenizer, Tokens
+from fim_assets.run.partition import CHECKS_OF
 from fim_assets_tests.end_to_end.commands import REPOSITORY
 from fim_assets_tests.end_to_end.pages import PAGES, page, relative
 
@@ -119,7 +123,8 @@ def test_every_field_and_name_of_a_recipe_is_explained() -> None:
         page(f"docs/{name}.md") for name in ("recipe", "tokenizers", "running", "arrays")
     )
     text += (
-        page("README.md") + (REPOSITORY / "fim_assets/recipes/olmo_midtraining.yaml").read_text()
+        page("README.md")
+        + (REPOSITORY / "fim_assets/recipe/built_in/olmo_midtraining.yaml").read_text()
     )
     for model in (Raw, Fim, Tokenizer, Tokens):
         for field in model.model_fields:

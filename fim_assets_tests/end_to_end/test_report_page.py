@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from fim_assets.report.write import write_report
+from fim_assets.corpus_report.write import write_report
 from fim_assets_tests.corpora import (
     HOSTILE_KEY,
     documents,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import zstandard
 
-from fim_assets.packing import EXPANSION_FREE
+from fim_assets.io.compression import EXPANSION_FREE
 from fim_assets_tests.corpora import documents, json_lines
 
 ROWS = documents(20)

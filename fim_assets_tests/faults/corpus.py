@@ -8,9 +8,10 @@ from pathlib import Path
 
 import orjson
 
-from fim_assets.pipeline import Task, list_shards, run_partition
-from fim_assets.receipts import Receipt, disagreement, read_receipt
+from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
 from fim_assets.recipe import ASSETS
+from fim_assets.run.partition import Task, run_partition
 from fim_assets_tests.corpora import ALL_CHECKS, documents, file_bytes, open_corpus, write_shard
 
 KEYS = ("a", "b", "c")
@@ -105,7 +106,7 @@ class FaultCorpus:
             for key in KEYS:
                 place = corpus.place(asset, key)
                 receipt = read_receipt(place)
-                if receipt is None or disagreement(receipt, place, corpus.fingerprint(asset)):
+                if receipt is None or why_incomplete(receipt, place, corpus.fingerprint(asset)):
                     continue
                 for output in receipt.result.outputs:
                     content = place.output(output.name).read_bytes()

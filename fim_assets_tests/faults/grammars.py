@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fim_assets.fim import parser_process
-from fim_assets.fim.decisions import REASONS, DecisionError, Files, decide
-from fim_assets.fim.draws import document_keys
-from fim_assets.recipe import SPLITS, Fim
-from fim_assets_tests.fim.test_syntax import SNIPPETS
+from fim_assets.cuts import parser_process
+from fim_assets.draws import document_keys
+from fim_assets.fim_shards.decisions import REASONS, DecisionError, Files, decide
+from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets_tests.cuts.test_syntax import SNIPPETS
 
 _SIDES = (
     {"LC_ALL": "C.UTF-8", "MALLOC_PERTURB_": "0"},

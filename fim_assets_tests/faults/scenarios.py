@@ -25,10 +25,11 @@ from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
 from fim_assets.cli.commands import main
-from fim_assets.fim.restore import restore_shard
-from fim_assets.pipeline import Corpus
-from fim_assets.receipts import read_receipt
-from fim_assets.recipe import ASSETS, Fim, Recipe
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import read_receipt
+from fim_assets.fim_shards.restore import restore_shard
+from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe.fim import Fim
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import (
     REPOSITORY,

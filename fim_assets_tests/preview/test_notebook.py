@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 import fim_assets
-from fim_assets import Recipe, TokenArray, load_tokenizer, restore_shard, transform_text
-from fim_assets.fim.record import FimShardReader
+from fim_assets.fim_shards.record import FimShardReader
+from fim_assets.fim_shards.restore import restore_shard
 from fim_assets.preview.documents import finished_documents
-from fim_assets.recipe import parse_recipe
-from fim_assets.shards import RejectionError, read_document
+from fim_assets.preview.notebook import transform_text
+from fim_assets.raw_shards.documents import RejectionError, read_document
+from fim_assets.recipe import Recipe, parse_recipe
+from fim_assets.token_arrays.reader import TokenArray
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY
 

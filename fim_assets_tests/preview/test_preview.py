@@ -15,9 +15,12 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from fim_assets.fim.orders import Lengths, Order, Parts, arrange, dissect
-from fim_assets.fim.record import FileRow, FimShardReader
-from fim_assets.fim.transform import transform_shard
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.staging import Staging
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import Lengths, Order, Parts, arrange, parse_arrangement
+from fim_assets.fim_shards.record import FileRow, FimShardReader
+from fim_assets.fim_shards.transform import transform_shard
 from fim_assets.preview.documents import (
     DocumentPreview,
     FilePreview,
@@ -29,11 +32,11 @@ from fim_assets.preview.documents import (
 )
 from fim_assets.preview.markdown import MARKDOWN_BYTES, preview_markdown, to_markdown
 from fim_assets.preview.terminal import render, render_tokens
-from fim_assets.receipts import Place, Staging
-from fim_assets.recipe import Fim, Recipe
-from fim_assets.shards import ShardError, ShardReader
-from fim_assets.tokens.tokenize import encode_documents
-from fim_assets.tokens.tokenizer import LoadedTokenizer, load_tokenizer
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.token_arrays.tokenize import encode_documents
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.corpora import TOLERANT, documents, write_shard
 
 SEED = 7
@@ -66,7 +69,7 @@ def file_preview(order: Order, parts: Parts, fim: Fim = FIM, number: int = 0) ->
         return FilePreview(number, row, None, "not_selected", text, ())
     lengths = Lengths(*map(len, parts))
     arranged = arrange(parts, order, fim)
-    pieces = tuple(dissect(arranged, order, lengths, fim))
+    pieces = tuple(parse_arrangement(arranged, order, lengths, fim))
     return FilePreview(number, FileRow(order, len(text), lengths), "dolma", None, arranged, pieces)
 
 
@@ -104,7 +107,7 @@ def test_what_is_shown_is_what_is_written(tmp_path: Path, layout: str) -> None:
     fim = Fim.model_validate({"fim_rate": 0.7, **LAYOUTS[layout]})
     recipe = Recipe(raw=TOLERANT, fim=fim)
     shard = write_shard(tmp_path / "a.jsonl", [*documents(80), b"refused", b""])
-    place = Place(tmp_path / "fim", "a")
+    place = PartitionFiles(tmp_path / "fim", "a")
     with Staging(place) as staging:
         transform_shard(shard, SEED, recipe, staging)
         staging.publish()
@@ -241,7 +244,7 @@ def test_any_text_is_shown_without_controls(text: str, identifier: str, language
 
 def test_tokens_are_those_of_the_arrays(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
     shard = write_shard(tmp_path / "a.jsonl", documents(60))
-    place = Place(tmp_path / "fim", "a")
+    place = PartitionFiles(tmp_path / "fim", "a")
     with Staging(place) as staging:
         transform_shard(shard, SEED, ALWAYS, staging)
         staging.publish()
@@ -409,7 +412,7 @@ def test_layouts_in_markdown(layout: str, labels: list[str]) -> None:
 
 def finished_markdown(shard: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None = None) -> str:
     """The preview of a FIM shard that is made of this raw shard."""
-    place = Place(shard.parent / "fim", shard.name)
+    place = PartitionFiles(shard.parent / "fim", shard.name)
     with Staging(place) as staging:
         transform_shard(shard, SEED, recipe, staging)
         staging.publish()

@@ -1,0 +1,67 @@
+"""One run at a time writes a partition."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from fim_assets.io.storage import (
+    Location,
+    is_remote,
+    lock,
+    why_no_locks,
+)
+
+log = logging.getLogger(__name__)
+
+_LOCKS = ".locks"
+
+
+def no_locks_warning(folder: Location) -> str | None:
+    """What to warn of where two runs of a partition do not wait for each other, None if they do.
+
+    Object storage never has locks, and gets no warning; a folder that cannot be written fails with
+    the first file.
+
+    Args:
+        folder: Holds the assets' folders.
+    """
+    if is_remote(folder):
+        return None
+    locks = folder / _LOCKS
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        reason = why_no_locks(locks)
+    except OSError:
+        return None
+    return reason and (
+        f"{folder}: its file system has no locks ({reason}): two runs of one partition do not wait "
+        "for each other; what each finishes is whole"
+    )
+
+
+@contextmanager
+def partition_lock(folder: Location, key: str) -> Iterator[None]:
+    """Hold a partition for this run alone: another run that wants it waits, and says so.
+
+    The lock goes with the process that holds it, so that a killed run leaves none behind. Object
+    storage and some file systems have none: there nobody waits (`no_locks_warning`).
+
+    Args:
+        folder: Holds the assets' folders.
+        key: The partition.
+    """
+    if is_remote(folder):
+        yield
+        return
+    path = folder / _LOCKS / f"{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def on_wait() -> None:
+        log.warning("%s: another run is writing this partition; waiting for it", key)
+
+    with lock(path, on_wait):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()

@@ -1,0 +1,168 @@
+"""Receipts: what a partition is made of, and when it is complete.
+
+A partition of an asset is complete if and only if its receipt is there and agrees. Materializing
+deletes the receipt first and writes it last; outputs are written in a hidden folder and renamed.
+One run at a time writes a partition; where no lock can be had, two may, and what one of them begins
+is still never mixed into what the other finishes. On object storage the files of a partition are
+made and checked in a folder of this machine, and uploaded with the receipt, which comes last.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import ValidationError
+
+from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError, sizes_of
+from fim_assets.io.frozen_model import FrozenModel
+from fim_assets.io.hashing import FileRecord
+from fim_assets.io.storage import (
+    Location,
+    StorageError,
+    is_remote,
+    names_in,
+    read_bytes,
+    remove,
+)
+from fim_assets.statistics.histograms import Histogram
+
+
+class Result(FrozenModel):
+    """What was made of what: the same for the same input and law.
+
+    Attributes:
+        asset: Which asset.
+        key: Its partition.
+        fingerprint: The law that made it, see `Recipe.fingerprint`.
+        seed: The partition's seed, 16 hex digits.
+        input: The file that was read.
+        outputs: The files that were written.
+        lines: Lines of the raw shard (`raw_shards`, `fim_shards`) or of the FIM shard.
+        blank: Lines without anything but white space.
+        rejected: Lines that are no document.
+        documents: Documents read, and so written.
+        files: Files in these documents; null where they were not looked at.
+        chars: Unicode code points of the texts as this asset leaves them.
+        tokens: Token ids written, BOS and EOS included; null where there are none.
+        counts: Further numbers by name, each a number of what its name says.
+        histograms: Distributions of lengths by name.
+    """
+
+    asset: str
+    key: str
+    fingerprint: str
+    seed: str
+    input: FileRecord
+    outputs: list[FileRecord]
+    lines: int
+    blank: int
+    rejected: int
+    documents: int
+    files: int | None = None
+    chars: int
+    tokens: int | None = None
+    counts: dict[str, int]
+    histograms: dict[str, Histogram]
+
+
+class Provenance(FrozenModel):
+    """About the run that made it; free to differ between runs.
+
+    Attributes:
+        at: When it began.
+        seconds: How long it took.
+        versions: Of the libraries that had a part in it.
+        engine: What did the work.
+        checks: The checks that it passed before it counted as finished.
+    """
+
+    at: datetime
+    seconds: float
+    versions: dict[str, str]
+    engine: str
+    checks: tuple[str, ...] = ()
+
+
+class Receipt(FrozenModel):
+    """One partition of one asset, as `<asset>/<key>.json` holds it."""
+
+    format: Literal[1] = 1
+    result: Result
+    made: Provenance
+
+
+def read_receipt(place: PartitionFiles) -> Receipt | None:
+    """The partition's receipt, or None where there is none.
+
+    Raises:
+        ReceiptError: If the file is there and is no receipt.
+        StorageError: If object storage does not say: the partition may well be complete.
+    """
+    try:
+        return Receipt.model_validate_json(read_bytes(place.receipt))
+    except FileNotFoundError:
+        return None
+    except StorageError:
+        raise
+    except OSError as error:
+        raise ReceiptError(f"{place.receipt}: cannot be read: {error}") from error
+    except ValidationError as error:
+        raise ReceiptError(
+            f"{place.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
+        ) from error
+
+
+def why_incomplete(
+    receipt: Receipt,
+    place: PartitionFiles,
+    fingerprint: str,
+    sizes: Mapping[str, int] | None = None,
+) -> str | None:
+    """Why a partition is not complete in spite of its receipt, or None if it is.
+
+    Looks at the law and at the files' sizes, not at their content.
+
+    Args:
+        receipt: The partition's.
+        place: Where it lies.
+        fingerprint: The law of today.
+        sizes: What lies there, from `sizes_of`; None looks.
+    """
+    result = receipt.result
+    if (result.asset, result.key) != (place.folder.name, place.key):
+        return f"{place.receipt} is the receipt of {result.asset} {result.key}"
+    if result.fingerprint != fingerprint:
+        return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
+    if sizes is None and is_remote(place.folder):
+        sizes = sizes_of(place.folder, place.key)
+    for output in result.outputs:
+        path = place.published(output.name)
+        size = _file_size(place, output.name) if sizes is None else sizes.get(output.name)
+        if size is None:
+            return f"{path} is missing"
+        if size != output.bytes:
+            return f"{path} has {size} bytes, the receipt says {output.bytes}"
+    return None
+
+
+def _file_size(place: PartitionFiles, name: str) -> int | None:
+    path = place.output(name)
+    return path.stat().st_size if path.is_file() else None
+
+
+def keys_of_receipts(folder: Location) -> set[str]:
+    """The partitions that have a receipt in an asset's folder, whatever it says.
+
+    Raises:
+        StorageError: If object storage cannot be listed.
+    """
+    return {
+        name.removesuffix(".json")
+        for name in names_in(folder)
+        if name.endswith(".json") and not name.startswith(".")
+    }
+
+
+def delete_receipt(place: PartitionFiles) -> None:
+    """Delete the receipt: the partition is no longer complete."""
+    remove([place.receipt])

@@ -1,0 +1,366 @@
+"""Numbers to charts, which `drawing` makes SVG whose colours are the page's CSS variables.
+
+One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
+`--fg`, `--grid`, `--muted` and `--second`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fim_assets.corpus_report.drawing import Chart
+from fim_assets.io.storage import some_home
+from fim_assets.statistics.histograms import Histogram
+from fim_assets.statistics.rates import Rate
+
+with some_home():  # Altair looks for one when it is imported, for data sets that nobody asks for
+    import altair as alt
+
+_WIDTH = 300
+_FULL_WIDTH = 960
+_LENGTHS_WIDTH = 205
+_LENGTHS_HEIGHT = 140
+_CUTS_HEIGHT = 150
+_GAP = 0.06
+_SHARES_HEIGHT = 200
+_ROW = 22
+_LABEL = 160
+_AMOUNT = 120
+_BARS_FOR_FEW_LABELS = 12
+_PARTITIONS_ALL_LABELLED = 12
+_PARTITIONS_NARROW = 60
+_UNITS = ("", "k", "M", "G")
+_VALUES = alt.NamedData("values")
+_COUNTS = alt.Axis(
+    format="~s", tickMinStep=1, tickCount=4, labelExpr="datum.value ? datum.label : '0'"
+)
+
+
+def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> Chart:
+    """Draw a histogram, one bar a doubling, so that the axis is a logarithmic one.
+
+    The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
+    their own would rise and fall by turns.
+
+    Args:
+        lengths: The distribution.
+        unit: What a length is counted in, the title of the horizontal axis.
+        counted: What has a length, the title of the vertical axis.
+        longest: Length that the axis must reach, so that several charts share one axis.
+
+    Returns:
+        A chart.
+    """
+    bars = max(longest, lengths.max or 0).bit_length() + 1
+    labels = _length_labels(bars)
+    counts: Counter[int] = Counter()
+    for edge, n in lengths.bins.items():
+        counts[edge.bit_length()] += n
+    values = [
+        {"from": place + _GAP, "to": place + 1 - _GAP, "count": n}
+        for place, n in sorted(counts.items())
+    ]
+    chart = (
+        alt.Chart(_VALUES)
+        .mark_rect(color="var(--accent)")
+        .encode(
+            x=alt.X("from:Q")
+            .title(unit)
+            .scale(domain=[0, bars], nice=False)
+            .axis(
+                values=list(labels),
+                labelExpr=f"{labels}[datum.value]",
+                grid=False,
+                labelAlign="center",
+            ),
+            x2="to:Q",
+            y=alt.Y("count:Q").title(counted).axis(_COUNTS),
+            y2=alt.datum(0),
+        )
+        .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
+    )
+    return _specified(chart, values)
+
+
+def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
+    """Draw where in their files the cuts fall, one bar a bin of equal width.
+
+    Args:
+        cuts: Number of cuts by the bin's lower edge, in percent of the file's length.
+        most: Count that the vertical axis must reach, so that two charts share one.
+
+    Returns:
+        A chart.
+    """
+    step = 100 / len(cuts)
+    bars = [
+        {"from": place + _GAP * step, "to": place + (1 - _GAP) * step, "count": count}
+        for place, count in cuts.items()
+    ]
+    chart = (
+        alt.Chart(_VALUES)
+        .mark_rect(color="var(--accent)")
+        .encode(
+            x=alt.X("from:Q")
+            .title("share of the file's length")
+            .scale(domain=[0, 100], nice=False)
+            .axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False),
+            x2="to:Q",
+            y=alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)]).axis(_COUNTS),
+            y2=alt.datum(0),
+        )
+        .properties(width=_WIDTH, height=_CUTS_HEIGHT)
+    )
+    return _specified(chart, bars)
+
+
+class Amount(NamedTuple):
+    """A bar with words on both sides.
+
+    Attributes:
+        name: What stands before it.
+        size: Its length.
+        words: What stands behind it.
+        colour: One of the page's.
+    """
+
+    name: str
+    size: int
+    words: str
+    colour: str = "accent"
+
+
+def amounts(bars: Sequence[Amount]) -> Chart:
+    """Draw some numbers as bars below one another, in order.
+
+    Args:
+        bars: What to draw; names are shortened by the caller.
+
+    Returns:
+        A chart.
+    """
+    values = [
+        {
+            "place": place,
+            "from": place + 0.18,
+            "to": place + 0.82,
+            "name": bar.name,
+            "size": bar.size,
+            "words": bar.words,
+            "colour": f"var(--{bar.colour})",
+        }
+        for place, bar in enumerate(bars)
+    ]
+    longest = max((bar.size for bar in bars), default=0)
+    width = 2 * _WIDTH - _LABEL - _AMOUNT
+    base = alt.Chart(_VALUES)
+    y = alt.Y("from:Q").scale(domain=[max(len(bars), 1), 0], nice=False).axis(None)
+    x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
+    rows = base.mark_rect().encode(
+        x=x, x2=alt.datum(0), y=y, y2="to:Q", color=alt.Color("colour:N").scale(None)
+    )
+    middle = base.transform_calculate(middle="datum.place + 0.5")
+    words = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
+        x=x, y=alt.Y("middle:Q"), text="words:N"
+    )
+    layers = rows + _names(middle) + words
+    return _specified(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
+
+
+def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
+    """Draw each language's realised share on its accepted bounds, with a tick at the asked one.
+
+    Shares outside their bounds are triangles in another colour.
+
+    Args:
+        rates: Each with the language's name, which is shortened by the caller; all with trials.
+
+    Returns:
+        A chart.
+    """
+    values = [
+        {
+            "place": place,
+            "middle": place + 0.5,
+            "from": place + 0.22,
+            "to": place + 0.78,
+            "name": name,
+            "low": rate.low / rate.trials,
+            "high": rate.high / rate.trials,
+            "asked": rate.asked,
+            "realised": rate.hits / rate.trials,
+            "within": rate.within,
+        }
+        for place, (name, rate) in enumerate(rates)
+    ]
+    base = alt.Chart(_VALUES)
+    y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
+    x = (
+        alt.X("low:Q")
+        .title("share of files rearranged")
+        .scale(domain=[0, 1], nice=False)
+        .axis(format=".0%", tickCount=5)
+    )
+    bounds = base.mark_rect(color="var(--band)", stroke="var(--accent)", strokeWidth=0.5).encode(
+        x=x, x2="high:Q", y=y, y2="to:Q"
+    )
+    asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5).encode(
+        x="asked:Q", y="place:Q", y2="end:Q"
+    )
+    asked = asked.transform_calculate(end="datum.place + 1")
+    points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
+    layers = bounds + asked + points + _names(base)
+    return _specified(
+        layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW), values
+    )
+
+
+def _names(base: alt.Chart) -> alt.Chart:
+    """The rows' names as marks: as an axis they would have to differ."""
+    text = base.mark_text(align="right", dx=-8, color="var(--fg)", fontSize=12)
+    names: alt.Chart = text.encode(x=alt.value(0), y="middle:Q", text="name:N")
+    return names
+
+
+def _points(base: alt.Chart, size: float) -> alt.Chart:
+    """Realised shares: circles, or triangles in another colour outside their bounds."""
+    points: alt.Chart = base.mark_point(filled=True, opacity=1, size=size).encode(
+        color=alt.condition("datum.within", alt.value("var(--accent)"), alt.value("var(--alarm)")),
+        shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
+    )
+    return points
+
+
+def partition_tokens(tokens: Sequence[int]) -> Chart:
+    """Draw the tokens of partitions, one bar each, in order.
+
+    Returns:
+        A chart, as wide as that of `realised_shares`.
+    """
+    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
+    bars = [
+        {"from": place - 0.5 + gap, "to": place + 0.5 - gap, "count": count}
+        for place, count in enumerate(tokens, start=1)
+    ]
+    chart = (
+        alt.Chart(_VALUES)
+        # The stroke closes the hairlines between bars of a fraction of a pixel.
+        .mark_rect(color="var(--accent)", stroke="var(--accent)", strokeWidth=0 if gap else 0.5)
+        .encode(
+            x=_partition_axis("from:Q", len(tokens)),
+            x2="to:Q",
+            y=alt.Y("count:Q").title("tokens").axis(_COUNTS),
+            y2=alt.datum(0),
+        )
+    )
+    return _specified(
+        chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars
+    )
+
+
+def is_wide(partitions: int) -> bool:
+    """Whether the charts of so many partitions take the page's whole width."""
+    return partitions > _PARTITIONS_NARROW
+
+
+def _partitions_width(partitions: int) -> int:
+    return _FULL_WIDTH if is_wide(partitions) else _WIDTH
+
+
+def _partition_axis(field: str, partitions: int) -> alt.X:
+    # Vega would put ticks between the few partitions.
+    few = partitions <= _PARTITIONS_ALL_LABELLED
+    values = list(range(1, partitions + 1)) if few else alt.Undefined
+    return (
+        alt.X(field)
+        .title("partition, in the table's order")
+        .scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
+        .axis(grid=False, format="d", values=values)
+    )
+
+
+def realised_shares(rates: Sequence[Rate]) -> Chart:
+    """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
+
+    Where all ask for the same, the line is dashed and goes through.
+
+    Points outside their bounds are triangles in another colour. Rates without trials have no share
+    and leave a gap.
+
+    Args:
+        rates: One rate a partition.
+
+    Returns:
+        A chart.
+    """
+    shares = [
+        {
+            "place": place,
+            "from": place - 0.5,
+            "to": place + 0.5,
+            "low": rate.low / rate.trials,
+            "high": rate.high / rate.trials,
+            "asked": rate.asked,
+            "realised": rate.hits / rate.trials,
+            "within": rate.within,
+        }
+        for place, rate in enumerate(rates, start=1)
+        if rate.trials
+    ]
+    ends = [share[end] for share in shares for end in ("low", "high", "realised")]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    margin = max(0.05 * (high - low), 0.005)
+
+    y_scale = alt.Scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
+    band = (
+        alt.Chart(_VALUES)
+        .mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
+        .encode(
+            x=_partition_axis("from:Q", len(rates)),
+            x2="to:Q",
+            y=alt.Y("low:Q").title("share").scale(y_scale).axis(format=".1~%", tickCount=5),
+            y2="high:Q",
+        )
+    )
+    same = len({rate.asked for rate in rates}) <= 1
+    if same:
+        dashed = alt.Chart(_VALUES).mark_rule(color="var(--fg)", strokeDash=[4, 3])
+        line = dashed.encode(y="min(asked):Q")
+    else:
+        line = (
+            alt.Chart(_VALUES)
+            .mark_rule(color="var(--fg)")
+            .encode(x="from:Q", x2="to:Q", y="asked:Q")
+        )
+    size = min(60, max(10, 3000 // max(len(rates), 1)))
+    points = _points(alt.Chart(_VALUES), size).encode(x="place:Q", y="realised:Q")
+    width = _partitions_width(len(rates))
+    return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
+
+
+def _length_labels(bars: int) -> dict[int, str]:
+    """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
+    step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
+    return {place: _binary(1 << (place - 1)) for place in range(1, bars + 1, step)}
+
+
+def _binary(length: int) -> str:
+    """A power of two in a few characters: 4096 is 4k."""
+    power = min((length.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{length >> (10 * power)}{_UNITS[power]}"
+
+
+def _specified(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> Chart:
+    """Specify a chart of `_VALUES`; Altair, which copies data at each step, is not given them."""
+    text = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "titleFontWeight": "normal"}
+    lines = {"gridColor": "var(--grid)", "domainColor": "var(--muted)", "tickColor": "var(--muted)"}
+    specification: Chart = (
+        chart.configure(background="transparent", font="inherit", aria=False)
+        .configure_axis(labelFontSize=11, titleFontSize=12, titlePadding=8, **text, **lines)
+        .configure_axisX(zindex=1)
+        .configure_axisY(domain=False, ticks=False)
+        .configure_view(stroke=None)
+        .to_dict()
+    )
+    specification["datasets"] = {_VALUES.name: values}
+    return specification

@@ -1,0 +1,66 @@
+"""The corpus's report: a page, a data-set card, the summary, and OLMo-core's mix.
+
+The summary is the same for same receipts. Page and card also say how the partitions were made, and
+show a few documents.
+"""
+
+from collections.abc import Sequence
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus_report.examples import find_examples
+from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
+from fim_assets.corpus_report.summary import ListedArray, Summary, gather
+from fim_assets.io.storage import remove, write_bytes
+
+FILES = ("report.html", "README.md", "summary.json")
+"""What lies in `corpus_report`: the page, the data-set card and the summary."""
+
+_NO_FOLDER = "fim"
+"""The label, in a mix, of arrays whose shard lies in no folder below its glob's fixed part."""
+
+
+def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
+    """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`.
+
+    Each file takes the place of the old one at once. Only arrays in Dolma's layout are in a mix.
+
+    Args:
+        corpus: Recipe, tokenizer and folders.
+        keys: All partitions that there should be.
+    """
+    # What draws and lays out takes long to import, and is not needed to define or run the others.
+    from fim_assets.corpus_report.card import render_card
+    from fim_assets.corpus_report.page import render_page
+
+    gathered = gather(corpus, keys, ROWS_SHOWN)
+    examples = find_examples(corpus, gathered.partitions)
+    folder = corpus.folder("corpus_report")
+    summary = gathered.summary
+    facts = gather_facts(corpus, gathered, examples)
+    contents = {
+        folder / "report.html": render_page(facts, gathered, examples),
+        folder / "README.md": render_card(facts, gathered, examples),
+        folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
+    }
+    mix = corpus.folder("token_arrays") / "mix.txt"
+    if corpus.recipe.tokens.layout == "dolma":
+        contents[mix] = _mix(summary.arrays)
+    else:
+        remove([mix])
+    for path, content in contents.items():
+        write_bytes(path, content.encode())
+    return summary
+
+
+def _mix(arrays: Sequence[ListedArray]) -> str:
+    """Arrays as OLMo-core's mixes list theirs: `label,path`, paths relative to the data root.
+
+    The label is the shard's top folder, which in a corpus sorted by language is the language. A
+    reader strips lines, and takes one that begins with `#` for a comment.
+    """
+    rows = []
+    for array in arrays:
+        folder, separator, _ = array.partition.partition("__")
+        label = folder.strip().lstrip("#") if separator else ""
+        rows.append(f"{label or _NO_FOLDER},{array.path}\n")
+    return "".join(rows)

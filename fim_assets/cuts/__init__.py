@@ -1,0 +1,1 @@
+"""Where a file is cut: one module a method."""

@@ -1,0 +1,1 @@
+"""The stage `fim_shards`: files rearranged for fill-in-the-middle."""

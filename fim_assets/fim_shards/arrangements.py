@@ -1,0 +1,135 @@
+"""How the parts are laid out, and back: the one place that knows PSM from SPM."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from fim_assets.recipe.families import Sentinels
+from fim_assets.recipe.fim import Fim
+
+Order = Literal["none", "psm", "spm"]
+Part = Literal["prefix", "middle", "suffix"]
+Control = Literal["prefix", "middle", "suffix", "end"]
+
+REARRANGED: tuple[Order, ...] = ("psm", "spm")
+
+ORDERS: tuple[Order, ...] = ("none", *REARRANGED)
+PARTS: tuple[Part, ...] = ("prefix", "middle", "suffix")
+
+
+class Parts(NamedTuple):
+    """A file cut in three."""
+
+    prefix: str
+    middle: str
+    suffix: str
+
+
+class Lengths(NamedTuple):
+    """Code points of the three parts."""
+
+    prefix: int
+    middle: int
+    suffix: int
+
+
+class _Step(NamedTuple):
+    """One piece of a layout: a sentinel, or else a part."""
+
+    sentinel: Control | None = None
+    part: Part | None = None
+
+
+_PREFIX, _MIDDLE, _SUFFIX = _Step(part="prefix"), _Step(part="middle"), _Step(part="suffix")
+_PRE, _MID, _SUF, _END = _Step("prefix"), _Step("middle"), _Step("suffix"), _Step("end")
+
+_LAYOUTS = {
+    "psm": (_PRE, _PREFIX, _SUF, _SUFFIX, _MID, _MIDDLE, _END),
+    "spm dolma": (_SUF, _SUFFIX, _PRE, _PREFIX, _MID, _MIDDLE, _END),
+    "spm v2": (_PRE, _SUF, _SUFFIX, _MID, _PREFIX, _MIDDLE, _END),
+}
+
+
+class Piece(NamedTuple):
+    """A piece of a rearranged file.
+
+    Attributes:
+        text: As it stands in the file.
+        sentinel: Which sentinel it is, None for a part.
+        part: Which part it is, None for a sentinel.
+    """
+
+    text: str
+    sentinel: Control | None = None
+    part: Part | None = None
+
+
+def layout(order: Order, fim: Fim) -> tuple[Piece, ...]:
+    """The pieces of a rearranged file in their order, parts without text.
+
+    Raises:
+        ValueError: If it is no order of a rearranged file.
+    """
+    return _layout(order, fim.spm_format, fim.sentinels)
+
+
+@lru_cache
+def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece, ...]:
+    name = f"spm {spm_format}" if order == "spm" else order
+    if name not in _LAYOUTS:
+        raise ValueError(f"{name} is no order of a rearranged file; psm and spm are")
+    steps = _LAYOUTS[name]
+    pieces = (
+        Piece(getattr(sentinels, step.sentinel) if step.sentinel else "", *step) for step in steps
+    )
+    return tuple(piece for piece in pieces if piece.text is not None)
+
+
+def arrange(parts: Parts, order: Order, fim: Fim) -> str:
+    """The rearranged file: its parts and sentinels as the recipe lays them out."""
+    pieces = layout(order, fim)
+    return "".join(
+        [piece.text if piece.part is None else getattr(parts, piece.part) for piece in pieces]
+    )
+
+
+def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> Iterator[Piece]:
+    """The pieces of a rearranged file, in the order they stand in it.
+
+    Lengths find them, not a search: a sentinel's name may stand in the text itself.
+
+    Raises:
+        ValueError: If a sentinel is not where the lengths say, or text is left over.
+    """
+    at = 0
+    for piece in layout(order, fim):
+        if piece.part is None:
+            if not text.startswith(piece.text, at):
+                found = text[at : at + 20]
+                raise ValueError(f"{piece.text} expected at character {at}, found {found!r}")
+            yield piece
+            at += len(piece.text)
+        else:
+            end = at + getattr(lengths, piece.part)
+            yield Piece(text[at:end], part=piece.part)
+            at = end
+    if at != len(text):
+        raise ValueError(f"the parts end at character {at}, the text at {len(text)}")
+
+
+def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
+    """The original of a file: the inverse of `arrange`.
+
+    Raises:
+        ValueError: As `parse_arrangement`.
+    """
+    if order == "none":
+        return text
+    parts = {piece.part: piece.text for piece in parse_arrangement(text, order, lengths, fim)}
+    return parts["prefix"] + parts["middle"] + parts["suffix"]
+
+
+def arranged_chars(order: Order, lengths: Lengths, fim: Fim) -> int:
+    """Code points of a rearranged file, sentinels included."""
+    pieces = layout(order, fim)
+    return sum(lengths) + sum(len(piece.text) for piece in pieces)

@@ -1,0 +1,208 @@
+"""The parquet beside a FIM shard: one row a file of a document, enough to trace and undo it all."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
+from fim_assets.io.parquet import TableReader, read_metadata
+from fim_assets.raw_shards.shard_reader import Documents, ShardReader
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
+
+SCHEMA = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("id", pa.string()),
+        ("file", pa.int64()),
+        ("chars", pa.int64()),
+        ("order", pa.string()),
+        ("split", pa.string()),
+        ("reason", pa.string()),
+        ("prefix_chars", pa.int64()),
+        ("middle_chars", pa.int64()),
+        ("suffix_chars", pa.int64()),
+        ("draw_key", pa.uint64()),
+        ("language", pa.string()),
+    ]
+)
+"""`draw_key`: the document's key, which every draw about its files derives from."""
+
+FORMAT = "2"
+
+PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
+
+
+def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
+    """The parquet's key-value metadata: all that is needed to undo what was done.
+
+    Format, the FIM law, where a line holds its text, and the partition's seed, under which
+    `draw_key` is the hash of a document.
+    """
+    elsewhere = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
+    return {
+        "fim_assets.format": FORMAT,
+        "fim_assets.fim": fim.model_dump_json(),
+        "fim_assets.raw": raw.model_dump_json(exclude=elsewhere),
+        "fim_assets.seed": f"{seed:016x}",
+    }
+
+
+class FileRow(NamedTuple):
+    """What became of one file of a document.
+
+    Attributes:
+        order: How its parts are laid out; `none` where it was left alone.
+        chars: Code points of the original file.
+        lengths: Code points of its parts; zeros where it was left alone.
+    """
+
+    order: Order
+    chars: int
+    lengths: Lengths
+
+
+@dataclass(frozen=True)
+class FimDocuments:
+    """Documents of one block of a FIM shard with their files' rows.
+
+    Attributes:
+        documents: The block's documents; texts are the rearranged ones, `numbers` the FIM shard's.
+        raw_numbers: The documents' physical lines in the raw shard.
+        draw_keys: The documents' keys.
+        files: Rows of each document's files.
+    """
+
+    documents: Documents
+    raw_numbers: list[int]
+    draw_keys: list[int]
+    files: list[list[FileRow]]
+
+
+class FimShardReader:
+    """Reads a FIM shard and its parquet in step; a context manager.
+
+    Attributes:
+        fim: The law that made the shard, from the parquet.
+        raw: Where its lines hold text, id and language.
+        seed: The partition's.
+        shard: The reader of its lines, for counts and the shard's hash.
+    """
+
+    def __init__(self, shard: Path, parquet: Path) -> None:
+        self._parquet = parquet
+        with self._naming_the_parquet():
+            metadata = read_metadata(parquet)
+        if metadata.get("fim_assets.format") != FORMAT:
+            raise ShardError(
+                f"{parquet}: not a FIM record of format {FORMAT}; materialize fim_shards again"
+            )
+        try:
+            self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
+            self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
+            self.seed = int(metadata["fim_assets.seed"], 16)
+        except (KeyError, ValueError) as error:
+            raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
+        # The raw shard's lines were bounded; rearranged ones are longer by their sentinels.
+        unbounded = self.raw.model_copy(update={"max_line_bytes": sys.maxsize})
+        self.shard = ShardReader(shard, unbounded)
+        self._paths = f"{shard} and {parquet}"
+        with self._naming_the_parquet():
+            self._table = TableReader(
+                parquet,
+                ["line", "file", "chars", "order", *PART_CHARS, "draw_key"],
+            )
+
+    def __enter__(self) -> Self:
+        self.shard.__enter__()
+        self._table.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shard.__exit__()
+        self._table.__exit__()
+
+    def __iter__(self) -> Iterator[FimDocuments]:
+        for block in self.shard:
+            if block.rejected:
+                refused = block.rejected[0]
+                raise ShardError(
+                    f"{self._paths}: line {refused.line} of the FIM shard: {refused.detail}"
+                )
+            yield self._join(block)
+        if not self._table.exhausted():
+            raise ShardError(f"{self._paths} disagree: the parquet has more documents")
+
+    @contextmanager
+    def _naming_the_parquet(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, LookupError, ValueError) as error:
+            raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
+
+    def _join(self, block: Documents) -> FimDocuments:
+        count = len(block.lines)
+        with self._naming_the_parquet():
+            table = self._table.take_groups("file", count)
+            rows = table.to_pydict()
+        for column in table.column_names:
+            if table[column].null_count:
+                raise ShardError(f"{self._parquet}: {column} holds nulls")
+        firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
+        if len(firsts) != count:
+            raise ShardError(
+                f"{self._paths} disagree: the parquet has fewer documents, none for line "
+                f"{block.numbers[len(firsts)]} of the FIM shard"
+            )
+        parts = zip(*(rows[name] for name in PART_CHARS), strict=True)
+        files = [
+            FileRow(order, chars, Lengths(*lengths))
+            for order, chars, lengths in zip(rows["order"], rows["chars"], parts, strict=True)
+        ]
+        ends = [*firsts[1:], len(files)]
+        return FimDocuments(
+            block,
+            [rows["line"][first] for first in firsts],
+            [rows["draw_key"][first] for first in firsts],
+            [files[first:end] for first, end in zip(firsts, ends, strict=False)],
+        )
+
+
+def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:
+    """Each file of a rearranged document with its text as it stands there.
+
+    Raises:
+        ValueError: If the text is not as long as the rows say, or a separator is not in its place.
+    """
+    at = 0
+    for index, row in enumerate(files):
+        if index:
+            separator = fim.file_separator_token or ""
+            if not text.startswith(separator, at):
+                raise ValueError(f"{separator} expected at character {at}")
+            at += len(separator)
+        chars = row.chars
+        if row.order != "none":
+            chars = arranged_chars(row.order, row.lengths, fim)
+        yield row, text[at : at + chars]
+        at += chars
+    if at != len(text):
+        raise ValueError(f"the files end at character {at}, the text at {len(text)}")
+
+
+def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
+    """The original text of a document.
+
+    Raises:
+        ValueError: As `split_files`, or if a sentinel is not in its place.
+    """
+    originals = (
+        restore(piece, row.order, row.lengths, fim) for row, piece in split_files(text, files, fim)
+    )
+    return (fim.file_separator_token or "").join(originals)

@@ -1,0 +1,151 @@
+"""FIM shard back to the original texts, from the shard and its parquet alone."""
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fim_assets.draws import document_keys
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.record import FimShardReader, restore_document
+from fim_assets.io.hashing import HashingWriter
+from fim_assets.io.shard_writer import ShardWriter
+from fim_assets.raw_shards.documents import replace_text
+
+_GZIP_LEVEL = 6
+
+
+class Counts(NamedTuple):
+    """What a FIM shard's parquet says is in it.
+
+    Attributes:
+        documents: Documents.
+        rearranged: Files that were rearranged, of all documents.
+    """
+
+    documents: int
+    rearranged: int
+
+
+def count_record(parquet: Path) -> Counts:
+    """Count a FIM shard's documents and rearranged files.
+
+    Args:
+        parquet: The parquet beside the shard.
+
+    Raises:
+        ShardError: If it cannot be read.
+    """
+    documents = rearranged = 0
+    try:
+        with pq.ParquetFile(parquet) as table:
+            for rows in table.iter_batches(columns=["file", "order"]):
+                documents += pc.sum(pc.equal(rows["file"], 0)).as_py() or 0
+                rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ShardError(
+            f"{parquet}: cannot be read as a FIM record; it lies beside its shard, in fim_shards: "
+            f"{error}"
+        ) from error
+    return Counts(documents, rearranged)
+
+
+def restore_shard(
+    shard: str | os.PathLike[str], parquet: str | os.PathLike[str]
+) -> Iterator[bytes]:
+    """The lines of the original shard's documents, in order, each with its original text.
+
+    A line of which no file was rearranged is as it came, byte for byte. In the others only the
+    text's value was ever changed: its characters are the original's, though an escape for one of
+    them may be gone. Lines of the raw shard that were blank or rejected are not in the FIM shard,
+    and so not here.
+
+    Args:
+        shard: The FIM shard.
+        parquet: The parquet beside it.
+
+    Yields:
+        Lines without their line feed.
+
+    Raises:
+        ShardError: If one of the two is damaged, or they disagree: a text that comes back is held
+            against the document's hash, so that it is the original one.
+    """
+    with FimShardReader(Path(shard), Path(parquet)) as reader:
+        for block in reader:
+            documents = block.documents
+            for number, line, identifier, text, files, key in zip(
+                documents.numbers,
+                documents.lines,
+                documents.ids,
+                documents.texts,
+                block.files,
+                block.draw_keys,
+                strict=True,
+            ):
+                disagree = (
+                    f"{shard} and {parquet} disagree at line {number} of the FIM shard, "
+                    "if it is one"
+                )
+                try:
+                    original = restore_document(text, files, reader.fim)
+                except ValueError as error:
+                    raise ShardError(f"{disagree}: {error}") from error
+                if document_keys(reader.seed, [identifier], [original])[0] != key:
+                    raise ShardError(f"{disagree}: its id and text have another hash")
+                rearranged = any(file.order != "none" for file in files)
+                yield (
+                    replace_text(line, reader.raw.text_field, original)
+                    if rearranged
+                    else bytes(line)
+                )
+
+
+def write_lines(lines: Iterable[bytes], output: Path) -> None:
+    """Write a shard: zstd, gzip or plain, as its name ends; it is there once it is whole.
+
+    Args:
+        lines: Lines without their line feed.
+        output: Where to; the file must not be there yet.
+
+    Raises:
+        FileExistsError: If it is.
+        FileNotFoundError: If its folder is not there.
+    """
+    _refuse_to_overwrite(output)
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output.parent}: no such folder, for {output.name}")
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+    with closing(HashingWriter(temporary)) as file:
+        try:
+            _write(lines, file, output.suffix)
+            file.close()
+            _refuse_to_overwrite(output)
+            temporary.rename(output)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    if output.exists():
+        raise FileExistsError(f"{output} is there already; give another name or delete it")
+
+
+def _write(lines: Iterable[bytes], file: HashingWriter, ending: str) -> None:
+    if ending == ".zst":
+        with ShardWriter(file) as writer:
+            for line in lines:
+                writer.write([line])
+    elif ending == ".gz":
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
+            for line in lines:
+                packed.write(line + b"\n")
+    else:
+        for line in lines:
+            file.write(line + b"\n")

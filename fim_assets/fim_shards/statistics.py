@@ -1,0 +1,218 @@
+"""Statistics of `fim_shards`, from its parquet."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fim_assets.draws import UInts
+from fim_assets.fim_shards.arrangements import ORDERS
+from fim_assets.fim_shards.decisions import LEFT_ALONE, REASONS
+from fim_assets.io.parquet import count_rows, read_frames
+from fim_assets.recipe.fim import SPLITS
+from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
+from fim_assets.statistics.histograms import Lengths, Statistics
+
+Bools = npt.NDArray[np.bool_]
+
+DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
+"""Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
+
+
+_FIM_COLUMNS = [
+    *("file", "chars", "order", "split", "reason", "draw_key", "language"),
+    *("prefix_chars", "middle_chars", "suffix_chars"),
+]
+
+_CODED = pl.Schema(
+    {
+        "draw_key": pl.UInt64(),
+        "file": pl.UInt32(),
+        "order": pl.Enum(ORDERS),
+        "split": pl.Enum(SPLITS),
+        "reason": pl.Enum(REASONS),
+        "language": pl.Categorical(),
+    }
+)
+"""What a file of a document in several languages is kept as: some twenty bytes."""
+
+_PARTS = 16
+
+
+def fim_statistics(parquet: Path) -> Statistics:
+    """Statistics `fim_shards`: what was rearranged, why the rest was not, laws used, and lengths.
+
+    `first_cut:35` counts the rearranged files whose middle begins at 35 to 40 % of their length,
+    `second_cut:35` those whose suffix does; cuts at the very end are at 95. `distinct_*` counts
+    leave true copies out: copies are treated alike, so that a rate must count them once.
+    """
+    copies = _find_copies(parquet)
+    whole = ("psm", "spm", *LEFT_ALONE, "separators")
+    sums: Counter[str] = Counter(dict.fromkeys(whole, 0))
+    laws: Counter[str] = Counter()
+    fallbacks: Counter[str] = Counter()
+    distinct: Counter[str] = Counter()
+    cuts = np.zeros((2, CUT_BINS), np.int64)
+    lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
+    waiting: list[pl.DataFrame] = []
+    documents = 0
+    for frame in read_frames(parquet, _FIM_COLUMNS):
+        rearranged = frame.filter(pl.col("order") != "none")
+        left_alone = frame.filter(pl.col("order") == "none")["reason"]
+        sums.update(rearranged["order"].to_list())
+        reasons = dict(left_alone.value_counts().iter_rows())
+        sums.update({reason: reasons.get(reason, 0) for reason in LEFT_ALONE})
+        sums["separators"] += int((frame["file"] > 0).sum())
+        laws.update(dict(rearranged["split"].value_counts().iter_rows()))
+        fallbacks.update(dict(rearranged["reason"].drop_nulls().value_counts().iter_rows()))
+        lengths["file"].add(frame["chars"])
+        for part in ("prefix", "middle", "suffix"):
+            lengths[part].add(rearranged[f"{part}_chars"])
+        cuts += _count_cuts(rearranged)
+        of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
+        documents = int(of_document[-1]) + 1
+        again, held = (pl.Series(its[of_document]) for its in (copies.again, copies.held))
+        distinct.update(_distinct_counts(frame.filter(~again & ~held)))
+        if held.any():
+            waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
+    for files in _parted(waiting):
+        distinct.update(_distinct_counts(files))
+    return Statistics(
+        counts={
+            **sums,
+            "copies": copies.number,
+            **by_count("split", laws),
+            **by_count("fallback", fallbacks),
+            **by_position("first_cut", cuts[0]),
+            **by_position("second_cut", cuts[1]),
+            **_in_order(distinct),
+        },
+        histograms={f"{name}_chars": its.histogram() for name, its in lengths.items()},
+    )
+
+
+def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """First and second cuts by where in the file they fall, shape (2, CUT_BINS)."""
+    chars = np.maximum(rearranged["chars"].to_numpy(), 1)
+    first = rearranged["prefix_chars"].to_numpy()
+    second = first + rearranged["middle_chars"].to_numpy()
+    bins = [np.minimum(cut * CUT_BINS // chars, CUT_BINS - 1) for cut in (first, second)]
+    return np.array([np.bincount(of_cut, minlength=CUT_BINS) for of_cut in bins])
+
+
+class _Copies(NamedTuple):
+    """Which documents of a shard are copies of others, in order.
+
+    Attributes:
+        number: How many are copies of an earlier one.
+        again: Whether each is a copy of an earlier one in its own language, shape (documents,).
+        held: Whether each has to wait for others to be counted, shape (documents,): it is a copy of
+            one in another language, or two groups of rows share its files.
+    """
+
+    number: int
+    again: Bools
+    held: Bools
+
+
+def _find_copies(parquet: Path) -> _Copies:
+    keys, languages, shared = _keys_of_documents(parquet)
+    order = np.lexsort((languages, keys)).astype(np.uint32)
+    keys, languages = keys[order], languages[order]
+    copies, again = np.zeros((2, len(keys)), np.bool_)
+    copies[1:] = keys[1:] == keys[:-1]
+    again[1:] = copies[1:] & (languages[1:] == languages[:-1])
+    del keys, languages
+    kinds = np.cumsum(~copies, dtype=np.uint32)
+    several = np.zeros(len(kinds) + 1, np.bool_)
+    several[kinds[copies & ~again]] = True
+    found = np.zeros((2, len(kinds)), np.bool_)
+    found[:, order] = again, several[kinds]
+    again, held = found
+    held[shared] = True
+    return _Copies(int(copies.sum()), again, held)
+
+
+def _keys_of_documents(parquet: Path) -> tuple[UInts, npt.NDArray[np.unsignedinteger], list[int]]:
+    """Keys and numbers of languages, in order, and which documents two groups of rows share."""
+    numbers: dict[str, int] = {}
+    # Not gathered in a list, which would hold the keys twice.
+    keys, count = np.empty(count_rows(parquet), np.uint64), 0
+    languages = [np.empty(0, np.uint8)]
+    shared: list[int] = []
+    for frame in read_frames(parquet, ["file", "draw_key", "language"]):
+        if frame["file"][0]:
+            shared.append(count - 1)
+        documents = frame.filter(pl.col("file") == 0)
+        keys[count : count + documents.height] = documents["draw_key"].to_numpy()
+        count += documents.height
+        names = documents["language"].fill_null("")
+        for name in names.unique(maintain_order=True):
+            numbers.setdefault(name, len(numbers))
+        its = names.replace_strict(numbers, return_dtype=pl.UInt32).to_numpy()
+        languages.append(its.astype(np.min_scalar_type(len(numbers))))
+    return keys[:count], np.concatenate(languages), shared
+
+
+def _parted(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Coded files by parts of the keys: what is counted at once is small, and sums add up."""
+    for part in range(_PARTS if frames else 0):
+        files = pl.concat(frame.filter(pl.col("draw_key") % _PARTS == part) for frame in frames)
+        yield files.cast(dict.fromkeys(("order", "split", "reason", "language"), pl.String))
+
+
+def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
+    """What the rates are tested on: trials and hits, true copies counted once.
+
+    Copies in two languages count once for each, and once over all languages.
+    """
+    eligible = frame.filter(
+        ~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False)
+    ).with_columns(pl.col("language").fill_null(""))
+    candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
+    rearranged = candidates.filter(pl.col("order") != "none")
+    drawn = (
+        pl.when(pl.col("reason") == "one_line")
+        .then(pl.lit("lines"))
+        .when(pl.col("reason").is_not_null())
+        .then(pl.lit("syntax"))
+        .otherwise(pl.col("split"))
+        .alias("drawn")
+    )
+    laws = _distinct(rearranged).select(drawn)["drawn"].value_counts()
+    counts = {
+        "distinct_documents": eligible["draw_key"].n_unique(),
+        "distinct_candidates": candidates["draw_key"].n_unique(),
+        **{f"distinct_drawn:{law}": n for law, n in laws.iter_rows()},
+    }
+    by_order = {
+        "distinct_eligible": candidates,
+        "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
+        "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
+    }
+    languages = candidates["language"].unique().to_list()
+    for name, files in by_order.items():
+        counts[name] = _distinct(files).height
+        found = dict(_distinct(files, "language")["language"].value_counts().iter_rows())
+        counts |= {f"{name}:{language}": found.get(language, 0) for language in languages}
+    return counts
+
+
+def _in_order(counts: Counter[str]) -> dict[str, int]:
+    """Distinct counts in an order of their own, whatever they were added up from."""
+    ordered = {name: counts[name] for name in ("distinct_documents", "distinct_candidates")}
+    ordered |= by_count("distinct_drawn", Counter(counted(counts, "distinct_drawn")))
+    for name in DISTINCT:
+        ordered[name] = counts[name]
+        by_language = counted(counts, name)
+        ordered |= {f"{name}:{language}": by_language[language] for language in sorted(by_language)}
+    return ordered
+
+
+def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
+    """Files, true copies once."""
+    return files.unique(["draw_key", "file", *also], keep="first", maintain_order=True)

@@ -1,0 +1,139 @@
+"""Shard to FIM shard: the same documents in the same order, some of their files rearranged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from fim_assets.corpus.staging import Staging
+from fim_assets.corpus.totals import Totals
+from fim_assets.draws import document_keys
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import ORDERS, Parts, arrange
+from fim_assets.fim_shards.decisions import (
+    NOTHING,
+    REASONS,
+    Codes,
+    DecisionError,
+    Decisions,
+    Files,
+    decide,
+)
+from fim_assets.fim_shards.record import SCHEMA, record_metadata
+from fim_assets.io.parquet import TableWriter
+from fim_assets.io.shard_writer import Line, ShardWriter
+from fim_assets.raw_shards.documents import replace_text
+from fim_assets.raw_shards.shard_reader import Documents, ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import SPLITS, Fim
+
+
+def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) -> Totals:
+    """Write a FIM shard and its parquet.
+
+    Args:
+        shard: The raw shard.
+        seed: The partition's seed.
+        recipe: The law, and where a line holds its text.
+        staging: Takes `.jsonl.zst` and `.parquet`.
+
+    Raises:
+        ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
+            of a document was killed or crashes by chance.
+    """
+    chars = files = 0
+    metadata = record_metadata(recipe.raw, recipe.fim, seed)
+    with (
+        ShardReader(shard, recipe.raw) as reader,
+        ShardWriter(staging.create(".jsonl.zst")) as writer,
+        TableWriter(staging.create(".parquet"), SCHEMA, metadata) as table,
+    ):
+        for block in reader:
+            try:
+                result = transform_block(block, seed, recipe)
+            except ShardError as error:
+                raise ShardError(f"{shard}: {error}") from error
+            writer.write(result.lines)
+            table.write(result.rows)
+            chars += result.chars
+            files += len(result.rows["file"])
+        reader.refuse_many_rejected()
+        return reader.totals(chars, files)
+
+
+@dataclass(frozen=True)
+class TransformedBlock:
+    """One block's FIM lines, its rows for the parquet, and its texts' code points."""
+
+    lines: list[Line]
+    rows: dict[str, np.ndarray | pa.Array | list[str | None]]
+    chars: int
+
+
+def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
+    """Rearrange the documents of one block, see `transform_shard`.
+
+    Raises:
+        ShardError: If nothing can be decided about a document; names its line and id.
+    """
+    fim = recipe.fim
+    keys = document_keys(seed, block.ids, block.texts)
+    files = Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+    try:
+        decisions = decide(files, fim)
+    except DecisionError as error:
+        line, name = block.numbers[error.document], block.ids[error.document]
+        raise ShardError(
+            f"the document of line {line:,} (id {name}): {error}; run it again, or take the "
+            "document out of the raw shard"
+        ) from error
+    lines = list(block.lines)
+    chars = sum(map(len, block.texts))
+    for document, text in rearranged_texts(files, decisions, fim):
+        lines[document] = replace_text(lines[document], recipe.raw.text_field, text)
+        chars += len(text) - len(block.texts[document])
+
+    first, second = decisions.cuts
+    left_alone = decisions.orders == 0
+    of_file = pa.array(files.documents)
+    rows = {
+        "line": np.array(block.numbers, np.int64)[files.documents],
+        "id": pa.array(block.ids, pa.string()).take(of_file),
+        "file": files.indices,
+        "chars": files.lengths,
+        "order": _named(ORDERS, decisions.orders),
+        "split": _named(SPLITS, decisions.splits),
+        "reason": _named(REASONS, decisions.reasons),
+        "prefix_chars": first,
+        "middle_chars": second - first,
+        "suffix_chars": np.where(left_alone, 0, files.lengths - second),
+        "draw_key": files.keys,
+        "language": pa.array(block.languages, pa.string()).take(of_file),
+    }
+    return TransformedBlock(lines, rows, chars)
+
+
+def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:
+    """Each document of which a file is rearranged: its index, and its text as it becomes."""
+    separator = fim.file_separator_token or ""
+    rearranged = np.unique(files.documents[decisions.orders != 0])
+    begins = np.searchsorted(files.documents, rearranged).tolist()
+    ends = np.searchsorted(files.documents, rearranged, side="right").tolist()
+    for document, begin, end in zip(rearranged.tolist(), begins, ends, strict=True):
+        pieces = (_rearrange(files.texts[row], row, decisions, fim) for row in range(begin, end))
+        yield document, separator.join(pieces)
+
+
+def _rearrange(file: str, row: int, decisions: Decisions, fim: Fim) -> str:
+    order = ORDERS[decisions.orders[row]]
+    if order == "none":
+        return file
+    first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
+    return arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
+
+
+def _named(names: tuple[str, ...], codes: Codes) -> pa.Array:
+    """Names by code, null for -1."""
+    return pa.array(names).take(pa.array(codes, mask=codes == NOTHING))

@@ -1,0 +1,106 @@
+"""What a recipe names and no document has, so that it changes nothing: often it is misspelt."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from fim_assets.recipe import Recipe
+from fim_assets.statistics.counts import counted
+from fim_assets.wording import shown_language
+
+_NAMES_SHOWN = 5
+
+
+def unmatched_languages(
+    named: Collection[str], present: Collection[str]
+) -> list[tuple[str, list[str]]]:
+    """The languages that a recipe names and no document has, with the data's names that are close.
+
+    Names that differ in case alone are the closest; those that the recipe names too are left out.
+
+    Args:
+        named: The recipe's.
+        present: The documents'; '' is none.
+
+    >>> unmatched_languages({"Markdown", "C"}, {"C", "markdown", "Python"})
+    [('Markdown', ['markdown'])]
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in sorted({*present} - {*named, ""}):
+        spellings.setdefault(name.casefold(), []).append(name)
+    unmatched = []
+    for name in sorted({*named} - {*present}):
+        close = get_close_matches(name.casefold(), spellings)
+        unmatched.append((name, [spelling for folded in close for spelling in spellings[folded]]))
+    return unmatched
+
+
+@dataclass
+class Occurrences:
+    """Languages and cuts in some partitions, counted.
+
+    Attributes:
+        languages: Documents, or their files long enough to cut, by language; '' is none.
+        splits: Rearranged files by cut method.
+        fallbacks: Rearranged files that the drawn method could not cut, by reason.
+    """
+
+    languages: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Take the counts of one more receipt into account."""
+        self.languages.update(counted(counts, "documents"))
+        self.languages.update(counted(counts, "distinct_eligible"))
+        self.splits.update(counted(counts, "split"))
+        self.fallbacks.update(counted(counts, "fallback"))
+
+
+def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> list[str]:
+    """What of a recipe matches nothing though it decides the bytes, a sentence each.
+
+    Args:
+        recipe: Names languages, and the fields that tell a document's.
+        occurrences: What the documents have.
+        complete: Whether these are all documents of the corpus. Of a part of them, a language
+            that is not there is told only where a name is close: another part may hold it.
+    """
+    return [*_languages(recipe, occurrences, complete=complete), *_grammars(recipe, occurrences)]
+
+
+def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> Iterator[str]:
+    named = recipe.fim.languages
+    if not named or not occurrences.languages:
+        return
+    if occurrences.languages.keys() == {""}:
+        yield (
+            f"no document names a language in raw.language_field, {recipe.raw.language_field}: "
+            f"fim.fim_rate is its default for all, and not what it is for {_shown(sorted(named))}"
+        )
+        return
+    for name, close in unmatched_languages(named, occurrences.languages):
+        if close or complete:
+            there = [language for language, _ in occurrences.languages.most_common() if language]
+            names = f"close: {_shown(close)}" if close else f"they name {_shown(there)}"
+            yield (
+                f"fim.fim_rate is set for the language {shown_language(name)}, which no document "
+                f"names; {names}"
+            )
+
+
+def _grammars(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
+    uncut = occurrences.fallbacks["no_grammar"]
+    if "syntax" in recipe.fim.weights and uncut and not occurrences.splits["syntax"]:
+        yield (
+            f"fim.split names syntax, which cut no file: {uncut:,} were cut by the fallback, since "
+            f"neither raw.language_field, {recipe.raw.language_field}, nor raw.path_field, "
+            f"{recipe.raw.path_field}, names a language with a grammar"
+        )
+
+
+def _shown(languages: list[str]) -> str:
+    shown = ", ".join(map(shown_language, languages[:_NAMES_SHOWN]))
+    more = len(languages) - _NAMES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown

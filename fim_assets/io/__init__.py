@@ -1,0 +1,1 @@
+"""Files and processes of the machine and of object storage; nothing here knows a document."""

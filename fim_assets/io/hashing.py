@@ -1,0 +1,101 @@
+"""Files by their bytes: counted and hashed while they are read or written."""
+
+from hashlib import blake2b
+from io import RawIOBase
+from pathlib import Path
+
+from typing_extensions import Buffer
+
+from fim_assets.io.frozen_model import FrozenModel
+
+DIGEST_BYTES = 32
+_BLOCK_BYTES = 1 << 20
+
+
+class FileRecord(FrozenModel):
+    """A file's identity.
+
+    Attributes:
+        name: File name without folder.
+        bytes: Its size.
+        blake2b: 64 hex digits, as `b2sum -l 256` prints them.
+    """
+
+    name: str
+    bytes: int
+    blake2b: str
+
+
+class HashingReader(RawIOBase):
+    """A file that hashes all bytes that are read from it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._bytes = 0
+
+    def readable(self) -> bool:
+        """Return true: this is the whole interface, with `readinto`."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read into a buffer and hash what was read."""
+        view = memoryview(buffer)
+        count = self._file.readinto(view)
+        self._digest.update(view[:count])
+        self._bytes += count
+        return count
+
+    def record(self) -> FileRecord:
+        """Read what is left and return the whole file's identity."""
+        while self.read(_BLOCK_BYTES):
+            pass
+        return FileRecord(name=self._path.name, bytes=self._bytes, blake2b=self._digest.hexdigest())
+
+    def close(self) -> None:
+        """Close the file; where none could be opened, Python still closes what holds it."""
+        if hasattr(self, "_file"):
+            self._file.close()
+        super().close()
+
+
+class HashingWriter(RawIOBase):
+    """A new file that hashes all bytes written to it; it cannot seek."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb")
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        """Return true: this is the whole interface, with `write`."""
+        return True
+
+    def write(self, data: Buffer) -> int:
+        """Write all of a buffer and hash it."""
+        self._file.write(data)
+        self._digest.update(data)
+        count = memoryview(data).nbytes
+        self._bytes += count
+        return count
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._bytes
+
+    def record(self, name: str) -> FileRecord:
+        """The identity of what was written, under its final name."""
+        return FileRecord(name=name, bytes=self._bytes, blake2b=self._digest.hexdigest())
+
+    def close(self) -> None:
+        """Flush and close the file; as for a reader, there may be none."""
+        if hasattr(self, "_file"):
+            self._file.close()
+        super().close()
+
+
+def record_file(path: Path) -> FileRecord:
+    """Hash a file at rest."""
+    with HashingReader(path) as file:
+        return file.record()

@@ -1,0 +1,1 @@
+"""How trainers find documents in an array of ids: one module a file format."""

@@ -1,0 +1,1 @@
+"""The stage `raw_shards`: raw shards read, judged and measured."""

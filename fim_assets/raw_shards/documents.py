@@ -1,0 +1,181 @@
+"""A line to a document, and a document's text replaced in its line."""
+
+from codecs import BOM_UTF8
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import orjson
+
+from fim_assets.io.shard_writer import Line
+from fim_assets.raw_shards.rejections import (
+    RejectedLine,
+    explain_line,
+    one_value,
+)
+from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.values import field_names
+
+MAX_DEPTH = 128
+"""Levels of nesting in a line: a bound of our own, since parsers' bounds differ and depend on the
+caller's stack."""
+
+JSON_SPACE = b" \t\r"
+
+_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class RejectionError(ValueError):
+    """A line that is no document.
+
+    Attributes:
+        reason: One word, for counting.
+        detail: What is wrong, in words.
+        advice: What the line is instead, and what to do; '' where that is not known.
+    """
+
+    def __init__(self, reason: str, detail: str, advice: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.advice = advice
+
+    def rejected(self, number: int, content: bytes) -> RejectedLine:
+        """The record of a line, by its number and its bytes."""
+        return RejectedLine(number, self.reason, self.detail, content, advice=self.advice)
+
+
+class Document(NamedTuple):
+    """What a line holds.
+
+    Attributes:
+        id: Its id, numbers as they are written; None where it has none.
+        text: Its text.
+        language: The name of its language, None where it names none.
+        path: Its path, None where it has none.
+    """
+
+    id: str | None
+    text: str
+    language: str | None = None
+    path: str | None = None
+
+
+def read_document(line: Line, fields: Raw) -> Document:
+    """Read one line.
+
+    Raises:
+        RejectionError: If the line is no document.
+    """
+    try:
+        content = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(bytes(line), error) from None
+    if not isinstance(content, dict):
+        detail = f"the line is a JSON {_json_type(content)}"
+        raise RejectionError("not_an_object", detail, one_value(bytes(line)))
+    if _deeper_than(content, MAX_DEPTH):
+        raise _too_deep()
+    text = _lookup(content, fields.text_field)
+    if text is None:
+        raise RejectionError("no_text", f"{fields.text_field} is missing or null")
+    if not isinstance(text, str):
+        raise RejectionError("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
+    if not text:
+        raise RejectionError("empty", f"{fields.text_field} is empty")
+    identifier = _lookup(content, fields.id_field)
+    if isinstance(identifier, int | float) and not isinstance(identifier, bool):
+        identifier = bytes(_raw_value(line, fields.id_field)).decode()
+    elif identifier is not None and not isinstance(identifier, str):
+        raise RejectionError(
+            "id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}"
+        )
+    return Document(
+        identifier,
+        text,
+        _text_or_none(_lookup(content, fields.language_field)),
+        _text_or_none(_lookup(content, fields.path_field)),
+    )
+
+
+def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
+    if line.startswith(BOM_UTF8):
+        return RejectionError("byte_order_mark", "the line begins with UTF-8's byte-order mark")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1:,}, {line[error.start]:#04x}"
+        return RejectionError("not_utf8", f"{where}: {error.reason}")
+    if "depth limit" in str(cause):
+        return _too_deep()
+    return RejectionError("not_json", str(cause), explain_line(line, cause))
+
+
+def _too_deep() -> RejectionError:
+    return RejectionError("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _deeper_than(content: Any, depth: int) -> bool:
+    level = [content]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _lookup(content: Any, field_path: str) -> Any:
+    for name in field_names(field_path):
+        if not isinstance(content, dict):
+            return None
+        content = content.get(name)
+    return content
+
+
+def _json_type(value: Any) -> str:
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+    return "null" if value is None else names.get(type(value), "object")
+
+
+def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
+    first, *inner = field_names(field_path)
+    raw = _raw_object.decode(line)[first]
+    for name in inner:
+        raw = _raw_object.decode(raw)[name]
+    return raw
+
+
+def text_span(line: Line, field_path: str) -> slice:
+    """Where the bytes of a field's value stand in a line; with duplicate keys, the last one's.
+
+    Args:
+        line: A document's line.
+        field_path: The field, see `recipe.field_names`.
+    """
+    value = _raw_value(line, field_path)
+    # msgspec.Raw is a view into the line, so that its address tells the place.
+    start = _address(value) - _address(line)
+    span = slice(start, start + memoryview(value).nbytes)
+    if not 0 <= start <= span.stop <= len(line):
+        raise RuntimeError(f"msgspec.Raw is not a view into the line: {bytes(line[:100])!r}")
+    return span
+
+
+def _address(buffer: Any) -> int:
+    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
+    return address
+
+
+def replace_text(line: Line, field_path: str, text: str) -> bytes:
+    """The line with another text: only the value's bytes change."""
+    span = text_span(line, field_path)
+    return b"".join([line[: span.start], orjson.dumps(text), line[span.stop :]])

@@ -1,0 +1,78 @@
+"""Raw shard to its profile: every line judged, every document measured, refused lines kept."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from fim_assets.corpus.partition_files import FAILED
+from fim_assets.corpus.staging import Staging
+from fim_assets.corpus.totals import Totals
+from fim_assets.io.parquet import TableWriter
+from fim_assets.io.storage import StorageError
+from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRejectedError
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.families import Sentinels
+
+SCHEMA = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("id", pa.string()),
+        ("language", pa.string()),
+        ("chars", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sentinel_literals", pa.int64()),
+    ]
+)
+
+
+def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
+    """Read and judge a raw shard and write its profile.
+
+    Args:
+        shard: The raw shard.
+        recipe: Where a line holds its text, and the sentinels to look for.
+        staging: Takes `.parquet`, and `.rejected.jsonl` if a line was refused.
+
+    Raises:
+        ShardError: If the shard is damaged.
+        TooManyRejectedError: If too many of its lines are no documents; it says where they are
+            kept.
+    """
+    rejects = None
+    chars = 0
+    with (
+        ShardReader(shard, recipe.raw) as reader,
+        TableWriter(staging.create(".parquet"), SCHEMA) as table,
+    ):
+        for block in reader:
+            rows = measure(block, recipe.fim.sentinels)
+            chars += int(rows["chars"].sum())
+            table.write(
+                {"line": block.numbers, "id": block.ids, "language": block.languages}
+                | rows.to_dict()
+            )
+            for refused in block.rejected:
+                rejects = rejects or staging.create(".rejected.jsonl")
+                rejects.write(refused.to_json())
+        try:
+            reader.refuse_many_rejected()
+        except TooManyRejectedError as error:
+            if rejects is not None:
+                try:
+                    error.kept = f"the rejected lines are kept in {staging.keep(rejects, FAILED)}"
+                except StorageError as unkept:
+                    error.kept = f"the rejected lines are not kept: {unkept}"
+            raise
+        return reader.totals(chars)
+
+
+def measure(block: Documents, sentinels: Sentinels) -> pl.DataFrame:
+    """Measure texts: code points, bytes in UTF-8, and sentinels that stand in them as text."""
+    literals = "|".join(re.escape(sentinel) for sentinel in sentinels if sentinel is not None)
+    return pl.DataFrame({"text": pl.Series(block.texts, dtype=pl.String)}).select(
+        chars=pl.col("text").str.len_chars().cast(pl.Int64),
+        bytes=pl.col("text").str.len_bytes().cast(pl.Int64),
+        sentinel_literals=pl.col("text").str.count_matches(literals).cast(pl.Int64),
+    )

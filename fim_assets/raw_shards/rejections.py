@@ -1,0 +1,212 @@
+"""Lines that are no documents: kept, counted, held against the recipe's bounds, and explained.
+
+What was rejected is told in two ways: line by line, with its reason, and for a whole shard by what
+its lines have in common, such as text in another field than the recipe names.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.values import field_path
+from fim_assets.wording import plural
+
+REJECTED_SHOWN = 10
+"""Rejected lines that the error names when there are too many."""
+
+_LINES_LOOKED_AT = 1000
+_FIELDS_SHOWN = 4
+
+_BARE_NUMBER = re.compile(r"-?(NaN|Infinity)\b")
+_CARRIAGE_RETURN_ALONE = re.compile(rb"\}[ \t]*\r[ \t\r]*\{")
+
+NO_NUMBERS = (
+    "NaN, Infinity and -Infinity, which Python's json writes, are no JSON: have null written in "
+    "their place"
+)
+CARRIAGE_RETURNS = (
+    r"its lines end in CR alone, and those of a shard in LF: convert it, as `tr '\r' '\n'` does"
+)
+EMPTY_TEXTS = (
+    "where empty texts are normal, raw.max_empty_share lets them pass and no broken line: 0.1 "
+    "allows one in ten"
+)
+MORE_EMPTY_TEXTS = "raise raw.max_empty_share, if so many empty texts are meant to be there"
+NOT_EXPLAINED = "mend the shard, or raise raw.max_rejected_share"
+
+ONE_ARRAY = (
+    "it is a JSON array, and a shard has one object a line: convert it, as `jq -c '.[]'` does"
+)
+ONE_DOCUMENT = (
+    "its JSON is spread over several lines, and a shard has one object a line: convert it, as "
+    "`jq -c .` does"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A rejected line, kept whole, or what tells it where it is too long for that.
+
+    Attributes:
+        line: Number in the shard, 1-based.
+        reason: One word.
+        detail: What is wrong, in words.
+        content: The line's bytes; the first 1,024 of one that is too long.
+        whole: Size and BLAKE2b (64 hex digits) of a line that is too long.
+        advice: What the line is instead and what to do, '' where that is not known; for messages,
+            it is not kept.
+    """
+
+    line: int
+    reason: str
+    detail: str
+    content: bytes
+    whole: tuple[int, str] | None = None
+    advice: str = ""
+
+    def __str__(self) -> str:
+        """Its number, and what is wrong."""
+        return f"line {self.line:,}: {self.reason}: {self.detail}"
+
+    def to_json(self) -> bytes:
+        """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
+        row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
+        if self.whole is not None:
+            row["bytes"], row["blake2b"] = self.whole
+        try:
+            row["content"] = self.content.decode()
+        except UnicodeDecodeError:
+            row["content_hex"] = self.content.hex()
+        return orjson.dumps(row) + b"\n"
+
+
+class Excess(NamedTuple):
+    """More lines than a bound allows.
+
+    Attributes:
+        lines: How many.
+        share: The bound, a share of all lines that are not blank.
+        text: Both in words, with the reasons.
+        first: The first of these lines, without their content.
+        explanation: What most of them have in common and what to do; '' where it is not known.
+    """
+
+    lines: int
+    share: float
+    text: str
+    first: list[RejectedLine]
+    explanation: str
+
+
+@dataclass
+class Rejections:
+    """The rejected lines of a shard, as far as they are needed to judge and to explain them.
+
+    Attributes:
+        raw: Their bounds, and where a text should be.
+        reasons: How many there are for each reason.
+    """
+
+    raw: Raw
+    reasons: Counter[str] = field(default_factory=Counter)
+    _first: list[RejectedLine] = field(default_factory=list)
+    _first_empty: list[RejectedLine] = field(default_factory=list)
+    _advice: Counter[str] = field(default_factory=Counter)
+    _without_text: int = 0
+    _fields: Counter[str] = field(default_factory=Counter)
+
+    def add(self, line: RejectedLine) -> None:
+        """Take one more into account."""
+        self.reasons[line.reason] += 1
+        if line.advice:
+            self._advice[line.advice] += 1
+        if line.reason in {"no_text", "text_not_string"}:
+            self._without_text += 1
+            if self._without_text <= _LINES_LOOKED_AT:
+                self._fields.update(string_fields(line.content))
+        apart = line.reason == "empty" and self.raw.max_empty_share is not None
+        first = self._first_empty if apart else self._first
+        if len(first) < REJECTED_SHOWN:
+            first.append(replace(line, content=b""))
+
+    def excess(self, lines: int) -> Excess | None:
+        """What exceeds the recipe's bounds, None where nothing does.
+
+        Args:
+            lines: All lines of the shard that are not blank.
+        """
+        of_lines = f"of {plural(lines, 'line')}"
+        counted = Counter(self.reasons)
+        share, empty_share = self.raw.max_rejected_share, self.raw.max_empty_share
+        empty = counted.pop("empty", 0) if empty_share is not None else 0
+        rejected = counted.total()
+        if rejected > share * lines:
+            reasons = ", ".join(f"{reason} {n:,}" for reason, n in counted.most_common())
+            text = f"{rejected:,} {of_lines} rejected ({reasons}), raw.max_rejected_share is"
+            explanation = self._explanation(rejected, lines)
+            if rejected - counted["empty"] <= share * lines:
+                explanation = EMPTY_TEXTS
+            return Excess(rejected, share, f"{text} {share:g}", self._first, explanation)
+        if empty_share is not None and empty > empty_share * lines:
+            text = (
+                f"{empty:,} {of_lines} with an empty text, raw.max_empty_share is {empty_share:g}"
+            )
+            return Excess(empty, empty_share, text, self._first_empty, MORE_EMPTY_TEXTS)
+        return None
+
+    def _explanation(self, rejected: int, lines: int) -> str:
+        opening = self._first[0]
+        if opening.line == 1 and opening.advice in {ONE_ARRAY, ONE_DOCUMENT}:
+            return opening.advice
+        advice, told = next(iter(self._advice.most_common(1)), ("", 0))
+        if 2 * told > rejected:
+            return advice
+        # Where most lines have their text, the field is right, and these hold other strings.
+        if self._fields and 2 * self._without_text > lines:
+            fields = [name for name, _ in self._fields.most_common(_FIELDS_SHOWN)]
+            return (
+                f"raw.text_field is {self.raw.text_field}; these lines hold text in "
+                f"{', '.join(fields)}: name the right one in the recipe"
+            )
+        return ""
+
+
+def string_fields(line: bytes) -> Counter[str]:
+    """The fields of a line, an object, that hold strings, as paths, with the strings' lengths."""
+    sizes: Counter[str] = Counter()
+
+    def walk(value: Any, names: tuple[str, ...]) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(inner, (*names, name))
+        elif isinstance(value, str) and value and all(names):
+            sizes[field_path(names)] += len(value)
+
+    walk(orjson.loads(line), ())
+    return sizes
+
+
+def one_value(line: bytes) -> str:
+    """What to do about a first line that begins one JSON value for the whole shard, else ''."""
+    line = line.strip()
+    if line.startswith(b"[") and line[1:].lstrip()[:1] in {b"", b"{"}:
+        return ONE_ARRAY
+    return ONE_DOCUMENT if line == b"{" else ""
+
+
+def explain_line(line: bytes, error: orjson.JSONDecodeError) -> str:
+    """What a line that is not JSON is instead, and what to do; '' where that is not known."""
+    if _BARE_NUMBER.match(error.doc, error.pos):
+        return NO_NUMBERS
+    if ends_in_carriage_returns(line):
+        return CARRIAGE_RETURNS
+    return one_value(line)
+
+
+def ends_in_carriage_returns(lines: bytes | bytearray | memoryview) -> bool:
+    """Whether objects stand behind one another with nothing between them but CR."""
+    return _CARRIAGE_RETURN_ALONE.search(lines) is not None

@@ -1,0 +1,265 @@
+"""Shards of documents: JSON lines, packed or not; read, judged and written.
+
+A line is a document, blank, or rejected with a reason. Every stage reads with the same reader, so
+that all of them judge a line alike.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+from fim_assets.corpus.totals import Totals
+from fim_assets.errors import ShardError
+from fim_assets.io.compression import CompressionError, decompress
+from fim_assets.io.hashing import DIGEST_BYTES, HashingReader
+from fim_assets.io.shard_writer import Line
+from fim_assets.raw_shards.documents import JSON_SPACE, RejectionError, read_document
+from fim_assets.raw_shards.rejections import (
+    CARRIAGE_RETURNS,
+    NOT_EXPLAINED,
+    Excess,
+    RejectedLine,
+    Rejections,
+    ends_in_carriage_returns,
+    one_value,
+)
+from fim_assets.recipe.raw import Raw
+
+BLOCK_BYTES = 8 << 20
+"""Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
+
+_BLOCK_LINES = 1 << 14
+"""Lines that are worked on at once at most: of tiny documents, what they are to Python decides."""
+
+_LONG_LINE_KEPT = 1 << 10
+"""Bytes that are kept of a line over `raw.max_line_bytes`."""
+
+
+class TooManyRejectedError(ShardError):
+    """A shard of which more lines were rejected than the recipe allows.
+
+    Attributes:
+        lines: Some of them, in words.
+        kept: Where all of them are, in words; '' where they are not kept.
+    """
+
+    def __init__(self, path: Path, excess: Excess) -> None:
+        explanation = excess.explanation
+        super().__init__(f"{path}: {excess.text}", explanation or NOT_EXPLAINED)
+        self.fault = explanation
+        some = excess.first[: 1 if explanation else None]
+        self.lines = [
+            f"{line}; {line.advice}" if line.advice and not explanation else str(line)
+            for line in some
+        ]
+        if excess.lines > len(some):
+            self.lines.append(f"and {excess.lines - len(some):,} more")
+        self.kept = ""
+
+    def __str__(self) -> str:
+        """All of it, with the lines below."""
+        kept = f"; {self.kept}" if self.kept else ""
+        return "\n  ".join([f"{super().__str__()}{kept}:", *self.lines])
+
+
+class _LongLine:
+    """A line over the bound, of which the beginning, the size and the hash are kept."""
+
+    def __init__(self, begin: Line) -> None:
+        self.size = 0
+        self._content = bytes(begin[:_LONG_LINE_KEPT])
+        self._advice = CARRIAGE_RETURNS if ends_in_carriage_returns(begin) else ""
+        self._advice = self._advice or one_value(self._content)
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self.add(begin)
+
+    def add(self, piece: Line) -> None:
+        """Pass over what follows."""
+        self.size += len(piece)
+        self._digest.update(piece)
+
+    def rejected(self, number: int, bound: int) -> RejectedLine:
+        """The line's record."""
+        detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
+        whole = self.size, self._digest.hexdigest()
+        return RejectedLine(number, "too_long", detail, self._content, whole, self._advice)
+
+
+@dataclass(slots=True)
+class Documents:
+    """Documents of one block of a shard, in order: parallel lists, and the lines refused.
+
+    Attributes:
+        numbers: Physical line numbers, 1-based.
+        lines: The lines as they came, without the line feed; views of the block's bytes.
+        ids: Ids as strings, None where a document has none.
+        texts: The texts.
+        languages: Languages, None where a document names none.
+        paths: Paths, None where a document has none.
+        rejected: Lines of this block that are no document.
+        blank: Lines of this block with nothing but white space.
+    """
+
+    numbers: list[int] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    languages: list[str | None] = field(default_factory=list)
+    paths: list[str | None] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
+    blank: int = 0
+
+
+class ShardReader:
+    """Reads a shard once, block by block, and hashes it; a context manager.
+
+    Attributes:
+        lines: Lines read so far.
+        blank: Of these, blank ones.
+        rejected: Of these, rejected ones.
+        documents: Of these, documents; `lines == documents + blank + rejected`.
+        rejections: What is known of the rejected ones.
+    """
+
+    def __init__(self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES) -> None:
+        self.lines = self.blank = self.rejected = self.documents = 0
+        self.rejections = Rejections(raw)
+        self._path = path
+        self._raw = raw
+        self._block_bytes = block_bytes
+
+    def __enter__(self) -> Self:
+        self._file = HashingReader(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Documents]:
+        bound = self._raw.max_line_bytes
+        pieces = decompress(self._file, self._path.suffix)
+        try:
+            for data in _blocks(pieces, self._block_bytes, bound):
+                if isinstance(data, _LongLine):
+                    yield self._count(Documents(rejected=[data.rejected(self.lines + 1, bound)]))
+                    continue
+                lines = _lines(data)
+                while some := list(islice(lines, _BLOCK_LINES)):
+                    yield self._count(self._judge(some))
+        except CompressionError as error:
+            # What is no shard from its first byte on has no place in it.
+            place = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
+            raise ShardError(f"{self._path}: {place}{error}", error.advice) from error
+
+    def refuse_many_rejected(self) -> None:
+        """Refuse the shard, once it was read, if too large a share of its lines was rejected.
+
+        Raises:
+            TooManyRejectedError: If more than the recipe's bounds allow.
+        """
+        if excess := self.rejections.excess(self.lines - self.blank):
+            raise TooManyRejectedError(self._path, excess)
+
+    def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
+        """What was read of the shard, once it was read, and what a stage made of it.
+
+        Args:
+            chars: Unicode code points of the texts as the stage leaves them.
+            files: Files in the documents, None where they were not looked at.
+            tokens: Token ids written, None where there are none.
+        """
+        return Totals(
+            input=self._file.record(),
+            lines=self.lines,
+            blank=self.blank,
+            rejected=self.rejected,
+            documents=self.documents,
+            chars=chars,
+            files=files,
+            tokens=tokens,
+            counts={f"rejected:{name}": n for name, n in sorted(self.rejections.reasons.items())},
+        )
+
+    def _judge(self, lines: list[memoryview]) -> Documents:
+        block = Documents()
+        bound = self._raw.max_line_bytes
+        for number, line in enumerate(lines, self.lines + 1):
+            if len(line) > bound:
+                block.rejected.append(_LongLine(line).rejected(number, bound))
+                continue
+            try:
+                document = read_document(line, self._raw)
+            except RejectionError as error:
+                content = bytes(line)
+                if content.strip(JSON_SPACE):
+                    block.rejected.append(error.rejected(number, content))
+                else:
+                    block.blank += 1
+                continue
+            block.numbers.append(number)
+            block.lines.append(line)
+            block.ids.append(document.id)
+            block.texts.append(document.text)
+            block.languages.append(document.language)
+            block.paths.append(document.path)
+        return block
+
+    def _count(self, block: Documents) -> Documents:
+        self.lines += len(block.lines) + block.blank + len(block.rejected)
+        self.blank += block.blank
+        self.rejected += len(block.rejected)
+        self.documents += len(block.lines)
+        for refused in block.rejected:
+            self.rejections.add(refused)
+        return block
+
+
+def _blocks(
+    pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
+) -> Iterator["bytes | _LongLine"]:
+    """Whole lines, about `block_bytes` of them or one longer line, and lines over the bound."""
+    pending: list[bytes] = []
+    size = unfinished = 0
+    long: _LongLine | None = None
+    for read in pieces:
+        piece = read
+        if long is not None:
+            rest = read.find(b"\n") + 1
+            long.add(read[: rest - 1] if rest else read)
+            if not rest:
+                continue
+            yield long
+            long, piece = None, read[rest:]
+        pending.append(piece)
+        size += len(piece)
+        end = piece.rfind(b"\n") + 1
+        unfinished = len(piece) - end if end else unfinished + len(piece)
+        if size >= block_bytes and end:
+            pending[-1] = piece[:end]
+            yield b"".join(pending)
+            pending = [piece[end:]]
+            size = len(pending[0])
+        if unfinished > max_line_bytes:
+            data = b"".join(pending)
+            if size > unfinished:
+                yield data[:-unfinished]
+            long = _LongLine(memoryview(data)[size - unfinished :])
+            pending, size, unfinished = [], 0, 0
+    if long is not None:
+        yield long
+    if size:
+        yield b"".join(pending)
+
+
+def _lines(data: bytes) -> Iterator[memoryview]:
+    """The lines of a block, without their line feeds and without copying them."""
+    view = memoryview(data)
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        yield view[begin:end]
+        begin = end + 1

@@ -1,0 +1,92 @@
+"""Kinds of values that recipe fields hold, and how they are checked."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+
+from fim_assets.io.frozen_model import FrozenModel
+
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def _probability(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a probability is a number from 0 to 1")
+    if not 0 <= value <= 1:
+        hint = ""
+        if 1 < value < 10:
+            hint = f"; did you mean {value / 10:g}?"
+        elif 10 <= value <= 100:
+            hint = f"; did you mean {value / 100:g}?"
+        raise ValueError(f"a probability is a share from 0 to 1{hint}")
+    return abs(float(value))  # -0.0 is 0.0
+
+
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("holds half of a surrogate pair, which is no text")
+    return value
+
+
+_CHARACTERS = re.compile(r"\\[.\\]|.", re.DOTALL)
+
+
+@lru_cache
+def field_names(path: str) -> tuple[str, ...]:
+    r"""The names that a field's path joins by dots; `\.` is a name's own dot, `\\` a backslash."""
+    names = [""]
+    for character in _CHARACTERS.findall(path):
+        if character == ".":
+            names.append("")
+        else:
+            names[-1] += character[-1]
+    return tuple(names)
+
+
+def field_path(names: Iterable[str]) -> str:
+    """The path that joins names, see `field_names`."""
+    return ".".join(re.sub(r"[.\\]", r"\\\g<0>", name) for name in names)
+
+
+def _dotted(value: str) -> str:
+    if not all(field_names(value)):
+        raise ValueError(
+            r"a field is a name, or names joined by single dots; a dot of a name itself is \."
+        )
+    return value
+
+
+Probability = Annotated[float, BeforeValidator(_probability)]
+Token = Annotated[str, AfterValidator(_not_empty)]
+FieldPath = Annotated[str, AfterValidator(_dotted)]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
+
+
+class Section(FrozenModel):
+    """A part of the recipe: values are taken as they are written, never converted."""
+
+    model_config = ConfigDict(strict=True)
+
+
+HOW_TO_PIN = (
+    "40 hex digits, since a branch or a tag may move; "
+    "`git ls-remote https://huggingface.co/<name>` prints them"
+)
+"""How a tokenizer on the Hub is pinned, in words."""
+
+
+def commit(value: str) -> str:
+    """A commit's hash, as git prints it."""
+    if not _COMMIT.fullmatch(value):
+        raise ValueError(f"a revision is a commit's {HOW_TO_PIN}")
+    return value

@@ -1,1 +1,0 @@
-"""All partitions together: numbers, pictures, the page, the card."""

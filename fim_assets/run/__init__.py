@@ -1,0 +1,1 @@
+"""Partitions worked on, in this process, in worker processes or on a Ray cluster."""

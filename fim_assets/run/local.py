@@ -1,0 +1,211 @@
+"""Many partitions at once: worker processes, each taking a partition through all its stages."""
+
+import _thread
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from queue import SimpleQueue
+from threading import Thread
+from types import FrameType
+from typing import Any, cast
+
+from fim_assets.run.partition import Outcome, Task, run_partition
+
+Stop = Future[None]
+"""Done as soon as nobody takes outcomes any more."""
+
+_WAITING_OUTCOMES = 8
+"""Outcomes that may wait to be taken, while the next partitions are worked on."""
+
+_SECONDS_TO_LEAVE = 5.0
+"""What a worker that is told to end may take to remove what is half made."""
+
+_SECONDS_BETWEEN_LOOKS = 0.02
+
+
+def run_partitions(tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
+    """Run partitions and yield what became of each, as they finish.
+
+    One partition alone is worked on in this process. The largest shards go first, so that none is
+    left over at the end. If a worker dies, the partitions that were being worked on are worked on
+    again, each alone: the one whose worker dies again has failed. If the iterator is closed, the
+    workers leave what they work on and end.
+
+    Args:
+        tasks: The partitions.
+        workers: Processes at most.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        yield from map(run_partition, tasks)
+        return
+    waiting = sorted(tasks, key=lambda task: task.shard.size)
+    yield from in_a_thread(lambda stop: _run_in_pools(waiting, workers, stop))
+
+
+def in_a_thread(
+    run: Callable[[Stop], Generator[Outcome, None, None]],
+) -> Generator[Outcome, None, None]:
+    """Have a thread iterate over outcomes, and yield them here.
+
+    Signals interrupt the main thread, with an exception and between any two of its instructions:
+    a pool of processes that is interrupted there may never come to its end.
+
+    Args:
+        run: Makes the iterator, which ends soon after what it is given is done.
+    """
+    stop = Stop()
+    outcomes: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            with closing(run(stop)) as made:
+                for outcome in made:
+                    outcomes.put(outcome)
+                    while outcomes.qsize() >= _WAITING_OUTCOMES and not stop.done():
+                        time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    if stop.done():
+                        return
+        except BaseException as error:
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
+
+    # A daemon, or a program that forgets the iterator would wait for this thread when it ends.
+    thread = Thread(target=work, daemon=True)
+    try:
+        thread.start()
+        while (outcome := outcomes.get()) is not None:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+    finally:
+        stop.set_result(None)
+        if thread.ident is not None:
+            thread.join()
+
+
+def _run_in_pools(waiting: list[Task], workers: int, stop: Stop) -> Generator[Outcome, None, None]:
+    while waiting and not stop.done():
+        for task in (yield from _run_in_pool(waiting, workers, stop)):
+            yield from _run_again(task, stop)
+
+
+def _run_again(task: Task, stop: Stop) -> Generator[Outcome, None, None]:
+    with closing(_run_in_pool([task], 1, stop)) as made:
+        outcome = next(made, None) or failed(
+            task,
+            "a worker process died while it was being worked on, and again when it was worked on "
+            "alone; was it killed for want of memory?",
+        )
+    outcome.interrupted = True
+    yield outcome
+
+
+def _run_in_pool(
+    waiting: list[Task], workers: int, stop: Stop
+) -> Generator[Outcome, None, list[Task]]:
+    """Take tasks from the end of the list until it is empty, a worker died, or it is to stop.
+
+    Returns:
+        The tasks that were being worked on when one died.
+    """
+    with _pool(workers) as pool:
+        interrupted: list[Task] = []
+        running: dict[Future[Outcome], Task] = {}
+        done: set[Future[Outcome]] = set()
+        broken = False
+        while not stop.done():
+            ended = [(running.pop(future), future) for future in done]
+            broken = broken or any(_died(future) for _, future in ended)
+            # The next ones are begun first: what is yielded takes the run a while to record.
+            while waiting and len(running) < workers and not broken:
+                task = waiting.pop()
+                try:
+                    running[pool.submit(_work, task)] = task
+                except BrokenProcessPool:
+                    waiting.append(task)
+                    broken = True
+            for task, future in ended:
+                if _died(future):
+                    interrupted.append(task)
+                    continue
+                try:
+                    yield future.result()
+                except Exception as error:
+                    yield failed(task, f"{type(error).__name__}: {error}")
+            if not running:
+                return interrupted
+            wait(cast("list[Future[Any]]", [*running, stop]), return_when=FIRST_COMPLETED)
+            done = {future for future in running if future.done()}
+    return []
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes, which leave what they work on, and end, as soon as the pool is left."""
+    # Never fork: a fork after Polars has run in the parent hangs.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    # Nothing is ever sent: the end of this process closes its side, however it comes.
+    workers_side, side = context.Pipe(duplex=False)
+    with workers_side, ProcessPoolExecutor(workers, context, _begin, (workers_side,)) as pool:
+        try:
+            yield pool
+        finally:
+            side.close()
+            pool.shutdown(cancel_futures=True)
+
+
+def _died(future: Future[Outcome]) -> bool:
+    """Whether a worker died while this, or its neighbour, was worked on."""
+    return isinstance(future.exception(), BrokenProcessPool)
+
+
+def _begin(run: Connection) -> None:
+    """In a worker: end when the run does, or is told to; nobody would take its results."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a worker is started by a process")
+    # Ctrl-C reaches every process of the terminal's: it is the run that hears it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not parent.is_alive():
+        # It ended while this one was starting: what it has queued is no work any more, and the next
+        # run may have done it already.
+        os._exit(1)
+
+    def watch() -> None:
+        wait_for([run])
+        end = time.monotonic() + _SECONDS_TO_LEAVE
+        while parent.is_alive() and time.monotonic() < end:
+            _thread.interrupt_main()  # of no effect between two tasks
+            parent.join(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _work(task: Task) -> Outcome:
+    """In a worker: run a partition, and leave it when the run is told to end."""
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        return run_partition(task)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once: what is half made is being removed
+    raise KeyboardInterrupt
+
+
+def failed(task: Task, reason: str) -> Outcome:
+    """The outcome of a partition that no worker could bring to an end."""
+    return Outcome(task.key, failure=f"{task.shard}: {reason}")

@@ -1,0 +1,221 @@
+"""Many partitions at once on a Ray cluster: what `workers` does, with any node's CPUs.
+
+Nodes run fim_assets as it is installed on them; what they do by another law than this run's is
+refused, and so is a node that does not share the data root.
+"""
+
+import logging
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import ray
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    WorkerCrashedError,
+)
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.io.storage import Location, StorageError, read_bytes, remove, write_bytes
+from fim_assets.recipe import ASSETS
+from fim_assets.run.local import Stop, failed, in_a_thread
+from fim_assets.run.partition import Outcome, Task, run_partition
+
+_TRIES = 4
+"""Workers that may die over one partition: of the first ones, others may be the reason."""
+
+_TASKS_A_CPU = 2
+"""Enough that none waits for work, and that an autoscaler sees a demand."""
+
+_SECONDS_BETWEEN_COUNTS = 1.0
+_SECONDS_TO_LEAVE = 5.0
+_SECONDS_TO_CONNECT = 10.0
+
+_DIED = (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,  # an outcome that lay on a node which died afterwards
+    OutOfMemoryError,
+    WorkerCrashedError,
+)
+
+
+class ClusterError(RuntimeError):
+    """A cluster that cannot be reached, or a node that cannot work; the message says what to do."""
+
+
+def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+    """Run partitions of one corpus and yield what became of each, as they finish.
+
+    The cluster is the one that `RAY_ADDRESS` names, or that this machine is a node of. Each
+    partition takes one CPU; the largest shards go first. If a worker or its node dies, what it
+    worked on is worked on again, wherever there is room: a partition whose workers die again and
+    again has failed.
+
+    Args:
+        tasks: The partitions.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached, or a node has another fim_assets or does
+            not share the data root. What finished before stays finished.
+    """
+    if tasks:
+        # Ray's client is no safer than a pool of processes where a signal interrupts it.
+        yield from in_a_thread(lambda stop: _run_on_cluster(tasks, stop))
+
+
+def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, None, None]:
+    corpus = tasks[0].corpus
+    waiting = sorted(tasks, key=lambda task: task.shard.size)
+    running: dict[ray.ObjectRef[Outcome], Task] = {}
+    deaths: Counter[str] = Counter()
+    with _marker_file(corpus) as sign, _connected(), _cancelling(running):
+        # No retries of Ray's own, which would tell nobody that a worker died.
+        work = ray.remote(num_cpus=1, max_retries=0)(_work)
+        shared, law = ray.put(corpus), _law(corpus)
+        while (waiting or running) and not stop.done():
+            for _ in range(min(len(waiting), _most_at_once() - len(running))):
+                task = waiting.pop()
+                running[work.remote(law, sign, **{**vars(task), "corpus": shared})] = task
+            for reference in _finished(list(running)):
+                task = running.pop(reference)
+                outcome = _outcome(reference)
+                if outcome is None:
+                    deaths[task.key] += 1
+                    if deaths[task.key] < _TRIES:
+                        waiting.append(task)
+                        continue
+                    outcome = failed(
+                        task,
+                        f"a worker process died each of the {_TRIES} times that it was being "
+                        "worked on; was it killed for want of memory?",
+                    )
+                outcome.interrupted = task.key in deaths
+                yield outcome
+
+
+@contextmanager
+def _cancelling(running: dict[ray.ObjectRef[Outcome], Task]) -> Iterator[None]:
+    """Have the nodes leave what they still work on when a run ends."""
+    try:
+        yield
+    finally:
+        for reference in running:
+            ray.cancel(reference)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=_SECONDS_TO_LEAVE)
+
+
+def cluster_cpus() -> int:
+    """CPUs of the cluster that runs would use.
+
+    Raises:
+        ClusterError: If it cannot be reached.
+    """
+    with _connected():
+        return int(ray.cluster_resources().get("CPU", 0))
+
+
+def _most_at_once() -> int:
+    """Tasks to submit, by the cluster's CPUs of this moment; the others wait here."""
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    return _TASKS_A_CPU * max(1, cpus)
+
+
+def _finished(running: list[ray.ObjectRef[Outcome]]) -> list[ray.ObjectRef[Outcome]]:
+    """Wait for one at least, or until the CPUs should be counted again; all that are finished."""
+    ray.wait(running, timeout=_SECONDS_BETWEEN_COUNTS)
+    finished, _ = ray.wait(running, num_returns=len(running), timeout=0)
+    return finished
+
+
+def _outcome(reference: ray.ObjectRef[Outcome]) -> Outcome | None:
+    """What became of a partition, None if its worker or its node died."""
+    try:
+        return ray.get(reference)
+    except _DIED:
+        return None
+    except RayError as error:
+        raise ClusterError(f"a node of the cluster cannot work: {_last_line(error)}") from None
+
+
+def _work(law: list[str], sign: Location, **fields: Any) -> Outcome:
+    """On a node: run a partition."""
+    task = Task(**fields)
+    host = socket.gethostname()
+    if _law(task.corpus) != law:
+        raise ClusterError(f"{host} has another fim_assets or other grammars than this run's")
+    try:
+        read_bytes(sign)
+    except FileNotFoundError:
+        raise ClusterError(
+            f"{host} does not see {sign.parent}: the data root must be shared"
+        ) from None
+    except StorageError as error:
+        raise ClusterError(f"{host}: {error}") from None
+    try:
+        return run_partition(task)
+    except Exception as error:
+        return failed(task, f"{type(error).__name__}: {error}")
+
+
+def _law(corpus: Corpus) -> list[str]:
+    return [corpus.fingerprint(asset) for asset in ASSETS]
+
+
+@contextmanager
+def _marker_file(corpus: Corpus) -> Iterator[Location]:
+    """A file by which a node knows this run's folder, beside the locks while the run lasts."""
+    sign = corpus.folder("") / ".locks" / f"ray-{uuid4().hex}"
+    try:
+        write_bytes(sign, b"")
+    except OSError as error:
+        raise ClusterError(str(error)) from error
+    try:
+        yield sign
+    finally:
+        remove([sign])
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Connect to a cluster that is there; none is started."""
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        _check_port(address)
+        ray.init(address, namespace="fim_assets", log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise ClusterError(
+            f"FIM_ENGINE=ray: no cluster at RAY_ADDRESS={address}: {_last_line(error)}"
+        ) from None
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Fail at once where nobody listens: Ray would try for minutes."""
+    if address == "local":
+        raise ValueError("this would start one; name one that runs")
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.hostname and place.port:
+        socket.create_connection((place.hostname, place.port), _SECONDS_TO_CONNECT).close()
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

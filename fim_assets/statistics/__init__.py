@@ -1,0 +1,1 @@
+"""Distributions, rates and counts that every stage uses."""

@@ -1,0 +1,110 @@
+"""Realised shares tested against the probabilities asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betainc
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A realised share against the probability asked for.
+
+    Attributes:
+        hits: Times it happened.
+        trials: Times it could.
+        asked: The probability.
+        low: Fewest hits that the test accepts.
+        high: Most hits that the test accepts.
+    """
+
+    hits: int
+    trials: int
+    asked: float
+    low: int
+    high: int
+
+    @property
+    def realised(self) -> float | None:
+        """The share, None without trials."""
+        return self.hits / self.trials if self.trials else None
+
+    @property
+    def within(self) -> bool:
+        """Whether the test accepts the hits."""
+        return self.low <= self.hits <= self.high
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether there are enough trials for the test to refuse anything."""
+        return self.low > 0 or self.high < self.trials
+
+
+def verdict(*tested: Rate) -> str:
+    """What the tests of some rates say: `within`, `outside`, or `too few files` to say anything."""
+    if not all(rate.within for rate in tested):
+        return "outside"
+    return "within" if any(rate.can_fail for rate in tested) else "too few files"
+
+
+def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
+    """Test a share with the exact two-sided binomial test.
+
+    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2.
+
+    Args:
+        hits: Times it happened.
+        trials: Times it could.
+        asked: Probability of each.
+        error: Probability that a true rate of `asked` is refused, at most.
+    """
+
+    def at_most(k: int) -> float:
+        return float(betainc(trials - k, k + 1, 1 - asked)) if k < trials else 1.0
+
+    def more_than(k: int) -> float:
+        return float(betainc(k + 1, trials - k, asked)) if k < trials else 0.0
+
+    low = _first(trials, lambda k: at_most(k) > error / 2)
+    high = _first(trials, lambda k: more_than(k) <= error / 2)
+    return Rate(hits, trials, asked, low, high)
+
+
+def sum_rates(rates: Sequence[Rate]) -> Rate:
+    """Several rates as one: its bounds hold wherever theirs do."""
+    trials = sum(rate.trials for rate in rates)
+    return Rate(
+        hits=sum(rate.hits for rate in rates),
+        trials=trials,
+        asked=sum(rate.asked * rate.trials for rate in rates) / trials if trials else 0.0,
+        low=sum(rate.low for rate in rates),
+        high=sum(rate.high for rate in rates),
+    )
+
+
+def _first(trials: int, holds: Callable[[int], bool]) -> int:
+    low, high = 0, trials
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def uniform_distance(values: npt.NDArray[np.float64]) -> float:
+    """The largest distance of values' empirical distribution from the uniform one on [0, 1]."""
+    step = 1 / len(values)
+    above = np.arange(1, len(values) + 1, dtype=np.float64)
+    above *= step
+    above -= np.sort(values)
+    return float(max(above.max(), step - above.min()))
+
+
+def uniform_bound(count: int, error: float) -> float:
+    """The largest distance that so many uniform values exceed with this probability at most."""
+    return sqrt(log(2 / error) / (2 * count))

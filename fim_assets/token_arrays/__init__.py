@@ -1,0 +1,1 @@
+"""The stage `token_arrays`: documents encoded to arrays of token ids."""

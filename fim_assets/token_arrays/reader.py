@@ -1,0 +1,209 @@
+"""Token arrays read back: a document, its text and its parts, for notebooks and tests.
+
+    array = TokenArray("data/token_arrays/part-0-00000.npy")
+    document = array[0]
+    document.parts[0].ids
+    document.text(load_tokenizer(load_recipe("olmo_midtraining")))
+
+An array and the parquet beside it suffice; to turn ids into text, the tokenizer is needed.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
+
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import Order, Part, layout
+from fim_assets.io.parquet import read_metadata
+from fim_assets.layouts.registry import LAYOUTS, id_dtype
+from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.tokens import Tokens
+from fim_assets.token_arrays.arrays import FORMAT
+from fim_assets.token_arrays.shuffle_buffer import Ids
+from fim_assets.tokenizer.load import LoadedTokenizer
+
+_ENDINGS = "|".join(re.escape(beside.ending) for beside in LAYOUTS.values())
+_NAME = re.compile(rf"(?P<key>.+)-\d{{5,}}({_ENDINGS})")
+
+
+def is_array_name(name: str) -> bool:
+    """Whether a file is a token array by its name."""
+    return _NAME.fullmatch(name) is not None and "/" not in name
+
+
+def array_names(folder: Path) -> Iterator[str]:
+    """Names of the token arrays in a folder, in no order."""
+    return (path.name for path in folder.iterdir() if is_array_name(path.name))
+
+
+class TokenPart(NamedTuple):
+    """A run of a document's ids that belong together.
+
+    Attributes:
+        ids: They, a view of the array.
+        file: Index of their file, None between files and at the document's ends.
+        part: The part of a rearranged file, None for a sentinel and outside of rearranged files.
+        control: Whether it is a sentinel, BOS, EOS or what stands between files.
+    """
+
+    ids: Ids
+    file: int | None
+    part: Part | None
+    control: bool
+
+
+@dataclass(frozen=True)
+class TokenDocument:
+    """A document of an array.
+
+    Attributes:
+        line: Its physical line in the raw shard, 1-based.
+        id: Its id, None where it has none.
+        start: Its first token in the array.
+        end: One past its last token.
+        ids: Its ids, BOS and EOS included: a view of the array, shape (end - start,).
+        orders: Its files' orders.
+        parts: All its ids in order, run by run.
+        head: Ids in front of its text: 1 if it begins with BOS, else 0.
+        tokenizer_hash: Content hash of the tokenizer that made it.
+    """
+
+    line: int
+    id: str | None
+    start: int
+    end: int
+    ids: Ids
+    orders: tuple[Order, ...]
+    parts: tuple[TokenPart, ...]
+    head: int
+    tokenizer_hash: str
+
+    def text(self, tokenizer: LoadedTokenizer) -> str:
+        """The document as it stands in the FIM shard, without BOS and EOS.
+
+        Raises:
+            ValueError: If it is not the tokenizer that made the array.
+        """
+        if tokenizer.content_hash != self.tokenizer_hash:
+            raise ValueError(
+                f"the array was made with another tokenizer (content hash {self.tokenizer_hash}, "
+                f"not {tokenizer.content_hash}): load the one of its recipe"
+            )
+        return tokenizer.decode(self.ids[self.head : -1]).decode()
+
+
+class TokenArray(Sequence[TokenDocument]):
+    """An array's documents, in order; the ids are mapped into memory.
+
+    Args:
+        path: The array, in any layout: `.npy`, `.bin` or `.ds`. The partition's parquet lies
+            beside it.
+
+    Attributes:
+        ids: All its ids, read-only, shape (tokens,).
+        tokens: The recipe's part that says how it was written, without the tokenizer's name.
+        fim: The law that rearranged the files.
+        tokenizer_hash: Content hash of the tokenizer's files.
+
+    Raises:
+        ShardError: If it is no array of this project's by its name or by its parquet, or damaged.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        path = Path(path).resolve()
+        name = _NAME.fullmatch(path.name)
+        if not path.is_file():
+            raise ShardError(f"{path}: no such file")
+        if name is None:
+            raise ShardError(
+                f"{path}: not a token array by its name, which ends in a number such as -00000 and "
+                f"one of {', '.join(beside.ending for beside in LAYOUTS.values())}"
+            )
+        parquet = path.with_name(f"{name['key']}.parquet")
+        if not parquet.is_file():
+            raise ShardError(f"{path}: no token array: {parquet} is missing, which lies beside one")
+        try:
+            metadata = read_metadata(parquet)
+            if metadata.get("fim_assets.format") != FORMAT:
+                raise ShardError(
+                    f"{parquet}: not a record of token arrays of format {FORMAT}; materialize "
+                    "token_arrays again"
+                )
+            self.tokens = Tokens.model_validate_json(metadata["fim_assets.tokens"])
+            self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
+            self.tokenizer_hash = metadata["fim_assets.tokenizer_hash"]
+            scan = pl.scan_parquet(parquet, glob=False)
+            self._table = scan.filter(pl.col("array") == path.name).collect()
+        except (pa.ArrowException, PolarsError, OSError, KeyError, ValidationError) as error:
+            raise ShardError(f"{parquet}: cannot be read: {error}") from error
+        dtype = id_dtype(self.tokens)
+        size, tokens = path.stat().st_size, self._table["tokens"].sum()
+        if not size or size != tokens * dtype.itemsize:
+            raise ShardError(
+                f"{path}: has {size:,} bytes, {parquet.name} says {tokens:,} tokens of "
+                f"{dtype.itemsize} bytes; materialize token_arrays again"
+            )
+        self.ids: Ids = np.memmap(path, dtype, mode="r")
+
+    def __len__(self) -> int:
+        return self._table.height
+
+    @overload
+    def __getitem__(self, number: int) -> TokenDocument: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[TokenDocument]: ...
+    def __getitem__(self, number: int | slice) -> TokenDocument | list[TokenDocument]:
+        """The document with this number in the array, 0-based.
+
+        Raises:
+            IndexError: If there is none.
+        """
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        row = self._table.row(range(len(self))[number], named=True)
+        start, end, files = row["start"], row["end"], row["files"]
+        return TokenDocument(
+            row["line"],
+            row["id"],
+            start,
+            end,
+            self.ids[start:end],
+            tuple(file["file_order"] for file in files),
+            tuple(self._parts(start, end, files)),
+            0 if self.tokens.tokenizer.bos_token_id is None else 1,
+            self.tokenizer_hash,
+        )
+
+    def _parts(self, start: int, end: int, files: list[dict[str, Any]]) -> Iterator[TokenPart]:
+        at = start
+        for number, file in enumerate(files):
+            yield from self._controls(at, file["file_start"], None)
+            at = file["file_start"]
+            spans: list[tuple[int, int, Part | None]] = [(at, file["file_end"], None)]
+            if file["file_order"] != "none":
+                parts = [piece.part for piece in layout(file["file_order"], self.fim) if piece.part]
+                spans = [(file[f"{part}_start"], file[f"{part}_end"], part) for part in parts]
+            for begin, stop, part in spans:
+                yield from self._controls(at, begin, number)
+                yield TokenPart(self.ids[begin:stop], number, part, control=False)
+                at = stop
+            yield from self._controls(at, file["file_end"], number)
+            at = file["file_end"]
+        yield from self._controls(at, end, None)
+
+    def _controls(self, begin: int, end: int, file: int | None) -> Iterator[TokenPart]:
+        """What stands between parts or files, each sentinel alone."""
+        if file is None and end > begin:
+            yield TokenPart(self.ids[begin:end], None, None, control=True)
+        elif file is not None:
+            for at in range(begin, end):
+                yield TokenPart(self.ids[at : at + 1], file, None, control=True)

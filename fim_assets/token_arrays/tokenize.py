@@ -1,0 +1,322 @@
+"""FIM shard to token arrays: parts encoded as ordinary text, control tokens placed by id."""
+
+import re
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from fim_assets.corpus.staging import Staging
+from fim_assets.corpus.totals import Totals
+from fim_assets.draws import UInts, shuffled
+from fim_assets.errors import ShardError
+from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement
+from fim_assets.fim_shards.record import FileRow, FimDocuments, FimShardReader, split_files
+from fim_assets.layouts.registry import id_dtype
+from fim_assets.recipe.fim import Fim
+from fim_assets.statistics.counts import by_count
+from fim_assets.token_arrays.arrays import ArraySettings, write_arrays
+from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Records, Spool
+from fim_assets.tokenizer.encoders import UnencodableTextError
+from fim_assets.tokenizer.load import LoadedTokenizer
+
+_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
+
+
+class Segment(NamedTuple):
+    """What is encoded alone, or placed.
+
+    Attributes:
+        content: A control id, or a text.
+        file: Index of the file that it belongs to; None between files and at a document's ends.
+        part: The part that it belongs to, None where it is no part of a rearranged file.
+    """
+
+    content: int | str
+    file: int | None = None
+    part: Part | None = None
+
+
+def segments(
+    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
+) -> Iterator[Segment]:
+    """What a document's ids are made of, in order.
+
+    Args:
+        text: The rearranged document.
+        files: Its files' rows.
+        fim: The law that rearranged it.
+        tokenizer: The control ids, and whether texts are encoded paragraph by paragraph.
+
+    Raises:
+        ValueError: If text and rows disagree.
+    """
+    whole = _segments(text, files, fim, tokenizer)
+    if not tokenizer.paragraphs:
+        yield from whole
+        return
+    for segment in whole:
+        if isinstance(segment.content, str):
+            for paragraph in paragraphs(segment.content):
+                yield segment._replace(content=paragraph)
+        else:
+            yield segment
+
+
+def _segments(
+    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
+) -> Iterator[Segment]:
+    controls = tokenizer.controls
+    if controls.bos is not None:
+        yield Segment(controls.bos)
+    for index, (row, file) in enumerate(split_files(text, files, fim)):
+        if index and fim.file_separator_token is not None:
+            separator = fim.file_separator_token
+            yield Segment(controls.boundaries.get(separator, separator))
+        if row.order != "none":
+            for piece in parse_arrangement(file, row.order, row.lengths, fim):
+                sentinel = piece.sentinel
+                content = piece.text if sentinel is None else controls.sentinels[sentinel]
+                yield Segment(content, index, piece.part)
+        elif fim.repository_tokens:
+            pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
+            for found in [piece for piece in pieces if piece] or [""]:
+                yield Segment(controls.boundaries.get(found, found), index)
+        else:
+            yield Segment(file, index)
+    yield Segment(controls.eos)
+
+
+def paragraphs(text: str) -> list[str]:
+    """A text cut before each run of line feeds, but for one that it begins with.
+
+    This is what Dolma's `segment_before_tokenization` encodes one by one.
+    """
+    return _PARAGRAPH.findall(text)
+
+
+class UnencodableDocumentError(ValueError):
+    """A document that cannot be encoded; the message says why.
+
+    Attributes:
+        row: Its place in its block.
+    """
+
+    def __init__(self, row: int, reason: UnencodableTextError) -> None:
+        super().__init__(str(reason))
+        self.row = row
+
+
+class EncodedBlock(NamedTuple):
+    """Documents of one block, encoded.
+
+    Attributes:
+        tokens: Their ids one after the other, uint32.
+        documents: `spool.DOCUMENT`s, shape (n,).
+        files: `spool.FILE`s of all of them, in order.
+    """
+
+    tokens: Ids
+    documents: Records
+    files: Records
+
+
+def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) -> EncodedBlock:
+    """Encode the documents of one block.
+
+    Raises:
+        UnencodableDocumentError: If the tokenizer's engine cannot encode a text.
+        ValueError: If texts and rows disagree.
+    """
+    texts: list[str] = []
+    placed: list[int] = []
+    of_file: list[int] = []
+    of_part: list[int] = []
+    begins: list[int] = []
+    first_file = 0
+    for text, files in zip(block.documents.texts, block.files, strict=True):
+        begins.append(len(placed))
+        for content, file, part in segments(text, files, fim, tokenizer):
+            if isinstance(content, str):
+                texts.append(content)
+                placed.append(-1)
+            else:
+                placed.append(content)
+            of_file.append(-1 if file is None else first_file + file)
+            of_part.append(-1 if part is None else PARTS.index(part))
+        first_file += len(files)
+    documents = np.zeros(len(begins), DOCUMENT)
+    if not begins:
+        return EncodedBlock(np.empty(0, np.uint32), documents, np.empty(0, FILE))
+    controls = np.array(placed, np.int64)
+    is_text = controls < 0
+    try:
+        encoded, offsets = tokenizer.engine.encode(texts)
+        changed_texts = _changed(texts, tokenizer)
+    except UnencodableTextError as error:
+        segment = np.flatnonzero(is_text)[error.place]
+        raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
+    sizes = np.ones(len(placed), np.int64)
+    sizes[is_text] = np.diff(offsets)
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    ids = np.empty(ends[-1], np.uint32)
+    ids[starts[~is_text]] = controls[~is_text]
+    spans = zip(starts[is_text].tolist(), ends[is_text].tolist(), offsets.tolist(), strict=False)
+    for start, end, begin in spans:
+        ids[start:end] = encoded[begin : begin + end - start]
+
+    counts = np.zeros((2, len(placed)), np.int64)
+    counts[0, is_text] = _count_literals(texts, tokenizer.added)
+    counts[1, is_text] = changed_texts
+    literals, changed = np.add.reduceat(counts, begins, axis=1)
+    documents["tokens"] = np.add.reduceat(sizes, begins)
+    documents["files"] = [len(files) for files in block.files]
+    documents["line"] = block.raw_numbers
+    documents["shard_line"] = block.documents.numbers
+    documents["literals"] = literals
+    documents["changed"] = changed > 0
+    places = _Places(of_file, of_part, starts, ends)
+    base = np.repeat(starts[begins], documents["files"])
+    return EncodedBlock(ids, documents, _file_records(block, places, base))
+
+
+class _Places(NamedTuple):
+    """The segments of a block: lists and arrays of the same length.
+
+    Attributes:
+        files: The file of each, counted over the block, -1 for none.
+        parts: The part of each, by its place in `PARTS`, -1 for none.
+        starts: Where its tokens start in the block.
+        ends: Where they end.
+    """
+
+    files: list[int]
+    parts: list[int]
+    starts: Ints
+    ends: Ints
+
+
+def _file_records(block: FimDocuments, places: _Places, base: Ints) -> Records:
+    """Where the files of a block and their parts lie among their documents' tokens.
+
+    Args:
+        block: The documents.
+        places: Their segments.
+        base: Where each file's document starts in the block, shape (files,).
+    """
+    found = np.empty(len(base), FILE)
+    found["order"] = [ORDERS.index(row.order) for files in block.files for row in files]
+    file, part = np.array(places.files), np.array(places.parts)
+    chosen = {"": file >= 0, **{f"{name}_": part == n for n, name in enumerate(PARTS)}}
+    for name, segments_of_it in chosen.items():
+        # The segments of a file, and of a part, stand together: of what is assigned to one place,
+        # the last stays, which is where the first starts or the last ends.
+        some = np.flatnonzero(segments_of_it)
+        back = some[::-1]
+        start, end = np.full((2, len(base)), -1)
+        start[file[back]] = places.starts[back] - base[file[back]]
+        end[file[some]] = places.ends[some] - base[file[some]]
+        found[f"{name}start"], found[f"{name}end"] = start, end
+    return found
+
+
+def _count_literals(texts: list[str], added: tuple[str, ...]) -> Ints:
+    names = "|".join(re.escape(token) for token in added)
+    return pl.Series(texts, dtype=pl.String).str.count_matches(names).cast(pl.Int64).to_numpy()
+
+
+def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints:
+    """Which texts do not come back exactly from their ids."""
+    changed = np.zeros(len(texts), np.int64)
+    if not tokenizer.vocabulary.lossy:
+        return changed
+    for place, text in enumerate(texts):
+        try:
+            changed[place] = tokenizer.normal_form(text) != text.encode()
+        except UnencodableTextError as error:
+            error.place = place
+            raise
+    return changed
+
+
+def tokenize_shard(
+    shard: Path,
+    parquet: Path,
+    settings: ArraySettings,
+    tokenizer: LoadedTokenizer,
+    staging: Staging,
+) -> Totals:
+    """Write a partition's token arrays.
+
+    Args:
+        shard: The FIM shard.
+        parquet: The parquet beside it.
+        settings: How arrays are written.
+        tokenizer: The recipe's tokenizer.
+        staging: Takes the files, see `arrays.write_arrays`.
+
+    Raises:
+        ShardError: If shard and parquet disagree, or a document cannot be encoded or is larger than
+            an array.
+    """
+    keys: list[UInts] = [np.empty(0, np.uint64)]
+    by_language: Counter[str] = Counter()
+    chars = files = 0
+    with (
+        FimShardReader(shard, parquet) as reader,
+        Spool(staging.folder, id_dtype(settings.tokens)) as spool,
+    ):
+        for block in reader:
+            try:
+                encoded = encode_documents(block, reader.fim, tokenizer)
+            except UnencodableDocumentError as error:
+                raise _unencodable(block, shard, error) from error
+            except ValueError as error:
+                raise ShardError(f"{shard} and {parquet} disagree: {error}") from error
+            sizes = encoded.documents["tokens"]
+            _refuse_too_large(block, sizes, shard, settings.tokens.max_size)
+            spool.append(*encoded, block.documents.ids)
+            keys.append(np.array(block.draw_keys, np.uint64))
+            chars += sum(map(len, block.documents.texts))
+            files += len(encoded.files)
+            for language, n in zip(block.documents.languages, sizes.tolist(), strict=True):
+                by_language[language or ""] += n
+        totals = reader.shard.totals(chars, files, by_language.total())
+        order = _order(keys, shuffle=settings.tokens.shuffle)
+        write_arrays(map(spool.__getitem__, order), settings, staging)
+    return replace(totals, counts=totals.counts | by_count("tokens", by_language))
+
+
+def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
+    """The documents' order, by their keys, of which only one list is held at a time."""
+    keys = np.concatenate(blocks)
+    blocks.clear()
+    order = shuffled(keys) if shuffle else np.arange(len(keys))
+    del keys
+    yield from order
+
+
+def _unencodable(block: FimDocuments, shard: Path, error: UnencodableDocumentError) -> ShardError:
+    line, raw_line = block.documents.numbers[error.row], block.raw_numbers[error.row]
+    identifier = str(block.documents.ids[error.row])[:200]
+    return ShardError(
+        f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
+        f"shard) cannot be encoded: {error}; take it out of the raw shard, or shorten its runs of "
+        "one character: no other engine may encode it"
+    )
+
+
+def _refuse_too_large(block: FimDocuments, sizes: Ints, shard: Path, max_size: int) -> None:
+    for row in np.flatnonzero(sizes > max_size).tolist():
+        identifier = str(block.documents.ids[row])[:200]
+        raise ShardError(
+            f"{shard}: the document of line {block.documents.numbers[row]} (id {identifier!r}) has "
+            f"{sizes[row]} tokens, tokens.max_size is {max_size}: raise tokens.max_size, or take "
+            "the document out of the raw shard"
+        )

@@ -1,0 +1,1 @@
+"""The tokenizer: found, loaded, and its fast encoder proved equal to the reference."""

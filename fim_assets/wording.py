@@ -1,0 +1,60 @@
+"""How messages and pages write numbers and foreign text: nothing in it acts on a screen."""
+
+import humanize
+
+NO_LANGUAGE = "(none named)"
+"""Stands for the language of documents that name none."""
+
+_NAME_CHARS = 60
+
+
+def plural(number: int, of: str) -> str:
+    """A number of things: `1 document`, `1,024 documents`.
+
+    Args:
+        number: How many.
+        of: One of them; several take an `s`.
+    """
+    return f"{number:,} {of}{'s' * (number != 1)}"
+
+
+def file_size(count: float) -> str:
+    """A number of bytes: `1.5 MB`."""
+    return humanize.naturalsize(count, format="%.1f")
+
+
+def escape_control_characters(text: str) -> str:
+    """Text of which only line feeds and tabs still act on what shows it."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def escape_to_one_line(text: str) -> str:
+    """The same on one line."""
+    return escape_control_characters(text).replace("\n", "↵").replace("\t", "→")
+
+
+def _escape(character: str) -> str:
+    # Not printable are controls, marks that change the direction of writing or join characters, and
+    # what Unicode has not assigned.
+    if character in "\n\t" or character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"‹U+{code:04X}›"
+
+
+def one_line(text: str, chars: int) -> str:
+    """The beginning of a text on one line."""
+    shown = escape_to_one_line(text[:chars])
+    return f"{shown}…" if len(text) > chars else shown
+
+
+def shown_name(name: str) -> str:
+    """An id, language or token on one line."""
+    return one_line(name, _NAME_CHARS) or "(empty)"
+
+
+def shown_language(language: str) -> str:
+    """A document's language on one line."""
+    return shown_name(language) if language else NO_LANGUAGE

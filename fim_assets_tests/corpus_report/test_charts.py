@@ -1,0 +1,168 @@
+import re
+from xml.etree import ElementTree as ET
+
+import polars as pl
+import pytest
+
+from fim_assets.corpus_report.charts import (
+    Amount,
+    amounts,
+    cut_places,
+    language_rates,
+    length_distribution,
+    partition_tokens,
+    realised_shares,
+)
+from fim_assets.corpus_report.drawing import Chart, to_svg
+from fim_assets.statistics.histograms import Histogram, histogram
+from fim_assets.statistics.rates import Rate, binomial_rate
+
+SVG = "{http://www.w3.org/2000/svg}"
+NONE = histogram(pl.Series([], dtype=pl.Int64))
+
+
+def drawn(chart: Chart) -> ET.Element:
+    return ET.fromstring(to_svg(chart))
+
+
+def texts(chart: Chart) -> list[str]:
+    return [element.text or "" for element in drawn(chart).iter(f"{SVG}text")]
+
+
+def filled(chart: Chart, colour: str) -> list[str]:
+    """Outlines of the marks in a colour."""
+    paths = drawn(chart).iter(f"{SVG}path")
+    return [path.attrib["d"] for path in paths if path.get("fill") == f"var({colour})"]
+
+
+def heights(chart: Chart) -> list[float]:
+    found = [re.search(r"v(-?[\d.]+)", outline) for outline in filled(chart, "--accent")]
+    return [abs(float(match[1])) for match in found if match]
+
+
+def lengths(*values: int) -> Histogram:
+    return histogram(pl.Series(values))
+
+
+def test_one_bar_a_doubling_with_heights_in_proportion() -> None:
+    # 4 to 7 share a bar, 8 is in the next one, 0 has its own.
+    bars = heights(length_distribution(lengths(0, 4, 5, 6, 7, 8, 8), "code points", "files"))
+    assert len(bars) == 3
+    assert bars == pytest.approx([bars[0], 4 * bars[0], 2 * bars[0]])
+
+
+def test_lengths_are_labelled_by_powers_of_16() -> None:
+    labels = texts(length_distribution(lengths(0, 100_000), "code points", "files"))
+    assert labels[:5] == ["1", "16", "256", "4k", "64k"]
+    assert "code points" in labels
+    assert "files" in labels
+
+
+def test_short_lengths_get_more_labels() -> None:
+    assert texts(length_distribution(lengths(3, 20), "tokens", "files"))[:3] == ["1", "4", "16"]
+
+
+def test_longest_makes_charts_share_an_axis() -> None:
+    labels = texts(length_distribution(lengths(3), "tokens", "files", longest=100_000))
+    assert labels[:5] == ["1", "16", "256", "4k", "64k"]
+
+
+def test_no_lengths_give_an_empty_chart() -> None:
+    assert heights(length_distribution(NONE, "tokens", "files")) == []
+
+
+def test_a_point_a_partition_and_an_alarm_outside_the_bounds() -> None:
+    chart = realised_shares(
+        [binomial_rate(hits, 200, 0.5, 1e-9) for hits in (100, 90, 0)]
+        + [binomial_rate(0, 0, 0.5, 1e-9)]
+    )
+    assert len(filled(chart, "--accent")) == 2
+    assert len(filled(chart, "--alarm")) == 1
+    assert len(filled(chart, "--band")) == 3
+    assert texts(chart)[:4] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("asked", [0.0, 1.0])
+def test_certain_rates_have_a_band_without_height(asked: float) -> None:
+    chart = realised_shares([binomial_rate(int(asked) * 10, 10, asked, 1e-9)])
+    assert len(filled(chart, "--accent")) == 1
+
+
+def test_no_partitions_give_an_empty_chart() -> None:
+    assert filled(realised_shares([]), "--accent") == []
+    assert filled(partition_tokens([]), "--accent") == []
+
+
+def rules(chart: Chart) -> int:
+    """Lines of the asked probabilities."""
+    lines = drawn(chart).iter(f"{SVG}line")
+    return sum(line.get("stroke") == "var(--fg)" for line in lines)
+
+
+def test_one_line_for_what_all_ask_for_else_one_each() -> None:
+    half, tenth = binomial_rate(50, 100, 0.5, 1e-9), binomial_rate(9, 100, 0.1, 1e-9)
+    assert rules(realised_shares([half, half, half])) == 1
+    assert rules(realised_shares([half, tenth, tenth])) == 3
+
+
+def test_many_partitions_take_the_whole_width() -> None:
+    widths = [float(drawn(partition_tokens([5] * count)).attrib["width"]) for count in (60, 61)]
+    assert widths[0] < 400
+    assert 900 < widths[1] < 1100
+
+
+def test_tokens_of_partitions_are_bars_in_proportion() -> None:
+    bars = heights(partition_tokens([10, 20, 5]))
+    assert bars == pytest.approx([bars[0], 2 * bars[0], bars[0] / 2])
+
+
+def test_cuts_are_bars_on_a_common_axis() -> None:
+    bars = heights(cut_places({0: 1, 50: 3}, most=6))
+    assert bars == pytest.approx([bars[0], 3 * bars[0]])
+    assert bars[1] == pytest.approx(75), "half of the axis, which is 150 high"
+    assert texts(cut_places({0: 1, 50: 3}, most=6))[:5] == ["0%", "25%", "50%", "75%", "100%"]
+
+
+HOSTILE = "<script>&\"'</script>"
+
+
+def test_amounts_have_their_words_on_both_sides() -> None:
+    chart = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
+    assert sorted(texts(chart)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
+    assert len(filled(chart, "--accent")) == len(filled(chart, "--second")) == 1
+    assert "<script" not in to_svg(chart)
+
+
+def test_a_language_has_bounds_asked_and_realised() -> None:
+    chart = language_rates(
+        [
+            (HOSTILE, binomial_rate(40, 100, 0.5, 1e-9)),
+            ("C", binomial_rate(0, 400, 0.5, 1e-9)),
+            ("C", binomial_rate(9, 100, 0.1, 1e-9)),
+        ]
+    )
+    assert [text for text in texts(chart) if "%" not in text][1:] == [HOSTILE, "C", "C"]
+    assert len(filled(chart, "--accent")) == 2
+    assert len(filled(chart, "--alarm")) == 1, "0 of 400 is outside the bounds of a half"
+    assert (len(filled(chart, "--band")), rules(chart)) == (3, 3)
+    assert "<script" not in to_svg(chart)
+
+
+def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
+    for chart in (
+        length_distribution(lengths(1, 2, 3), "tokens", "files"),
+        realised_shares([Rate(hits=5, trials=10, asked=0.5, low=1, high=9)]),
+        language_rates([("C", Rate(hits=5, trials=10, asked=0.5, low=1, high=9))]),
+        amounts([Amount("C", 1, "1", "second")]),
+        cut_places({0: 1}, 1),
+        partition_tokens([1, 2]),
+    ):
+        svg = to_svg(chart)
+        assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
+            "none",
+            "transparent",
+            *(f"var(--{name})" for name in ("accent", "band", "fg", "grid", "muted", "second")),
+        }
+        assert "href=" not in svg
+        assert "style" not in svg
+        assert "url(" not in svg

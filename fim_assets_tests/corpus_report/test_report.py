@@ -1,0 +1,694 @@
+import json
+import re
+import resource
+import shutil
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import read_receipt
+from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus_report.card import _size_category
+from fim_assets.corpus_report.facts import describe
+from fim_assets.corpus_report.summary import ListedArray, Summary, build_summary
+from fim_assets.corpus_report.write import FILES, _mix, write_report
+from fim_assets.recipe import ASSETS, Recipe, load_recipe, parse_recipe
+from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
+from fim_assets.recipe.tokens import Tokens
+from fim_assets.run.local import run_partitions
+from fim_assets.run.partition import Task
+from fim_assets.statistics.histograms import Histogram
+from fim_assets.tokenizer.load import content_hash, find_tokenizer
+from fim_assets_tests.corpora import TOLERANT
+
+RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))
+HOSTILE = "<script>alert(1)</script>"
+
+# "hello" and "é" are one token each.
+SHARDS = {
+    "a": '{"id": "1", "text": "hello", "metadata": {"language": "C"}}\n'
+    "\n"
+    "no document\n"
+    '{"id": "2", "text": "é", "metadata": {"language": "Python"}}\n',
+    "b": '{"id": "3", "text": "hello"}\n{"id": "3", "text": "hello"}\n',
+}
+
+
+def corpus_at(root: Path, recipe: Recipe = RECIPE) -> Corpus:
+    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
+    return Corpus(recipe, content_hash(tokenizer), root)
+
+
+def materialize(
+    corpus: Corpus, shards: Mapping[str, str], assets: tuple[str, ...] = ASSETS
+) -> list[str]:
+    """Write raw shards and materialize them, without checks; the keys."""
+    raw = Path(str(corpus.data_root), "raw")
+    raw.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for key, content in shards.items():
+        path = raw / f"{key}.jsonl"
+        path.write_bytes(content.encode())
+        tasks.append(Task(corpus, key, RawShard(str(path)), frozenset(assets), frozenset()))
+    for outcome in run_partitions(tasks, workers=1):
+        assert outcome.failure is None, outcome.failure
+    return list(shards)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root of a finished corpus."""
+    root = tmp_path_factory.mktemp("made")
+    materialize(corpus_at(root), SHARDS)
+    return root
+
+
+@pytest.fixture
+def corpus(made: Path, tmp_path: Path) -> Corpus:
+    """A copy of it, which may be harmed."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return corpus_at(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The corpus with its report, to be read only."""
+    corpus = corpus_at(shutil.copytree(made, tmp_path_factory.mktemp("reported") / "root"))
+    write_report(corpus, ["a", "b"])
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def reported_incomplete(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The same where an array is damaged and a partition missing."""
+    corpus = corpus_at(shutil.copytree(made, tmp_path_factory.mktemp("incomplete") / "root"))
+    lengthen_array(corpus)
+    write_report(corpus, ["a", "b", "missing"])
+    return corpus
+
+
+def read_page(corpus: Corpus) -> str:
+    return (corpus.folder("corpus_report") / "report.html").read_text("utf-8")
+
+
+def read_card(corpus: Corpus) -> str:
+    return (corpus.folder("corpus_report") / "README.md").read_text("utf-8")
+
+
+class Elements(HTMLParser):
+    """A page's elements with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    @property
+    def tags(self) -> set[str]:
+        return {tag for tag, _ in self.found}
+
+
+def charts_of(page: str) -> int:
+    return page.count('<div role="img"')
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's size is read from /proc")
+def test_where_charts_cannot_be_drawn_the_page_says_so_and_has_all_else(
+    corpus: Corpus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """V8 reserves tens of gigabytes of address space, and ends its process without them."""
+    write_report(corpus, ["a", "b"])
+    expected = read_page(corpus)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 30), hard))
+    try:
+        write_report(corpus, ["a", "b"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    page = read_page(corpus)
+    assert charts_of(page) == 0
+    assert page.count("Not drawn") == charts_of(expected) > 0
+    assert "This page has no charts: the process that draws them ended by signal " in page
+    assert "the report has no charts" in caplog.text
+    tables = [re.findall(r"<td.*?</td>", each, re.DOTALL) for each in (page, expected)]
+    assert tables[0] == tables[1]
+    write_report(corpus, ["a", "b"])
+    assert read_page(corpus) == expected
+
+
+def test_totals_are_those_worked_out_by_hand(corpus: Corpus) -> None:
+    summary = build_summary(corpus, ["a", "b"])
+    assert summary.totals.model_dump() == {
+        "lines": 6,
+        "blank": 1,
+        "rejected": 1,
+        "documents": 4,
+        "files": 4,
+        "chars": 16,
+        "bytes": 17,
+        "fim_chars": 16,
+        "tokens": 8,
+        "arrays": 2,
+        "psm": 0,
+        "spm": 0,
+        "not_selected": 3,
+        "too_short": 1,
+        "gate": 0,
+        "repository": 0,
+        "separators": 0,
+        "changed_documents": 0,
+        "copies": 1,
+        "sentinel_literals": 0,
+        "documents_with_sentinel_literals": 0,
+        "distinct_documents": 2,
+        "distinct_candidates": 2,
+        "distinct_eligible": 2,
+        "distinct_psm": 0,
+        "distinct_spm": 0,
+    }
+    assert list(summary.languages.items()) == [("", 2), ("C", 1), ("Python", 1)]
+    assert list(summary.tokens_by_language.items()) == [("", 4), ("C", 2), ("Python", 2)]
+    assert summary.rejections == {"not_json": 1}
+    assert {its.documents for its in summary.longer.values()} == {0}
+    assert summary.histograms["rearranged_tokens"].count == 0
+    assert summary.histograms["document_chars"] == Histogram(
+        count=4, sum=16, min=1, max=5, p50=None, p95=None, bins={1: 1, 4: 3}
+    )
+    assert summary.histograms["document_tokens"].bins == {2: 4}
+    assert [array.model_dump() for array in summary.arrays] == [
+        {
+            "path": f"token_arrays/{key}-00000.npy",
+            "label_mask": None,
+            "layout": "dolma",
+            "dtype": "uint32",
+            "tokens": 4,
+            "partition": key,
+        }
+        for key in ("a", "b")
+    ]
+    assert summary.partitions.model_dump() == {
+        "total": 2,
+        "complete": 2,
+        "incomplete": {},
+        "empty": [],
+    }
+
+
+def test_rates_are_over_the_whole_corpus_and_count_copies_once(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0, psm_spm_split=0.0)))
+    summary = build_summary(corpus, materialize(corpus, SHARDS))
+    assert summary.totals.spm == 3
+    assert summary.rates["fim_rate"].model_dump() == {
+        "asked": 1.0,
+        "realised": 1.0,
+        "hits": 2,
+        "trials": 2,
+        "low": 2,
+        "high": 2,
+        "within": True,
+    }
+    assert (summary.rates["psm_share"].hits, summary.rates["psm_share"].trials) == (0, 2)
+
+
+def test_rates_without_trials_have_no_share(corpus: Corpus) -> None:
+    rates = build_summary(corpus, ["a", "b"]).rates
+    assert (rates["fim_rate"].realised, rates["fim_rate"].trials) == (0.0, 2)
+    assert (rates["psm_share"].realised, rates["psm_share"].trials) == (None, 0)
+
+
+def remove_receipt(corpus: Corpus) -> None:
+    corpus.place("token_arrays", "a").receipt.unlink()
+
+
+def spoil_receipt(corpus: Corpus) -> None:
+    corpus.place("fim_shards", "a").receipt.write_text("{")
+
+
+def use_other_seed(corpus: Corpus) -> None:
+    other = replace(corpus, recipe=corpus.recipe.model_copy(update={"seed": 1}))
+    materialize(other, {"a": SHARDS["a"]})
+
+
+def lengthen_array(corpus: Corpus) -> None:
+    with corpus.place("token_arrays", "a").file("-00000.npy").open("ab") as file:
+        file.write(b"\0")
+
+
+def remove_array(corpus: Corpus) -> None:
+    corpus.place("token_arrays", "a").file("-00000.npy").unlink()
+
+
+def change_raw_shard(corpus: Corpus) -> None:
+    materialize(corpus, {"a": SHARDS["b"]}, ("raw_shards",))
+
+
+def change_fim_shard(corpus: Corpus) -> None:
+    materialize(corpus, {"a": SHARDS["b"]}, ("raw_shards", "fim_shards"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (remove_receipt, "token_arrays: not materialized"),
+        (spoil_receipt, "fim_shards/a.json: not a receipt: "),
+        (use_other_seed, "fim_shards: made by another recipe (fingerprint "),
+        (
+            lengthen_array,
+            "token_arrays: token_arrays/a-00000.npy has 17 bytes, the receipt says 16",
+        ),
+        (remove_array, "token_arrays: token_arrays/a-00000.npy is missing"),
+        (change_raw_shard, "fim_shards: made of another content of the raw shard"),
+        (change_fim_shard, "token_arrays: made of another FIM shard"),
+    ],
+)
+def test_incomplete_partition_is_named_with_its_reason_and_counts_nowhere(
+    corpus: Corpus, damage: Callable[[Corpus], None], reason: str
+) -> None:
+    damage(corpus)
+    summary = build_summary(corpus, ["a", "b"])
+    assert summary.partitions.total == 2
+    assert summary.partitions.complete == 1
+    assert summary.partitions.incomplete.keys() == {"a"}
+    assert summary.partitions.incomplete["a"].startswith(reason)
+    assert "\n" not in summary.partitions.incomplete["a"]
+    assert [array.partition for array in summary.arrays] == ["b"]
+    assert summary.totals.documents == 2
+
+
+def test_incomplete_partitions_are_shown_with_their_reasons(reported_incomplete: Corpus) -> None:
+    page = unescape(read_page(reported_incomplete))
+    assert "token_arrays: token_arrays/a-00000.npy has 17 bytes, the receipt says 16" in page
+    assert "raw_shards: not materialized" in page
+    assert "2\xa0incomplete" in page
+
+
+def test_shard_without_documents_is_complete_without_arrays(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    summary = write_report(corpus, materialize(corpus, {"empty": "\n"}))
+    assert (summary.partitions.complete, summary.totals.blank, summary.arrays) == (1, 1, [])
+    assert summary.partitions.empty == ["empty"]
+    page = unescape(read_page(corpus))
+    assert "1\xa0empty" in page
+    assert "hold no document, since their shards have none: empty." in page
+    assert "without any document: 1;" in read_card(corpus)
+
+
+def test_empty_corpus_has_zeros_and_an_honest_page(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    summary = write_report(corpus, [])
+    assert set(summary.totals.model_dump().values()) == {0}
+    assert (summary.partitions.total, summary.arrays, summary.histograms) == (0, [], {})
+    assert "No partition is complete" in read_page(corpus)
+    assert "import json" not in read_page(corpus) + read_card(corpus)
+
+
+def test_same_receipts_give_the_same_summary(reported: Corpus, tmp_path: Path) -> None:
+    corpus = corpus_at(shutil.copytree(str(reported.data_root), tmp_path / "root"))
+    path = corpus.folder("corpus_report") / "summary.json"
+    first = path.read_bytes()
+    # Receipts of another run differ in `made`, and only there.
+    materialize(corpus, SHARDS)
+    written = write_report(corpus, ["b", "a"])
+    assert path.read_bytes() == first
+    assert Summary.model_validate_json(first) == written
+    assert str(reported.data_root).encode() not in first
+    assert {file.name for file in path.parent.iterdir()} == set(FILES)
+
+
+def test_prefix_goes_before_the_arrays_paths(tmp_path: Path) -> None:
+    corpus = replace(corpus_at(tmp_path), prefix=("code", "v2"))
+    summary = write_report(corpus, materialize(corpus, {"a": SHARDS["a"]}))
+    assert [array.path for array in summary.arrays] == ["code/v2/token_arrays/a-00000.npy"]
+    assert 'open("code/v2/corpus_report/summary.json")' in unescape(read_page(corpus))
+
+
+MEGATRON = Tokens(layout="megatron", label_mask="middle")
+
+
+def test_arrays_of_another_layout_come_with_their_masks(tmp_path: Path) -> None:
+    corpus = replace(
+        corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON})), prefix=("v2",)
+    )
+    (array,) = build_summary(corpus, materialize(corpus, {"a": SHARDS["a"]})).arrays
+    assert (array.path, array.dtype) == ("v2/token_arrays/a-00000.bin", "int32")
+    assert array.label_mask == "v2/label_masks/a-00000.npy"
+    assert (tmp_path / array.label_mask).stat().st_size == array.tokens
+
+
+def test_a_mix_lists_label_and_path_of_complete_partitions(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    keys = materialize(corpus, {"C__x__a": SHARDS["a"], "b": SHARDS["b"]})
+    write_report(corpus, [*keys, "missing"])
+    mix = tmp_path / "token_arrays" / "mix.txt"
+    assert mix.read_text() == ("C,token_arrays/C__x__a-00000.npy\nfim,token_arrays/b-00000.npy\n")
+    other = corpus_at(tmp_path, RECIPE.model_copy(update={"tokens": MEGATRON}))
+    write_report(other, [])
+    assert not mix.exists(), "Megatron's arrays are in no mix of OLMo-core's"
+
+
+def test_no_line_of_a_mix_is_a_comment() -> None:
+    """OLMo-core's reader strips lines and takes one that begins with `#` for a comment."""
+    labels = {}
+    for key in ("#C__a", "##__b", " C# __c", "#d"):
+        array = ListedArray(
+            path="x.npy", label_mask=None, layout="dolma", dtype="uint32", tokens=1, partition=key
+        )
+        labels[key] = _mix([array]).partition(",")[0]
+    assert labels == {"#C__a": "C", "##__b": "fim", " C# __c": "C#", "#d": "fim"}
+
+
+def test_page_shows_how_to_read_the_arrays(
+    reported: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snippet = re.search(r"<code>(import json.*?)</code>", read_page(reported), re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(str(reported.data_root))
+    exec(unescape(snippet[1]), names)  # noqa: S102 - the page's own words
+    eos = reported.recipe.tokens.tokenizer.eos_token_id
+    assert len(names["ids"]) == 4
+    assert names["ids"][-1] == eos
+
+
+def test_few_partitions_are_named_in_the_chart_of_their_tokens(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["a" * 15 + "b" * 15, "evil\u202e"]
+    write_report(corpus, materialize(corpus, dict.fromkeys(keys, SHARDS["a"])))
+    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
+    assert re.findall("<text[^>]*>(.*?)</text>", chart) == [
+        f"{'a' * 10}…{'b' * 9}",
+        "evil‹U+202E›",
+        "4",
+        "4",
+    ]
+    monkeypatch.setattr("fim_assets.corpus_report.page._PARTITIONS_NAMED", 1)
+    write_report(corpus, keys)
+    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
+    assert "partition, in the table&#39;s order" in chart.replace("'", "&#39;")
+
+
+def test_one_of_a_kind_is_one(corpus: Corpus) -> None:
+    write_report(corpus, materialize(corpus, {"one": '{"text": "h"}\n'}))
+    page, card = read_page(corpus), (corpus.folder("corpus_report") / "README.md").read_text()
+    assert "1 of 1 partition complete" in page
+    assert "1 of 1 partition complete" in card
+    assert "- Documents: 1 document; mean 1," in card
+    assert not re.findall(
+        r"\b1 (?:partition|document|file|character|line|language)s\b", page + card
+    )
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path)
+    keys = ["<img src=x onerror=alert>", "'\"&amp;"]
+    line = {"id": HOSTILE, "text": "hello", "metadata": {"language": HOSTILE}}
+    materialize(corpus, {keys[0]: json.dumps(line) + "\n"})
+    write_report(corpus, keys)
+    page = read_page(corpus)
+    elements = Elements(page)
+    assert not elements.tags & {"script", "img", "iframe", "object", "embed"}
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=alert&gt;" in page
+    assert "&#39;&#34;&amp;amp;" in page
+    assert not [name for _, given in elements.found for name in given if name.startswith("on")]
+
+
+def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(
+    reported_incomplete: Corpus,
+) -> None:
+    page = read_page(reported_incomplete)
+    elements = Elements(page)
+    links = {
+        given[name] for _, given in elements.found for name in ("src", "href") if name in given
+    }
+    places = {f"#{given['id']}" for _, given in elements.found if "id" in given}
+    assert links <= {"data:,", *places}
+    assert "#incomplete" in links
+    assert not [given for _, given in elements.found if "style" in given]
+    policy = next(given["content"] for tag, given in elements.found if "http-equiv" in given)
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = b64encode(sha256(styles[0].encode()).digest()).decode()
+    assert len(styles) == 1
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_long_tables_say_what_they_leave_out(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("write", "page"):
+        monkeypatch.setattr(f"fim_assets.corpus_report.{module}.ROWS_SHOWN", 1)
+    monkeypatch.setattr("fim_assets.corpus_report.facts.LANGUAGES_SHOWN", 1)
+    summary = write_report(corpus, ["a", "b", "x", "y", "z"])
+    page = read_page(corpus)
+    assert summary.totals.documents == 4
+    assert "over partitions: 1 complete partition;" in page
+    assert "Left out here: 2 languages;" in page
+    assert "Left out here: 2 partitions;" in page
+    assert '<th scope="row">b</th>' not in page
+
+
+def test_page_words_the_median_as_its_bin() -> None:
+    lengths = Histogram(
+        count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
+    )
+    assert describe(lengths, "file") == "5 files; mean 8, median 6–7, longest 17"
+
+
+def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
+    weights = SplitWeights(lines=0.5, uniform=0.5)
+    fim = Fim(fim_rate=1.0, document_rate=0.5, split=weights, split_fallback="uniform")
+    made = corpus_at(tmp_path, Recipe(fim=fim))
+    lines = "".join(
+        f'{{"text": "one line {n}", "metadata": {{"language": "C"}}}}\n' for n in range(400)
+    )
+    summary = write_report(made, materialize(made, {"a": lines}))
+    totals = summary.totals
+    assert (totals.psm + totals.spm + totals.gate, totals.not_selected) == (400, 0)
+    assert 100 < totals.gate < 300
+    assert summary.splits == {"uniform": 400 - totals.gate}
+    assert 20 < summary.fallbacks["one_line"] < 200
+    assert summary.rates["lines_share"].hits == summary.fallbacks["one_line"]
+    assert summary.rates["document_rate"].trials == 400
+    assert summary.rates_by_language["C"]["fim_rate"].realised == 1.0
+    page = unescape(read_page(made))
+    assert f"<dt>Rearranged share</dt><dd>{1 - totals.gate / 400:.2%}</dd><dd>asked 50.00%" in page
+    assert (
+        f'<th scope="row">one_line</th><td class="number">{summary.fallbacks["one_line"]}' in page
+    )
+    assert "Of these, drawn for lines" in page
+
+
+TEXT = "def f():\n    return 1\n"
+
+
+def test_cuts_parts_and_long_documents_add_up(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=1.0)))
+    long = "hello " * 3000
+    lines = [{"id": str(n), "text": text} for n, text in enumerate([TEXT, TEXT * 2, long])]
+    shard = "".join(json.dumps(line) + "\n" for line in lines)
+    summary = build_summary(corpus, materialize(corpus, {"a": shard, "b": shard}))
+    assert [sum(places.values()) for places in summary.cuts.values()] == [6, 6]
+    assert list(summary.cuts["first_cut"]) == list(range(0, 100, 5))
+    tokens = summary.histograms
+    parts = [tokens[f"{part}_tokens"] for part in ("prefix", "middle", "suffix")]
+    # A document is its parts, three sentinels and EOS.
+    assert sum(part.sum for part in parts) + 4 * 6 == summary.totals.tokens
+    assert tokens["rearranged_tokens"].sum == summary.totals.tokens
+    counted = {length: its.documents for length, its in summary.longer.items()}
+    assert counted == {2048: 2, **{1 << power: 0 for power in range(12, 17)}}
+    assert 6000 < summary.longer[2048].tokens < 6100
+
+
+def test_the_card_is_one_of_hugging_faces(
+    reported: Corpus, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = DatasetCard(read_card(reported))
+    fields = vars(card.data)
+    assert (fields["license"], fields["size_categories"]) == ("unknown", ["n<1K"])
+    (config,) = fields["configs"]
+    found = Path(str(reported.data_root)).glob(config["data_files"])
+    assert sorted(path.name for path in found) == ["a.jsonl.zst", "b.jsonl.zst"]
+    assert "| documents | 4 |" in card.text
+    assert "the owner has to put it" in card.text
+    snippet = re.search(r"```python\n(import json.*?)```", card.text, re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(str(reported.data_root))
+    exec(snippet[1], names)  # noqa: S102 - the card's own words
+    assert len(names["ids"]) == 4
+    # A glob would take in the FIM shards of partitions that are not counted.
+    write_report(corpus, ["a"])
+    assert "configs" not in vars(DatasetCard(read_card(corpus)).data)
+
+
+@pytest.mark.parametrize(
+    ("documents", "name"),
+    [
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (9_999, "1K<n<10K"),
+        (123_456, "100K<n<1M"),
+        (10**9, "1B<n<10B"),
+        (10**12, "n>1T"),
+    ],
+)
+def test_sizes_are_named_as_on_the_hub(documents: int, name: str) -> None:
+    assert _size_category(documents) == name
+
+
+EVIL = [
+    HOSTILE,
+    "a|b `c` ``d",
+    "[x](http://forged.invalid) ![y](http://forged.invalid/z.png)",
+    "evil\u202eflow\x1b[31m",
+    "http://forged.invalid www.forged.invalid a@forged.invalid",
+    "--- \n# heading\n<b>",
+]
+
+
+def test_hostile_text_is_inert_in_card_and_page(tmp_path: Path) -> None:
+    rates = LanguageRates.model_validate({"default": 1.0} | dict.fromkeys(EVIL, 1.0))
+    corpus = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=Fim(fim_rate=rates)))
+    lines = [
+        {"id": evil, "text": f"{evil}\n" * 20, "metadata": {"language": evil}} for evil in EVIL
+    ]
+    key = "a|b`c`<b>"
+    keys = materialize(corpus, {key: "".join(json.dumps(line) + "\n" for line in lines)})
+    write_report(corpus, [*keys, "missing"])
+    page, card = read_page(corpus), read_card(corpus)
+    for text in (page, card):
+        assert not set(text) & {"\u202e", "\x1b"}
+        assert "‹U+202E›" in text
+    assert not Elements(page).tags & {"b", "script", "img"}
+    body = DatasetCard(card).text
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    kinds = {inner.type for token in tokens for inner in [token, *(token.children or [])]}
+    assert not kinds & {"link_open", "image", "html_block", "html_inline"}
+    texts = [t.content for token in tokens for t in token.children or [] if t.type == "text"]
+    assert not [text for text in texts if "forged" in text], "nothing that a reader would link"
+    assert "# heading" not in [line[:9] for line in body.splitlines()]
+    codes = [t.content for token in tokens for t in token.children or [] if t.type == "code_inline"]
+    assert {HOSTILE, "a|b `c` ``d"} <= set(codes)
+
+
+def test_examples_are_shown_part_by_part(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0)))
+    texts = [TEXT * 20 + f"# {n}" for n in range(20)]
+    lines = [{"id": f"id {n}", "text": text} for n, text in enumerate(texts)]
+    keys = materialize(corpus, {"a": "".join(json.dumps(line) + "\n" for line in lines)})
+    write_report(corpus, keys)
+    page = unescape(read_page(corpus))
+    assert page.count('<article class="example">') == 2, "one in each order, all in one language"
+    for part in ("prefix", "middle", "suffix"):
+        assert page.count(f'<div class="part {part}"><strong>{part}</strong>') == 2
+        assert page.count(f'<span class="sentinel"><|fim_{part}|></span>') == 2
+    assert "PSM order, cut by dolma" in page
+    assert "SPM order, cut by dolma" in page
+
+    shard = corpus.place("fim_shards", "a").file(".jsonl.zst")
+    shard.write_bytes(b"\0" * shard.stat().st_size)
+    summary = write_report(corpus, keys)
+    assert summary.partitions.complete == 1
+    assert "The FIM shards of a could not be read" in read_page(corpus)
+
+
+def test_the_recipe_is_shown_and_gives_itself_again(tmp_path: Path) -> None:
+    fim = Fim(fim_rate=0.25, spm_format="v2", repository_tokens=("<repo>",))
+    corpus = corpus_at(tmp_path, Recipe(seed=7, fim=fim))
+    write_report(corpus, [])
+    page = unescape(read_page(corpus))
+    marked = re.findall(r'<span class="differs">(.*?)  ●</span>', page)
+    assert marked == [
+        "seed: 7",
+        "  fim_rate: 0.25",
+        "  spm_format: v2",
+        "  repository_tokens:",
+        "  - <repo>",
+    ]
+    saved = re.search(r"<code>recipe.yaml</code>:</p>\n<pre><code>(.*?)</code>", page, re.DOTALL)
+    assert saved
+    assert parse_recipe(saved[1], "page") == corpus.recipe
+    assert "export FIM_RECIPE=recipe.yaml" in page
+    whole, differing, commands = re.findall(r"```\w+\n(.*?)```", read_card(corpus), re.DOTALL)
+    assert yaml.safe_load(whole) == corpus.recipe.model_dump(mode="json")
+    assert parse_recipe(whole, "card") == parse_recipe(differing, "card") == corpus.recipe
+    assert "export FIM_RECIPE=recipe.yaml" in commands
+    write_report(corpus_at(tmp_path, load_recipe("ast_fim")), [])
+    assert "export FIM_RECIPE=ast_fim" in read_page(corpus)
+    whole, commands = re.findall(r"```\w+\n(.*?)```", read_card(corpus), re.DOTALL)
+    assert parse_recipe(whole, "card") == load_recipe("ast_fim")
+    assert "export FIM_RECIPE=ast_fim" in commands
+
+
+def test_commands_and_places_are_those_of_the_key_prefix(corpus: Corpus) -> None:
+    folder = Path(str(corpus.data_root))
+    (folder / "x y" / "b").mkdir(parents=True)
+    for asset in ASSETS:
+        (folder / asset).rename(folder / "x y" / "b" / asset)
+    prefixed = replace(corpus, prefix=("x y", "b"))
+    summary = write_report(prefixed, ["a", "b"])
+    assert summary.partitions.complete == 2
+    assert summary.arrays[0].path == "x y/b/token_arrays/a-00000.npy"
+    mix = (folder / "x y" / "b" / "token_arrays" / "mix.txt").read_text()
+    assert mix.startswith("fim,x y/b/token_arrays/a-00000.npy\n")
+    for text in (unescape(read_page(prefixed)), read_card(prefixed)):
+        assert """dagster asset materialize -f FILE.py --select 'key:"x y/b/*"' """ in text
+        assert "\nfim-assets --key-prefix 'x y/b' verify\n" in text
+        assert "FILE.py" in text.partition("fim-assets --key-prefix")[2]
+        assert 'open("x y/b/corpus_report/summary.json")' in text
+
+
+def test_a_language_that_no_document_has_is_told(corpus: Corpus) -> None:
+    """On the page and the card, about all partitions: C stands in one of them alone."""
+    rates = LanguageRates.model_validate({"default": 0.0, "C": 0.0, "python": 0.0, "Ada": 0.0})
+    recipe = corpus.recipe.model_copy(update={"fim": Fim(fim_rate=rates)})
+    other = replace(corpus, recipe=recipe)
+    summary = write_report(other, materialize(other, SHARDS))
+    ada, python = summary.warnings
+    assert "language Ada, which no document names; they name C, Python" in ada
+    assert "language python, which no document names; close: Python" in python
+    page, card = unescape(read_page(other)), read_card(other).replace("\\_", "_")
+    for warning in (ada, python):
+        assert f'<p class="alarm">{warning}</p>' in page
+        assert f"**Warning**: {warning}." in card
+    incomplete = build_summary(other, ["a", "b", "missing"])
+    assert incomplete.warnings == [python], "the missing partition may be of Ada"
+
+
+def test_partitions_of_several_versions_and_engines_are_told(
+    reported: Corpus, corpus: Corpus
+) -> None:
+    assert "several versions" not in read_page(reported)
+    place = corpus.place("token_arrays", "a")
+    receipt = read_receipt(place)
+    assert receipt
+    made = receipt.made.model_copy(
+        update={"seconds": 7200.0, "engine": "other", "versions": {"polars": "0.1"}}
+    )
+    place.receipt.write_text(receipt.model_copy(update={"made": made}).model_dump_json())
+    write_report(corpus, ["a", "b"])
+    page = read_page(corpus)
+    assert "several versions" in page
+    assert "0.1 (1 receipt)" in page
+    assert "other (1 partition)" in page
+    assert "2.0 h" in page
