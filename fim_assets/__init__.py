@@ -36,11 +36,11 @@ __all__ = [
 _HOMES = {
     "Recipe": "recipe",
     "RecipeError": "recipe",
-    "TokenArray": "tokens.reader",
+    "TokenArray": "token_arrays.reader",
     "TransformedText": "preview.notebook",
     "load_recipe": "recipe",
-    "load_tokenizer": "tokens.tokenizer",
-    "restore_shard": "fim.restore",
+    "load_tokenizer": "tokenizer.load",
+    "restore_shard": "fim_shards.restore",
     "transform_text": "preview.notebook",
 }
 
