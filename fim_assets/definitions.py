@@ -15,6 +15,7 @@ from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.run.partition import USER_ERRORS
 from fim_assets.settings import Settings, SettingsError, nothing_found
+from fim_assets.stages import STAGES
 from fim_assets.tokenizer.load import (
     TokenizerError,
     content_hash,
@@ -50,7 +51,7 @@ def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -
         refuse_missing_controls(recipe, tokenizer)
     except TokenizerError as error:
         log.warning("token_arrays would fail: %s", error)
-    corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, tuple(key_prefix))
+    corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, STAGES, tuple(key_prefix))
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
@@ -62,8 +63,8 @@ def _definitions(
 ) -> dg.Definitions:
     return dg.Definitions(
         assets=build_assets(graph),
-        jobs=[all_assets(graph.corpus.prefix)],
-        sensors=[automation_sensor(graph.corpus.prefix)],
+        jobs=[all_assets(graph.corpus)],
+        sensors=[automation_sensor(graph.corpus)],
         executor=executor,
     )
 

@@ -9,12 +9,21 @@ import orjson
 import zstandard
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.sources import find_shards
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.io.storage import Location
+from fim_assets.layouts.registry import array_endings, array_folders
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
-from fim_assets.run.partition import CHECKS_OF, Outcome, Task
+from fim_assets.run.partition import Outcome, Task
+from fim_assets.stages import STAGES
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.tokenizer.load import content_hash, find_tokenizer
+
+ASSETS = tuple(stage.name for stage in STAGES)
+
+CHECKS_OF = {stage.name: [check.name for check in stage.checks] for stage in STAGES}
 
 ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
 
@@ -103,7 +112,14 @@ def open_corpus(
     raw = recipe.raw.model_copy(update={"max_rejected_share": max_rejected_share})
     recipe = recipe.model_copy(update={"raw": raw})
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
+    return Corpus(recipe, content_hash(tokenizer), root, STAGES, tuple(prefix))
+
+
+def partition_files(folder: Location, key: str, work: Path | None = None) -> PartitionFiles:
+    """Files of a partition with every name that any stage gives; masks of `token_arrays` alone."""
+    endings = tuple({ending for stage in STAGES for ending in stage.outputs.endings})
+    folders = array_folders() if folder.name == TOKEN_ARRAYS.name else ()
+    return PartitionFiles(folder, key, Outputs(endings, array_endings(), folders), work)
 
 
 def run_all(

@@ -170,7 +170,7 @@ from pathlib import Path
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.partition_lock import partition_lock
 from fim_assets.corpus.staging import Staging
-files = PartitionFiles(Path("raw_shards").absolute(), "a")
+files = partition_files(Path("raw_shards").absolute(), "a")
 with partition_lock(Path(), "a"), Staging(files) as staging:
     staging.create(".parquet").write(b"begun")
     if sys.argv[1] == "die":

@@ -183,7 +183,8 @@ def sample() -> None:
 def keys(*, as_range: bool) -> None:
     """Print the partition keys of the recipe's shards, one a line."""
     from fim_assets.corpus.sources import find_shards, refuse_outputs
-    from fim_assets.recipe import ASSETS, load_recipe
+    from fim_assets.recipe import load_recipe
+    from fim_assets.stages import ASSETS
 
     settings = _settings()
     documents = load_recipe(settings.recipe).raw.documents
@@ -383,8 +384,8 @@ def verify(keys: tuple[str, ...]) -> None:
     """
     from fim_assets.corpus.corpus import list_shards
     from fim_assets.corpus_report.summary import build_summary
-    from fim_assets.recipe import ASSETS
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
+    from fim_assets.stages import ASSETS
 
     settings = _settings()
     corpus = _corpus(settings)
@@ -455,13 +456,14 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     )
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.recipe import load_recipe
+    from fim_assets.stages import STAGES
     from fim_assets.tokenizer.encoders import UnencodableTextError
     from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
 
     settings = _settings()
     recipe = load_recipe(settings.recipe)
     # No output is looked at, so that the tokenizer's hash is not needed: it may not be there.
-    shards = _shards(Corpus(recipe, "", settings.data_root, _key_prefix()), settings)
+    shards = _shards(Corpus(recipe, "", settings.data_root, STAGES, _key_prefix()), settings)
     key, source = _find_shard(shard, shards)
     seed = recipe.partition_seed(key)
     console = _console()
@@ -681,10 +683,11 @@ def _first_array(key: str, recipe: "Recipe") -> Path:
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
     from fim_assets.io.storage import is_remote
+    from fim_assets.stages import STAGES
     from fim_assets.token_arrays.reader import is_array_name
 
-    corpus = Corpus(recipe, "", _settings().data_root, _key_prefix())
-    place = corpus.place("token_arrays", key)
+    corpus = Corpus(recipe, "", _settings().data_root, STAGES, _key_prefix())
+    place = corpus.files("token_arrays", key)
     receipt = read_receipt(place)
     if receipt is None:
         finished = sorted(keys_of_receipts(place.folder))
@@ -722,11 +725,12 @@ def _settings() -> "Settings":
 def _corpus(settings: "Settings") -> "Corpus":
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.recipe import load_recipe
+    from fim_assets.stages import STAGES
     from fim_assets.tokenizer.load import content_hash, find_tokenizer
 
     recipe = load_recipe(settings.recipe)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), settings.data_root, _key_prefix())
+    return Corpus(recipe, content_hash(tokenizer), settings.data_root, STAGES, _key_prefix())
 
 
 def _key_prefix() -> tuple[str, ...]:

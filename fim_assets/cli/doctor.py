@@ -50,7 +50,7 @@ from fim_assets.io.storage import (
 )
 from fim_assets.raw_shards.rejections import NOT_EXPLAINED
 from fim_assets.raw_shards.shard_reader import ShardReader
-from fim_assets.recipe import ASSETS, Recipe, load_recipe
+from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
@@ -62,6 +62,7 @@ from fim_assets.settings import (
     unnamed_data_root,
     usable_cores,
 )
+from fim_assets.stages import ASSETS, STAGES
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.rates import binomial_rate
 from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
@@ -134,7 +135,7 @@ def _examine(
     if tokenizer is not None:
         yield from _separator(recipe, tokenizer)
     tokenizer_hash = "" if tokenizer is None else tokenizer.content_hash
-    corpus = Corpus(recipe, tokenizer_hash, settings.data_root, key_prefix)
+    corpus = Corpus(recipe, tokenizer_hash, settings.data_root, STAGES, key_prefix)
     say("listing the shards …")
     shards: dict[str, RawShard] = {}
     for found in _shards(corpus, settings):
@@ -568,7 +569,7 @@ def _made_before(corpus: Corpus, keys: Sequence[str]) -> tuple[float, list[Findi
 
 
 def _state(corpus: Corpus, asset: str, key: str) -> str:
-    place = corpus.place(asset, key)
+    place = corpus.files(asset, key)
     try:
         receipt = read_receipt(place)
         if receipt is None:

@@ -23,8 +23,8 @@ from fim_assets.io.compression import CompressionError, CutShortError, decompres
 from fim_assets.io.hashing import HashingReader
 from fim_assets.io.storage import read_beginning
 from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
-from fim_assets.recipe import ASSETS
-from fim_assets.run.partition import CHECKS_OF, Outcome, Task, run_partition
+from fim_assets.run.partition import Outcome, Task, run_partition
+from fim_assets.stages import ASSETS
 
 SHARDS = 8
 TEXT_BYTES = 8 << 20
@@ -198,7 +198,7 @@ def run_sample(
         results = {s.asset: s.receipt.result for s in outcome.stages if s.receipt is not None}
         without_id = 0
         if "raw_shards" in results:
-            parquet = corpus.place("raw_shards", key).file(".parquet")
+            parquet = corpus.files("raw_shards", key).file(".parquet")
             without_id = pl.read_parquet(parquet, columns=["id"])["id"].null_count()
         yield Sampled(key, stands_for, excerpt, outcome, results, seconds, without_id)
 
@@ -219,13 +219,13 @@ def seconds_of_a_partition(corpus: Corpus, sampled: Sequence[Sampled], folder: P
 
 def _shortest(corpus: Corpus, key: str) -> tuple[int, int]:
     """Bytes and line of a shard's shortest document; line 0 where there is none."""
-    parquet = corpus.place("raw_shards", key).file(".parquet")
+    parquet = corpus.files("raw_shards", key).file(".parquet")
     row = pl.read_parquet(parquet, columns=["bytes", "line"]).sort("bytes", "line").head(1).rows()
     return row[0] if row else (sys.maxsize, 0)
 
 
 def _run(corpus: Corpus, key: str, path: Path, assets: Sequence[str]) -> tuple[Outcome, float]:
-    checks = frozenset(name for asset in assets for name in CHECKS_OF[asset])
+    checks = frozenset(c.name for asset in assets for c in corpus.stage(asset).checks)
     begin = time.perf_counter()
     outcome = run_partition(Task(corpus, key, RawShard(str(path)), frozenset(assets), checks))
     return outcome, time.perf_counter() - begin

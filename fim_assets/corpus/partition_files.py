@@ -1,6 +1,8 @@
 """Where the files of one partition of one asset lie."""
 
+import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -12,15 +14,28 @@ from fim_assets.io.storage import Location, is_remote, sizes_below
 FAILED = ".failed.jsonl"
 """How the name of the rejected lines ends that a partition left which failed by them."""
 
-ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", FAILED)
-NUMBERED_ENDINGS = (
-    *(".npy", ".csv.gz", ".bin", ".idx"),
-    *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
-)
-"""How the names of a partition's outputs end; before the latter stands `-` and a number from 0."""
 
-FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
-"""Folders beside an asset's own that hold outputs of its partitions too."""
+@dataclass(frozen=True)
+class Outputs:
+    """The names that files of a partition may have, so that those of an earlier run are found.
+
+    Attributes:
+        endings: What stands behind the key.
+        numbered: What stands behind the key, `-` and a number from 0.
+        folders: Folders next to the asset's own that hold numbered files too.
+    """
+
+    endings: tuple[str, ...]
+    numbered: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    def hold(self, name: str, key: str) -> bool:
+        """Whether a file may be an output of the partition `key`."""
+        if not name.startswith(key):
+            return False
+        ending = name.removeprefix(key)
+        number = re.match(r"-\d{5,}", ending)
+        return ending in self.endings or bool(number and ending[number.end() :] in self.numbered)
 
 
 class ReceiptError(ValueError):
@@ -34,12 +49,14 @@ class PartitionFiles:
     Attributes:
         folder: The asset's folder.
         key: The partition's key.
+        outputs: The names that its files may have.
         work: A folder of this machine in which the files are made and read, where `folder` is on
             object storage.
     """
 
     folder: Location
     key: str
+    outputs: Outputs
     work: Path | None = None
 
     @property
@@ -74,25 +91,25 @@ class PartitionFiles:
         return self.local / f".{self.key}.staging"
 
 
-def sizes_of(folder: UPath, key: str = "") -> dict[str, int]:
-    """Sizes of what lies in an asset's folder on object storage, and in those beside it.
+def published_sizes(folder: UPath, folders: Iterable[str], key: str = "") -> dict[str, int]:
+    """Sizes of the files in an asset's folder on object storage, and in those next to it.
 
     Args:
         folder: The asset's.
+        folders: Those next to it that hold its files too; their name stands before the file's.
         key: What the files' names begin with.
     """
     sizes = sizes_below(folder, key)
-    for name in FOLDERS_BESIDE.get(folder.name, ()):
-        beside = sizes_below(folder.parent / name, key)
-        sizes |= {f"{name}/{file}": size for file, size in beside.items()}
+    for name in folders:
+        sizes |= {f"{name}/{f}": n for f, n in sizes_below(folder.parent / name, key).items()}
     return sizes
 
 
-def fresh_folder(place: PartitionFiles) -> Path:
+def fresh_folder(files: PartitionFiles) -> Path:
     """A hidden folder that no other run uses; what earlier ones left is deleted."""
-    shutil.rmtree(place.hidden, ignore_errors=True)
-    place.hidden.mkdir(exist_ok=True)
+    shutil.rmtree(files.hidden, ignore_errors=True)
+    files.hidden.mkdir(exist_ok=True)
     # Not `mkdtemp`, which no other user of a shared folder could delete after a killed run.
-    folder = place.hidden / uuid4().hex
+    folder = files.hidden / uuid4().hex
     folder.mkdir()
     return folder

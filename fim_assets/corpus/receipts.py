@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError, sizes_of
+from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError, published_sizes
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.hashing import FileRecord
 from fim_assets.io.storage import (
@@ -91,7 +91,7 @@ class Receipt(FrozenModel):
     made: Provenance
 
 
-def read_receipt(place: PartitionFiles) -> Receipt | None:
+def read_receipt(files: PartitionFiles) -> Receipt | None:
     """The partition's receipt, or None where there is none.
 
     Raises:
@@ -99,22 +99,22 @@ def read_receipt(place: PartitionFiles) -> Receipt | None:
         StorageError: If object storage does not say: the partition may well be complete.
     """
     try:
-        return Receipt.model_validate_json(read_bytes(place.receipt))
+        return Receipt.model_validate_json(read_bytes(files.receipt))
     except FileNotFoundError:
         return None
     except StorageError:
         raise
     except OSError as error:
-        raise ReceiptError(f"{place.receipt}: cannot be read: {error}") from error
+        raise ReceiptError(f"{files.receipt}: cannot be read: {error}") from error
     except ValidationError as error:
         raise ReceiptError(
-            f"{place.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
+            f"{files.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
         ) from error
 
 
 def why_incomplete(
     receipt: Receipt,
-    place: PartitionFiles,
+    files: PartitionFiles,
     fingerprint: str,
     sizes: Mapping[str, int] | None = None,
 ) -> str | None:
@@ -124,20 +124,20 @@ def why_incomplete(
 
     Args:
         receipt: The partition's.
-        place: Where it lies.
+        files: Its files.
         fingerprint: The law of today.
-        sizes: What lies there, from `sizes_of`; None looks.
+        sizes: What lies there, from `published_sizes`; None looks.
     """
     result = receipt.result
-    if (result.asset, result.key) != (place.folder.name, place.key):
-        return f"{place.receipt} is the receipt of {result.asset} {result.key}"
+    if (result.asset, result.key) != (files.folder.name, files.key):
+        return f"{files.receipt} is the receipt of {result.asset} {result.key}"
     if result.fingerprint != fingerprint:
         return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
-    if sizes is None and is_remote(place.folder):
-        sizes = sizes_of(place.folder, place.key)
+    if sizes is None and is_remote(files.folder):
+        sizes = published_sizes(files.folder, files.outputs.folders, files.key)
     for output in result.outputs:
-        path = place.published(output.name)
-        size = _file_size(place, output.name) if sizes is None else sizes.get(output.name)
+        path = files.published(output.name)
+        size = _file_size(files, output.name) if sizes is None else sizes.get(output.name)
         if size is None:
             return f"{path} is missing"
         if size != output.bytes:
@@ -145,8 +145,8 @@ def why_incomplete(
     return None
 
 
-def _file_size(place: PartitionFiles, name: str) -> int | None:
-    path = place.output(name)
+def _file_size(files: PartitionFiles, name: str) -> int | None:
+    path = files.output(name)
     return path.stat().st_size if path.is_file() else None
 
 
@@ -163,6 +163,6 @@ def keys_of_receipts(folder: Location) -> set[str]:
     }
 
 
-def delete_receipt(place: PartitionFiles) -> None:
+def delete_receipt(files: PartitionFiles) -> None:
     """Delete the receipt: the partition is no longer complete."""
-    remove([place.receipt])
+    remove([files.receipt])

@@ -97,7 +97,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
 @contextmanager
 def _beginning(corpus: Corpus, partition: Partition) -> Iterator[tuple[Path, Path]]:
     """A FIM shard's first documents on this machine, and its parquet."""
-    place = corpus.place("fim_shards", partition.key)
+    place = corpus.files("fim_shards", partition.key)
     names = f"{partition.key}.jsonl.zst", f"{partition.key}.parquet"
     if not is_remote(place.folder):
         yield place.file(".jsonl.zst"), place.file(".parquet")

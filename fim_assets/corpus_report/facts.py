@@ -15,8 +15,9 @@ from fim_assets.fim_shards.checks import RATE_ERROR
 from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.io.storage import names_in
 from fim_assets.layouts.registry import id_dtype
-from fim_assets.recipe import ASSETS, built_in_name, harmless_yaml, recipe_yaml
+from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
 from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.stages import ASSETS
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import verdict
 from fim_assets.wording import plural, shown_language, shown_name

@@ -12,15 +12,16 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import ReceiptError, sizes_of
+from fim_assets.corpus.partition_files import ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
 from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.storage import REQUESTS_AT_ONCE, is_remote
 from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Layout
+from fim_assets.stages import ASSETS
 from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.rates import Rate
@@ -405,7 +406,11 @@ def _read_all(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, Receip
         yield from zip(keys, map(read, keys), strict=True)
         return
     # One listing a thousand files, and many receipts at once: each is a request that waits.
-    sizes = {a: sizes_of(folder) for a in ASSETS if is_remote(folder := corpus.folder(a))}
+    sizes = {
+        s.name: published_sizes(folder, s.outputs.folders)
+        for s in corpus.stages
+        if is_remote(folder := corpus.folder(s.name))
+    }
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         yield from zip(keys, pool.map(read, keys), strict=True)
 
@@ -418,7 +423,7 @@ def _read_receipts(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, in
     """
     found = []
     for asset in ASSETS:
-        place = corpus.place(asset, key)
+        place = corpus.files(asset, key)
         receipt = read_receipt(place)
         if receipt is None:
             raise ReceiptError(f"{asset}: not materialized")

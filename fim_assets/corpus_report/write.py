@@ -10,7 +10,8 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import find_examples
 from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
 from fim_assets.corpus_report.summary import ListedArray, Summary, gather
-from fim_assets.io.storage import remove, write_bytes
+from fim_assets.io.storage import Location, remove, write_bytes
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FILES = ("report.html", "README.md", "summary.json")
 """What lies in `corpus_report`: the page, the data-set card and the summary."""
@@ -42,7 +43,7 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
         folder / "README.md": render_card(facts, gathered, examples),
         folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
     }
-    mix = corpus.folder("token_arrays") / "mix.txt"
+    mix = mix_file(corpus)
     if corpus.recipe.tokens.layout == "dolma":
         contents[mix] = _mix(summary.arrays)
     else:
@@ -50,6 +51,11 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
     for path, content in contents.items():
         write_bytes(path, content.encode())
     return summary
+
+
+def mix_file(corpus: Corpus) -> Location:
+    """Where OLMo-core's mix is: next to the arrays that it lists, since readers join the two."""
+    return corpus.folder(TOKEN_ARRAYS.name) / "mix.txt"
 
 
 def _mix(arrays: Sequence[ListedArray]) -> str:

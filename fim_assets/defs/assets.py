@@ -15,6 +15,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_lock import no_locks_warning
 from fim_assets.corpus.receipts import Result, keys_of_receipts
 from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus_report.asset import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.executor import run_tasks
@@ -23,11 +24,10 @@ from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
 from fim_assets.defs.progress import progress
-from fim_assets.defs.specs import about
+from fim_assets.defs.specs import report_spec, stage_specs
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.hashing import FileRecord
-from fim_assets.recipe import ASSETS
-from fim_assets.run.partition import CHECKS_OF, Outcome, Task
+from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings, nothing_found
 from fim_assets.wording import plural
 
@@ -106,14 +106,9 @@ def build_assets(graph: CorpusDefinition) -> list[dg.AssetsDefinition]:
 def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
-    keys = {asset: graph.key(asset) for asset in ASSETS}
-    specs = [
-        about(asset, keys[asset], corpus).replace_attributes(
-            deps=[keys[ASSETS[place - 1]]] if place else [], partitions_def=partitions
-        )
-        for place, asset in enumerate(ASSETS)
-    ]
-    specs_of_checks = check_specs(keys)
+    keys = {asset: graph.key(asset) for asset in corpus.names}
+    specs = stage_specs(corpus, keys)
+    specs_of_checks = check_specs(corpus.stages, keys)
 
     @dg.multi_asset(
         name="__".join([*corpus.prefix, "shards"]),
@@ -143,7 +138,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
                 key,
                 graph.shards[key],
                 frozenset(selected),
-                frozenset(name for asset in checked for name in CHECKS_OF[asset]),
+                frozenset(c.name for asset in checked for c in corpus.stage(asset).checks),
                 config.skips(context.run),
             )
             for key in partition_keys
@@ -238,10 +233,10 @@ def _log(
         logged: Encoders and faults that the run has logged already, which are not repeated.
     """
     for stage in outcome.stages:
-        if stage.asset == "token_arrays" and stage.receipt is not None and not stage.skipped:
+        if stage.receipt is not None and not stage.skipped:
             encoder = stage.receipt.made.engine
-            if encoder not in logged:
-                context.log.info("token_arrays are encoded by %s", encoder)
+            if encoder not in logged and not encoder.startswith("python "):
+                context.log.info("%s are encoded by %s", stage.asset, encoder)
             logged.add(encoder)
     if outcome.interrupted:
         context.log.warning(
@@ -281,9 +276,9 @@ def _versions(
         "dagster/data_version": _content(result.outputs),
         "dagster/data_version_is_user_provided": "true",
     }
-    place = ASSETS.index(result.asset)
-    if place:
-        upstream = graph.key(ASSETS[place - 1])
+    before = graph.corpus.before(graph.corpus.stage(result.asset))
+    if before:
+        upstream = graph.key(before[-1].name)
         made = instance.get_latest_data_version_record(upstream, partition_key=result.key)
         name = upstream.to_user_string()
         tags[f"dagster/input_data_version/{name}"] = result.input.blake2b
@@ -297,11 +292,12 @@ def _content(outputs: list[FileRecord]) -> str:
 
 
 def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
-    arrays = dg.AssetDep(graph.key("token_arrays"), partition_mapping=dg.AllPartitionMapping())
-    spec = about("corpus_report", graph.key("corpus_report"), graph.corpus)
+    last = graph.key(graph.corpus.names[-1])
+    arrays = dg.AssetDep(last, partition_mapping=dg.AllPartitionMapping())
+    spec = report_spec(graph.corpus, graph.key(CORPUS_REPORT))
 
     @dg.multi_asset(
-        name="__".join([*graph.corpus.prefix, "corpus_report"]),
+        name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),
         specs=[spec.replace_attributes(deps=[arrays])],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

@@ -1,11 +1,10 @@
-"""What runs by itself, once somebody switches it on, and the whole way as a job."""
-
-from collections.abc import Sequence
+"""What runs by itself once somebody switches it on, and the job of all assets."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from fim_assets.recipe import ASSETS
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus_report.asset import CORPUS_REPORT
 
 _DUE = dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
 _HANDLED = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
@@ -23,15 +22,11 @@ asked for and failed is not asked for again until what it is made from is made a
 """
 
 
-def automation_sensor(prefix: Sequence[str]) -> dg.AutomationConditionSensorDefinition:
-    """Asks for what `FOLLOW` says is due; switched off until somebody switches it on in the UI.
-
-    Args:
-        prefix: Goes before the assets' keys.
-    """
+def automation_sensor(corpus: Corpus) -> dg.AutomationConditionSensorDefinition:
+    """Asks for what `FOLLOW` says is due; switched off until somebody switches it on in the UI."""
     return dg.AutomationConditionSensorDefinition(
-        "__".join([*prefix, "follow_upstream"]),
-        target=_all_assets(prefix),
+        "__".join([*corpus.prefix, "follow_upstream"]),
+        target=_selection(corpus),
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,
         description="Makes the partitions of new shards, and later stages again whose earlier one "
@@ -39,19 +34,15 @@ def automation_sensor(prefix: Sequence[str]) -> dg.AutomationConditionSensorDefi
     )
 
 
-def all_assets(prefix: Sequence[str]) -> UnresolvedAssetJobDefinition:
-    """Every asset of chosen partitions in one job, for schedules, sensors and `dagster job`.
-
-    Args:
-        prefix: Goes before the assets' keys.
-    """
+def all_assets(corpus: Corpus) -> UnresolvedAssetJobDefinition:
+    """Every asset of chosen partitions in one job, for schedules, sensors and `dagster job`."""
     return dg.define_asset_job(
-        "__".join([*prefix, "whole_way"]),
-        selection=_all_assets(prefix),
+        "__".join([*corpus.prefix, "whole_way"]),
+        selection=_selection(corpus),
         description="From raw shards to token arrays and report.",
     )
 
 
-def _all_assets(prefix: Sequence[str]) -> dg.AssetSelection:
-    names = (*ASSETS, "corpus_report")
-    return dg.AssetSelection.assets(*(dg.AssetKey([*prefix, name]) for name in names))
+def _selection(corpus: Corpus) -> dg.AssetSelection:
+    names = (*corpus.names, CORPUS_REPORT)
+    return dg.AssetSelection.assets(*(dg.AssetKey([*corpus.prefix, name]) for name in names))

@@ -6,13 +6,15 @@ passed stands in its materialization's metadata and in its receipt.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
+from fim_assets.corpus.stage import Stage
 from fim_assets.defs.metadata import Record, table
-from fim_assets.run.partition import CHECKS_OF, StageOutcome
+from fim_assets.run.partition import StageOutcome
 
 NAME = "sound"
 """The check of each asset that has any."""
@@ -44,22 +46,24 @@ count as finished and no later stage sees it. Then:
 """
 
 
-def check_specs(asset_keys: dict[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSpec]:
-    """The blocking check of each partitioned asset that has one.
+def check_specs(
+    stages: Iterable[Stage], keys: Mapping[str, dg.AssetKey]
+) -> dict[str, dg.AssetCheckSpec]:
+    """The blocking check of each stage that has checks, by the stage's name.
 
     The assets' own step runs them and stops a shard whose check fails: over a range, Dagster by
     itself would gate either nothing or every partition.
     """
     return {
-        asset: dg.AssetCheckSpec(
+        stage.name: dg.AssetCheckSpec(
             NAME,
-            asset=asset_keys[asset],
-            description="\n".join(f"- **{name}**: {text}" for name, text in checks.items())
+            asset=keys[stage.name],
+            description="\n".join(f"- **{c.name}**: {c.description}" for c in stage.checks)
             + f"\n{_IF_ONE_FAILS}",
             blocking=True,
         )
-        for asset, checks in CHECKS_OF.items()
-        if checks
+        for stage in stages
+        if stage.checks
     }
 
 

@@ -11,11 +11,6 @@ from fim_assets.io.storage import is_remote
 from fim_assets.run.partition import Outcome
 from fim_assets.wording import plural
 
-_READ_BY = {
-    "fim_shards": " (`fim-assets restore` reads them)",
-    "token_arrays": " (`fim-assets show` reads them)",
-}
-
 
 class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
     """The end of a step whose message says all: Dagster shows it without a stack trace of its own.
@@ -40,8 +35,8 @@ def failure_message(
     Args:
         failed: What became of those that failed.
         partitions: How many the run had.
-        corpus: Where their files lie.
-        made: The assets that the run made; of others it has only checked what lay there.
+        corpus: Where their files are.
+        made: The assets that the run made; of others it has only checked the existing files.
     """
     advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
     lines = [
@@ -52,7 +47,7 @@ def failure_message(
         *(f"- {each}" for each in advice),
     ]
     if partitions > 1:
-        lines.append("- Then run the same range again: what is complete is left as it is.")
+        lines.append("- Then run the same range again: what is complete is skipped.")
     return "\n".join(lines)
 
 
@@ -84,12 +79,14 @@ def _advice(outcome: Outcome, corpus: Corpus, made: Collection[str]) -> str:
     checked = next((stage.asset for stage in outcome.stages if stage.receipt is None), None)
     if checked is None:
         return (
-            "A shard, a file or a setting is not in order: mend what the message names. "
+            "A shard, a file or a setting is not in order: fix what the message names. "
             f"`{corpus.command} preview <partition>` reads the raw shard as a run does; "
             f"`{corpus.command} verify <partition>` names files that are not what their receipts "
             "say."
         )
-    stay = f"its files lie in {corpus.folder(checked)} to be looked at{_READ_BY.get(checked, '')}"
+    read_by = corpus.stage(checked).read_by
+    how = f" (`{read_by}` reads them)" if read_by else ""
+    stay = f"its files stay in {corpus.folder(checked)} to be looked at{how}"
     if is_remote(corpus.data_root) and checked in made:
         stay = "nothing of it was uploaded"
     return (

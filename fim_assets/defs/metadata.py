@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt, Result
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import Summary
@@ -23,9 +22,7 @@ from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.storage import Location, is_remote
-from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
-from fim_assets.recipe.tokens import Layout
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
@@ -58,7 +55,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     if stage.receipt is None:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
-    place = corpus.place(result.asset, result.key)
+    place = corpus.files(result.asset, result.key)
     own = _BY_ASSET[result.asset](corpus, stage.receipt)
     shown: dict[str, Any] = {}
     if stage.preview is not None:
@@ -87,7 +84,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "seed": result.seed,
         "fingerprint": result.fingerprint,
         "dagster/partition_row_count": result.documents,
-        "dagster/uri": _where(_data_file(place, result, corpus.recipe.tokens.layout)),
+        "dagster/uri": _where(_data_file(corpus, result)),
         "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,
@@ -216,20 +213,11 @@ def _tokens(corpus: Corpus, receipt: Receipt) -> _Own:
 _BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
 
 
-_DATA_ENDING = {
-    "raw_shards": ".parquet",
-    "fim_shards": ".jsonl.zst",
-    **{f"token_arrays {name}": f"-00000{its.ending}" for name, its in LAYOUTS.items()},
-}
-"""How the file ends that holds an asset's data, the first where there are several."""
-
-
-def _data_file(place: PartitionFiles, result: Result, layout: Layout) -> Location:
+def _data_file(corpus: Corpus, result: Result) -> Location:
     """The partition's data, or its folder where it has no document and so no array."""
-    name = f"token_arrays {layout}" if result.asset == "token_arrays" else result.asset
-    file = f"{place.key}{_DATA_ENDING[name]}"
-    written = file in {output.name for output in result.outputs}
-    return place.folder / file if written else place.folder
+    folder = corpus.folder(result.asset)
+    name = f"{result.key}{corpus.stage(result.asset).data_ending(corpus.recipe)}"
+    return folder / name if name in {output.name for output in result.outputs} else folder
 
 
 def _pictures(histograms: Mapping[str, Histogram]) -> dict[str, dg.MarkdownMetadataValue]:

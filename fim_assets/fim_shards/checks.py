@@ -1,6 +1,6 @@
 """Checks of `fim_shards`: originals come back, and rates and cuts follow the law."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -8,9 +8,10 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from fim_assets.corpus.check_outcome import CheckOutcome, Number, fault
+from fim_assets.corpus.partition import Source
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import Check, CheckOutcome, Number, fault
 from fim_assets.cuts.splits import Cuts, Ranks, character_ranks, min_chars
 from fim_assets.draws import RandomStream, copies_before, draw_bits
 from fim_assets.fim_shards.decisions import FALLBACKS
@@ -41,27 +42,28 @@ LAW_ERROR = 1e-9
 _LANGUAGES_NAMED = 10
 _FIRST = ("document_rate", "fim_rate")
 
-CHECKS = {
-    "lossless": "Every document is restored from the FIM shard and its parquet and compared with "
-    "the raw shard's: its text character by character, every other byte of its line as it came.",
-    "rates_within_bounds": "The shares of rearranged files, of PSM order and of each law of where "
-    "to cut are compared with the probabilities that the recipe asks for, over all files and by "
-    "language; with a document_rate, the share of documents that are candidates too. Accepted is "
-    "what the exact two-sided binomial test accepts: a right partition fails with a probability "
-    "of 1e-9 at most, all its tests together. Files too short to cut are left out, and true "
-    "copies count once.",
-    "split_law": "Where dolma and uniform cut is compared with their laws: the rank of the first "
-    "cut given the length, and of the second given the first, are uniform within the "
-    "Dvoretzky-Kiefer-Wolfowitz bound: a right partition fails with a probability of 1e-9 at most. "
-    "It never fails the rest: no file is cut by another law than the recipe's, or left alone as "
-    "too short without being so.",
-}
-"""Names and descriptions, in the order of running."""
+
+@dataclass(frozen=True)
+class FimPartition:
+    """A finished partition of `fim_shards`, as its checks read it.
+
+    Attributes:
+        source: Gives the documents that it was made of, fetched when they are first needed.
+        files: Its files.
+        receipt: Its receipt.
+        recipe: What made it.
+    """
+
+    source: Callable[[], Source]
+    files: PartitionFiles
+    receipt: Receipt
+    recipe: Recipe
 
 
-def lossless(raw_shard: Path, fim: PartitionFiles, recipe: Recipe) -> CheckOutcome:
+def lossless(partition: FimPartition) -> CheckOutcome:
     """Restore every document and compare it with the raw shard's, texts and other bytes."""
     name = "lossless"
+    raw_shard, fim, recipe = partition.source().path, partition.files, partition.recipe
     restored = _restored(fim)
     documents = chars = 0
     with ShardReader(raw_shard, recipe.raw) as reader:
@@ -177,11 +179,12 @@ def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, di
     }
 
 
-def rates_within_bounds(receipt: Receipt, recipe: Recipe) -> CheckOutcome:
+def rates_within_bounds(partition: FimPartition) -> CheckOutcome:
     """Compare the realised rates with the recipe's, over all files and by language.
 
     What is outside its bounds comes first in the description.
     """
+    receipt, recipe = partition.receipt, partition.recipe
     numbers: dict[str, Number] = {}
     inside: list[str] = []
     outside: list[str] = []
@@ -237,7 +240,7 @@ def _in_words(name: str, rate: Rate) -> str:
     )
 
 
-def split_law(fim: PartitionFiles, recipe: Recipe) -> CheckOutcome:
+def split_law(partition: FimPartition) -> CheckOutcome:
     """Hold the cuts of the character laws against their laws.
 
     The rank of a cut in its law is uniform if the law holds, see `splits.character_ranks`; the
@@ -249,7 +252,7 @@ def split_law(fim: PartitionFiles, recipe: Recipe) -> CheckOutcome:
             though it is not, or a cut cannot come from its law at all.
     """
     name = "split_law"
-    parquet = fim.file(".parquet")
+    recipe, parquet = partition.recipe, partition.files.file(".parquet")
     used = {*recipe.fim.weights, recipe.fim.split_fallback}
     laws = [law for law in get_args(CharacterSplit) if law in used]
     found = {law: _Cuts() for law in laws}
@@ -359,3 +362,33 @@ def _ranks(law: CharacterSplit, files: pl.DataFrame, parquet: Path) -> Ranks:
             f"characters are no cut by {law}"
         )
     return ranks
+
+
+CHECKS = (
+    Check(
+        "lossless",
+        "Every document is restored from the FIM shard and its parquet and compared with the raw "
+        "shard's: its text character by character, every other byte of its line as it came.",
+        lossless,
+    ),
+    Check(
+        "rates_within_bounds",
+        "The shares of rearranged files, of PSM order and of each law of where to cut are "
+        "compared with the probabilities that the recipe asks for, over all files and by "
+        "language; with a document_rate, the share of documents that are candidates too. Accepted"
+        " is what the exact two-sided binomial test accepts: a right partition fails with a "
+        "probability of 1e-9 at most, all its tests together. Files too short to cut are left "
+        "out, and true copies count once.",
+        rates_within_bounds,
+    ),
+    Check(
+        "split_law",
+        "Where dolma and uniform cut is compared with their laws: the rank of the first cut given"
+        " the length, and of the second given the first, are uniform within the "
+        "Dvoretzky-Kiefer-Wolfowitz bound: a right partition fails with a probability of 1e-9 at "
+        "most. It never fails the rest: no file is cut by another law than the recipe's, or left "
+        "alone as too short without being so.",
+        split_law,
+    ),
+)
+"""In the order of running."""

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fim_assets.corpus.stage import Statistics
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.fim_shards.decisions import LEFT_ALONE, REASONS
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.recipe.fim import SPLITS
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
-from fim_assets.statistics.histograms import Lengths, Statistics
+from fim_assets.statistics.histograms import Lengths
 
 Bools = npt.NDArray[np.bool_]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus.totals import Totals
 from fim_assets.draws import document_keys
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, Parts, arrange

@@ -168,3 +168,16 @@ def id_dtype(tokens: Tokens) -> "np.dtype[Any]":
     if tokens.layout == "megatron" and tokens.dtype == "uint32":
         return np.dtype("<i4")
     return cast("np.dtype[Any]", np.dtype(tokens.dtype).newbyteorder("<"))
+
+
+def array_endings() -> tuple[str, ...]:
+    """How files of token arrays end, over all layouts."""
+    return (
+        *(".npy", ".csv.gz", ".bin", ".idx"),
+        *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
+    )
+
+
+def array_folders() -> tuple[str, ...]:
+    """Folders next to `token_arrays` that hold label masks, over all layouts."""
+    return (LABEL_MASKS,)

@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow as pa
 
 from fim_assets.corpus.partition_files import FAILED
+from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus.totals import Totals
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.storage import StorageError
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRejectedError

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from fim_assets.corpus.totals import Totals
+from fim_assets.corpus.stage import Totals
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import CompressionError, decompress
 from fim_assets.io.hashing import DIGEST_BYTES, HashingReader

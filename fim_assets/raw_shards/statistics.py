@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
+from fim_assets.corpus.stage import Statistics
 from fim_assets.io.parquet import read_frames
-from fim_assets.statistics.histograms import Lengths, Statistics
+from fim_assets.statistics.histograms import Lengths
 
 LANGUAGE_MEASURES = ("documents", "chars", "bytes")
 

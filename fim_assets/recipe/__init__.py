@@ -4,9 +4,7 @@ import difflib
 import json
 import os
 import reprlib
-from functools import cache
 from hashlib import blake2b
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, get_args
 
@@ -19,25 +17,6 @@ from fim_assets.recipe.fim import MAPPING, SCALAR, Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.recipe.values import Section
-
-ASSETS = ("raw_shards", "fim_shards", "token_arrays")
-
-LAWS = {"raw_shards": 3, "fim_shards": 4, "token_arrays": 3}
-"""A stage's number is raised whenever the same input would give other bytes, or another `result` in
-its receipt."""
-
-SYNTAX_LAW = 2
-"""The number of `syntax`, raised whenever it would cut a file elsewhere; part of the fingerprints
-of the recipes that use it, and of no others."""
-
-GRAMMAR_PACKAGES = {
-    name: f"tree-sitter-{name}"
-    for name in (
-        *("bash", "c", "c-sharp", "cpp", "go", "java", "javascript", "markdown", "php"),
-        *("python", "ruby", "rust", "sql", "swift", "typescript"),
-    )
-}
-"""The packages whose versions decide where `syntax` cuts, beside tree-sitter's own."""
 
 _FROM_DOLMA = {
     "processes": "the environment variable FIM_WORKERS",
@@ -83,48 +62,6 @@ class Recipe(Section):
         digest = blake2b(f"{self.seed}/{key}".encode()).digest()
         return int.from_bytes(digest[:8], "little")
 
-    def fingerprint(self, asset: str, tokenizer_hash: str) -> str:
-        """Which law makes an asset's bytes: 32 hex digits, also its Dagster code version.
-
-        Hashes the parts of the recipe that the asset and its inputs depend on, as canonical JSON;
-        where `syntax` cuts, the grammars' versions too.
-        Fields at their version-1 defaults are left out, so that an option added later changes no
-        existing fingerprint; so are `raw.documents` and paths, which say where, not what, but for
-        the tokenizer's name in datatrove's layout, whose files hold it.
-
-        Args:
-            asset: One of `ASSETS`, or `corpus_report`, which depends on them all.
-            tokenizer_hash: Content hash of the tokenizer's files; used where tokens are.
-        """
-        stages = ASSETS[: ASSETS.index(asset) + 1] if asset in ASSETS else ASSETS
-        law: dict[str, Any] = {
-            "laws": {stage: LAWS[stage] for stage in stages},
-            "raw": self.raw.model_dump(
-                exclude_defaults=True,
-                exclude={"documents", "path_field", "max_rejected_share", "max_empty_share"},
-            ),
-            "sentinels": [token for token in self.fim.sentinels if token is not None],
-        }
-        if "fim_shards" in stages:
-            law["seed"] = self.seed
-            law["fim"] = self.fim.law()
-            if "syntax" in self.fim.weights:
-                law["grammars"] = grammar_versions()
-                law["syntax"] = SYNTAX_LAW
-                if self.raw.path_field != Raw().path_field:
-                    law["raw"]["path_field"] = self.raw.path_field
-        if "token_arrays" in stages:
-            tokens = self.tokens.model_dump(exclude_defaults=True)
-            where = (
-                {"revision"} if self.tokens.layout == "datatrove" else {"name_or_path", "revision"}
-            )
-            for name in where:
-                tokens.get("tokenizer", {}).pop(name, None)
-            law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
-            law["tokenizer"] = tokenizer_hash
-        canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))
-        return blake2b(canonical.encode(), digest_size=16).hexdigest()
-
 
 def recipe_yaml(recipe: Recipe) -> str:
     """The fields that differ from the defaults, as a file's content that gives the recipe again."""
@@ -138,13 +75,6 @@ def harmless_yaml(content: Any) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return yaml.safe_dump(content, sort_keys=False)
-
-
-@cache
-def grammar_versions() -> dict[str, str]:
-    """Versions of tree-sitter and its grammars, by package."""
-    packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
-    return {package: version(package) for package in packages}
 
 
 def built_in_recipes() -> list[str]:

@@ -2,6 +2,8 @@
 
 import json
 import math
+from functools import cache
+from importlib.metadata import version
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -14,12 +16,34 @@ from pydantic import (
 )
 
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
+from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import Probability, Section, Token
 
 Split = Literal["dolma", "uniform", "lines", "syntax"]
 CharacterSplit = Literal["dolma", "uniform"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+SYNTAX_LAW = 2
+"""The number of `syntax`, raised whenever it would cut a file elsewhere; part of the fingerprints
+of the recipes that use it, and of no others."""
+
+GRAMMAR_PACKAGES = {
+    name: f"tree-sitter-{name}"
+    for name in (
+        *("bash", "c", "c-sharp", "cpp", "go", "java", "javascript", "markdown", "php"),
+        *("python", "ruby", "rust", "sql", "swift", "typescript"),
+    )
+}
+"""The packages whose versions decide where `syntax` cuts, beside tree-sitter's own."""
+
+
+@cache
+def grammar_versions() -> dict[str, str]:
+    """Versions of tree-sitter and its grammars, by package."""
+    packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
+    return {package: version(package) for package in packages}
 
 
 class LanguageRates(Section):
@@ -128,7 +152,7 @@ class Fim(Section):
             return {split: weight for split, weight in weights.items() if weight}
         return {self.split: 1.0}
 
-    def law(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         """What of it decides the bytes: without fields at their defaults or without use."""
         unused = set()
         if "syntax" not in self.weights:
@@ -136,6 +160,16 @@ class Fim(Section):
         if not {"lines", "syntax"} & self.weights.keys():
             unused.add("split_fallback")
         return self.model_dump(exclude_defaults=True, exclude=unused)
+
+    def identity(self, raw: Raw) -> dict[str, Any]:
+        """What decides the bytes, for fingerprints; where `syntax` cuts, the grammars' versions."""
+        identity: dict[str, Any] = {"fim": self._fields()}
+        if "syntax" in self.weights:
+            identity["grammars"] = grammar_versions()
+            identity["syntax"] = SYNTAX_LAW
+            if raw.path_field != Raw().path_field:
+                identity["raw"] = {"path_field": raw.path_field}
+        return identity
 
     def rate(self, language: str | None) -> float:
         """The probability that a candidate of a language is rearranged."""

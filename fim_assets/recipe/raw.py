@@ -1,6 +1,6 @@
 """The section `raw`: which shards, and where a document's parts stand in its line."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
@@ -51,3 +51,8 @@ class Raw(Section):
                     f"{name} = {value} and text_field = {self.text_field} stand in one another"
                 )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""
+        elsewhere = {"documents", "path_field", "max_rejected_share", "max_empty_share"}
+        return self.model_dump(exclude_defaults=True, exclude=elsewhere)

@@ -71,3 +71,11 @@ class Tokens(Section):
     dtype: Literal["uint16", "uint32"] = "uint32"
     max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the bytes, for fingerprints; a path where a layout's files hold one."""
+        fields = self.model_dump(exclude_defaults=True)
+        paths = {"revision"} if self.layout == "datatrove" else {"name_or_path", "revision"}
+        for name in paths:
+            fields.get("tokenizer", {}).pop(name, None)
+        return {name: value for name, value in fields.items() if value != {}}

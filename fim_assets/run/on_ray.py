@@ -28,7 +28,6 @@ from ray.exceptions import (
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.io.storage import Location, StorageError, read_bytes, remove, write_bytes
-from fim_assets.recipe import ASSETS
 from fim_assets.run.local import Stop, failed, in_a_thread
 from fim_assets.run.partition import Outcome, Task, run_partition
 
@@ -171,7 +170,7 @@ def _work(law: list[str], sign: Location, **fields: Any) -> Outcome:
 
 
 def _law(corpus: Corpus) -> list[str]:
-    return [corpus.fingerprint(asset) for asset in ASSETS]
+    return [corpus.fingerprint(asset) for asset in corpus.names]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""One partition's way: the chosen stages in order, each checked before its receipt is written.
+"""One partition, stage by stage: made, checked, and recorded in a receipt.
 
 A stage that fails, or whose check fails, costs the partition its later stages and no other
-partition anything.
+partition anything. How receipts must agree is `corpus/partition.py`; what a stage does is its own.
 """
 
 import logging
@@ -9,11 +9,11 @@ import platform
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property, partial
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
@@ -21,61 +21,26 @@ from tempfile import gettempdir
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
-from fim_assets.corpus.check_outcome import CheckOutcome, fault
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
+from fim_assets.corpus.partition import Partition
+from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.partition_lock import partition_lock
-from fim_assets.corpus.receipts import (
-    Provenance,
-    Receipt,
-    Result,
-    delete_receipt,
-    read_receipt,
-    why_incomplete,
-)
+from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_receipt, read_receipt
 from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus.staging import Staging, fetch_outputs, write_receipt
-from fim_assets.corpus.totals import Totals
+from fim_assets.corpus.stage import Check, CheckOutcome, Stage, fault
+from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards import checks as fim_shards
-from fim_assets.fim_shards.statistics import fim_statistics
-from fim_assets.fim_shards.transform import transform_shard
-from fim_assets.io.hashing import FileRecord, record_file
 from fim_assets.io.storage import StorageError, is_remote, working_folder
 from fim_assets.preview.markdown import preview_markdown
-from fim_assets.raw_shards.measure import measure_shard
-from fim_assets.raw_shards.statistics import raw_statistics
-from fim_assets.recipe import ASSETS
-from fim_assets.statistics.histograms import Statistics
-from fim_assets.token_arrays import checks as token_arrays
-from fim_assets.token_arrays.arrays import ArraySettings
-from fim_assets.token_arrays.checks import TokenPartition
-from fim_assets.token_arrays.statistics import token_statistics
-from fim_assets.token_arrays.tokenize import tokenize_shard
 from fim_assets.tokenizer.encoders import is_panic
 from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
 
 log = logging.getLogger(__name__)
 
-CHECKS_OF: dict[str, dict[str, str]] = {
-    "raw_shards": {},
-    "fim_shards": fim_shards.CHECKS,
-    "token_arrays": {name: check.description for name, check in token_arrays.CHECKS.items()},
-}
-"""The checks of each asset in the order of running, and what they say of themselves."""
-
 _LIBRARIES = (
-    "fim_assets",
-    "numpy",
-    "orjson",
-    "polars",
-    "pyarrow",
-    "tree-sitter",
-    "xxhash",
-    "zstandard",
+    *("fim_assets", "numpy", "orjson", "polars", "pyarrow"),
+    *("tree-sitter", "xxhash", "zstandard"),
 )
-
-_TOKEN_LIBRARIES = ("quicktok-v1", "tokenizers", "transformers")
 
 USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
 """What can be wrong with input, files and settings: its message says all that a user needs."""
@@ -153,13 +118,12 @@ def run_partition(task: Task) -> Outcome:
     try:
         with _working_folder(task) as folder:
             work = folder if is_remote(task.corpus.data_root) else None
-            here = replace(task, corpus=replace(task.corpus, work=work))
-            raw = _Raw(task.shard, folder)
-            root = task.corpus.data_root.joinpath(*task.corpus.prefix)
-            with partition_lock(root, task.key):
-                return _named_as_published(_run_stages(here, raw), task, folder)
+            corpus = replace(task.corpus, work=work)
+            partition = Partition(corpus, task.key, task.shard, folder)
+            with partition_lock(corpus.folder(""), task.key):
+                return _named_as_published(_run_stages(task, partition), task, folder)
     except OSError as error:
-        first = min(task.assets, key=ASSETS.index, default="checks")
+        first = min(task.assets, key=task.corpus.names.index, default="checks")
         return Outcome(task.key, failure=f"{first}: {error}")
 
 
@@ -193,42 +157,21 @@ def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
     return replace(outcome, stages=stages, failure=failure)
 
 
-class _Raw:
-    """The raw shard on this machine, fetched when it is first needed."""
-
-    def __init__(self, shard: RawShard, folder: Path) -> None:
-        self.shard = shard
-        self._folder = folder
-
-    @cached_property
-    def path(self) -> Path:
-        """Its file."""
-        return self.shard.fetch(self._folder)
-
-    @cached_property
-    def record(self) -> FileRecord:
-        """Its identity."""
-        if known := self.shard.known_record():
-            return known
-        found = record_file(self.path)
-        self.shard.refuse_other(found)
-        return found
-
-
-def _run_stages(task: Task, raw: _Raw) -> Outcome:
+def _run_stages(task: Task, partition: Partition) -> Outcome:
     outcome = Outcome(task.key)
-    for asset in ASSETS:
-        if asset not in task.assets and not task.checks.intersection(CHECKS_OF[asset]):
+    for stage in task.corpus.stages:
+        asset = stage.name
+        if asset not in task.assets and not _chosen_checks(task, stage):
             continue
         try:
-            stage = _run_stage(task, asset, raw)
+            finished = _run_stage(task, stage, partition)
         except StorageError as error:
             outcome.failure = f"{asset}: {error}"
             return outcome
         except OSError as error:
             reason = str(error)
             if error.filename is None:
-                where = task.corpus.folder(asset) if task.corpus.work is None else gettempdir()
+                where = gettempdir() if partition.corpus.work else task.corpus.folder(asset)
                 reason = f"{where}: {error}, while {task.shard} was worked on"
             outcome.failure = f"{asset}: {reason}"
             return outcome
@@ -242,9 +185,9 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
             if not isinstance(error, Exception) and not is_panic(error):
                 # It may have come while this was being removed.
-                shutil.rmtree(task.corpus.place(asset, task.key).hidden, ignore_errors=True)
+                shutil.rmtree(partition.files(stage).hidden, ignore_errors=True)
                 raise
-            if _is_want(error):
+            if _is_shortage(error):
                 outcome.failure = (
                     f"{asset}: {task.shard}: the system refused memory or a thread: "
                     f"{str(error) or type(error).__name__}; raise the limits of the process "
@@ -254,266 +197,143 @@ def _run_stages(task: Task, raw: _Raw) -> Outcome:
                 outcome.failure = f"{asset}: {type(error).__name__}: {error}"
                 outcome.details = traceback.format_exc()
             return outcome
-        outcome.stages.append(stage)
-        if stage.receipt is None:
+        outcome.stages.append(finished)
+        if finished.receipt is None:
             outcome.failure = f"{asset}: " + "; ".join(
                 f"check {check.name} failed: {check.description}"
-                for check in stage.checks
+                for check in finished.checks
                 if not check.passed
             )
             return outcome
     return outcome
 
 
-_WANTS = ("Resource temporarily unavailable", "can't start new thread", "Cannot allocate memory")
+_SHORTAGES = (
+    "Resource temporarily unavailable",
+    "can't start new thread",
+    "Cannot allocate memory",
+)
 """How libraries say that the system refused a thread or memory, some in errors of no own kind."""
 
 
-def _is_want(error: BaseException) -> bool:
-    """Whether memory or threads were wanting, which is no fault of the program."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _WANTS)
+def _is_shortage(error: BaseException) -> bool:
+    """Whether the system refused memory or threads, which is no fault of the program."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORTAGES)
 
 
-def _run_stage(task: Task, asset: str, raw: _Raw) -> StageOutcome:
-    place = task.corpus.place(asset, task.key)
-    if asset in task.assets:
-        if task.skip_complete and (complete := _complete(task, asset, raw)):
-            return StageOutcome(asset, complete, skipped=True)
-        delete_receipt(place)
-        receipt = _MAKERS[asset](task, raw, place)
+def _run_stage(task: Task, stage: Stage, partition: Partition) -> StageOutcome:
+    files, made = partition.files(stage), stage.name in task.assets
+    if made:
+        if task.skip_complete and (complete := _complete(task, stage, partition)):
+            return StageOutcome(stage.name, complete, skipped=True)
+        delete_receipt(files)
+        receipt = _make(stage, partition)
     else:
-        receipt = _bring(task, asset)
-        _refuse_other_inputs(task, asset, receipt, raw)
-    checks = tuple(_run_checks(task, asset, receipt, raw))
+        receipt = partition.fetched(stage)
+        partition.refuse_other_inputs(stage, receipt)
+    checks = tuple(_run_checks(task, stage, partition, receipt))
     if not all(check.passed for check in checks):
-        # On object storage, which has no locks, another run may have made it anew meanwhile.
-        if asset in task.assets or read_receipt(place) == receipt:
-            delete_receipt(place)
-        return StageOutcome(asset, None, checks)
-    if asset not in task.assets:
-        return StageOutcome(asset, receipt, checks)
-    preview = _preview(task, asset)
+        # On object storage, which has no locks, another run may have made it again meanwhile.
+        if made or read_receipt(files) == receipt:
+            delete_receipt(files)
+        return StageOutcome(stage.name, None, checks)
+    if not made:
+        return StageOutcome(stage.name, receipt, checks)
+    preview = _preview(stage, partition)
     passed = tuple(check.name for check in checks)
     receipt = receipt.model_copy(
         update={"made": receipt.made.model_copy(update={"checks": passed})}
     )
-    write_receipt(place, receipt)
-    return StageOutcome(asset, receipt, checks, preview)
+    write_receipt(files, receipt)
+    return StageOutcome(stage.name, receipt, checks, preview)
 
 
-def _complete(task: Task, asset: str, raw: _Raw) -> Receipt | None:
+def _complete(task: Task, stage: Stage, partition: Partition) -> Receipt | None:
     """The receipt of a stage that would only be made again as it is."""
     try:
-        receipt = _finished(task, asset)
-        inputs = [raw.record]
-        if asset == "token_arrays":
-            fim = _finished(task, "fim_shards").result
-            inputs = fim.outputs if fim.input == raw.record else []
+        receipt = partition.finished(stage)
+        inputs = partition.possible_inputs(stage)
     except ReceiptError:
         return None
-    checked = task.checks.intersection(CHECKS_OF[asset]) <= set(receipt.made.checks)
+    checked = {check.name for check in _chosen_checks(task, stage)} <= set(receipt.made.checks)
     return receipt if checked and receipt.result.input in inputs else None
 
 
-def _preview(task: Task, asset: str) -> str | None:
-    """With tokens where these are made; the FIM stage needs no tokenizer."""
-    if asset == "raw_shards":
+def _make(stage: Stage, partition: Partition) -> Receipt:
+    clock = _Clock(stage.prepare(partition), stage.libraries)
+    source = partition.source(stage)
+    with Staging(partition.files(stage)) as staging:
+        totals = stage.make(partition, source, staging)
+        partition.refuse_other_source(stage, source, totals.input)
+        outputs = staging.publish()
+    statistics = stage.statistics(partition.files(stage).file(".parquet"))
+    fields = vars(totals) | {"counts": statistics.counts | totals.counts}
+    result = Result(
+        asset=stage.name,
+        key=partition.key,
+        fingerprint=partition.corpus.fingerprint(stage.name),
+        seed=f"{partition.seed:016x}",
+        **fields,
+        outputs=outputs,
+        histograms=statistics.histograms,
+    )
+    return Receipt(result=result, made=clock.provenance())
+
+
+def _preview(stage: Stage, partition: Partition) -> str | None:
+    """A few documents as Markdown; with tokens where these are made."""
+    if stage.preview is None:
         return None
-    recipe = task.corpus.recipe
-    tokenizer = None
-    if asset == "token_arrays":
-        tokenizer = load_tokenizer(recipe, task.corpus.tokenizer_hash)
-    fim = task.corpus.place("fim_shards", task.key)
-    return preview_markdown(fim.file(".jsonl.zst"), fim.file(".parquet"), recipe, tokenizer)
+    corpus = partition.corpus
+    tokens = stage.preview == "tokens"
+    tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash) if tokens else None
+    documents = stage if stage.shard else corpus.source(stage)
+    if documents is None or documents.shard is None:
+        return None
+    files = partition.files(documents)
+    shard, parquet = files.file(documents.shard), files.file(".parquet")
+    return preview_markdown(shard, parquet, corpus.recipe, tokenizer)
 
 
-def _make_raw(task: Task, raw: _Raw, place: PartitionFiles) -> Receipt:
-    clock = _Clock()
-    with Staging(place) as staging:
-        totals = measure_shard(raw.path, task.corpus.recipe, staging)
-        raw.shard.refuse_other(totals.input)
-        outputs = staging.publish()
-    return _receipt(
-        task, "raw_shards", totals, outputs, raw_statistics(place.file(".parquet")), clock
-    )
+def _chosen_checks(task: Task, stage: Stage) -> list[Check]:
+    return [check for check in stage.checks if check.name in task.checks]
 
 
-def _make_fim(task: Task, raw: _Raw, place: PartitionFiles) -> Receipt:
-    clock = _Clock()
-    recipe = task.corpus.recipe
-    with Staging(place) as staging:
-        totals = transform_shard(raw.path, recipe.partition_seed(task.key), recipe, staging)
-        raw.shard.refuse_other(totals.input)
-        _refuse_other_content(task, totals.input)
-        outputs = staging.publish()
-    return _receipt(
-        task, "fim_shards", totals, outputs, fim_statistics(place.file(".parquet")), clock
-    )
-
-
-def _make_tokens(task: Task, _raw: _Raw, place: PartitionFiles) -> Receipt:
-    corpus = task.corpus
-    tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash)
-    clock = _Clock(tokenizer.engine_in_words, _TOKEN_LIBRARIES)
-    fim = corpus.place("fim_shards", task.key)
-    shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
-    finished = _bring(task, "fim_shards")
-    _refuse_other_content(task, finished.result.input)
-    with Staging(place) as staging:
-        source = corpus.relative("fim_shards", shard.name)
-        settings = ArraySettings(
-            corpus.recipe.tokens, corpus.recipe.fim, source, corpus.tokenizer_hash
-        )
-        totals = tokenize_shard(shard, parquet, settings, tokenizer, staging)
-        for found in (totals.input, record_file(parquet)):
-            _refuse_damage(fim, found, finished)
-        outputs = staging.publish()
-    profile = token_statistics(place.file(".parquet"))
-    return _receipt(task, "token_arrays", totals, outputs, profile, clock)
-
-
-def _refuse_other_content(task: Task, raw_shard: FileRecord) -> None:
-    raw = read_receipt(task.corpus.place("raw_shards", task.key))
-    if raw is not None and raw.result.input.blake2b != raw_shard.blake2b:
-        raise ShardError(
-            f"{task.shard}: raw_shards and fim_shards are made of different contents of it; "
-            "materialize both again"
-        )
-
-
-def _refuse_other_inputs(task: Task, asset: str, receipt: Receipt, raw: _Raw) -> None:
-    """Judge no outputs by inputs that are gone, damaged, or not what they were made of."""
-    if asset == "fim_shards":
-        source, inputs = str(task.shard), [raw.record]
-    else:
-        raw_shards = read_receipt(task.corpus.place("raw_shards", task.key))
-        if raw_shards and raw_shards.result.fingerprint == task.corpus.fingerprint("raw_shards"):
-            _undamaged(task, "raw_shards")
-        place = task.corpus.place("fim_shards", task.key)
-        source = str(place.published(receipt.result.input.name))
-        inputs = _undamaged(task, "fim_shards")
-    if receipt.result.input not in inputs:
-        raise ShardError(
-            f"{source}: its content is not the one that {asset} are made of; bring that back, or "
-            f"materialize {asset} again"
-        )
-
-
-def _undamaged(task: Task, asset: str) -> list[FileRecord]:
-    """A finished stage's outputs, by their content."""
-    place, finished = task.corpus.place(asset, task.key), _bring(task, asset)
-    found = [record_file(place.output(output.name)) for output in finished.result.outputs]
-    for record in found:
-        _refuse_damage(place, record, finished)
-    return found
-
-
-def _refuse_damage(place: PartitionFiles, found: FileRecord, receipt: Receipt) -> None:
-    if found not in receipt.result.outputs:
-        raise ShardError(
-            f"{place.folder / found.name}: its content is not the one that its receipt says; "
-            f"materialize {receipt.result.asset} again"
-        )
-
-
-_MAKERS: dict[str, Callable[[Task, _Raw, PartitionFiles], Receipt]] = {
-    "raw_shards": _make_raw,
-    "fim_shards": _make_fim,
-    "token_arrays": _make_tokens,
-}
-
-
-def _run_checks(task: Task, asset: str, receipt: Receipt, raw: _Raw) -> Iterator[CheckOutcome]:
-    names = [name for name in CHECKS_OF[asset] if name in task.checks]
-    runs = _RUNS[asset](task, receipt, raw) if names else {}
-    for name in names:
+def _run_checks(
+    task: Task, stage: Stage, partition: Partition, receipt: Receipt
+) -> Iterator[CheckOutcome]:
+    checks = _chosen_checks(task, stage)
+    opened = stage.opened(partition, receipt) if checks else None
+    for check in checks:
         try:
-            yield runs[name]()
+            yield check.run(opened)
         except (ValueError, EOFError, FileNotFoundError) as error:
-            yield fault(name, str(error))
+            yield fault(check.name, str(error))
         except (PolarsError, pa.ArrowException, TypeError, LookupError) as error:
-            if _is_want(error):
+            if _is_shortage(error):
                 raise
-            # Damage that the check did not reckon with; where it is the check's own, this tells.
-            log.exception("%s of %s", name, task.key)
-            yield fault(name, f"{type(error).__name__}: {error}")
-
-
-Runs = dict[str, Callable[[], CheckOutcome]]
-
-
-def _runs_of_fim(task: Task, receipt: Receipt, raw: _Raw) -> Runs:
-    place, recipe = task.corpus.place("fim_shards", task.key), task.corpus.recipe
-    return {
-        "lossless": lambda: fim_shards.lossless(raw.path, place, recipe),
-        "rates_within_bounds": partial(fim_shards.rates_within_bounds, receipt, recipe),
-        "split_law": partial(fim_shards.split_law, place, recipe),
-    }
-
-
-def _runs_of_tokens(task: Task, receipt: Receipt, _raw: _Raw) -> Runs:
-    corpus = task.corpus
-    for asset in ("raw_shards", "fim_shards"):
-        if found := read_receipt(corpus.place(asset, task.key)):
-            fetch_outputs(corpus.place(asset, task.key), found)
-    partition = TokenPartition(
-        raw=corpus.place("raw_shards", task.key),
-        fim=corpus.place("fim_shards", task.key),
-        tokens=corpus.place("token_arrays", task.key),
-        receipt=receipt,
-        recipe=corpus.recipe,
-        tokenizer=load_tokenizer(corpus.recipe, corpus.tokenizer_hash),
-    )
-    return {name: partial(check.run, partition) for name, check in token_arrays.CHECKS.items()}
-
-
-_RUNS: dict[str, Callable[[Task, Receipt, _Raw], Runs]] = {
-    "fim_shards": _runs_of_fim,
-    "token_arrays": _runs_of_tokens,
-}
-
-
-def _finished(task: Task, asset: str) -> Receipt:
-    place = task.corpus.place(asset, task.key)
-    receipt = read_receipt(place)
-    if receipt is None:
-        raise ReceiptError(
-            f"{place.receipt}: no receipt, so {asset} is not finished for {task.key}; "
-            f"materialize {asset} first"
-        )
-    reason = why_incomplete(receipt, place, task.corpus.fingerprint(asset))
-    if reason:
-        raise ReceiptError(f"{asset} of {task.key}: {reason}; materialize {asset} again")
-    return receipt
-
-
-def _bring(task: Task, asset: str) -> Receipt:
-    """The receipt of a finished stage, whose files are on this machine."""
-    receipt = _finished(task, asset)
-    fetch_outputs(task.corpus.place(asset, task.key), receipt)
-    return receipt
+            # Damage that the check did not expect; where it is the check's own, this tells.
+            log.exception("%s of %s", check.name, task.key)
+            yield fault(check.name, f"{type(error).__name__}: {error}")
 
 
 class _Clock:
-    """When a stage began, and which engine works."""
+    """When a stage began, and what encodes its texts, if anything does."""
 
-    def __init__(
-        self,
-        engine: str = f"python {platform.python_version()}",
-        libraries: Sequence[str] = (),
-    ) -> None:
-        self._engine = engine
+    def __init__(self, encoder: str | None, libraries: Sequence[str]) -> None:
+        self._engine = encoder or f"python {platform.python_version()}"
         self._libraries = (*_LIBRARIES, *libraries)
         self._at = datetime.now(UTC)
         self._begin = time.perf_counter()
 
-    def made(self) -> Provenance:
+    def provenance(self) -> Provenance:
         """About the run, up to now."""
+        versions = {library: _version(library) for library in self._libraries}
         return Provenance(
             at=self._at,
             seconds=round(time.perf_counter() - self._begin, 3),
             versions={"python": platform.python_version()}
-            | {library: found for library in self._libraries if (found := _version(library))},
+            | {library: number for library, number in versions.items() if number},
             engine=self._engine,
         )
 
@@ -524,24 +344,3 @@ def _version(library: str) -> str | None:
     with suppress(PackageNotFoundError):
         return version(library)
     return None
-
-
-def _receipt(
-    task: Task,
-    asset: str,
-    totals: Totals,
-    outputs: list[FileRecord],
-    profile: Statistics,
-    clock: _Clock,
-) -> Receipt:
-    recipe = task.corpus.recipe
-    result = Result(
-        asset=asset,
-        key=task.key,
-        fingerprint=task.corpus.fingerprint(asset),
-        seed=f"{recipe.partition_seed(task.key):016x}",
-        **(vars(totals) | {"counts": profile.counts | totals.counts}),
-        outputs=outputs,
-        histograms=profile.histograms,
-    )
-    return Receipt(result=result, made=clock.made())

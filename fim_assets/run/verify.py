@@ -8,14 +8,15 @@ from pathlib import PurePosixPath
 import orjson
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import FAILED, FOLDERS_BESIDE, ReceiptError
+from fim_assets.corpus.partition_files import FAILED, ReceiptError
 from fim_assets.corpus.receipts import Receipt, keys_of_receipts, read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus_report.asset import CORPUS_REPORT
 from fim_assets.corpus_report.summary import ListedArray
 from fim_assets.corpus_report.write import FILES as REPORT_FILES
+from fim_assets.corpus_report.write import mix_file
 from fim_assets.io.hashing import record_file
 from fim_assets.io.storage import Location, StorageError, fetched, is_remote, names_in, read_bytes
-from fim_assets.recipe import ASSETS
 
 
 @dataclass
@@ -54,8 +55,8 @@ def verify_partitions(
 
 def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
     verdict = Verdict(key)
-    for asset in ASSETS:
-        place = corpus.place(asset, key)
+    for asset in corpus.names:
+        place = corpus.files(asset, key)
         try:
             receipt = read_receipt(place)
         except (ReceiptError, StorageError) as error:
@@ -74,25 +75,26 @@ def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
         folders = ", ".join(verdict.receipts)
         verdict.faults.append(f"{key}: in {folders}, but no shard of the recipe has this key")
     elif shard is not None:
-        _verify_inputs(verdict, shard)
+        _verify_inputs(corpus, verdict, shard)
     return verdict
 
 
-def _verify_inputs(verdict: Verdict, shard: RawShard) -> None:
+def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawShard) -> None:
     receipts = verdict.receipts
-    of_raw = {
-        receipts[asset].result.input.blake2b
-        for asset in ("raw_shards", "fim_shards")
-        if asset in receipts
-    }
-    for digest in of_raw:
-        _compare(verdict, shard.location, digest)
-    if "token_arrays" in receipts and "fim_shards" in receipts:
-        source = receipts["token_arrays"].result.input
-        if source not in receipts["fim_shards"].result.outputs:
+    of_raw_shard = set()
+    for stage in corpus.stages:
+        if stage.name not in receipts:
+            continue
+        read, source = receipts[stage.name].result.input, corpus.source(stage)
+        if source is None:
+            of_raw_shard.add(read.blake2b)
+        elif source.name in receipts and read not in receipts[source.name].result.outputs:
             verdict.faults.append(
-                f"{verdict.key}: token_arrays are made of another FIM shard than the one there is"
+                f"{verdict.key}: {stage.name} are made of another output of {source.name} than the "
+                "existing one"
             )
+    for digest in of_raw_shard:
+        _compare(verdict, shard.location, digest)
 
 
 def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
@@ -112,7 +114,7 @@ def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
 
 def begun_keys(corpus: Corpus) -> set[str]:
     """The keys of all receipts that lie there, of shards that there are and of others."""
-    return set().union(*(keys_of_receipts(corpus.folder(asset)) for asset in ASSETS))
+    return set().union(*(keys_of_receipts(corpus.folder(asset)) for asset in corpus.names))
 
 
 def unlisted_files(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
@@ -124,23 +126,18 @@ def unlisted_files(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]
         corpus: Where outputs lie.
         verdicts: Of all partitions that have receipts.
     """
-    listed = {corpus.folder("token_arrays") / "mix.txt"}
-    raw_shards = corpus.folder("raw_shards")
-    finished = set()
+    listed = {mix_file(corpus)}
+    finished: set[tuple[Location, str]] = set()
     for verdict in verdicts:
-        if "raw_shards" in verdict.receipts:
-            finished.add(verdict.key)
         for asset, receipt in verdict.receipts.items():
-            place = corpus.place(asset, verdict.key)
+            finished.add((corpus.folder(asset), verdict.key))
+            place = corpus.files(asset, verdict.key)
             outputs = (output.name for output in receipt.result.outputs)
             listed |= {place.receipt, *map(place.published, outputs)}
-    folders = {corpus.folder(asset) for asset in ASSETS}
-    folders |= {corpus.folder(name) for asset in ASSETS for name in FOLDERS_BESIDE.get(asset, ())}
-    for folder in sorted(folders, key=str):
+    for folder in sorted(set(corpus.folders()), key=str):
         for name in sorted(names_in(folder)):
             path = folder / name
-            failed = folder == raw_shards and name.endswith(FAILED)
-            if failed and name.removesuffix(FAILED) not in finished:
+            if name.endswith(FAILED) and (folder, name.removesuffix(FAILED)) not in finished:
                 continue
             if path not in listed:
                 left = not is_remote(path) and path.is_dir()
@@ -156,7 +153,7 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
         corpus: Where outputs lie.
         complete: The arrays of all complete partitions.
     """
-    folder = corpus.folder("corpus_report")
+    folder = corpus.folder(CORPUS_REPORT)
     path = folder / "summary.json"
     try:
         arrays = orjson.loads(read_bytes(path))["arrays"]
@@ -176,7 +173,7 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
 
 def _below(corpus: Corpus, array: ListedArray) -> ListedArray:
     """An array with its paths from this data root, where a path from another one leads to it."""
-    folder = PurePosixPath(str(corpus.folder("token_arrays").parent))
+    folder = PurePosixPath(str(corpus.folder("")))
     prefix, recorded = PurePosixPath(*corpus.prefix), PurePosixPath(array.path).parents[1]
     if folder.parts[len(folder.parts) - len(recorded.parts) :] != recorded.parts:
         return array
@@ -194,6 +191,6 @@ def other_prefixes(corpus: Corpus) -> list[str]:
     root = corpus.data_root
     if is_remote(root):
         return []
-    folders = [folder for glob in ("*", "*/*") for folder in root.glob(f"{glob}/raw_shards")]
+    folders = [folder for glob in ("*", "*/*") for folder in root.glob(f"{glob}/{corpus.names[0]}")]
     prefixes = {folder.parent.relative_to(root).as_posix() for folder in folders}
     return sorted(prefixes - {"/".join(corpus.prefix)})

@@ -1,7 +1,6 @@
 """Distributions of lengths that add up over partitions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
 from math import floor
 
@@ -109,11 +108,3 @@ def add_histograms(histograms: Iterable[Histogram]) -> Histogram:
         p95=None,
         bins=dict(sorted(bins.items())),
     )
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Numbers of one partition of one asset, for its receipt."""
-
-    counts: dict[str, int]
-    histograms: dict[str, Histogram]

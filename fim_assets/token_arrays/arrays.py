@@ -190,7 +190,7 @@ class _Array:
     def __init__(self, number: int, settings: ArraySettings, staging: Staging) -> None:
         tokens, stem = settings.tokens, f"-{number:05d}"
         beside = LAYOUTS[tokens.layout]
-        self.name = f"{staging.place.key}{stem}{beside.ending}"
+        self.name = f"{staging.files.key}{stem}{beside.ending}"
         self.size = 0
         self._fim = settings.fim
         self._files: list[HashingWriter] = []

@@ -7,15 +7,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fim_assets.corpus.check_outcome import CheckOutcome, Number, fault
+from fim_assets.corpus.partition import Partition
 from fim_assets.corpus.partition_files import PartitionFiles
-from fim_assets.corpus.receipts import Receipt, read_receipt
+from fim_assets.corpus.receipts import Receipt, Result, read_receipt
+from fim_assets.corpus.stage import Check, CheckOutcome, Number, Stage, fault
 from fim_assets.draws import RandomStream, draw_bits, mix
 from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
 from fim_assets.fim_shards.record import FimDocuments, FimShardReader, split_files
@@ -23,6 +23,7 @@ from fim_assets.io.parquet import read_frames
 from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
+from fim_assets.statistics.counts import counted
 from fim_assets.token_arrays.arrays import ArrayReader
 from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
 from fim_assets.token_arrays.tokenize import paragraphs, segments
@@ -49,20 +50,51 @@ class TokenPartition:
     """A partition's token arrays, and what they were made of.
 
     Attributes:
-        raw: Where the raw shard's profile lies, if it was materialized.
-        fim: Where the FIM shard lies.
-        tokens: Where the arrays lie.
+        partition: The partition.
         receipt: Of the arrays.
-        recipe: What made them.
         tokenizer: The recipe's.
     """
 
-    raw: PartitionFiles
-    fim: PartitionFiles
-    tokens: PartitionFiles
+    partition: Partition
     receipt: Receipt
-    recipe: Recipe
     tokenizer: LoadedTokenizer
+
+    @property
+    def recipe(self) -> Recipe:
+        """What made them."""
+        return self.partition.corpus.recipe
+
+    @cached_property
+    def tokens(self) -> PartitionFiles:
+        """The files of the arrays."""
+        return self.partition.files(self.partition.corpus.stage(self.receipt.result.asset))
+
+    @cached_property
+    def made_of(self) -> Stage:
+        """The stage whose documents they hold.
+
+        Raises:
+            ValueError: If none wrote any.
+        """
+        corpus = self.partition.corpus
+        source = corpus.source(corpus.stage(self.receipt.result.asset))
+        if source is None:
+            raise ValueError("no stage wrote the documents of the arrays")
+        return source
+
+    def earlier_results(self) -> list[Result]:
+        """Results of the stages before that one, as far as today's recipe made them."""
+        corpus, results = self.partition.corpus, []
+        for stage in corpus.before(self.made_of):
+            receipt = self.partition.receipt(stage)
+            if receipt and receipt.result.fingerprint == corpus.fingerprint(stage.name):
+                results.append(receipt.result)
+        return results
+
+    @cached_property
+    def fim(self) -> PartitionFiles:
+        """The files of the FIM shard."""
+        return self.partition.files(self.made_of)
 
     @cached_property
     def places(self) -> "Places":
@@ -642,14 +674,12 @@ def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> 
 def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     """Add up documents and characters through the stages, and compare their lines and ids."""
     name = "nothing_lost"
-    fim, raw = read_receipt(partition.fim), read_receipt(partition.raw)
-    if raw is not None and raw.result.fingerprint != partition.recipe.fingerprint("raw_shards", ""):
-        raw = None
-    if fim is None:
+    receipt = read_receipt(partition.fim)
+    if receipt is None:
         return fault(name, f"{partition.fim.receipt}: no receipt")
-    law, made, tokens = partition.recipe.fim, fim.result, partition.receipt.result
+    fim, made, tokens = partition.recipe.fim, receipt.result, partition.receipt.result
     documents = lines_and_ids = originals = sentinels = size = missized = 0
-    added = {o: sum(len(piece.text) for piece in layout(o, law)) for o in REARRANGED}
+    added = {o: sum(len(piece.text) for piece in layout(o, fim)) for o in REARRANGED}
     for record in read_frames(
         partition.fim.file(".parquet"), ["line", "id", "file", "chars", "order"]
     ):
@@ -657,56 +687,65 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         documents += first.height
         lines_and_ids = _add(lines_and_ids, _lines_and_ids(first))
         originals += int(record["chars"].sum())
-        originals += (record.height - first.height) * len(law.file_separator_token or "")
+        originals += (record.height - first.height) * len(fim.file_separator_token or "")
         sentinels += sum(n * int(record["order"].eq(o).sum()) for o, n in added.items())
     for found in partition.frames(["start", "end", "tokens"]):
         sizes = found["end"] - found["start"]
         size += int(sizes.sum())
         missized += int(sizes.ne_missing(found["tokens"]).sum())
     compared = {
-        "fim_shards, lines": (made.lines, made.documents + made.blank + made.rejected),
-        "fim_shards, characters": (made.chars, originals + sentinels),
-        "token_arrays, lines": (tokens.lines, made.documents),
-        "token_arrays, documents": (tokens.documents, made.documents),
-        "token_arrays, files": (tokens.files, made.files),
-        "token_arrays, characters": (tokens.chars, made.chars),
-        "token_arrays, tokens": (size, tokens.tokens),
-        "token_arrays, documents whose tokens are not those from start to end": (missized, 0),
+        f"{made.asset}, lines": (made.lines, made.documents + made.blank + made.rejected),
+        f"{made.asset}, characters": (made.chars, originals + sentinels),
+        f"{tokens.asset}, lines": (tokens.lines, made.documents),
+        f"{tokens.asset}, documents": (tokens.documents, made.documents),
+        f"{tokens.asset}, files": (tokens.files, made.files),
+        f"{tokens.asset}, characters": (tokens.chars, made.chars),
+        f"{tokens.asset}, tokens": (size, tokens.tokens),
+        f"{tokens.asset}, documents whose tokens are not those from start to end": (missized, 0),
     }
-    if raw is not None:
-        profile = raw.result
-        compared |= {
-            "raw_shards, lines": (profile.lines, made.lines),
-            "raw_shards, blank lines": (profile.blank, made.blank),
-            "raw_shards, rejected lines": (profile.rejected, made.rejected),
-            "raw_shards, documents": (profile.documents, made.documents),
-            "raw_shards, characters": (profile.chars, originals),
-        }
+    files = {tokens.asset: partition.tokens}
+    earlier = partition.earlier_results()
+    for before, after in pairwise([*earlier, made]):
+        compared |= _accounted(before, after)
+    if earlier:
+        last = earlier[-1]
+        compared[f"{last.asset}, characters"] = (last.chars, originals)
+        files[last.asset] = partition.partition.files(partition.partition.corpus.stage(last.asset))
     for what, (number, expected) in compared.items():
         if number != expected:
             return fault(name, f"{what}: {number:,}, expected {expected:,}")
-    places = {"token_arrays": partition.tokens} | (
-        {} if raw is None else {"raw_shards": partition.raw}
-    )
-    for asset, place in places.items():
-        its = 0
-        for table in read_frames(place.file(".parquet"), ["line", "id"]):
-            its = _add(its, _lines_and_ids(table))
-        if its != lines_and_ids:
-            return fault(name, f"{asset} has other lines, or other ids for them, than fim_shards")
-    stages = "all three stages" if raw else "two stages; raw_shards is not materialized by this law"
+    for asset, its_files in files.items():
+        rows = 0
+        for table in read_frames(its_files.file(".parquet"), ["line", "id"]):
+            rows = _add(rows, _lines_and_ids(table))
+        if rows != lines_and_ids:
+            return fault(name, f"{asset} has other lines, or other ids for them, than {made.asset}")
+    stages = [*(result.asset for result in earlier), made.asset, tokens.asset]
     return CheckOutcome(
         name,
         passed=True,
         description=f"{plural(documents, 'document')} and {plural(originals, 'character')} "
-        f"came through {stages}; sentinels added {plural(sentinels, 'character')}.",
+        f"came through {', '.join(stages)}; sentinels added {plural(sentinels, 'character')}.",
         numbers={
             "documents": documents,
             "chars": originals,
             "sentinel_chars": sentinels,
-            "stages": 1 + len(places),
+            "stages": len(stages),
         },
     )
+
+
+def _accounted(before: Result, after: Result) -> dict[str, tuple[int, int]]:
+    """Numbers of two stages, one after the other, that must be the same."""
+    dropped = sum(counted(after.counts, "dropped").values())
+    same = {f"{before.asset}, documents": (before.documents, after.documents + dropped)}
+    if after.input == before.input:
+        same |= {
+            f"{before.asset}, lines": (before.lines, after.lines),
+            f"{before.asset}, blank lines": (before.blank, after.blank),
+            f"{before.asset}, rejected lines": (before.rejected, after.rejected),
+        }
+    return same
 
 
 def _lines_and_ids(frame: pl.DataFrame) -> int:
@@ -787,48 +826,47 @@ def _sample(partition: TokenPartition) -> set[int]:
     return set(drawn["line"].to_list())
 
 
-class Check(NamedTuple):
-    """A check, and what it says of itself."""
-
-    run: Callable[[TokenPartition], CheckOutcome]
-    description: str
-
-
-CHECKS = {
-    "one_eos_per_document": Check(
+CHECKS = (
+    Check(
+        "one_eos_per_document",
+        "Every token of the arrays is looked at: documents cover them without gap or overlap; "
+        "each ends in EOS, and begins with BOS where the recipe has one, and neither stands "
+        "anywhere else.",
         one_eos_per_document,
-        "Every token of the arrays is looked at: documents cover them without gap or overlap; each "
-        "ends in EOS, and begins with BOS where the recipe has one, and neither stands anywhere "
-        "else.",
     ),
-    "ids_in_vocabulary": Check(
-        ids_in_vocabulary,
+    Check(
+        "ids_in_vocabulary",
         "Every token of the arrays is one that the tokenizer's vocabulary uses; padding, and "
         "control tokens that the recipe does not place, stand nowhere.",
+        ids_in_vocabulary,
     ),
-    "sentinel_grammar": Check(
+    Check(
+        "sentinel_grammar",
+        "Each rearranged file has its sentinels once and in order, between the parts whose "
+        "offsets the parquet gives, and files are parted by the separator where it is one id; "
+        "neither stands anywhere else. Files and orders are those of the FIM shard's record. A "
+        "label mask is false from a rearranged file's beginning to its middle, and true "
+        "elsewhere.",
         sentinel_grammar,
-        "Each rearranged file has its sentinels once and in order, between the parts whose offsets "
-        "the parquet gives, and files are parted by the separator where it is one id; neither "
-        "stands anywhere else. Files and orders are those of the FIM "
-        "shard's record. A label mask is false from a rearranged file's beginning to its middle, "
-        "and true elsewhere.",
     ),
-    "nothing_lost": Check(
-        nothing_lost,
+    Check(
+        "nothing_lost",
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
         "token_arrays: each document of a stage is in the next, once.",
+        nothing_lost,
     ),
-    "decodes_to_fim_text": Check(
-        decodes_to_fim_text,
+    Check(
+        "decodes_to_fim_text",
         "The ids of every document decode to its text in the FIM shard, byte by byte; with "
         "tokens.allow_lossy, to the text's normal form.",
+        decodes_to_fim_text,
     ),
-    "matches_reference_tokenizer": Check(
-        matches_reference_tokenizer,
+    Check(
+        "matches_reference_tokenizer",
         "A sample of each partition's documents, drawn by their keys until it has 16,384 tokens, "
         "is encoded by Hugging Face tokenizers too, and the ids are the same. Documents that it "
         "cannot encode, with runs of millions of spaces, are passed over and counted.",
+        matches_reference_tokenizer,
     ),
-}
-"""The checks in the order of running."""
+)
+"""In the order of running."""

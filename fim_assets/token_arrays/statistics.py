@@ -4,9 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
+from fim_assets.corpus.stage import Statistics
 from fim_assets.fim_shards.arrangements import PARTS
 from fim_assets.io.parquet import read_frames
-from fim_assets.statistics.histograms import Lengths, Statistics
+from fim_assets.statistics.histograms import Lengths
 
 TRAINED_LENGTHS = tuple(1 << power for power in range(11, 17))
 """Sequence lengths of trainers, 2,048 to 65,536 tokens, against which documents are counted."""

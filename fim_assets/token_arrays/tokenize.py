@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus.totals import Totals
 from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement

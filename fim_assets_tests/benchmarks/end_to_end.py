@@ -21,9 +21,10 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.write import write_report
-from fim_assets.recipe import ASSETS, Recipe, load_recipe
-from fim_assets.run.partition import CHECKS_OF, Task, run_partition
+from fim_assets.recipe import Recipe, load_recipe
+from fim_assets.run.partition import Task, run_partition
 from fim_assets.settings import REPOSITORY, usable_cores
+from fim_assets.stages import STAGES
 from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
@@ -34,6 +35,7 @@ from fim_assets_tests.benchmarks.measure import (
     process_row,
 )
 from fim_assets_tests.benchmarks.stage import at_most
+from fim_assets_tests.corpora import ASSETS, CHECKS_OF
 
 RECIPE = "olmo_midtraining"
 
@@ -231,7 +233,7 @@ def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
     files = _files(corpus, load_recipe(RECIPE))
     for asset in ASSETS:
         for key in corpus.keys:
-            place = files.place(asset, key)
+            place = files.files(asset, key)
             receipt = read_receipt(place)
             if receipt is None:
                 raise BenchError(f"{place.receipt} is missing, though the run ended well")
@@ -246,7 +248,7 @@ def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
 
 def _files(corpus: BenchCorpus, recipe: Recipe) -> Corpus:
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), corpus.folder)
+    return Corpus(recipe, content_hash(tokenizer), corpus.folder, STAGES)
 
 
 def _workers(corpus: BenchCorpus) -> int:

@@ -22,7 +22,6 @@ import orjson
 import zstandard
 from tree_sitter import Parser
 
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.syntax import GRAMMARS, CannotCutError, find_grammar, parse
 from fim_assets.draws import document_keys
@@ -55,6 +54,7 @@ from fim_assets_tests.benchmarks.stage import (
     take_turns,
     was_busy,
 )
+from fim_assets_tests.corpora import partition_files
 
 CHARACTER_TARGET = 1.35
 """Times the floor, for the laws that depend on lengths alone."""
@@ -179,7 +179,7 @@ def floor_in_memory(shard: Path, folder: Path) -> None:
 def transform(recipe: Recipe, shard: Path, folder: Path) -> list[FileRecord]:
     """The FIM stage of one shard: its outputs' records."""
     key = key_of(shard)
-    with Staging(PartitionFiles(folder, key)) as staging:
+    with Staging(partition_files(folder, key)) as staging:
         transform_shard(shard, recipe.partition_seed(key), recipe, staging)
         return staging.publish()
 
@@ -332,7 +332,7 @@ def transform_in_steps(recipe: Recipe, shard: Path, folder: Path, steps: Steps) 
     again = 0.0
     begin = time.process_time()
     with (
-        Staging(PartitionFiles(folder, key)) as staging,
+        Staging(partition_files(folder, key)) as staging,
         ShardReader(shard, recipe.raw) as reader,
     ):
         record = staging.create(".jsonl.zst"), staging.create(".parquet")

@@ -20,13 +20,15 @@ from dagster import DagsterInstance
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.raw_shards.sample import sample_documents
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.settings import REPOSITORY, usable_cores
+from fim_assets.stages import STAGES
 from fim_assets_tests.benchmarks import empty_run
 from fim_assets_tests.benchmarks.end_to_end import environment_of
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure_success
 from fim_assets_tests.benchmarks.stage import at_most
 from fim_assets_tests.benchmarks.tables import console, print_rows
+from fim_assets_tests.corpora import ASSETS
 
 TITLE = "tiny shards, one range each: all assets and checks"
 
@@ -143,11 +145,11 @@ def _materialize(module: str, keys: Sequence[str], home: Path, **variables: str)
 
 
 def _worker_seconds(folder: Path, keys: Sequence[str]) -> float:
-    corpus = Corpus(Recipe(), "", folder)
+    corpus = Corpus(Recipe(), "", folder, STAGES)
     seconds = 0.0
     for asset in ASSETS:
         for key in keys:
-            receipt = read_receipt(corpus.place(asset, key))
+            receipt = read_receipt(corpus.files(asset, key))
             if receipt is None:
                 raise BenchError(f"{asset} of {key} has no receipt, though the run ended well")
             seconds += receipt.made.seconds

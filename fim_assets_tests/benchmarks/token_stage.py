@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 import tokenizers
 
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.io.hashing import FileRecord
@@ -42,6 +41,7 @@ from fim_assets_tests.benchmarks.stage import (
     take_turns,
     was_busy,
 )
+from fim_assets_tests.corpora import partition_files
 
 FLOOR_TARGET = 1.4
 """Times the floor."""
@@ -185,7 +185,7 @@ def read_texts(shard: Path, _folder: Path) -> None:
 def tokenize(tokenizer_hash: str, shard: Path, folder: Path) -> list[FileRecord]:
     """The token stage of one FIM shard: its outputs' records."""
     settings = ArraySettings(RECIPE.tokens, RECIPE.fim, shard.name, tokenizer_hash)
-    with Staging(PartitionFiles(folder, key_of(shard))) as staging:
+    with Staging(partition_files(folder, key_of(shard))) as staging:
         tokenize_shard(shard, _parquet(shard), settings, load_tokenizer(RECIPE), staging)
         return staging.publish()
 

@@ -39,7 +39,7 @@ def make_fim_shard(root: Path, key: str) -> tuple[str, str]:
     """A FIM shard and its parquet."""
     corpus = open_corpus(root)
     shard = list_shards(corpus, root)[key].fetch(root)
-    place = corpus.place("fim_shards", key)
+    place = corpus.files("fim_shards", key)
     with Staging(place) as staging:
         transform_shard(shard, corpus.recipe.partition_seed(key), corpus.recipe, staging)
         staging.publish()
@@ -282,7 +282,7 @@ def test_the_summarys_numbers_are_those_of_the_receipts(root: Path) -> None:
     shown = [line.split() for line in run("summary").stdout.splitlines()]
     [total] = [cells for cells in shown if cells[:1] == ["total"]]
     assert total[:3] == ["total", "122", "2"], "61 documents and a line that is none, twice"
-    receipts = [read_receipt(corpus.place("token_arrays", key)) for key in ("a", "c__d")]
+    receipts = [read_receipt(corpus.files("token_arrays", key)) for key in ("a", "c__d")]
     tokens = sum(receipt.result.tokens or 0 for receipt in receipts if receipt)
     seconds = sum(receipt.made.seconds for receipt in receipts if receipt)
     assert total[5:] == [f"{tokens:,}", f"{tokens / seconds / 1e6:.1f}", "M"]

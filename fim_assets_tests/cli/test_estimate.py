@@ -26,11 +26,11 @@ from fim_assets.corpus.receipts import Result, read_receipt
 from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import FileRecord
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 12))
@@ -141,7 +141,7 @@ def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> N
     sampled = [one for one in found if isinstance(one, Sampled)]
     assert len(sampled) == 3
     assert seconds_of_a_partition(trial, sampled, folder) > 0
-    receipt = read_receipt(trial.place("token_arrays", "one-document"))
+    receipt = read_receipt(trial.files("token_arrays", "one-document"))
     assert receipt is not None
     assert (receipt.result.documents, receipt.result.chars) == (1, 3), "the shortest of all shards"
 
@@ -167,7 +167,7 @@ def truth(root: Path) -> dict[str, int]:
     found = {"documents": 0, "tokens": 0, "disk": 0}
     for key in list_shards(corpus, root):
         for asset in ASSETS:
-            receipt = read_receipt(corpus.place(asset, key))
+            receipt = read_receipt(corpus.files(asset, key))
             assert receipt is not None
             found["disk"] += sum(output.bytes for output in receipt.result.outputs)
             found["tokens"] += receipt.result.tokens or 0

@@ -23,6 +23,7 @@ from fim_assets.corpus.sources import find_shards
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.io.hashing import FileRecord, record_file
 from fim_assets.statistics.histograms import Histogram
+from fim_assets_tests.corpora import partition_files
 
 MASKS = "label_masks"
 ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", ".failed.jsonl")
@@ -90,11 +91,11 @@ def arrays(count: int) -> dict[str, bytes]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> PartitionFiles:
-    return PartitionFiles(tmp_path / "token_arrays", "a")
+    return partition_files(tmp_path / "token_arrays", "a")
 
 
 def test_a_partitions_files_lie_in_the_assets_folder(tmp_path: Path) -> None:
-    place = PartitionFiles(tmp_path / "fim_shards", "C__a")
+    place = partition_files(tmp_path / "fim_shards", "C__a")
     assert place.receipt == tmp_path / "fim_shards" / "C__a.json"
     assert place.file(".jsonl.zst") == tmp_path / "fim_shards" / "C__a.jsonl.zst"
 
@@ -226,7 +227,7 @@ def test_a_file_that_is_not_made_any_more_does_not_stay(place: PartitionFiles, e
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.failed", "b", "aa"])
 def test_another_partitions_files_stay(place: PartitionFiles, other: str) -> None:
-    neighbour = PartitionFiles(place.local, other)
+    neighbour = partition_files(place.local, other)
     contents = dict.fromkeys(ENDINGS, b"theirs") | arrays(3)
     complete(neighbour, contents)
     theirs = content_of(place.local)
@@ -269,8 +270,8 @@ def test_another_law_disagrees(place: PartitionFiles) -> None:
 def test_a_receipt_of_another_partition_disagrees(place: PartitionFiles) -> None:
     receipt = complete(place, {})
     copies = [
-        PartitionFiles(place.local, "b"),
-        PartitionFiles(place.local.parent / "fim_shards", "a"),
+        partition_files(place.local, "b"),
+        partition_files(place.local.parent / "fim_shards", "a"),
     ]
     for copy in copies:
         copy.local.mkdir(exist_ok=True)
@@ -297,7 +298,7 @@ def test_a_file_of_another_size_disagrees(place: PartitionFiles, content: bytes)
 
 
 def test_a_receipt_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
-    place = PartitionFiles(tmp_path, "a")
+    place = partition_files(tmp_path, "a")
     place.receipt.mkdir()
     with pytest.raises(ReceiptError, match="cannot be read"):
         read_receipt(place)
@@ -349,12 +350,12 @@ def test_masks_do_not_stay_where_the_recipe_has_none_any_more(place: PartitionFi
 @pytest.mark.parametrize("asset", ["raw_shards", "fim_shards", "corpus_report", "label_mask"])
 def test_no_other_asset_deletes_masks(place: PartitionFiles, asset: str) -> None:
     publish_masks(place, 2)
-    publish(PartitionFiles(place.local.with_name(asset), place.key), {".parquet": b"rows"})
+    publish(partition_files(place.local.with_name(asset), place.key), {".parquet": b"rows"})
     assert len(content_of(place.local.parent / MASKS)) == 2
 
 
 def test_token_arrays_delete_nothing_in_other_assets_folders(place: PartitionFiles) -> None:
-    fim = PartitionFiles(place.local.with_name("fim_shards"), place.key)
+    fim = partition_files(place.local.with_name("fim_shards"), place.key)
     publish(fim, {".parquet": b"rows", ".jsonl.zst": b"lines"})
     publish_masks(place, 1)
     publish(place, {})
@@ -363,7 +364,7 @@ def test_token_arrays_delete_nothing_in_other_assets_folders(place: PartitionFil
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a.b", "b", "aa"])
 def test_another_partitions_masks_stay(place: PartitionFiles, other: str) -> None:
-    publish_masks(PartitionFiles(place.local, other), 2, b"theirs")
+    publish_masks(partition_files(place.local, other), 2, b"theirs")
     publish_masks(place, 2, b"ours")
     publish(place, {})
     masks = {f"{other}-{number:05d}.npy": b"theirs" for number in range(2)}

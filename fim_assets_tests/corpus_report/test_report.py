@@ -24,14 +24,15 @@ from fim_assets.corpus_report.card import _size_category
 from fim_assets.corpus_report.facts import describe
 from fim_assets.corpus_report.summary import ListedArray, Summary, build_summary
 from fim_assets.corpus_report.write import FILES, _mix, write_report
-from fim_assets.recipe import ASSETS, Recipe, load_recipe, parse_recipe
+from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
+from fim_assets.stages import STAGES
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.tokenizer.load import content_hash, find_tokenizer
-from fim_assets_tests.corpora import TOLERANT
+from fim_assets_tests.corpora import ASSETS, TOLERANT
 
 RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))
 HOSTILE = "<script>alert(1)</script>"
@@ -48,7 +49,7 @@ SHARDS = {
 
 def corpus_at(root: Path, recipe: Recipe = RECIPE) -> Corpus:
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), root)
+    return Corpus(recipe, content_hash(tokenizer), root, STAGES)
 
 
 def materialize(
@@ -233,11 +234,11 @@ def test_rates_without_trials_have_no_share(corpus: Corpus) -> None:
 
 
 def remove_receipt(corpus: Corpus) -> None:
-    corpus.place("token_arrays", "a").receipt.unlink()
+    corpus.files("token_arrays", "a").receipt.unlink()
 
 
 def spoil_receipt(corpus: Corpus) -> None:
-    corpus.place("fim_shards", "a").receipt.write_text("{")
+    corpus.files("fim_shards", "a").receipt.write_text("{")
 
 
 def use_other_seed(corpus: Corpus) -> None:
@@ -246,12 +247,12 @@ def use_other_seed(corpus: Corpus) -> None:
 
 
 def lengthen_array(corpus: Corpus) -> None:
-    with corpus.place("token_arrays", "a").file("-00000.npy").open("ab") as file:
+    with corpus.files("token_arrays", "a").file("-00000.npy").open("ab") as file:
         file.write(b"\0")
 
 
 def remove_array(corpus: Corpus) -> None:
-    corpus.place("token_arrays", "a").file("-00000.npy").unlink()
+    corpus.files("token_arrays", "a").file("-00000.npy").unlink()
 
 
 def change_raw_shard(corpus: Corpus) -> None:
@@ -605,7 +606,7 @@ def test_examples_are_shown_part_by_part(tmp_path: Path) -> None:
     assert "PSM order, cut by dolma" in page
     assert "SPM order, cut by dolma" in page
 
-    shard = corpus.place("fim_shards", "a").file(".jsonl.zst")
+    shard = corpus.files("fim_shards", "a").file(".jsonl.zst")
     shard.write_bytes(b"\0" * shard.stat().st_size)
     summary = write_report(corpus, keys)
     assert summary.partitions.complete == 1
@@ -679,7 +680,7 @@ def test_partitions_of_several_versions_and_engines_are_told(
     reported: Corpus, corpus: Corpus
 ) -> None:
     assert "several versions" not in read_page(reported)
-    place = corpus.place("token_arrays", "a")
+    place = corpus.files("token_arrays", "a")
     receipt = read_receipt(place)
     assert receipt
     made = receipt.made.model_copy(

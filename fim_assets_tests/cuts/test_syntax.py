@@ -11,7 +11,7 @@ from tree_sitter import Node, Tree, TreeCursor
 from fim_assets.cuts import syntax
 from fim_assets.cuts.syntax import LEVELS, CannotCutError, Span, choose_span, find_middle
 from fim_assets.draws import RandomStream, document_keys, uniforms
-from fim_assets.recipe import GRAMMAR_PACKAGES
+from fim_assets.recipe.fim import GRAMMAR_PACKAGES
 
 MANY = 20_000
 

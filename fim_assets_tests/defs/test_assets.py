@@ -12,11 +12,11 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from fim_assets.definitions import build_definitions
-from fim_assets.recipe import ASSETS, Recipe, parse_recipe
+from fim_assets.recipe import Recipe, parse_recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.run.partition import CHECKS_OF
 from fim_assets.settings import Settings
-from fim_assets_tests.corpora import TOLERANT, documents, write_shard
+from fim_assets.stages import STAGES
+from fim_assets_tests.corpora import ASSETS, CHECKS_OF, TOLERANT, documents, write_shard
 
 KEYS = ["a", "b", "c"]
 ALL = [*ASSETS, "corpus_report"]
@@ -121,11 +121,12 @@ def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
         assert len(node.code_version or "") == 32
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
     assert checks == {(asset, "sound") for asset in CHECKED}
+    graph_checks = {stage.name: stage.checks for stage in STAGES}
     for key in graph.asset_check_keys:
         check = graph.get(key)
         assert check.blocking
-        for name, text in CHECKS_OF[key.asset_key.to_user_string()].items():
-            assert f"**{name}**: {text}" in (check.description or "")
+        for stage_check in graph_checks[key.asset_key.to_user_string()]:
+            assert f"**{stage_check.name}**: {stage_check.description}" in (check.description or "")
 
 
 @pytest.mark.parametrize("per_run", [None, 1, 7])

@@ -1,7 +1,7 @@
 import dagster as dg
 
-from fim_assets.corpus.check_outcome import CheckOutcome, fault
 from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import CheckOutcome, fault
 from fim_assets.defs.checks import Verdict
 from fim_assets.run.partition import StageOutcome
 

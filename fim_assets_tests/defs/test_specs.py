@@ -9,11 +9,11 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
-from fim_assets.defs.specs import COLUMNS, about, column_schema
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.defs.specs import column_schema, report_spec, stage_specs
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 
@@ -31,7 +31,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def specified(asset: str, corpus: Corpus) -> dg.AssetSpec:
-    return about(asset, dg.AssetKey(asset), corpus)
+    keys = {name: dg.AssetKey(name) for name in ALL}
+    specs = {spec.key: spec for spec in stage_specs(corpus, keys)}
+    specs[keys["corpus_report"]] = report_spec(corpus, keys["corpus_report"])
+    return specs[keys[asset]]
 
 
 def names(schema: pa.Schema) -> Iterator[str]:
@@ -43,22 +46,24 @@ def names(schema: pa.Schema) -> Iterator[str]:
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_each_column_of_the_files_is_described_with_its_type(asset: str, corpus: Corpus) -> None:
-    written = pq.read_schema(corpus.place(asset, "a").file(".parquet"))
-    described = column_schema(asset).columns
+    written = pq.read_schema(corpus.files(asset, "a").file(".parquet"))
+    described = column_schema(corpus.stage(asset).about).columns
     assert [column.name for column in described] == list(names(written))
-    assert {column.name for column in described} == set(COLUMNS[asset])
+    assert {column.name for column in described} == set(corpus.stage(asset).about.columns)
     types = {column.name: column.type for column in described}
     for column in written:
         if not pa.types.is_list(column.type):
             assert types[column.name] == str(column.type)
     for column in described:
         assert (column.description or "").endswith(".")
-    assert specified(asset, corpus).metadata["dagster/column_schema"] == column_schema(asset)
+    assert specified(asset, corpus).metadata["dagster/column_schema"] == column_schema(
+        corpus.stage(asset).about
+    )
 
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_the_description_names_every_file_of_a_partition(asset: str, corpus: Corpus) -> None:
-    receipt = read_receipt(corpus.place(asset, "a"))
+    receipt = read_receipt(corpus.files(asset, "a"))
     assert receipt is not None
     description = specified(asset, corpus).description or ""
     for output in receipt.result.outputs:

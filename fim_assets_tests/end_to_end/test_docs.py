@@ -13,7 +13,7 @@ from fim_assets.recipe.families import SENTINELS
 from fim_assets.recipe.fim import SPLITS, Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer, Tokens
-from fim_assets.run.partition import CHECKS_OF
+from fim_assets_tests.corpora import CHECKS_OF
 from fim_assets_tests.end_to_end.commands import REPOSITORY
 from fim_assets_tests.end_to_end.pages import PAGES, page, relative
 

@@ -10,9 +10,15 @@ import orjson
 
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
-from fim_assets.recipe import ASSETS
 from fim_assets.run.partition import Task, run_partition
-from fim_assets_tests.corpora import ALL_CHECKS, documents, file_bytes, open_corpus, write_shard
+from fim_assets_tests.corpora import (
+    ALL_CHECKS,
+    ASSETS,
+    documents,
+    file_bytes,
+    open_corpus,
+    write_shard,
+)
 
 KEYS = ("a", "b", "c")
 DOCUMENTS = 400
@@ -58,7 +64,7 @@ class FaultCorpus:
     def seconds(self, asset: str) -> float:
         """How long the undisturbed run worked on an asset."""
         corpus = open_corpus(self.undisturbed)
-        receipts = [read_receipt(corpus.place(asset, key)) for key in KEYS]
+        receipts = [read_receipt(corpus.files(asset, key)) for key in KEYS]
         return sum(receipt.made.seconds for receipt in receipts if receipt)
 
     def fresh(self, name: str) -> Path:
@@ -104,7 +110,7 @@ class FaultCorpus:
         corpus = open_corpus(root)
         for asset in ASSETS:
             for key in KEYS:
-                place = corpus.place(asset, key)
+                place = corpus.files(asset, key)
                 receipt = read_receipt(place)
                 if receipt is None or why_incomplete(receipt, place, corpus.fingerprint(asset)):
                     continue
@@ -139,7 +145,7 @@ def lost_documents(root: Path, key: str) -> int:
     corpus = open_corpus(root)
     lost = 0
     for asset in ASSETS:
-        receipt = read_receipt(corpus.place(asset, key))
+        receipt = read_receipt(corpus.files(asset, key))
         result = receipt.result if receipt else None
         counted = result.documents + result.rejected if result else 0
         lost += abs(DOCUMENTS - counted)

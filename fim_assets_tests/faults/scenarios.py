@@ -28,9 +28,9 @@ from fim_assets.cli.commands import main
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.fim_shards.restore import restore_shard
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import (
     REPOSITORY,
     environment,
@@ -463,12 +463,12 @@ def broken_shard(corpus: FaultCorpus, name: str) -> Finding:
     shard = root / "raw" / f"broken{broken.ending}"
     shard.write_bytes(broken.content())
     failures = corpus.finish(root)
-    place = open_corpus(root).place("token_arrays", "broken")
+    place = open_corpus(root).files("token_arrays", "broken")
     receipt = read_receipt(place)
     if broken.documents is None:
         told = len(failures) == 1 and str(shard) in failures[0] and broken.seen in failures[0]
         return Finding(name, 1, Damage(), "".join(failures), int(not told or receipt is not None))
-    raw = read_receipt(open_corpus(root).place("raw_shards", "broken"))
+    raw = read_receipt(open_corpus(root).files("raw_shards", "broken"))
     if raw is None or receipt is None:
         return Finding(name, 1, Damage(lost=broken.documents), "".join(failures), 1)
     found = Counter(reasons(place.local.parent / "raw_shards" / "broken.rejected.jsonl"))
@@ -630,7 +630,7 @@ def grammar_crashes(folder: Path) -> Finding:
     for key, outcome in outcomes.items():
         if outcome.failure:
             return Finding("a grammar that crashes", 1, Damage(lost=len(rows)), outcome.failure, 1)
-        place = corpus.place("fim_shards", key)
+        place = corpus.files("fim_shards", key)
         originals = restore_shard(place.file(".jsonl.zst"), place.file(".parquet"))
         lost += sum(line != orjson.dumps(row) for line, row in zip(originals, rows, strict=True))
         found = fim_lines(corpus, key)
@@ -648,7 +648,7 @@ def grammar_crashes(folder: Path) -> Finding:
 
 def fim_lines(corpus: Corpus, key: str) -> list[bytes]:
     """The lines of a partition's FIM shard."""
-    shard = corpus.place("fim_shards", key).file(".jsonl.zst")
+    shard = corpus.files("fim_shards", key).file(".jsonl.zst")
     return zstandard.ZstdDecompressor().stream_reader(shard.read_bytes()).read().splitlines()
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from math import exp
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -8,14 +9,23 @@ import pytest
 from scipy.stats import binom
 
 from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import CheckOutcome
 from fim_assets.cuts.splits import Cuts, character_cuts
 from fim_assets.draws import Ints, UInts
-from fim_assets.fim_shards.checks import rates, rates_by_language, rates_within_bounds
+from fim_assets.fim_shards.checks import FimPartition, rates, rates_by_language, rates_within_bounds
 from fim_assets.fim_shards.statistics import DISTINCT
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import CharacterSplit, Fim, LanguageRates, Split, SplitWeights
-from fim_assets.run.partition import CHECKS_OF, Outcome
-from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, run_all, write_shard
+from fim_assets.run.partition import Outcome
+from fim_assets_tests.corpora import (
+    CHECKS_OF,
+    TOLERANT,
+    documents,
+    open_corpus,
+    partition_files,
+    run_all,
+    write_shard,
+)
 from fim_assets_tests.token_arrays.edits import Partition
 
 RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0, psm_spm_split=1.0))
@@ -113,7 +123,7 @@ def test_rates_count_true_copies_once(tmp_path: Path) -> None:
 def test_a_language_that_acts_on_terminals_is_made_visible(tmp_path: Path) -> None:
     """One outside its bounds, which a failed run's message names, and one too rare for bounds."""
     counts = counts_of({"\x1b[2J\u202eC": (60, 30, 30), "\x1b]0;D\x07": (3, 0, 0)})
-    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    check = check_rates(tmp_path, counts, Recipe())
     assert check.description.isprintable()
     assert "outside the bounds: fim_rate: 60 of 63" in check.description
     assert "␛[2J‹U+202E›C: fim_rate: 60 of 60" in check.description
@@ -123,7 +133,7 @@ def test_a_language_that_acts_on_terminals_is_made_visible(tmp_path: Path) -> No
 def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
     """60 files of C all rearranged, and 540 of Python at 0.45, are 0.5 over all of them."""
     counts = counts_of({"Python": (540, 122, 121), "C": (60, 30, 30), "": (3, 0, 0)})
-    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    check = check_rates(tmp_path, counts, Recipe())
     assert not check.passed
     assert "C: fim_rate: 60 of 60 at a probability of 0.5" in check.description
     assert "Python" not in check.description
@@ -134,7 +144,7 @@ def test_one_language_outside_its_bounds_is_noticed(tmp_path: Path) -> None:
 def test_one_languages_orders_outside_their_bounds_are_noticed(tmp_path: Path) -> None:
     """All of C in PSM order and all of Rust in SPM order are half of each over both."""
     counts = counts_of({"C": (200, 100, 0), "Rust": (200, 0, 100)})
-    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe())
+    check = check_rates(tmp_path, counts, Recipe())
     assert not check.passed
     assert "C: psm_share: 100 of 100 at a probability of 0.5" in check.description
     assert "Rust: psm_share: 0 of 100 at a probability of 0.5" in check.description
@@ -156,10 +166,10 @@ def test_all_tests_together_refuse_a_right_partition_once_in_a_thousand_million(
 def test_rates_by_language_are_held_against_their_own_probabilities(tmp_path: Path) -> None:
     counts = counts_of({"Python": (100, 50, 50), "C": (100, 0, 0)})
     rate = LanguageRates.model_validate({"default": 0.0, "Python": 1.0})
-    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
+    check = check_rates(tmp_path, counts, Recipe(fim=Fim(fim_rate=rate)))
     assert check.passed
     assert check.numbers["fim_rate_asked"] == 0.5
-    assert not rates_within_bounds(receipt_with(tmp_path, counts), Recipe()).passed
+    assert not check_rates(tmp_path, counts, Recipe()).passed
 
 
 def test_gated_documents_are_counted_as_clusters(tmp_path: Path) -> None:
@@ -174,7 +184,8 @@ def test_gated_documents_are_counted_as_clusters(tmp_path: Path) -> None:
     assert rate.trials == 200
     assert 60 <= rate.hits <= 140
     assert receipt.result.counts["distinct_eligible"] == rate.hits * 100
-    assert not rates_within_bounds(receipt, Recipe(fim=Fim(document_rate=0.99))).passed
+    other = Recipe(fim=Fim(document_rate=0.99))
+    assert not check_rates(tmp_path, receipt.result.counts, other).passed
 
 
 def test_shares_of_laws_are_tested(tmp_path: Path) -> None:
@@ -182,7 +193,7 @@ def test_shares_of_laws_are_tested(tmp_path: Path) -> None:
     counts = counts_of({"": (1000, 250, 250)}) | drawn
     for weight, passed in ((0.9, True), (0.5, False)):
         weights = SplitWeights(syntax=weight, uniform=1 - weight)
-        check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(split=weights)))
+        check = check_rates(tmp_path, counts, Recipe(fim=Fim(split=weights)))
         assert check.passed is passed
         assert check.numbers["syntax_share_hits"] == 450
 
@@ -203,6 +214,12 @@ def receipt_with(root: Path, counts: dict[str, int]) -> Receipt:
     return receipt.model_copy(
         update={"result": receipt.result.model_copy(update={"counts": counts})}
     )
+
+
+def check_rates(folder: Path, counts: dict[str, int], recipe: Recipe) -> CheckOutcome:
+    files = partition_files(folder / "fim_shards", "a")
+    receipt = receipt_with(folder, counts)
+    return rates_within_bounds(FimPartition(Mock(), files, receipt, recipe))
 
 
 def cut_everything(root: Path, recipe: Recipe, count: int = 3000) -> Outcome:
@@ -315,7 +332,7 @@ def test_copies_in_two_languages_count_once_for_each(tmp_path: Path) -> None:
 def test_languages_that_the_recipe_names_and_nobody_has_are_said(tmp_path: Path) -> None:
     counts = counts_of({"Python": (9, 2, 2)})
     rate = LanguageRates.model_validate({"default": 0.5, "python": 0.9})
-    check = rates_within_bounds(receipt_with(tmp_path, counts), Recipe(fim=Fim(fim_rate=rate)))
+    check = check_rates(tmp_path, counts, Recipe(fim=Fim(fim_rate=rate)))
     assert check.passed
     assert "no file of python, though fim_rate names it" in check.description
 

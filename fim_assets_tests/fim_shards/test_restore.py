@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
 from fim_assets.fim_shards.transform import transform_shard
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets_tests.corpora import TOLERANT, documents, json_lines, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, json_lines, partition_files, write_shard
 
 LAWS: dict[str, dict[str, Any]] = {
     "dolma": {},
@@ -30,7 +29,7 @@ LAWS: dict[str, dict[str, Any]] = {
 
 def transform(folder: Path, rows: list[Any], fim: Fim) -> tuple[Path, Path]:
     """A FIM shard and its parquet."""
-    place = PartitionFiles(folder / "fim", "a")
+    place = partition_files(folder / "fim", "a")
     with Staging(place) as staging:
         transform_shard(
             write_shard(folder / "a.jsonl", rows), 7, Recipe(raw=TOLERANT, fim=fim), staging

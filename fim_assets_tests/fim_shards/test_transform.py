@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus.totals import Totals
 from fim_assets.fim_shards.record import FimShardReader, restore_document
 from fim_assets.fim_shards.transform import TransformedBlock, transform_block, transform_shard
 from fim_assets.raw_shards.documents import Document
@@ -22,14 +22,14 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import SPLITS, Fim
 from fim_assets.recipe.raw import Raw
-from fim_assets_tests.corpora import TOLERANT, documents, json_lines, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, json_lines, partition_files, write_shard
 
 SEED = 7
 ALWAYS = Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0))
 
 
 def transform(shard: Path, folder: Path, recipe: Recipe) -> tuple[PartitionFiles, Totals]:
-    place = PartitionFiles(folder, "a")
+    place = partition_files(folder, "a")
     with Staging(place) as staging:
         totals = transform_shard(shard, SEED, recipe, staging)
         staging.publish()
@@ -286,7 +286,7 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, escape: bytes) -> None
     )
     assert (totals.lines, totals.rejected, totals.documents) == (2, 1, 1)
     assert lines_of(place) == [good]
-    raw = PartitionFiles(tmp_path / "raw_shards", "a")
+    raw = partition_files(tmp_path / "raw_shards", "a")
     with Staging(raw) as staging:
         measure_shard(tmp_path / "a.jsonl", Recipe(raw=TOLERANT), staging)
         staging.publish()

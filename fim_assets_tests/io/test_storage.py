@@ -16,7 +16,7 @@ from upath import UPath
 
 from fim_assets.cli.commands import main
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
+from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
 from fim_assets.corpus.staging import write_receipt
@@ -34,8 +34,10 @@ from fim_assets.io.storage import (
     working_folder,
     write_bytes,
 )
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
+from fim_assets.stages import STAGES
+from fim_assets_tests.corpora import ASSETS, partition_files
 from fim_assets_tests.corpus.test_receipts import complete, publish, receipt_of
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
@@ -132,7 +134,7 @@ def test_a_folder_that_cannot_be_listed_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_a_receipt_that_cannot_be_read_leaves_no_partition_out_of_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/report"))
+    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/report"), STAGES)
     write_bytes(corpus.folder("raw_shards") / "a.json", b"{}")
     refuse(monkeypatch, "get_object")
     with pytest.raises(StorageError, match=r"/a.json: could not be read: access denied$"):
@@ -265,7 +267,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
     """Nobody waits here, and files of one size may have other contents."""
     folder = parse_url(f"{ROOT}/runs/raw_shards")
     one, two = (
-        PartitionFiles(folder, "a", tmp_path / run / "raw_shards") for run in ("one", "two")
+        partition_files(folder, "a", tmp_path / run / "raw_shards") for run in ("one", "two")
     )
     receipt = receipt_of(one, publish(one, {".parquet": b"one"}))
 
@@ -282,9 +284,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt)
-        )
+        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None
@@ -294,8 +294,8 @@ def test_a_disk_that_is_full_is_not_said_to_be_the_buckets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("fim_assets.run.partition.measure_shard", Mock(side_effect=full))
-    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/full"))
+    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", Mock(side_effect=full))
+    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/full"), STAGES)
     task = Task(corpus, "a", RawShard(str(tmp_path / "a.jsonl")), frozenset(ASSETS), frozenset())
     failure = run_partition(task).failure
     assert failure is not None

@@ -25,7 +25,14 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Layout, Tokens
 from fim_assets.token_arrays.arrays import ArraySettings, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, SpooledDocument
-from fim_assets_tests.corpora import documents, file_bytes, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import (
+    documents,
+    file_bytes,
+    open_corpus,
+    partition_files,
+    run_all,
+    write_shard,
+)
 from fim_assets_tests.tokenizer.small_tokenizers import CODE, byte_level_bpe, save, small_recipe
 
 Documents = list[list[int]]
@@ -103,7 +110,7 @@ def write(folder: Path, rows: Documents, **tokens: object) -> PartitionFiles:
         header["tokens"], header["files"], header["shard_line"] = len(row), 1, number
         files["order"], files["start"], files["end"] = 0, 0, len(row) - 1
         spooled.append(SpooledDocument(np.array(row, id_dtype(law)), header, files, f'{number},"'))
-    place = PartitionFiles(folder / "token_arrays", "a")
+    place = partition_files(folder / "token_arrays", "a")
     with Staging(place) as staging:
         arrays = ArraySettings(law, Fim(), "fim_shards/a.jsonl.zst", "0" * 32)
         write_arrays(spooled, arrays, staging)
@@ -223,7 +230,7 @@ def test_every_layout_passes_every_check_with_every_type(
     }
     found = {*file_bytes(tmp_path)}
     assert {name for name in found if not name.startswith(("raw", "fim", "bpe"))} == expected
-    receipt = read_receipt(corpus.place("token_arrays", "a"))
+    receipt = read_receipt(corpus.files("token_arrays", "a"))
     assert receipt is not None
     assert {output.name for output in receipt.result.outputs} == {
         name.removeprefix("token_arrays/") for name in expected

@@ -64,7 +64,7 @@ def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) ->
     recipe = corpus.recipe
     raw = write_shard(tmp_path / "raw" / "deep" / "shard.jsonl", real_documents())
     assert run_all(corpus, checks=())["deep__shard"].failure is None
-    fim, arrays = corpus.place("fim_shards", "deep__shard"), tmp_path / "token_arrays"
+    fim, arrays = corpus.files("fim_shards", "deep__shard"), tmp_path / "token_arrays"
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     tokenizer = load_tokenizer(recipe)
     written = finished_documents(shard, parquet, recipe, blocks=1000)

@@ -15,7 +15,6 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, Parts, arrange, parse_arrangement
@@ -37,7 +36,7 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.tokenize import encode_documents
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
-from fim_assets_tests.corpora import TOLERANT, documents, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, partition_files, write_shard
 
 SEED = 7
 FIM = Fim()
@@ -107,7 +106,7 @@ def test_what_is_shown_is_what_is_written(tmp_path: Path, layout: str) -> None:
     fim = Fim.model_validate({"fim_rate": 0.7, **LAYOUTS[layout]})
     recipe = Recipe(raw=TOLERANT, fim=fim)
     shard = write_shard(tmp_path / "a.jsonl", [*documents(80), b"refused", b""])
-    place = PartitionFiles(tmp_path / "fim", "a")
+    place = partition_files(tmp_path / "fim", "a")
     with Staging(place) as staging:
         transform_shard(shard, SEED, recipe, staging)
         staging.publish()
@@ -244,7 +243,7 @@ def test_any_text_is_shown_without_controls(text: str, identifier: str, language
 
 def test_tokens_are_those_of_the_arrays(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
     shard = write_shard(tmp_path / "a.jsonl", documents(60))
-    place = PartitionFiles(tmp_path / "fim", "a")
+    place = partition_files(tmp_path / "fim", "a")
     with Staging(place) as staging:
         transform_shard(shard, SEED, ALWAYS, staging)
         staging.publish()
@@ -412,7 +411,7 @@ def test_layouts_in_markdown(layout: str, labels: list[str]) -> None:
 
 def finished_markdown(shard: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None = None) -> str:
     """The preview of a FIM shard that is made of this raw shard."""
-    place = PartitionFiles(shard.parent / "fim", shard.name)
+    place = partition_files(shard.parent / "fim", shard.name)
     with Staging(place) as staging:
         transform_shard(shard, SEED, recipe, staging)
         staging.publish()

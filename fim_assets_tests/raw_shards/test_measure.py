@@ -8,8 +8,8 @@ import pytest
 
 from fim_assets.corpus.partition_files import FAILED, PartitionFiles
 from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus.totals import Totals
 from fim_assets.errors import ShardError
 from fim_assets.io.parquet import ROW_GROUP_ROWS
 from fim_assets.io.storage import names_in, parse_url, read_bytes
@@ -21,7 +21,7 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Task, run_partition
 from fim_assets.run.verify import unlisted_files
-from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, write_shard
+from fim_assets_tests.corpora import TOLERANT, documents, open_corpus, partition_files, write_shard
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 SENTINELS = Recipe().fim.sentinels
@@ -31,7 +31,7 @@ def profile(
     folder: Path, rows: list[Any], recipe: Recipe | None = None
 ) -> tuple[Totals, pl.DataFrame, PartitionFiles]:
     shard = write_shard(folder / "a.jsonl.zst", rows)
-    place = PartitionFiles(folder / "raw_shards", "a")
+    place = partition_files(folder / "raw_shards", "a")
     with Staging(place) as staging:
         totals = measure_shard(shard, recipe or Recipe(raw=TOLERANT), staging)
         staging.publish()
@@ -225,7 +225,7 @@ def test_more_documents_than_a_row_group_keep_their_order(tmp_path: Path) -> Non
 def test_a_damaged_shard_leaves_nothing(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.jsonl.gz", documents(50))
     shard.write_bytes(shard.read_bytes()[:-9])
-    place = PartitionFiles(tmp_path / "raw_shards", "a")
+    place = partition_files(tmp_path / "raw_shards", "a")
     with pytest.raises(ShardError), Staging(place) as staging:
         measure_shard(shard, Recipe(), staging)
     assert list(place.folder.iterdir()) == []

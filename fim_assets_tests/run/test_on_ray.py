@@ -21,11 +21,12 @@ from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.definitions import build_definitions
 from fim_assets.io.storage import Location, parse_url
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Engine, Settings
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
+    ASSETS,
     TOLERANT,
     documents,
     open_corpus,
@@ -326,7 +327,7 @@ def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
     done = run(command, tmp_path, settings | {"PYTHONPATH": str(REPOSITORY)}, seconds=100)
     assert done.returncode == 0, done.stderr
     assert 'Executing step "shards" in Ray job dagster-step-' in done.stderr
-    assert read_receipt(open_corpus(tmp_path / "data").place("raw_shards", "a")) is not None
+    assert read_receipt(open_corpus(tmp_path / "data").files("raw_shards", "a")) is not None
 
 
 def test_a_node_that_is_killed_costs_nothing(cluster: Any, local: Path, root: Path) -> None:

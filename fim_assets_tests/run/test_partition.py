@@ -12,22 +12,25 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 
-from fim_assets.corpus.check_outcome import CheckOutcome, fault
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
+from fim_assets.corpus.stage import Check, CheckOutcome, Totals, fault
 from fim_assets.corpus.staging import Staging, write_receipt
-from fim_assets.corpus.totals import Totals
 from fim_assets.errors import ShardError
+from fim_assets.fim_shards.stage import FimShards
 from fim_assets.raw_shards.measure import measure_shard
-from fim_assets.recipe import ASSETS, Recipe
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
-from fim_assets.run.partition import CHECKS_OF, Outcome, Task, run_partition
+from fim_assets.run.partition import Outcome, Task, run_partition
+from fim_assets.stages import STAGES
 from fim_assets.tokenizer import dolma2
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
+    ASSETS,
+    CHECKS_OF,
     documents,
     file_bytes,
     open_corpus,
@@ -50,7 +53,7 @@ def results(corpus: Corpus, keys: list[str]) -> dict[str, str]:
     found = {}
     for asset in ASSETS:
         for key in keys:
-            receipt = read_receipt(corpus.place(asset, key))
+            receipt = read_receipt(corpus.files(asset, key))
             assert receipt is not None
             found[f"{asset}/{key}"] = receipt.result.model_dump_json()
     return found
@@ -72,7 +75,7 @@ def test_receipts_say_what_lies_there(tmp_path: Path) -> None:
     assert run_all(corpus)["x__0"].failure is None
     before = None
     for asset in ASSETS:
-        place = corpus.place(asset, "x__0")
+        place = corpus.files(asset, "x__0")
         receipt = read_receipt(place)
         assert receipt is not None
         result = receipt.result
@@ -89,7 +92,7 @@ def test_receipts_say_what_lies_there(tmp_path: Path) -> None:
         if before is not None and asset == "token_arrays":
             assert result.input in before
         before = result.outputs
-    raw = read_receipt(corpus.place("raw_shards", "x__0"))
+    raw = read_receipt(corpus.files("raw_shards", "x__0"))
     assert raw is not None
     assert (raw.result.lines, raw.result.blank, raw.result.rejected) == (83, 1, 1)
     digest = hashlib.blake2b(b"3920/x__0").digest()[:8]
@@ -201,7 +204,7 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr("fim_assets.run.local._run_in_pool", take)
-    corpus = Corpus(Recipe(), "", Path("data"))
+    corpus = Corpus(Recipe(), "", Path("data"), STAGES)
     tasks = [
         Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
         for key, size in {"a": 2, "b": 30, "c": 1, "d": 4}.items()
@@ -216,7 +219,7 @@ def test_workers_go_on_while_a_result_is_recorded(tmp_path: Path) -> None:
     outcomes = run_partitions(tasks, 2)
     next(outcomes)
     end = time.monotonic() + 60
-    while not all(read_receipt(corpus.place("raw_shards", task.key)) for task in tasks):
+    while not all(read_receipt(corpus.files("raw_shards", task.key)) for task in tasks):
         assert time.monotonic() < end, "the third waits until the first is recorded"
         time.sleep(0.01)
     assert [outcome.failure for outcome in outcomes] == [None, None]
@@ -278,7 +281,7 @@ def test_workers_leave_what_they_work_on_when_nobody_takes_it(tmp_path: Path) ->
     assert len(workers) == 2
     outcomes.close()
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    assert read_receipt(corpus.place("raw_shards", "c")) is None
+    assert read_receipt(corpus.files("raw_shards", "c")) is None
     assert list(tmp_path.glob("raw_shards/.*")) == []
 
 
@@ -359,7 +362,7 @@ def test_what_was_not_checked_is_not_skipped_where_checks_are_asked_for(tmp_path
     assert made_again(corpus, frozenset(["lossless"])) == ["fim_shards"]
     assert made_again(corpus) == ["fim_shards", "token_arrays"]
     assert made_again(corpus) == []
-    receipt = read_receipt(corpus.place("token_arrays", "x__0"))
+    receipt = read_receipt(corpus.files("token_arrays", "x__0"))
     assert receipt is not None
     assert list(receipt.made.checks) == list(CHECKS_OF["token_arrays"])
 
@@ -370,12 +373,12 @@ def test_checks_alone_cost_no_receipt_where_an_input_is_out_of_reach(
 ) -> None:
     corpus = write_corpus(tmp_path, 1)
     assert run_all(corpus)["x__0"].failure is None
-    place = corpus.place(asset, "x__0")
+    place = corpus.files(asset, "x__0")
     inputs = {
         "fim_shards": [tmp_path / "raw" / "x" / "0.jsonl.zst"],
         "token_arrays": [
-            corpus.place("fim_shards", "x__0").file(".jsonl.zst"),
-            corpus.place("raw_shards", "x__0").file(".parquet"),
+            corpus.files("fim_shards", "x__0").file(".jsonl.zst"),
+            corpus.files("raw_shards", "x__0").file(".parquet"),
         ],
     }[asset]
     task = Task(
@@ -407,7 +410,7 @@ def test_a_failed_check_alone_leaves_the_receipt_of_another_run(
     """On object storage nobody waits: what was judged may be gone, and another result complete."""
     corpus = write_corpus(tmp_path, 1)
     assert run_all(corpus, ["fim_shards"])["x__0"].failure is None
-    place = corpus.place("fim_shards", "x__0")
+    place = corpus.files("fim_shards", "x__0")
     receipt = read_receipt(place)
     assert receipt is not None
 
@@ -416,7 +419,7 @@ def test_a_failed_check_alone_leaves_the_receipt_of_another_run(
         write_receipt(place, receipt.model_copy(update={"made": made}))
         return fault("lossless", "the other run's files were being written")
 
-    monkeypatch.setattr("fim_assets.fim_shards.checks.lossless", check)
+    monkeypatch.setattr(FimShards, "checks", (Check("lossless", "", check),))
     shard = list_shards(corpus, tmp_path)["x__0"]
     task = Task(corpus, "x__0", shard, frozenset(), frozenset({"lossless"}))
     assert "the other run's files" in (run_partition(task).failure or "")
@@ -428,7 +431,7 @@ def test_a_failed_check_alone_leaves_the_receipt_of_another_run(
 def test_a_run_that_is_told_to_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = write_corpus(tmp_path, 2)
     profile = Mock(side_effect=InterruptedRun)
-    monkeypatch.setattr("fim_assets.run.partition.measure_shard", profile)
+    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", profile)
     with pytest.raises(InterruptedRun):
         run_all(corpus)
     profile.assert_called_once()
@@ -443,7 +446,7 @@ def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.Monk
             raise PanicException("index out of bounds")
         return profile(shard, recipe, staging)
 
-    monkeypatch.setattr("fim_assets.run.partition.measure_shard", panic)
+    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", panic)
     outcomes = run_all(corpus)
     assert outcomes["x__0"].failure == "raw_shards: PanicException: index out of bounds"
     assert outcomes["x__1"].failure is None

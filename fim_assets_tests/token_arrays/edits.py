@@ -11,14 +11,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import zstandard
 
-from fim_assets.corpus.check_outcome import CheckOutcome
-from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.stage import CheckOutcome
 from fim_assets.io.hashing import record_file
 from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
 from fim_assets.recipe import Recipe
-from fim_assets.run.partition import CHECKS_OF
 from fim_assets.token_arrays.shuffle_buffer import Ids
-from fim_assets_tests.corpora import open_corpus, run_all
+from fim_assets_tests.corpora import CHECKS_OF, open_corpus, partition_files, run_all
 
 Table = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -118,7 +116,7 @@ class Partition:
 
     def agree(self, asset: str, path: Path) -> None:
         """Have receipts say what an edited file holds: its own, and those of what is made of it."""
-        place, record = PartitionFiles(self.root / asset, "a"), record_file(path).model_dump()
+        place, record = partition_files(self.root / asset, "a"), record_file(path).model_dump()
 
         def output(result: dict[str, Any]) -> None:
             for known in result["outputs"]:

@@ -25,6 +25,7 @@ from fim_assets.token_arrays import arrays
 from fim_assets.token_arrays import shuffle_buffer as spool
 from fim_assets.token_arrays.arrays import ArrayReader, ArraySettings, label_mask, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Records, Spool, SpooledDocument
+from fim_assets_tests.corpora import partition_files
 
 IDS = ["a", None, 'q"uote', "com,ma", "li\nne\r", "=HYPERLINK(1)"]
 
@@ -69,7 +70,7 @@ def numbered(lengths: list[int]) -> list[SpooledDocument]:
 def write(
     folder: Path, documents: Sequence[SpooledDocument], fim: Fim | None = None, **tokens: object
 ) -> PartitionFiles:
-    place = PartitionFiles(folder / "token_arrays", "a")
+    place = partition_files(folder / "token_arrays", "a")
     law = Tokens.model_validate(tokens)
     with Staging(place) as staging:
         settings_ = ArraySettings(law, fim or Fim(), "fim_shards/a.jsonl.zst", "0" * 32)
@@ -355,7 +356,7 @@ def test_rows_that_wait_to_be_written_hold_no_tokens(
     """60 documents of 1 MB each on the disk: never many of them in memory at once."""
     monkeypatch.setattr(spool, "_IN_MEMORY", 1)
     one = document(np.zeros(250_000, "<u4"))
-    place = PartitionFiles(tmp_path / "token_arrays", "a")
+    place = partition_files(tmp_path / "token_arrays", "a")
     law = ArraySettings(Tokens(), Fim(), "fim_shards/a.jsonl.zst", "0" * 32)
     with Staging(place) as staging, Spool(staging.folder, np.dtype("<u4")) as documents:
         for _ in range(60):

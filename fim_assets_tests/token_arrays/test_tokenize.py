@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
 from fim_assets.fim_shards.record import SCHEMA, FileRow, FimDocuments, record_metadata
@@ -32,7 +31,7 @@ from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE
 from fim_assets.token_arrays.tokenize import encode_documents, paragraphs, segments, tokenize_shard
 from fim_assets.tokenizer import dolma2
 from fim_assets.tokenizer.load import Controls, LoadedTokenizer, load_tokenizer
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import documents, open_corpus, partition_files, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe, save, small_recipe
 
 EOS = 100257
@@ -383,7 +382,7 @@ def tokenized(
     metadata = record_metadata(Raw(), recipe.fim, seed=0)
     with HashingWriter(parquet) as file, TableWriter(file, SCHEMA, metadata) as table:
         table.write({name: [row[name] for row in files] for name in SCHEMA.names})
-    place = PartitionFiles(folder / "token_arrays", "a")
+    place = partition_files(folder / "token_arrays", "a")
     with Staging(place) as staging:
         settings = ArraySettings(recipe.tokens, recipe.fim, "a.jsonl.zst", "0" * 32)
         totals = tokenize_shard(shard, parquet, settings, load_tokenizer(recipe), staging)

@@ -1,0 +1,203 @@
+"""One partition while it is worked on: its raw shard, its files, and what each stage reads.
+
+Here stands how receipts of stages that read one another must agree; what is done stage by stage is
+`run/partition.py`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
+from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
+from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.stage import Stage
+from fim_assets.corpus.staging import fetch_outputs
+from fim_assets.errors import ShardError
+from fim_assets.io.hashing import FileRecord, record_file
+
+
+@dataclass(frozen=True)
+class Source:
+    """The documents that a stage reads.
+
+    Attributes:
+        path: The shard.
+        parquet: The parquet next to it, which names each document's line in the raw shard; None
+            for the raw shard.
+        name: The shard's path from the data root; of the raw shard its file name.
+        receipt: Of the stage that wrote it, None for the raw shard.
+    """
+
+    path: Path
+    parquet: Path | None
+    name: str
+    receipt: Receipt | None
+
+
+class Partition:
+    """One partition of a corpus, on this machine."""
+
+    def __init__(self, corpus: Corpus, key: str, shard: RawShard, folder: Path) -> None:
+        """Nothing is read yet.
+
+        Args:
+            corpus: Recipe, stages and folders.
+            key: The partition.
+            shard: Its raw shard.
+            folder: Takes the raw shard where it is fetched.
+        """
+        self.corpus = corpus
+        self.key = key
+        self.shard = shard
+        self._folder = folder
+
+    @property
+    def seed(self) -> int:
+        """The partition's seed, 64 bits."""
+        return self.corpus.recipe.partition_seed(self.key)
+
+    def files(self, stage: Stage) -> PartitionFiles:
+        """The files of a stage."""
+        return self.corpus.files(stage.name, self.key)
+
+    @cached_property
+    def raw_path(self) -> Path:
+        """The raw shard, fetched when it is first needed."""
+        return self.shard.fetch(self._folder)
+
+    @cached_property
+    def raw_record(self) -> FileRecord:
+        """The raw shard's identity."""
+        if known := self.shard.known_record():
+            return known
+        record = record_file(self.raw_path)
+        self.shard.refuse_other(record)
+        return record
+
+    def source(self, stage: Stage) -> Source:
+        """The documents that a stage reads, on this machine.
+
+        Raises:
+            ReceiptError: If the stage that writes them is not finished.
+            ShardError: If it is made of another content of the raw shard than earlier stages.
+        """
+        before = self.corpus.source(stage)
+        if before is None or before.shard is None:
+            return Source(self.raw_path, None, self.raw_path.name, None)
+        receipt = self.fetched(before)
+        self._refuse_other_content(before, receipt.result.input)
+        files = self.files(before)
+        path = files.file(before.shard)
+        name = self.corpus.relative(before.name, path.name)
+        return Source(path, files.file(".parquet"), name, receipt)
+
+    def receipt(self, stage: Stage) -> Receipt | None:
+        """The receipt of a stage, None where there is none."""
+        return read_receipt(self.files(stage))
+
+    def finished(self, stage: Stage) -> Receipt:
+        """The receipt of a stage that is complete.
+
+        Raises:
+            ReceiptError: If it is not; says why.
+        """
+        receipt = self.receipt(stage)
+        if receipt is None:
+            raise ReceiptError(
+                f"{self.files(stage).receipt}: no receipt, so {stage.name} is not finished for "
+                f"{self.key}; materialize {stage.name} first"
+            )
+        reason = why_incomplete(receipt, self.files(stage), self.corpus.fingerprint(stage.name))
+        if reason:
+            raise ReceiptError(
+                f"{stage.name} of {self.key}: {reason}; materialize {stage.name} again"
+            )
+        return receipt
+
+    def fetched(self, stage: Stage) -> Receipt:
+        """The receipt of a complete stage, whose files then are on this machine."""
+        receipt = self.finished(stage)
+        fetch_outputs(self.files(stage), receipt)
+        return receipt
+
+    def possible_inputs(self, stage: Stage) -> list[FileRecord]:
+        """What the input of a complete stage may be; none if an earlier stage does not agree.
+
+        Raises:
+            ReceiptError: If an earlier stage is not complete.
+        """
+        before = self.corpus.source(stage)
+        if before is None:
+            return [self.raw_record]
+        result = self.finished(before).result
+        return result.outputs if result.input in self.possible_inputs(before) else []
+
+    def refuse_other_source(self, stage: Stage, source: Source, read: FileRecord) -> None:
+        """Refuse to finish a stage that has read other documents than the earlier stages.
+
+        Args:
+            stage: What has read its source.
+            source: The source.
+            read: The shard as it was read.
+
+        Raises:
+            ShardError: If the source has changed meanwhile, or is not what its manifest says.
+        """
+        before = self.corpus.source(stage)
+        if before is None or source.receipt is None or source.parquet is None:
+            self.shard.refuse_other(read)
+            self._refuse_other_content(stage, read)
+            return
+        for record in (read, record_file(source.parquet)):
+            self._refuse_damage(before, record, source.receipt)
+
+    def _refuse_other_content(self, stage: Stage, read: FileRecord) -> None:
+        """Compare what a stage has read with what earlier stages read that read the same."""
+        source = self.corpus.source(stage)
+        for other in self.corpus.before(stage):
+            receipt = self.receipt(other) if self.corpus.source(other) is source else None
+            if receipt is not None and receipt.result.input.blake2b != read.blake2b:
+                raise ShardError(
+                    f"{self.shard}: {other.name} and {stage.name} are made of different contents "
+                    "of it; materialize both again"
+                )
+
+    def refuse_other_inputs(self, stage: Stage, receipt: Receipt) -> None:
+        """Refuse to judge outputs by inputs that are gone, damaged, or not what they are made of.
+
+        Raises:
+            ShardError: If they are.
+            ReceiptError: If an earlier stage is not complete.
+        """
+        before = self.corpus.source(stage)
+        if before is None:
+            source, inputs = str(self.shard), [self.raw_record]
+        else:
+            for other in self.corpus.before(stage):
+                old = other is not before and self.receipt(other)
+                if old and old.result.fingerprint == self.corpus.fingerprint(other.name):
+                    self._undamaged(other)
+            source = str(self.files(before).published(receipt.result.input.name))
+            inputs = self._undamaged(before)
+        if receipt.result.input not in inputs:
+            raise ShardError(
+                f"{source}: its content is not the one that {stage.name} are made of; bring that "
+                f"back, or materialize {stage.name} again"
+            )
+
+    def _undamaged(self, stage: Stage) -> list[FileRecord]:
+        """A finished stage's outputs, by their content."""
+        files, receipt = self.files(stage), self.fetched(stage)
+        records = [record_file(files.output(output.name)) for output in receipt.result.outputs]
+        for record in records:
+            self._refuse_damage(stage, record, receipt)
+        return records
+
+    def _refuse_damage(self, stage: Stage, record: FileRecord, receipt: Receipt) -> None:
+        if record not in receipt.result.outputs:
+            raise ShardError(
+                f"{self.files(stage).folder / record.name}: its content is not the one that its "
+                f"receipt says; materialize {stage.name} again"
+            )

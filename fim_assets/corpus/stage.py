@@ -1,0 +1,229 @@
+"""The contract of a stage: all that the rest of the code knows of a folder such as `fim_shards/`.
+
+    raw shard ─┬─> raw_shards         judges and measures; writes no documents
+               └─> fim_shards ──────> token_arrays
+                   writes documents   writes arrays
+
+The order of the stages is the order of `fim_assets/stages.py`. A stage reads the documents of the
+nearest earlier stage that writes some (`Stage.shard`), else the raw shard. A stage put between two
+others therefore changes what the later one reads, and nothing in its code. What becomes of one
+partition, stage by stage, stands in `run/partition.py`; what Dagster shows of a stage, in `defs/`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from fim_assets.corpus.partition_files import Outputs
+from fim_assets.io.hashing import FileRecord
+from fim_assets.recipe import Recipe
+from fim_assets.statistics.histograms import Histogram
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.partition import Partition, Source
+    from fim_assets.corpus.receipts import Receipt
+    from fim_assets.corpus.staging import Staging
+
+Number = int | float | str | None
+Record = dict[str, str | int | float | bool | None]
+"""A row of a table."""
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """A check's verdict on one partition.
+
+    Attributes:
+        name: The check.
+        passed: Its verdict.
+        description: The verdict in one sentence, with the first fault if there is one.
+        numbers: What was counted.
+    """
+
+    name: str
+    passed: bool
+    description: str
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+
+def fault(name: str, description: str) -> CheckOutcome:
+    """The verdict of a check that found a fault."""
+    return CheckOutcome(name, passed=False, description=description)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What must be true of a finished partition of a stage.
+
+    Attributes:
+        name: Its name, which no other check of any stage has.
+        description: What it compares with what, as Dagster shows it.
+        run: Judges the partition, which it gets as `Stage.opened` returns it. It reads the files
+            that were written; a ValueError is a fault that it found.
+    """
+
+    name: str
+    description: str
+    run: Callable[[Any], CheckOutcome]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a stage read and wrote, as its receipt says it, see `receipts.Result`.
+
+    `counts` are further numbers, which no table holds: `rejected:<reason>`, `tokens:<language>`,
+    and `dropped:<reason>`, documents that were read and not written.
+    """
+
+    input: FileRecord
+    lines: int
+    blank: int
+    rejected: int
+    documents: int
+    chars: int
+    files: int | None = None
+    tokens: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts and distributions of one partition of a stage, for its receipt."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers and names.
+
+    Attributes:
+        columns: Types by name, as Dagster names them: `string`, `int`, `float`.
+        rows: Values by column; one that is left out is shown as nothing.
+    """
+
+    columns: dict[str, str]
+    rows: list[Record]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a stage shows of a finished partition beside what every stage shows.
+
+    Attributes:
+        headline: The numbers that are looked at first.
+        tables: Tables of numbers; one without rows is not shown.
+        numbers: Further numbers.
+    """
+
+    headline: dict[str, int | float] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    numbers: dict[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class About:
+    """What an asset says of itself.
+
+    Attributes:
+        description: Markdown.
+        kinds: What it is made of, three at most, by names that Dagster's UI has pictures for.
+        work: The plain functions that make it.
+        schema: Of its parquet files, None where it has none.
+        columns: What each of their columns holds; `files.order` is a field of a list.
+        section: The recipe's section that is its own, None where it has none.
+    """
+
+    description: str
+    kinds: frozenset[str]
+    work: tuple[FunctionType, ...] = ()
+    schema: pa.Schema | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    section: str | None = None
+
+
+class Stage(ABC):
+    """One asset with a partition for each raw shard. Holds no state: workers unpickle it.
+
+    Attributes:
+        name: The asset's key, the folder of its files, and the name in receipts.
+        version: Raised whenever the same input would give other bytes, or another `result`.
+        about: What it says of itself.
+        checks: What must be true of a finished partition, in the order of running.
+        shard: How the name of the documents that it writes ends; None where it writes none.
+        libraries: Packages that have a part in it, beside those of every stage.
+        read_by: The command that reads its files, None where there is none.
+        preview: Whether a few documents of a partition are shown as text, or with their tokens;
+            for stages that read or write FIM documents.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    about: ClassVar[About]
+    checks: tuple[Check, ...] = ()
+    shard: ClassVar[str | None] = None
+    libraries: ClassVar[tuple[str, ...]] = ()
+    read_by: ClassVar[str | None] = None
+    preview: ClassVar[Literal["texts", "tokens"] | None] = None
+
+    @property
+    @abstractmethod
+    def outputs(self) -> Outputs:
+        """Names that its files may have, so that those of an earlier run are found."""
+
+    def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
+        """What decides its bytes beside its version and the stages before it, for fingerprints.
+
+        Values are JSON; a mapping is merged with what earlier stages gave under the same name.
+        """
+        del recipe, tokenizer_hash
+        return {}
+
+    def tags(self, recipe: Recipe) -> dict[str, str]:
+        """Dagster's tags, which tell it from the same asset of another recipe."""
+        del recipe
+        return {}
+
+    def prepare(self, partition: "Partition") -> str | None:
+        """Load what it needs, outside of its measured time; what encodes, for receipts, if any."""
+        del partition
+        return None
+
+    @abstractmethod
+    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+        """Read the documents of a partition and write its files.
+
+        Raises:
+            ShardError: If the documents cannot be used.
+        """
+
+    def statistics(self, parquet: Path) -> Statistics:
+        """Statistics of a partition, from its parquet."""
+        del parquet
+        return Statistics()
+
+    def opened(self, partition: "Partition", receipt: "Receipt") -> Any:
+        """A finished partition, as its checks take it."""
+        return partition, receipt
+
+    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+        """What it shows of a finished partition."""
+        del corpus, receipt
+        return Facts()
+
+    def data_ending(self, recipe: Recipe) -> str:
+        """How the name of the file ends that holds its data, the first where there are several."""
+        del recipe
+        return self.shard or ".parquet"
+
+
+def functions(*work: Callable[..., Any]) -> tuple[FunctionType, ...]:
+    """Functions that have a place in a source file."""
+    return tuple(function for function in work if isinstance(function, FunctionType))

@@ -1,0 +1,108 @@
+"""The stage `fim_shards`: part of the files of documents rearranged for fill-in-the-middle.
+
+What the other files of this folder do: `transform` is this stage's work, by `decisions` (which
+file, in which order, cut how) and `arrangements` (how parts are laid out); `record` is the format
+of its parquet, by which `restore` gives the originals back; `checks`, `rates` and `statistics`
+judge and count. Where a file is cut is `fim_assets/cuts/`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from fim_assets.corpus.partition import Partition, Source
+from fim_assets.corpus.partition_files import Outputs
+from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.staging import Staging
+from fim_assets.fim_shards.checks import CHECKS, FimPartition
+from fim_assets.fim_shards.record import SCHEMA
+from fim_assets.fim_shards.statistics import fim_statistics
+from fim_assets.fim_shards.transform import transform_shard
+from fim_assets.raw_shards.stage import ROW_COLUMNS
+from fim_assets.recipe import Recipe
+
+_DESCRIPTION = """
+The same documents in the same order, part of their files rearranged for fill-in-the-middle: prefix,
+middle and suffix behind their sentinels, in PSM or SPM order.
+
+| file | holds |
+| :-- | :-- |
+| `<key>.jsonl.zst` | one document a line, unmodified but for the rearranged texts |
+| `<key>.parquet` | one row a file of a document: what was done to it, and how to undo it |
+| `<key>.json` | the receipt, written last |
+
+- **Lossless**: from these two files every original text comes back exactly (`fim-assets restore`).
+- **Reproducible**: every draw is keyed by the recipe's seed, the partition, the document's id and
+  text and the file's place in it, and by nothing else.
+- **As asked**: the realised rates lie within exact binomial bounds of the recipe's, and cuts follow
+  their distributions. A partition that does not pass is not finished.
+"""
+
+_COLUMNS = ROW_COLUMNS | {
+    "file": "Which file of the document, counted from 0.",
+    "chars": "Unicode code points of the file before.",
+    "order": "psm or spm; none where the file was not rearranged.",
+    "split": "Cut method of the file; null where it was not rearranged.",
+    "reason": "Why it was not rearranged, or cut by split_fallback; null otherwise.",
+    "prefix_chars": "Code points of its prefix; 0 where it was not rearranged.",
+    "middle_chars": "Code points of its middle; 0 where it was not rearranged.",
+    "suffix_chars": "Code points of its suffix; 0 where it was not rearranged.",
+    "draw_key": "Hash of the document that its draws derive from; copies share it.",
+    "language": "The document's language; null where it names none.",
+}
+
+
+class FimShards(Stage):
+    """See the module."""
+
+    name = "fim_shards"
+    version = 4
+    shard = ".jsonl.zst"
+    read_by = "fim-assets restore"
+    preview = "texts"
+    about = About(
+        _DESCRIPTION,
+        frozenset({"python", "json", "parquet"}),
+        functions(transform_shard, *(check.run for check in CHECKS)),
+        SCHEMA,
+        _COLUMNS,
+        "fim",
+    )
+    checks = CHECKS
+
+    @property
+    @override
+    def outputs(self) -> Outputs:
+        return Outputs((".jsonl.zst", ".parquet"))
+
+    @override
+    def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
+        del tokenizer_hash
+        return {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
+
+    @override
+    def tags(self, recipe: Recipe) -> dict[str, str]:
+        weights = "_".join(sorted(recipe.fim.weights))
+        return {"split": weights, "spm_format": recipe.fim.spm_format}
+
+    @override
+    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+        return transform_shard(source.path, partition.seed, partition.corpus.recipe, staging)
+
+    @override
+    def statistics(self, parquet: Path) -> Statistics:
+        return fim_statistics(parquet)
+
+    @override
+    def opened(self, partition: Partition, receipt: Receipt) -> FimPartition:
+        return FimPartition(
+            lambda: partition.source(self),
+            partition.files(self),
+            receipt,
+            partition.corpus.recipe,
+        )
+
+
+FIM_SHARDS = FimShards()

@@ -1,0 +1,86 @@
+"""The stage `raw_shards`: every line of a raw shard judged, every document measured.
+
+What the other files of this folder do: `shard_reader` and `documents` read, and serve later stages
+too; `measure` is this stage's work; `rejections` explains lines that are no documents.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from fim_assets.corpus.partition import Partition, Source
+from fim_assets.corpus.partition_files import FAILED, Outputs
+from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.staging import Staging
+from fim_assets.raw_shards.measure import SCHEMA, measure_shard
+from fim_assets.raw_shards.statistics import raw_statistics
+from fim_assets.recipe import Recipe
+
+_DESCRIPTION = """
+Raw code shards, read line by line and judged: which lines are documents, and how long they are.
+
+| file | holds |
+| :-- | :-- |
+| `<key>.parquet` | one row a document |
+| `<key>.rejected.jsonl` | if there is any: each line that is no document, with its reason |
+| `<key>.json` | the receipt, written last |
+| `<key>.failed.jsonl` | the rejected lines of a partition that failed by them, until it succeeds |
+
+- **Nothing vanishes**: lines = documents + blank + rejected. With a larger share of rejected lines
+  than `raw.max_rejected_share` the partition fails, as with one of empty texts over
+  `raw.max_empty_share`, if there is one.
+- The shard's text itself stays where it is; `fim_shards` reads it again, by the same judgement.
+"""
+
+ROW_COLUMNS = {
+    "line": "Line of the raw shard, counted from 1.",
+    "id": "The document's id; null where it has none.",
+}
+"""What the columns hold that the parquet of every stage has."""
+
+_COLUMNS = ROW_COLUMNS | {
+    "language": "What raw.language_field says; null where it says nothing.",
+    "chars": "Unicode code points of the text.",
+    "bytes": "Bytes of the text in UTF-8.",
+    "sentinel_literals": "Times a sentinel's name stands in the text, as text.",
+}
+
+
+class RawShards(Stage):
+    """See the module."""
+
+    name = "raw_shards"
+    version = 3
+    about = About(
+        _DESCRIPTION,
+        frozenset({"python", "polars", "parquet"}),
+        functions(measure_shard),
+        SCHEMA,
+        _COLUMNS,
+        "raw",
+    )
+
+    @property
+    @override
+    def outputs(self) -> Outputs:
+        return Outputs((".parquet", ".rejected.jsonl", FAILED))
+
+    @override
+    def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
+        del tokenizer_hash
+        return {
+            "raw": recipe.raw.identity(),
+            "sentinels": [token for token in recipe.fim.sentinels if token is not None],
+        }
+
+    @override
+    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+        return measure_shard(source.path, partition.corpus.recipe, staging)
+
+    @override
+    def statistics(self, parquet: Path) -> Statistics:
+        return raw_statistics(parquet)
+
+
+RAW_SHARDS = RawShards()

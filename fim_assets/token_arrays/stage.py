@@ -1,0 +1,132 @@
+"""The stage `token_arrays`: documents encoded to arrays of token ids that trainers map into memory.
+
+What the other files of this folder do: `tokenize` is this stage's work, through `shuffle_buffer`
+and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What lies
+next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from fim_assets.corpus.partition import Partition, Source
+from fim_assets.corpus.partition_files import Outputs
+from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.staging import Staging, fetch_outputs
+from fim_assets.errors import ShardError
+from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
+from fim_assets.raw_shards.stage import ROW_COLUMNS
+from fim_assets.recipe import Recipe
+from fim_assets.token_arrays.arrays import SCHEMA, ArraySettings
+from fim_assets.token_arrays.checks import CHECKS, TokenPartition
+from fim_assets.token_arrays.statistics import token_statistics
+from fim_assets.token_arrays.tokenize import tokenize_shard
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+
+_DESCRIPTION = """
+Token ids that a trainer maps into memory: raw, little-endian, without a header, each document whole
+in one array and ended by EOS.
+
+| layout | array | next to it | read by |
+| :-- | :-- | :-- | :-- |
+| `dolma` | `<key>-00000.npy` | `.csv.gz` | OLMo-core |
+| `megatron` | `<key>-00000.bin` | `.idx` | Megatron-LM |
+| `datatrove` | `<key>-00000.ds` | `.ds.index`, `.ds.metadata` | datatrove |
+
+With each: `<key>.parquet`, one row a document in the arrays' order, with the token offsets of its
+files and their parts; and `<key>.json`, the receipt, written last.
+
+- **Text is text**: no document can forge a sentinel or EOS; controls are placed by id.
+- **Nothing is lost**: every document of `fim_shards` is there once, and its ids decode to its text.
+- **Two tokenizers agree**: a sample of every partition is encoded by the reference too.
+"""
+
+_COLUMNS = ROW_COLUMNS | {
+    "array": "Name of the array that holds the document.",
+    "start": "Its first token there; EOS, and BOS if there is one, belong to the document.",
+    "end": "One past its last token.",
+    "tokens": "end - start.",
+    "order": "Its files' order, psm, spm or none; mixed where they differ.",
+    "files": "Its files in order; offsets are tokens of the array.",
+    "files.file_order": "The file's order: psm, spm or none.",
+    "files.file_start": "The file's first token, a sentinel where it is rearranged.",
+    "files.file_end": "One past its last token.",
+    "files.prefix_start": "First token of its prefix; null where it was not rearranged.",
+    "files.prefix_end": "One past the last of its prefix.",
+    "files.middle_start": "First token of its middle; null where it was not rearranged.",
+    "files.middle_end": "One past the last of its middle.",
+    "files.suffix_start": "First token of its suffix; null where it was not rearranged.",
+    "files.suffix_end": "One past the last of its suffix.",
+    "added_token_literals": "Times a control token's name stands in the text, as text.",
+    "changed": "Whether the ids give the text's normal form only (tokens.allow_lossy).",
+}
+
+
+class TokenArrays(Stage):
+    """See the module."""
+
+    name = "token_arrays"
+    version = 3
+    libraries = ("quicktok-v1", "tokenizers", "transformers")
+    read_by = "fim-assets show"
+    preview = "tokens"
+    about = About(
+        _DESCRIPTION,
+        frozenset({"huggingface", "numpy", "parquet"}),
+        functions(tokenize_shard, *(check.run for check in CHECKS)),
+        SCHEMA,
+        _COLUMNS,
+        "tokens",
+    )
+    checks = CHECKS
+
+    @property
+    @override
+    def outputs(self) -> Outputs:
+        return Outputs((".parquet",), array_endings(), array_folders())
+
+    @override
+    def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
+        return {"tokens": recipe.tokens.identity(), "tokenizer": tokenizer_hash}
+
+    @override
+    def tags(self, recipe: Recipe) -> dict[str, str]:
+        return {"layout": recipe.tokens.layout, "dtype": recipe.tokens.dtype}
+
+    @override
+    def prepare(self, partition: Partition) -> str:
+        return _tokenizer(partition).engine_in_words
+
+    @override
+    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+        recipe = partition.corpus.recipe
+        if source.parquet is None:
+            raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
+        settings = ArraySettings(
+            recipe.tokens, recipe.fim, source.name, partition.corpus.tokenizer_hash
+        )
+        return tokenize_shard(source.path, source.parquet, settings, _tokenizer(partition), staging)
+
+    @override
+    def statistics(self, parquet: Path) -> Statistics:
+        return token_statistics(parquet)
+
+    @override
+    def opened(self, partition: Partition, receipt: Receipt) -> TokenPartition:
+        for stage in partition.corpus.before(self):
+            if made := partition.receipt(stage):
+                fetch_outputs(partition.files(stage), made)
+        return TokenPartition(partition, receipt, _tokenizer(partition))
+
+    @override
+    def data_ending(self, recipe: Recipe) -> str:
+        return f"-00000{LAYOUTS[recipe.tokens.layout].ending}"
+
+
+def _tokenizer(partition: Partition) -> LoadedTokenizer:
+    return load_tokenizer(partition.corpus.recipe, partition.corpus.tokenizer_hash)
+
+
+TOKEN_ARRAYS = TokenArrays()
