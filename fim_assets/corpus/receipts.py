@@ -90,6 +90,10 @@ class Receipt(FrozenModel):
     result: Result
     made: Provenance
 
+    def per_second(self, count: int) -> float:
+        """How many of something the stage made a second."""
+        return round(count / max(self.made.seconds, 0.001), 1)
+
 
 def read_receipt(files: PartitionFiles) -> Receipt | None:
     """The partition's receipt, or None where there is none.

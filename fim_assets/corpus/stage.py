@@ -23,6 +23,7 @@ from fim_assets.corpus.partition_files import Outputs
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.histograms import Histogram
+from fim_assets.statistics.tables import Table
 
 if TYPE_CHECKING:
     from fim_assets.corpus.corpus import Corpus
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from fim_assets.corpus.staging import Staging
 
 Number = int | float | str | None
-Record = dict[str, str | int | float | bool | None]
-"""A row of a table."""
 
 
 @dataclass(frozen=True)
@@ -98,19 +97,6 @@ class Statistics:
 
     counts: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of numbers and names.
-
-    Attributes:
-        columns: Types by name, as Dagster names them: `string`, `int`, `float`.
-        rows: Values by column; one that is left out is shown as nothing.
-    """
-
-    columns: dict[str, str]
-    rows: list[Record]
 
 
 @dataclass(frozen=True)

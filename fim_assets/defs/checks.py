@@ -13,8 +13,9 @@ from typing import Any
 import dagster as dg
 
 from fim_assets.corpus.stage import Stage
-from fim_assets.defs.metadata import Record, table
+from fim_assets.defs.metadata import table
 from fim_assets.run.partition import StageOutcome
+from fim_assets.statistics.tables import Record, Table
 
 NAME = "sound"
 """The check of each asset that has any."""
@@ -126,7 +127,7 @@ class Verdict:
         # No Markdown: a fault may quote what stands in the shard.
         if self.faults:
             columns = dict.fromkeys(("partition", "check", "found"), "string")
-            metadata["faults"] = table(columns, self.faults)
+            metadata["faults"] = table(Table(columns, self.faults))
         metadata["checks"] = self._checks()
         metadata |= {"passed": self.passed, "passed_before": self.before}
         return dg.AssetCheckEvaluation(
@@ -155,4 +156,4 @@ class Verdict:
             }
             for check, counts in self.by_check.items()
         ]
-        return table(columns, rows)
+        return table(Table(columns, rows))

@@ -7,47 +7,26 @@ characters that would turn a line around.
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.receipts import Receipt, Result
+from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import Summary
-from fim_assets.fim_shards.checks import rates, rates_by_language
-from fim_assets.fim_shards.decisions import LEFT_ALONE
-from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
 from fim_assets.io.storage import Location, is_remote
-from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
-from fim_assets.statistics.rates import Rate, verdict
-from fim_assets.wording import plural, shown_language
+from fim_assets.statistics.tables import Record, Table, languages, mean, share, warnings_table
+from fim_assets.wording import plural
 
-Record = dict[str, str | int | float | bool | None]
-"""A row of a table."""
-
-_LANGUAGES_SHOWN = 50
 _INCOMPLETE_SHOWN = 100
-
-
-class _Own(NamedTuple):
-    """What an asset's metadata alone has.
-
-    Attributes:
-        headline: The numbers that are looked at first.
-        tables: Tables of numbers.
-        numbers: Further numbers.
-    """
-
-    headline: dict[str, int | float]
-    tables: dict[str, dg.TableMetadataValue]
-    numbers: dict[str, int | float | str]
 
 
 def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
@@ -56,7 +35,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
     place = corpus.files(result.asset, result.key)
-    own = _BY_ASSET[result.asset](corpus, stage.receipt)
+    own = corpus.stage(result.asset).facts(corpus, stage.receipt)
     shown: dict[str, Any] = {}
     if stage.preview is not None:
         shown["preview"] = dg.MetadataValue.md(stage.preview)
@@ -70,10 +49,11 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
         **own.headline,
-        **own.tables,
+        **_tables(own.tables),
         **_pictures(result.histograms),
         **shown,
         **own.numbers,
+        **{f"dropped_{reason}": n for reason, n in counted(result.counts, "dropped").items()},
         **_lengths(result.histograms),
         "lines": result.lines,
         "blank_lines": result.blank,
@@ -110,16 +90,24 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "documents": totals.documents,
         "files": totals.files,
         "tokens": totals.tokens,
-        "tokens_per_document": _mean(totals.tokens, totals.documents),
+        "tokens_per_document": mean(totals.tokens, totals.documents),
         "arrays": totals.arrays,
         "rejected_lines": totals.rejected,
-        "rejected_share": _share(totals.rejected, totals.lines - totals.blank),
-        **_warnings(summary.warnings),
-        "rates": _rates(summary.tested),
-        **_realised(summary.tested),
-        "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
-        **_rates_by_language(summary.languages_tested),
-        **_languages({"documents": summary.languages}),
+        "rejected_share": share(totals.rejected, totals.lines - totals.blank),
+        **_tables(
+            {
+                "warnings": warnings_table(summary.warnings),
+                "rates": rates_table(summary.tested),
+            }
+        ),
+        **realised_shares(summary.tested),
+        "fallback_share": share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
+        **_tables(
+            {
+                "rates_by_language": rates_by_language_table(summary.languages_tested),
+                "languages": languages({"documents": summary.languages}),
+            }
+        ),
         **_pictures(summary.histograms),
         "chars": totals.chars,
         "text_bytes": totals.bytes,
@@ -136,81 +124,6 @@ def _where(location: Location) -> dg.PathMetadataValue | dg.UrlMetadataValue:
     if is_remote(location):
         return dg.MetadataValue.url(str(location))
     return dg.MetadataValue.path(location)
-
-
-def _raw(_corpus: Corpus, receipt: Receipt) -> _Own:
-    result = receipt.result
-    counts = result.counts
-    return _Own(
-        {"rejected_share": _share(result.rejected, result.lines - result.blank)},
-        _languages({name: counted(counts, name) for name in LANGUAGE_MEASURES}),
-        {
-            **{f"rejected_{reason}": n for reason, n in counted(counts, "rejected").items()},
-            "text_bytes": counts["bytes"],
-            "sentinel_literals": counts["sentinel_literals"],
-            "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
-            "chars_per_second": _per_second(result.chars, receipt),
-        },
-    )
-
-
-def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
-    result = receipt.result
-    counts = result.counts
-    tested = rates(counts, corpus.recipe)
-    occurrences = Occurrences()
-    occurrences.add(counts)
-    bounds: dict[str, float | str] = {}
-    for name, rate in tested.items():
-        bounds[f"{name}_asked"] = round(rate.asked, 6)
-        bounds[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
-    fallbacks = counted(counts, "fallback")
-    fallen = sum(fallbacks.values())
-    return _Own(
-        {
-            "files": result.files or 0,
-            **_realised(tested),
-            "fallback_share": _share(fallen, counts["psm"] + counts["spm"]),
-        },
-        {
-            **_warnings(unmatched_names(corpus.recipe, occurrences, complete=False)),
-            "rates": _rates(tested),
-            **_rates_by_language(rates_by_language(counts, corpus.recipe)),
-        },
-        {
-            **bounds,
-            **{name: counts[name] for name in ("psm", "spm", *LEFT_ALONE, "separators", "copies")},
-            **{f"split_{split}": n for split, n in counted(counts, "split").items()},
-            "fallbacks": fallen,
-            **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
-            "chars_per_second": _per_second(result.chars, receipt),
-        },
-    )
-
-
-def _tokens(corpus: Corpus, receipt: Receipt) -> _Own:
-    result = receipt.result
-    counts, tokens = result.counts, result.tokens or 0
-    longer = counted(counts, "rearranged_longer")
-    return _Own(
-        {
-            "tokens": tokens,
-            "tokens_per_document": _mean(tokens, result.documents),
-            "tokens_per_second": _per_second(tokens, receipt),
-        },
-        _languages({"tokens": counted(counts, "tokens")}),
-        {
-            "arrays": counts["arrays"],
-            "layout": corpus.recipe.tokens.layout,
-            "chars_per_token": _share(result.chars, tokens),
-            "added_token_literals": counts["added_token_literals"],
-            "changed_documents": counts["changed_documents"],
-            **{f"rearranged_longer_{length}": n for length, n in longer.items()},
-        },
-    )
-
-
-_BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
 
 
 def _data_file(corpus: Corpus, result: Result) -> Location:
@@ -231,7 +144,7 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
     for name, lengths in histograms.items():
         if lengths.p50 is None or lengths.p95 is None or lengths.max is None:
             continue
-        numbers[f"{name}_mean"] = _mean(lengths.sum, lengths.count)
+        numbers[f"{name}_mean"] = mean(lengths.sum, lengths.count)
         numbers[f"{name}_p50"] = lengths.p50
         numbers[f"{name}_p95"] = lengths.p95
         numbers[f"{name}_max"] = lengths.max
@@ -254,128 +167,21 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
 
 def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
     columns = ("check", "passed", "found")
-    return table(
-        dict.fromkeys(columns, "string"), [dict(zip(columns, row, strict=True)) for row in rows]
-    )
+    records: list[Record] = [dict(zip(columns, row, strict=True)) for row in rows]
+    return table(Table(dict.fromkeys(columns, "string"), records))
 
 
-def _warnings(warnings: Iterable[str]) -> dict[str, dg.TableMetadataValue]:
-    """What of the recipe matches nothing; without any, no table."""
-    rows: list[Record] = [{"warning": warning} for warning in warnings]
-    return {"warnings": table({"warning": "string"}, rows)} if rows else {}
+def _tables(tables: Mapping[str, Table]) -> dict[str, dg.TableMetadataValue]:
+    """Tables that have a row."""
+    return {name: table(content) for name, content in tables.items() if content.rows}
 
 
-def _rates(tested: Mapping[str, Rate]) -> dg.TableMetadataValue:
-    """Each rate as a share, and the least and the most that its test accepts."""
-    columns = {
-        "rate": "string",
-        "asked": "float",
-        "realised": "float",
-        "accepted": "string",
-        "verdict": "string",
-        "hits": "int",
-        "trials": "int",
-    }
-    return table(
-        columns,
-        [
-            {
-                "rate": name,
-                "asked": round(rate.asked, 4),
-                "realised": _rounded(rate.realised),
-                "accepted": _accepted(rate),
-                "verdict": verdict(rate),
-                "hits": rate.hits,
-                "trials": rate.trials,
-            }
-            for name, rate in tested.items()
-        ],
-    )
-
-
-def _rates_by_language(
-    tested: Mapping[str, Mapping[str, Rate]],
-) -> dict[str, dg.TableMetadataValue]:
-    """The same of each language, those with most files first; without any file, no table."""
-    columns = {
-        "files": "int",
-        "asked": "float",
-        "fim_rate": "float",
-        "accepted": "string",
-        "psm_share": "float",
-        "psm_accepted": "string",
-        "verdict": "string",
-    }
-    rows: dict[str, Record] = {
-        language: {
-            "files": its["fim_rate"].trials,
-            "asked": round(its["fim_rate"].asked, 4),
-            "fim_rate": _rounded(its["fim_rate"].realised),
-            "accepted": _accepted(its["fim_rate"]),
-            "psm_share": _rounded(its["psm_share"].realised),
-            "psm_accepted": _accepted(its["psm_share"]),
-            "verdict": verdict(*its.values()),
-        }
-        for language, its in sorted(tested.items(), key=lambda its: -its[1]["fim_rate"].trials)
-    }
-    return {"rates_by_language": _by_language(columns, rows)} if rows else {}
-
-
-def _accepted(rate: Rate) -> str | None:
-    """The shares that a rate's test accepts, None without trials."""
-    if not rate.trials:
-        return None
-    return f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}"
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)
-
-
-def _realised(tested: Mapping[str, Rate]) -> dict[str, float]:
-    """The shares that are plotted, where there is any trial."""
-    return {
-        f"{name}_realised": round(rate.realised, 6)
-        for name, rate in tested.items()
-        if rate.realised is not None
-    }
-
-
-def _languages(measures: Mapping[str, Mapping[str, int]]) -> dict[str, dg.TableMetadataValue]:
-    """Languages in the order of their first measure, with the share of this; none, no table."""
-    (first, numbers), *_ = measures.items()
-    total = sum(numbers.values())
-    rows: dict[str, Record] = {
-        language: {
-            **{measure: its[language] for measure, its in measures.items()},
-            f"share_of_{first}": round(count / total, 4),
-        }
-        for language, count in sorted(numbers.items(), key=lambda entry: -entry[1])
-    }
-    columns = {**dict.fromkeys(measures, "int"), f"share_of_{first}": "float"}
-    return {"languages": _by_language(columns, rows)} if rows else {}
-
-
-def _by_language(columns: dict[str, str], rows: Mapping[str, Record]) -> dg.TableMetadataValue:
-    """A row a language; of those behind the first ones, how many they are."""
-    shown: list[Record] = [
-        {"language": shown_language(language), **row}
-        for language, row in islice(rows.items(), _LANGUAGES_SHOWN)
+def table(content: Table) -> dg.TableMetadataValue:
+    """A table, which the UI shows in place and as text, whatever stands in it."""
+    records = [
+        dg.TableRecord({name: row.get(name) for name in content.columns}) for row in content.rows
     ]
-    if len(rows) > _LANGUAGES_SHOWN:
-        shown.append({"language": f"({len(rows) - _LANGUAGES_SHOWN:,} more)"})
-    return table({"language": "string", **columns}, shown)
-
-
-def table(columns: Mapping[str, str], rows: Sequence[Record]) -> dg.TableMetadataValue:
-    """A table, which the UI shows in place and as text, whatever stands in it.
-
-    Args:
-        columns: Names and types.
-        rows: Values by column; what is left out is shown as nothing.
-    """
-    records = [dg.TableRecord({name: row.get(name) for name in columns}) for row in rows]
-    return dg.MetadataValue.table(records, _schema(tuple(columns.items())))
+    return dg.MetadataValue.table(records, _schema(tuple(content.columns.items())))
 
 
 @cache
@@ -386,15 +192,3 @@ def _schema(columns: tuple[tuple[str, str], ...]) -> dg.TableSchema:
 def yes(passed: bool) -> str:
     """A verdict in one word."""
     return "yes" if passed else "no"
-
-
-def _share(part: int, whole: int) -> float:
-    return round(part / whole, 6) if whole else 0.0
-
-
-def _mean(whole: int, count: int) -> float:
-    return round(whole / count, 2) if count else 0.0
-
-
-def _per_second(count: int, receipt: Receipt) -> float:
-    return round(count / max(receipt.made.seconds, 0.001), 1)

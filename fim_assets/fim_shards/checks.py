@@ -63,10 +63,11 @@ class FimPartition:
 def lossless(partition: FimPartition) -> CheckOutcome:
     """Restore every document and compare it with the raw shard's, texts and other bytes."""
     name = "lossless"
-    raw_shard, fim, recipe = partition.source().path, partition.files, partition.recipe
+    source, fim, recipe = partition.source(), partition.files, partition.recipe
+    raw_shard = source.path
     restored = _restored(fim)
     documents = chars = 0
-    with ShardReader(raw_shard, recipe.raw) as reader:
+    with ShardReader(raw_shard, recipe.raw, parquet=source.parquet) as reader:
         for block in reader:
             for number, line, text in zip(block.numbers, block.lines, block.texts, strict=True):
                 found = next(restored, None)

@@ -11,17 +11,23 @@ from typing import Any
 
 from typing_extensions import override
 
+from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import Outputs
 from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging
-from fim_assets.fim_shards.checks import CHECKS, FimPartition
+from fim_assets.fim_shards.checks import CHECKS, FimPartition, rates, rates_by_language
+from fim_assets.fim_shards.decisions import LEFT_ALONE
+from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
 from fim_assets.fim_shards.record import SCHEMA
 from fim_assets.fim_shards.statistics import fim_statistics
 from fim_assets.fim_shards.transform import transform_shard
+from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.tables import share, warnings_table
 
 _DESCRIPTION = """
 The same documents in the same order, part of their files rearranged for fill-in-the-middle: prefix,
@@ -52,6 +58,9 @@ _COLUMNS = ROW_COLUMNS | {
     "draw_key": "Hash of the document that its draws derive from; copies share it.",
     "language": "The document's language; null where it names none.",
 }
+
+
+_NUMBERS = ("psm", "spm", *LEFT_ALONE, "separators", "copies")
 
 
 class FimShards(Stage):
@@ -89,11 +98,46 @@ class FimShards(Stage):
 
     @override
     def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
-        return transform_shard(source.path, partition.seed, partition.corpus.recipe, staging)
+        recipe = partition.corpus.recipe
+        return transform_shard(source.path, partition.seed, recipe, staging, source.parquet)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
         return fim_statistics(parquet)
+
+    @override
+    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+        result, counts, recipe = receipt.result, receipt.result.counts, corpus.recipe
+        tested = rates(counts, recipe)
+        occurrences = Occurrences()
+        occurrences.add(counts)
+        bounds: dict[str, float | str] = {}
+        for name, rate in tested.items():
+            bounds[f"{name}_asked"] = round(rate.asked, 6)
+            bounds[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
+        fallbacks = counted(counts, "fallback")
+        fell_back = sum(fallbacks.values())
+        warnings = unmatched_names(recipe, occurrences, complete=False)
+        return Facts(
+            {
+                "files": result.files or 0,
+                **realised_shares(tested),
+                "fallback_share": share(fell_back, counts["psm"] + counts["spm"]),
+            },
+            {
+                "warnings": warnings_table(warnings),
+                "rates": rates_table(tested),
+                "rates_by_language": rates_by_language_table(rates_by_language(counts, recipe)),
+            },
+            {
+                **bounds,
+                **{name: counts[name] for name in _NUMBERS},
+                **{f"split_{name}": n for name, n in counted(counts, "split").items()},
+                "fallbacks": fell_back,
+                **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
+                "chars_per_second": receipt.per_second(result.chars),
+            },
+        )
 
     @override
     def opened(self, partition: Partition, receipt: Receipt) -> FimPartition:

@@ -30,14 +30,17 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import SPLITS, Fim
 
 
-def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) -> Totals:
+def transform_shard(
+    shard: Path, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
+) -> Totals:
     """Write a FIM shard and its parquet.
 
     Args:
-        shard: The raw shard.
+        shard: The raw shard, or one that an earlier stage wrote.
         seed: The partition's seed.
         recipe: The law, and where a line holds its text.
         staging: Takes `.jsonl.zst` and `.parquet`.
+        parquet: The parquet next to the shard of an earlier stage.
 
     Raises:
         ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
@@ -46,7 +49,7 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
     chars = files = 0
     metadata = record_metadata(recipe.raw, recipe.fim, seed)
     with (
-        ShardReader(shard, recipe.raw) as reader,
+        ShardReader(shard, recipe.raw, parquet=parquet) as reader,
         ShardWriter(staging.create(".jsonl.zst")) as writer,
         TableWriter(staging.create(".parquet"), SCHEMA, metadata) as table,
     ):

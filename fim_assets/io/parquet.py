@@ -76,6 +76,10 @@ class TableReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -100,6 +104,15 @@ class TableReader:
             self._rest = self._rest.slice(end)
             if self._rest.num_rows:
                 break
+        return pa.concat_tables(taken)
+
+    def take(self, count: int) -> pa.Table:
+        """The next rows; fewer where the file ends."""
+        taken = [self._rest.slice(0, 0)]
+        while count and not self.exhausted():
+            taken.append(self._rest.slice(0, count))
+            self._rest = self._rest.slice(taken[-1].num_rows)
+            count -= taken[-1].num_rows
         return pa.concat_tables(taken)
 
     def exhausted(self) -> bool:

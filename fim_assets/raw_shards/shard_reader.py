@@ -4,6 +4,7 @@ A line is a document, blank, or rejected with a reason. Every stage reads with t
 that all of them judge a line alike.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +16,7 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import CompressionError, decompress
 from fim_assets.io.hashing import DIGEST_BYTES, HashingReader
+from fim_assets.io.parquet import TableReader
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import JSON_SPACE, RejectionError, read_document
 from fim_assets.raw_shards.rejections import (
@@ -116,6 +118,13 @@ class Documents:
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
+    Args:
+        path: The shard.
+        raw: Where a document's parts stand in its line, and what is rejected.
+        block_bytes: Bytes that are worked on at once.
+        parquet: Of a shard that a stage wrote, the parquet next to it with one row a document: its
+            `line` is taken for the document's, so that this is everywhere the raw shard's.
+
     Attributes:
         lines: Lines read so far.
         blank: Of these, blank ones.
@@ -124,12 +133,22 @@ class ShardReader:
         rejections: What is known of the rejected ones.
     """
 
-    def __init__(self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        raw: Raw,
+        block_bytes: int = BLOCK_BYTES,
+        parquet: Path | None = None,
+    ) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self.rejections = Rejections(raw)
         self._path = path
-        self._raw = raw
+        # What a stage wrote may be longer than what was read.
+        self._raw = (
+            raw if parquet is None else raw.model_copy(update={"max_line_bytes": sys.maxsize})
+        )
         self._block_bytes = block_bytes
+        self._rows = None if parquet is None else TableReader(parquet, ["line"])
 
     def __enter__(self) -> Self:
         self._file = HashingReader(self._path)
@@ -137,6 +156,8 @@ class ShardReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        if self._rows is not None:
+            self._rows.close()
 
     def __iter__(self) -> Iterator[Documents]:
         bound = self._raw.max_line_bytes
@@ -148,7 +169,7 @@ class ShardReader:
                     continue
                 lines = _lines(data)
                 while some := list(islice(lines, _BLOCK_LINES)):
-                    yield self._count(self._judge(some))
+                    yield self._renumbered(self._count(self._judge(some)))
         except CompressionError as error:
             # What is no shard from its first byte on has no place in it.
             place = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
@@ -205,6 +226,14 @@ class ShardReader:
             block.texts.append(document.text)
             block.languages.append(document.language)
             block.paths.append(document.path)
+        return block
+
+    def _renumbered(self, block: Documents) -> Documents:
+        if self._rows is not None:
+            lines = self._rows.take(len(block.numbers)).column("line").to_pylist()
+            if block.rejected or block.blank or len(lines) < len(block.numbers):
+                raise ShardError(f"{self._path}: its lines are not the rows of its parquet")
+            block.numbers = lines
         return block
 
     def _count(self, block: Documents) -> Documents:

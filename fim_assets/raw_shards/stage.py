@@ -9,13 +9,17 @@ from typing import Any
 
 from typing_extensions import override
 
+from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import FAILED, Outputs
-from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.receipts import Receipt
+from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging
 from fim_assets.raw_shards.measure import SCHEMA, measure_shard
-from fim_assets.raw_shards.statistics import raw_statistics
+from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES, raw_statistics
 from fim_assets.recipe import Recipe
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.tables import languages, share
 
 _DESCRIPTION = """
 Raw code shards, read line by line and judged: which lines are documents, and how long they are.
@@ -81,6 +85,22 @@ class RawShards(Stage):
     @override
     def statistics(self, parquet: Path) -> Statistics:
         return raw_statistics(parquet)
+
+    @override
+    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+        result, counts = receipt.result, receipt.result.counts
+        by_language = {name: counted(counts, name) for name in LANGUAGE_MEASURES}
+        return Facts(
+            {"rejected_share": share(result.rejected, result.lines - result.blank)},
+            {"languages": languages(by_language)},
+            {
+                **{f"rejected_{reason}": n for reason, n in counted(counts, "rejected").items()},
+                "text_bytes": counts["bytes"],
+                "sentinel_literals": counts["sentinel_literals"],
+                "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
+                "chars_per_second": receipt.per_second(result.chars),
+            },
+        )
 
 
 RAW_SHARDS = RawShards()

@@ -10,15 +10,18 @@ from typing import Any
 
 from typing_extensions import override
 
+from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import Outputs
 from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import About, Stage, Statistics, Totals, functions
+from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging, fetch_outputs
 from fim_assets.errors import ShardError
 from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.tables import languages, mean, share
 from fim_assets.token_arrays.arrays import SCHEMA, ArraySettings
 from fim_assets.token_arrays.checks import CHECKS, TokenPartition
 from fim_assets.token_arrays.statistics import token_statistics
@@ -112,6 +115,27 @@ class TokenArrays(Stage):
     @override
     def statistics(self, parquet: Path) -> Statistics:
         return token_statistics(parquet)
+
+    @override
+    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+        result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
+        longer = counted(counts, "rearranged_longer")
+        return Facts(
+            {
+                "tokens": tokens,
+                "tokens_per_document": mean(tokens, result.documents),
+                "tokens_per_second": receipt.per_second(tokens),
+            },
+            {"languages": languages({"tokens": counted(counts, "tokens")})},
+            {
+                "arrays": counts["arrays"],
+                "layout": corpus.recipe.tokens.layout,
+                "chars_per_token": share(result.chars, tokens),
+                "added_token_literals": counts["added_token_literals"],
+                "changed_documents": counts["changed_documents"],
+                **{f"rearranged_longer_{length}": n for length, n in longer.items()},
+            },
+        )
 
     @override
     def opened(self, partition: Partition, receipt: Receipt) -> TokenPartition:
