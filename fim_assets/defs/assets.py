@@ -3,12 +3,10 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import dagster as dg
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 from pydantic import Field
 
 from fim_assets.corpus.corpus import Corpus
@@ -20,6 +18,14 @@ from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.executor import run_tasks
 from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
+from fim_assets.defs.internals import (
+    BY_AUTOMATION,
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+    RECORDED_BY_STEP,
+    version_tags,
+)
 from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, shard_partitions
@@ -30,14 +36,6 @@ from fim_assets.io.hashing import FileRecord
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings, nothing_found
 from fim_assets.wording import plural
-
-_RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
-"""Tells Dagster that a step has recorded its partitions itself, each as soon as it was done: a long
-run shows how far it is, and one that is killed keeps the record of what it finished."""
-
-_PARTITION = "dagster/partition"
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
 
 _END_OF_RUN = "end_of_run"
 
@@ -88,11 +86,7 @@ class RunConfig(dg.Config):
         """Whether a run leaves complete partitions as they are."""
         if self.skip_complete is not None:
             return self.skip_complete
-        return (
-            _PARTITION not in run.tags
-            or _RANGE_START in run.tags
-            or AUTOMATION_CONDITION_TAG in run.tags
-        )
+        return PARTITION not in run.tags or RANGE_START in run.tags or BY_AUTOMATION in run.tags
 
 
 def build_assets(graph: CorpusDefinition) -> list[dg.AssetsDefinition]:
@@ -132,52 +126,31 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
         partition_keys = _partition_keys(context, graph, partitions, checked)
         if not partition_keys:
             raise StepFailedError(_why_nothing(context, graph, checked))
+        checks = frozenset(c.name for asset in checked for c in corpus.stage(asset).checks)
+        skips = config.skips(context.run)
         tasks = [
-            Task(
-                corpus,
-                key,
-                graph.shards[key],
-                frozenset(selected),
-                frozenset(c.name for asset in checked for c in corpus.stage(asset).checks),
-                config.skips(context.run),
-            )
+            Task(corpus, key, graph.shards[key], frozenset(selected), checks, skips)
             for key in partition_keys
         ]
-        root = corpus.folder("")
-        context.log.info("outputs lie in %s", root)
-        warning = no_locks_warning(root)
-        if warning is not None:
-            context.log.warning(warning)
-        verdicts = {asset: Verdict() for asset in checked}
-        skipped = 0
-        failed: list[Outcome] = []
-        occurrences = Occurrences()
-        logged: set[str | None] = set()
+        log = _RunLog(context.log, graph)
+        tally = _Tally({asset: Verdict() for asset in checked})
         with ExitStack() as work:
             getattr(context.resources, _END_OF_RUN).callback(work.close)
             advance = work.enter_context(progress(tasks, context))
             for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
-                _log(outcome, graph, context, logged)
+                log.outcome(outcome)
                 yield from _materializations(outcome, graph, selected, context.instance)
-                for stage in outcome.stages:
-                    if stage.receipt is not None:
-                        occurrences.add(stage.receipt.result.counts)
-                    if stage.asset in verdicts:
-                        verdicts[stage.asset].add(outcome.key, stage)
-                skipped += not outcome.failure and all(stage.skipped for stage in outcome.stages)
-                if outcome.failure:
-                    failed.append(outcome)
+                tally.add(outcome)
                 advance(outcome.key)
-        if skipped:
-            context.log.info("complete already, and left alone: %s", plural(skipped, "partition"))
-        complete = len(tasks) == len(graph.shards) and not failed
-        for warning in unmatched_names(corpus.recipe, occurrences, complete=complete):
-            context.log.warning("%s", warning)
-        yield from (its.evaluation(keys[asset]) for asset, its in verdicts.items() if its.reached)
-        if failed:
-            raise StepFailedError(failure_message(failed, len(tasks), corpus, selected))
-        # All is recorded, a partition each: only the step's outputs are owed.
-        yield from (dg.MaterializeResult(keys[asset], metadata=_RECORDED) for asset in selected)
+        log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
+        for asset, verdict in tally.verdicts.items():
+            if verdict.reached:
+                yield verdict.evaluation(keys[asset])
+        if tally.failed:
+            raise StepFailedError(failure_message(tally.failed, len(tasks), corpus, selected))
+        # Every partition was recorded above; these only satisfy the op's outputs.
+        for asset in selected:
+            yield dg.MaterializeResult(keys[asset], metadata=RECORDED_BY_STEP)
         for asset in checked:
             yield dg.Output(None, output_name=specs_of_checks[asset].get_python_identifier())
 
@@ -193,12 +166,12 @@ def _partition_keys(
     """The run's partitions; if it names none, all, or of one that only checks all finished ones."""
     tags = context.run.tags
     if context.selected_asset_keys:
-        named = _PARTITION in tags or _RANGE_START in tags
+        named = PARTITION in tags or RANGE_START in tags
         return list(context.partition_keys if named else graph.shards)
-    if _PARTITION in tags:
-        return [tags[_PARTITION]]
-    if _RANGE_START in tags:
-        ends = dg.PartitionKeyRange(tags[_RANGE_START], tags[_RANGE_END])
+    if PARTITION in tags:
+        return [tags[PARTITION]]
+    if RANGE_START in tags:
+        ends = dg.PartitionKeyRange(tags[RANGE_START], tags[RANGE_END])
         return partitions.get_partition_keys_in_range(ends)
     finished = [keys_of_receipts(graph.corpus.folder(asset)) for asset in checked]
     return [key for key in graph.shards if all(key in keys for keys in finished)]
@@ -207,7 +180,7 @@ def _partition_keys(
 def _why_nothing(
     context: dg.AssetExecutionContext, graph: CorpusDefinition, checked: Sequence[str]
 ) -> str:
-    if _RANGE_START in context.run.tags:
+    if RANGE_START in context.run.tags:
         return "the range holds no partition; is its first key after its last?"
     if context.selected_asset_keys:
         return _no_shards(graph)
@@ -218,39 +191,81 @@ def _no_shards(graph: CorpusDefinition) -> str:
     return "; ".join(nothing_found(graph.corpus.recipe.raw.documents, graph.settings))
 
 
-def _log(
-    outcome: Outcome,
-    graph: CorpusDefinition,
-    context: dg.AssetExecutionContext,
-    logged: set[str | None],
-) -> None:
-    """Log a partition's failure and what else is notable.
+@dataclass
+class _Tally:
+    """What a run adds up over its partitions.
 
-    Args:
-        outcome: What became of the partition.
-        graph: Its corpus.
-        context: The run's.
-        logged: Encoders and faults that the run has logged already, which are not repeated.
+    Attributes:
+        verdicts: What the checks of each chosen asset say.
+        failed: The partitions that failed.
+        skipped: How many were complete.
+        occurrences: Which names of the recipe occurred.
     """
-    for stage in outcome.stages:
-        if stage.receipt is not None and not stage.skipped:
-            encoder = stage.receipt.made.engine
-            if encoder not in logged and not encoder.startswith("python "):
-                context.log.info("%s are encoded by %s", stage.asset, encoder)
-            logged.add(encoder)
-    if outcome.interrupted:
-        context.log.warning(
-            "%s: a worker process died while %s was being worked on; it was worked on again",
-            outcome.key,
-            graph.shards[outcome.key],
-        )
-    if outcome.failure:
-        told = outcome.details or outcome.failure
-        # Of a fault that many partitions share, the lines that are examples stand there once.
-        if outcome.details is None and "\n" in told:
-            told = without_lines(told) if outcome.fault in logged else told
-            logged.add(outcome.fault)
-        context.log.error("%s: %s", outcome.key, told)
+
+    verdicts: dict[str, Verdict]
+    failed: list[Outcome] = field(default_factory=list)
+    skipped: int = 0
+    occurrences: Occurrences = field(default_factory=Occurrences)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take one more partition into account."""
+        for stage in outcome.stages:
+            if stage.receipt is not None:
+                self.occurrences.add(stage.receipt.result.counts)
+            if stage.asset in self.verdicts:
+                self.verdicts[stage.asset].add(outcome.key, stage)
+        if outcome.failure:
+            self.failed.append(outcome)
+        else:
+            self.skipped += all(stage.skipped for stage in outcome.stages)
+
+
+class _RunLog:
+    """What the log of a run says, each thing once however many partitions it concerns."""
+
+    def __init__(self, log: dg.DagsterLogManager, graph: CorpusDefinition) -> None:
+        self._log = log
+        self._graph = graph
+        self._logged: set[str | None] = set()
+        root = graph.corpus.folder("")
+        log.info("outputs lie in %s", root)
+        if warning := no_locks_warning(root):
+            log.warning("%s", warning)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Log a partition's failure, and what else is notable of it."""
+        for stage in outcome.stages:
+            if stage.receipt is not None and not stage.skipped:
+                encoder = stage.receipt.made.engine
+                if encoder not in self._logged and not encoder.startswith("python "):
+                    self._log.info("%s are encoded by %s", stage.asset, encoder)
+                self._logged.add(encoder)
+        if outcome.interrupted:
+            self._log.warning(
+                "%s: a worker process died while %s was being worked on; it was worked on again",
+                outcome.key,
+                self._graph.shards[outcome.key],
+            )
+        if outcome.failure:
+            text = outcome.details or outcome.failure
+            # The lines of a shard that are examples of a fault stand in the log once.
+            if outcome.details is None and "\n" in text:
+                text = without_lines(text) if outcome.fault in self._logged else text
+                self._logged.add(outcome.fault)
+            self._log.error("%s: %s", outcome.key, text)
+
+    def end(self, tally: _Tally, *, complete: bool) -> None:
+        """Log what is known of all partitions together.
+
+        Args:
+            tally: What they add up to.
+            complete: Whether they are all of the corpus.
+        """
+        if tally.skipped:
+            self._log.info("complete already, and skipped: %s", plural(tally.skipped, "partition"))
+        recipe = self._graph.corpus.recipe
+        for warning in unmatched_names(recipe, tally.occurrences, complete=complete):
+            self._log.warning("%s", warning)
 
 
 def _materializations(
@@ -270,20 +285,14 @@ def _materializations(
 def _versions(
     graph: CorpusDefinition, result: Result, instance: dg.DagsterInstance
 ) -> dict[str, str]:
-    """What Dagster knows a partition's staleness by: its law, its content and its input's."""
-    tags = {
-        "dagster/code_version": result.fingerprint,
-        "dagster/data_version": _content(result.outputs),
-        "dagster/data_version_is_user_provided": "true",
-    }
+    """By what Dagster knows a stale partition: its fingerprint, its content and its input's."""
+    inputs: dict[str, tuple[str, int | None]] = {}
     before = graph.corpus.before(graph.corpus.stage(result.asset))
     if before:
         upstream = graph.key(before[-1].name)
         made = instance.get_latest_data_version_record(upstream, partition_key=result.key)
-        name = upstream.to_user_string()
-        tags[f"dagster/input_data_version/{name}"] = result.input.blake2b
-        tags[f"dagster/input_event_pointer/{name}"] = str(made.storage_id) if made else "NULL"
-    return tags
+        inputs[upstream.to_user_string()] = result.input.blake2b, made and made.storage_id
+    return version_tags(result.fingerprint, _content(result.outputs), inputs)
 
 
 def _content(outputs: list[FileRecord]) -> str:

@@ -1,0 +1,54 @@
+"""What the assets rely on that Dagster does not document: every such name, and what breaks with it.
+
+Each was tried with the version that `requirements.lock` pins, and is tested through real runs; look
+here first when Dagster is upgraded. Nothing else imports `dagster._core`, but `launcher.py`, whose
+class is a run launcher of Dagster's own, and `failures.py`, for one error class.
+"""
+
+from collections.abc import Mapping
+
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
+
+RECORDED_BY_STEP = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+"""Metadata of an output that tells Dagster that the step has recorded its materializations itself.
+
+Dagster calls it a temporary workaround (`execute_step.py`). The step records each partition when it
+is done, so that a long run shows how far it is, and one that is killed keeps what it finished.
+Without it Dagster would record every partition of the range once more at the end, without metadata:
+then each of them would have to be recorded at the end only.
+"""
+
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+"""Tags that name a run's partitions. A run that only checks has no partitions in its context, and
+one that names none would else be refused; without these tags both would take all partitions."""
+
+BY_AUTOMATION = AUTOMATION_CONDITION_TAG
+"""Tag of runs that automation asked for. Without it they would make complete partitions again."""
+
+
+def version_tags(
+    code_version: str, data_version: str, inputs: Mapping[str, tuple[str, int | None]]
+) -> dict[str, str]:
+    """Tags by which Dagster tells that a partition is out of date.
+
+    Dagster writes them itself for what it records at a step's end, and not for what a step records.
+    Without them every partition would be shown as out of date.
+
+    Args:
+        code_version: What made it.
+        data_version: Its content.
+        inputs: The content of what it was made from, and the number of the event that recorded it,
+            by the user string of its key.
+    """
+    tags = {
+        "dagster/code_version": code_version,
+        "dagster/data_version": data_version,
+        "dagster/data_version_is_user_provided": "true",
+    }
+    for name, (version, event) in inputs.items():
+        tags[f"dagster/input_data_version/{name}"] = version
+        tags[f"dagster/input_event_pointer/{name}"] = "NULL" if event is None else str(event)
+    return tags
