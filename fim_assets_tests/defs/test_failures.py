@@ -39,7 +39,7 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
     assert "`fim-assets --key-prefix low/b preview <" in failure_message(
         [BROKEN], 1, prefixed, ASSETS
     )
-    assert f"its files lie in {Path('data') / 'fim_shards'} to be looked at" in refused
+    assert f"{Path('data') / 'fim_shards'} to be looked at" in refused
     assert "fim-assets restore" in refused
     assert "traceback is an error in this run's log" in faulty
     assert "run the same range again" in last
