@@ -19,8 +19,8 @@ from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt, Result
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import Summary
+from fim_assets.cuts.base import UNCHANGED
 from fim_assets.fim_shards.checks import rates, rates_by_language
-from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.storage import Location, is_remote
 from fim_assets.layouts.registry import LAYOUTS
@@ -182,7 +182,7 @@ def _fim(corpus: Corpus, receipt: Receipt) -> _Own:
         },
         {
             **bounds,
-            **{name: counts[name] for name in ("psm", "spm", *LEFT_ALONE, "separators", "copies")},
+            **{name: counts[name] for name in ("psm", "spm", *UNCHANGED, "separators", "copies")},
             **{f"split_{split}": n for split, n in counted(counts, "split").items()},
             "fallbacks": fallen,
             **{f"fallback_{reason}": n for reason, n in fallbacks.items()},

@@ -9,25 +9,20 @@ import pyarrow as pa
 
 from fim_assets.corpus.staging import Staging
 from fim_assets.corpus.totals import Totals
+from fim_assets.cuts.base import CutError
+from fim_assets.cuts.files import Files
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, Parts, arrange
-from fim_assets.fim_shards.decisions import (
-    NOTHING,
-    REASONS,
-    Codes,
-    DecisionError,
-    Decisions,
-    Files,
-    decide,
-)
+from fim_assets.fim_shards.decisions import NOTHING, Codes, Decisions, decide, reason_names
 from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.documents import replace_text
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.fim import Fim
 
 
 def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) -> Totals:
@@ -36,7 +31,7 @@ def transform_shard(shard: Path, seed: int, recipe: Recipe, staging: Staging) ->
     Args:
         shard: The raw shard.
         seed: The partition's seed.
-        recipe: The law, and where a line holds its text.
+        recipe: What is done to files, and where a line holds its text.
         staging: Takes `.jsonl.zst` and `.parquet`.
 
     Raises:
@@ -80,10 +75,17 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
     """
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
-    files = Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+    files = Files.split(
+        block.texts,
+        keys,
+        block.languages,
+        block.paths,
+        fim.file_separator_token,
+        fim.repository_tokens,
+    )
     try:
         decisions = decide(files, fim)
-    except DecisionError as error:
+    except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
         raise ShardError(
             f"the document of line {line:,} (id {name}): {error}; run it again, or take the "
@@ -96,7 +98,7 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
         chars += len(text) - len(block.texts[document])
 
     first, second = decisions.cuts
-    left_alone = decisions.orders == 0
+    unchanged = decisions.orders == 0
     of_file = pa.array(files.documents)
     rows = {
         "line": np.array(block.numbers, np.int64)[files.documents],
@@ -104,11 +106,11 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
         "file": files.indices,
         "chars": files.lengths,
         "order": _named(ORDERS, decisions.orders),
-        "split": _named(SPLITS, decisions.splits),
-        "reason": _named(REASONS, decisions.reasons),
+        "split": _named(tuple(CUTS), decisions.splits),
+        "reason": _named(reason_names(), decisions.reasons),
         "prefix_chars": first,
         "middle_chars": second - first,
-        "suffix_chars": np.where(left_alone, 0, files.lengths - second),
+        "suffix_chars": np.where(unchanged, 0, files.lengths - second),
         "draw_key": files.keys,
         "language": pa.array(block.languages, pa.string()).take(of_file),
     }

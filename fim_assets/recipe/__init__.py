@@ -4,14 +4,12 @@ import difflib
 import json
 import os
 import reprlib
-from functools import cache
 from hashlib import blake2b
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fim_assets.io.storage import expand_home
 from fim_assets.recipe.errors import RecipeError
@@ -25,19 +23,6 @@ ASSETS = ("raw_shards", "fim_shards", "token_arrays")
 LAWS = {"raw_shards": 3, "fim_shards": 4, "token_arrays": 3}
 """A stage's number is raised whenever the same input would give other bytes, or another `result` in
 its receipt."""
-
-SYNTAX_LAW = 2
-"""The number of `syntax`, raised whenever it would cut a file elsewhere; part of the fingerprints
-of the recipes that use it, and of no others."""
-
-GRAMMAR_PACKAGES = {
-    name: f"tree-sitter-{name}"
-    for name in (
-        *("bash", "c", "c-sharp", "cpp", "go", "java", "javascript", "markdown", "php"),
-        *("python", "ruby", "rust", "sql", "swift", "typescript"),
-    )
-}
-"""The packages whose versions decide where `syntax` cuts, beside tree-sitter's own."""
 
 _FROM_DOLMA = {
     "processes": "the environment variable FIM_WORKERS",
@@ -84,10 +69,10 @@ class Recipe(Section):
         return int.from_bytes(digest[:8], "little")
 
     def fingerprint(self, asset: str, tokenizer_hash: str) -> str:
-        """Which law makes an asset's bytes: 32 hex digits, also its Dagster code version.
+        """What makes an asset's bytes: 32 hex digits, also its Dagster code version.
 
         Hashes the parts of the recipe that the asset and its inputs depend on, as canonical JSON;
-        where `syntax` cuts, the grammars' versions too.
+        for some cut methods more, see `Fim.identity`.
         Fields at their version-1 defaults are left out, so that an option added later changes no
         existing fingerprint; so are `raw.documents` and paths, which say where, not what, but for
         the tokenizer's name in datatrove's layout, whose files hold it.
@@ -97,7 +82,7 @@ class Recipe(Section):
             tokenizer_hash: Content hash of the tokenizer's files; used where tokens are.
         """
         stages = ASSETS[: ASSETS.index(asset) + 1] if asset in ASSETS else ASSETS
-        law: dict[str, Any] = {
+        parts: dict[str, Any] = {
             "laws": {stage: LAWS[stage] for stage in stages},
             "raw": self.raw.model_dump(
                 exclude_defaults=True,
@@ -106,13 +91,9 @@ class Recipe(Section):
             "sentinels": [token for token in self.fim.sentinels if token is not None],
         }
         if "fim_shards" in stages:
-            law["seed"] = self.seed
-            law["fim"] = self.fim.law()
-            if "syntax" in self.fim.weights:
-                law["grammars"] = grammar_versions()
-                law["syntax"] = SYNTAX_LAW
-                if self.raw.path_field != Raw().path_field:
-                    law["raw"]["path_field"] = self.raw.path_field
+            identity = self.fim.identity(self.raw)
+            parts["raw"] |= identity.pop("raw")
+            parts |= identity | {"seed": self.seed}
         if "token_arrays" in stages:
             tokens = self.tokens.model_dump(exclude_defaults=True)
             where = (
@@ -120,9 +101,9 @@ class Recipe(Section):
             )
             for name in where:
                 tokens.get("tokenizer", {}).pop(name, None)
-            law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
-            law["tokenizer"] = tokenizer_hash
-        canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))
+            parts["tokens"] = {name: value for name, value in tokens.items() if value != {}}
+            parts["tokenizer"] = tokenizer_hash
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
@@ -138,13 +119,6 @@ def harmless_yaml(content: Any) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return yaml.safe_dump(content, sort_keys=False)
-
-
-@cache
-def grammar_versions() -> dict[str, str]:
-    """Versions of tree-sitter and its grammars, by package."""
-    packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
-    return {package: version(package) for package in packages}
 
 
 def built_in_recipes() -> list[str]:
@@ -245,12 +219,10 @@ def _shown(value: Any) -> str:
 
 
 def _instead(path: list[str]) -> str:
-    model: type[BaseModel] = Recipe
+    model: type[Section] = Recipe
     for part in path[:-1]:
         model = _model_in(model.model_fields[part].annotation) or model
-    name, allowed = path[-1], list(model.model_fields)
-    if model is Fim:
-        allowed.append("sentinels")
+    name, allowed = path[-1], model.allowed_names()
     if name in _FROM_DOLMA:
         return f"Dolma's {name} has no meaning here; what replaces it: {_FROM_DOLMA[name]}"
     close = difflib.get_close_matches(name, allowed, n=1)
@@ -258,8 +230,8 @@ def _instead(path: list[str]) -> str:
     return f"{meant}allowed: {', '.join(allowed)}"
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model among an annotation's alternatives, if there is one."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _model_in(annotation: Any) -> type[Section] | None:
+    """The section among an annotation's alternatives, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

@@ -1,0 +1,48 @@
+"""The cut methods, by the names that recipes and records use.
+
+To add one, define its `Cut` in a module of its own and add it to the end of `CUTS`. A recipe that
+names several draws among them in this order, so that methods must not change places.
+"""
+
+from collections import UserDict
+
+from fim_assets.cuts import dolma, lines, syntax, uniform
+from fim_assets.cuts.base import UNCHANGED, Cut, RanksOf
+
+
+class _Registry(UserDict[str, Cut]):
+    """Refuses a reason that says of two methods, or of none, that they cannot cut a file."""
+
+    def __setitem__(self, name: str, cut: Cut) -> None:
+        if name != cut.name:
+            raise ValueError(f"the cut method {cut.name} is registered as {name}")
+        others = (
+            reason for other in self.values() if other.name != name for reason in other.reasons
+        )
+        taken = cut.reasons.keys() & {*UNCHANGED, *others}
+        if taken:
+            raise ValueError(f"{name}: reasons of other methods: {', '.join(sorted(taken))}")
+        super().__setitem__(name, cut)
+
+
+CUTS = _Registry({cut.name: cut for cut in (dolma.CUT, uniform.CUT, lines.CUT, syntax.CUT)})
+
+
+def fallback_names() -> list[str]:
+    """The methods that cut every file that is long enough, so that they can be a fallback."""
+    return [name for name, cut in CUTS.items() if not cut.reasons]
+
+
+def rank_functions() -> dict[str, RanksOf]:
+    """The ranks of each method that depends on a file's length alone."""
+    return {name: cut.ranks for name, cut in CUTS.items() if cut.ranks is not None}
+
+
+def reason_texts() -> dict[str, str]:
+    """Why methods cannot cut a file: each reason with what it means."""
+    return {reason: text for cut in CUTS.values() for reason, text in cut.reasons.items()}
+
+
+def methods_by_reason() -> dict[str, str]:
+    """The one method that each of `reason_texts` belongs to."""
+    return {reason: name for name, cut in CUTS.items() for reason in cut.reasons}
