@@ -44,8 +44,12 @@ class Ranks(NamedTuple):
     second: Floats
 
 
+CutsOf = Callable[[UInts, Ints, Ints], Cuts]
+"""Cuts n files by their documents' keys, their indices in these, and their lengths in code points,
+each of shape (n,)."""
+
 RanksOf = Callable[[UInts, Ints, Ints, Cuts], Ranks]
-"""Gives the ranks of cuts, from keys, file indices, lengths and the cuts, each of shape (n,)."""
+"""The ranks of such cuts: keys, indices and lengths as in `CutsOf`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Cut:
     identity: Callable[[], dict[str, Any]] = dict
 
 
-def cut_by_length(cuts: Callable[[UInts, Ints, Ints], Cuts]) -> Callable[[Files, Ints], Attempt]:
+def cut_by_length(cuts: CutsOf) -> Callable[[Files, Ints], Attempt]:
     """The `cut` of a method that needs keys, file indices and lengths alone."""
 
     def cut(files: Files, rows: Ints) -> Attempt:
@@ -130,10 +134,7 @@ def cut_by_length(cuts: Callable[[UInts, Ints, Ints], Cuts]) -> Callable[[Files,
 def distinct_pairs(keys: UInts, files: Ints, bounds: Ints) -> Cuts:
     """Two distinct numbers from {0..bound-1} each, sorted: all unordered pairs as likely.
 
-    Args:
-        keys: Document keys, shape (n,).
-        files: Index of each file in its document, shape (n,).
-        bounds: At least 2 each, shape (n,).
+    Keys and indices of files are as in `CutsOf`, and bounds at least 2.
     """
     # The other number is drawn from one value fewer, and those from the first number on move up by
     # one. With a bound of 3 and a first number of 1: the other is drawn from {0, 1}, and 1 becomes

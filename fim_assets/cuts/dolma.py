@@ -9,12 +9,7 @@ from fim_assets.draws import Ints, RandomStream, UInts, uniforms
 def dolma_cuts(keys: UInts, files: Ints, lengths: Ints) -> Cuts:
     """Draw two distinct positions uniformly from {0..L-4}, each plus one, and sort them.
 
-    The parts have at least 1, 1 and 3 code points.
-
-    Args:
-        keys: Document keys, shape (n,).
-        files: Index of each file in its document, shape (n,).
-        lengths: L, code points of each file, at least 5, shape (n,).
+    L is a file's length, at least 5; the parts have at least 1, 1 and 3 code points.
     """
     first, second = distinct_pairs(keys, files, lengths - 3)
     return Cuts(first + 1, second + 1)

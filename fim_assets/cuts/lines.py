@@ -21,13 +21,7 @@ def line_starts(text: str) -> Ints:
 
 
 def line_cuts(keys: UInts, files: Ints, starts: Sequence[Ints]) -> Cuts:
-    """Draw two distinct line starts uniformly and sort them.
-
-    Args:
-        keys: Document keys, shape (n,).
-        files: Index of each file in its document, shape (n,).
-        starts: Line starts of each file, at least two, see `line_starts`.
-    """
+    """Draw two distinct line starts uniformly, of at least two each, and sort them."""
     pairs = distinct_pairs(keys, files, np.fromiter(map(len, starts), np.int64, len(starts)))
     cuts = (
         np.array([of_file[line] for of_file, line in zip(starts, lines, strict=True)], np.int64)

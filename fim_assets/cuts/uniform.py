@@ -7,13 +7,7 @@ from fim_assets.draws import Ints, RandomStream, UInts, integers, uniforms
 
 
 def uniform_cuts(keys: UInts, files: Ints, lengths: Ints) -> Cuts:
-    """Draw two independent positions uniformly from {0..L} and sort them: parts may be empty.
-
-    Args:
-        keys: Document keys, shape (n,).
-        files: Index of each file in its document, shape (n,).
-        lengths: L, code points of each file, shape (n,).
-    """
+    """Draw two independent positions uniformly from {0..L} and sort them: parts may be empty."""
     one = integers(uniforms(keys, files, RandomStream.FIRST_CUT), lengths + 1)
     other = integers(uniforms(keys, files, RandomStream.SECOND_CUT), lengths + 1)
     return Cuts(np.minimum(one, other), np.maximum(one, other))

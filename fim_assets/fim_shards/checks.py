@@ -112,9 +112,9 @@ def _difference(
     line: Line, text: str, number: int, found: _Restored, text_field: str
 ) -> str | None:
     if number != found.raw_number:
-        return f"the FIM shard has line {found.raw_number} in its place"
+        return f"the FIM shard has line {found.raw_number} there"
     if not found.rearranged:
-        return None if bytes(found.line) == bytes(line) else "left alone, but its bytes differ"
+        return None if bytes(found.line) == bytes(line) else "unchanged, but its bytes differ"
     if found.text != text:
         return "another text comes back"
     before, after = text_span(line, text_field), text_span(found.line, text_field)

@@ -7,38 +7,27 @@ import numpy.typing as npt
 
 from fim_assets.cuts.base import UNCHANGED, Cuts
 from fim_assets.cuts.files import Bools, Files
-from fim_assets.cuts.registry import CUTS, reason_texts
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Floats, Ints, RandomStream, uniforms
 from fim_assets.recipe.fim import Fim, LanguageRates
 
-Codes = npt.NDArray[np.int8]
-
-NOTHING = -1
-"""The code of no reason and of no cut method."""
-
-_PSM, _SPM = 1, 2
-
-
-def reason_names() -> tuple[str, ...]:
-    """All reasons: why a file stays unchanged, and why the drawn method could not cut it."""
-    return (*UNCHANGED, *reason_texts())
+Names = npt.NDArray[np.object_]
 
 
 class Decisions(NamedTuple):
     """What is done to n files.
 
-    Codes are good for this process alone, since cut methods may be added: records hold names.
-
     Attributes:
-        orders: Index into `ORDERS`, shape (n,).
-        splits: Index into `CUTS` of the method used, -1 for unchanged files, shape (n,).
-        reasons: Index into `reason_names`, -1 for files that the drawn method has cut, shape (n,).
+        orders: Their `ORDERS`, shape (n,).
+        splits: The cut methods used, None for unchanged files, shape (n,).
+        reasons: Why a file is unchanged, one of `UNCHANGED`; why the drawn method could not cut it,
+            one of its reasons; or None, shape (n,).
         cuts: Where the middle begins and ends; zeros for unchanged files.
     """
 
-    orders: Codes
-    splits: Codes
-    reasons: Codes
+    orders: Names
+    splits: Names
+    reasons: Names
     cuts: Cuts
 
 
@@ -50,15 +39,15 @@ def decide(files: Files, fim: Fim) -> Decisions:
     """
     count = len(files.texts)
     decisions = Decisions(
-        orders=np.zeros(count, np.int8),
-        splits=np.full(count, NOTHING, np.int8),
+        orders=np.full(count, "none", np.object_),
+        splits=np.full(count, None, np.object_),
         reasons=_unchanged(files, fim),
         cuts=Cuts(np.zeros(count, np.int64), np.zeros(count, np.int64)),
     )
-    rows = np.flatnonzero(decisions.reasons == NOTHING)
+    rows = np.flatnonzero(~decisions.reasons.astype(np.bool_))
     keys, indices = files.keys[rows], files.indices[rows]
     psm = uniforms(keys, indices, RandomStream.ORDER) < fim.psm_spm_split
-    decisions.orders[rows] = np.where(psm, _PSM, _SPM)
+    decisions.orders[rows] = np.where(psm, "psm", "spm")
 
     edges = np.cumsum([*fim.weights.values()])[:-1]
     drawn = np.searchsorted(edges, uniforms(keys, indices, RandomStream.SPLIT), side="right")
@@ -70,8 +59,8 @@ def decide(files: Files, fim: Fim) -> Decisions:
     return decisions
 
 
-def _unchanged(files: Files, fim: Fim) -> Codes:
-    """Why files stay unchanged."""
+def _unchanged(files: Files, fim: Fim) -> Names:
+    """Why files stay unchanged, None for those that do not."""
     rates: Floats | float
     if isinstance(fim.fim_rate, LanguageRates):
         rates = np.array([fim.rate(language) for language in files.languages])[files.documents]
@@ -84,9 +73,10 @@ def _unchanged(files: Files, fim: Fim) -> Codes:
         "gate": gate >= fim.document_rate,
         "not_selected": uniforms(files.keys, files.indices, RandomStream.SELECT) >= rates,
     }
-    conditions = [holds[reason] for reason in UNCHANGED]
-    codes: Codes = np.select(conditions, range(len(conditions)), NOTHING).astype(np.int8)
-    return codes
+    reasons = np.full(len(files.texts), None, np.object_)
+    for reason in reversed(UNCHANGED):
+        reasons[holds[reason]] = reason
+    return reasons
 
 
 def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> Ints:
@@ -97,12 +87,11 @@ def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) ->
     """
     method = CUTS[name]
     attempt = method.cut(files, rows, **{field: getattr(fim, field) for field in method.fields})
-    uncut = np.array([*attempt.reasons], np.int64)
+    uncut, reasons = np.array([*attempt.reasons], np.int64), [*attempt.reasons.values()]
     answered = np.sort(np.append(attempt.rows, uncut))
-    if not np.array_equal(answered, rows) or {*attempt.reasons.values()} - method.reasons.keys():
+    if not np.array_equal(answered, rows) or {*reasons} - method.reasons.keys():
         raise RuntimeError(f"{name} must cut each file, or give one of its reasons")
-    decisions.splits[rows] = [*CUTS].index(name)
+    decisions.splits[rows] = name
     decisions.cuts.first[attempt.rows], decisions.cuts.second[attempt.rows] = attempt.cuts
-    codes = {reason: code for code, reason in enumerate(reason_names())}
-    decisions.reasons[uncut] = [codes[reason] for reason in attempt.reasons.values()]
+    decisions.reasons[uncut] = reasons
     return uncut

@@ -11,10 +11,9 @@ import polars as pl
 
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.files import Bools
-from fim_assets.cuts.registry import CUTS, methods_by_reason
+from fim_assets.cuts.registry import methods_by_reason
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import reason_names
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths, Statistics
@@ -27,21 +26,19 @@ _FIM_COLUMNS = [
     *("prefix_chars", "middle_chars", "suffix_chars"),
 ]
 
+_CODED = pl.Schema(
+    {
+        "draw_key": pl.UInt64(),
+        "file": pl.UInt32(),
+        "order": pl.Enum(ORDERS),
+        "split": pl.Categorical(),
+        "reason": pl.Categorical(),
+        "language": pl.Categorical(),
+    }
+)
+"""What a file of a document in several languages is kept as: 25 bytes."""
+
 _PARTS = 16
-
-
-def _coded() -> pl.Schema:
-    """What a file of a document in several languages is kept as: some twenty bytes."""
-    return pl.Schema(
-        {
-            "draw_key": pl.UInt64(),
-            "file": pl.UInt32(),
-            "order": pl.Enum(ORDERS),
-            "split": pl.Enum([*CUTS]),
-            "reason": pl.Enum(reason_names()),
-            "language": pl.Categorical(),
-        }
-    )
 
 
 def fim_statistics(parquet: Path) -> Statistics:
@@ -59,7 +56,6 @@ def fim_statistics(parquet: Path) -> Statistics:
     cuts = np.zeros((2, CUT_BINS), np.int64)
     lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
     waiting: list[pl.DataFrame] = []
-    coded = _coded()
     documents = 0
     for frame in read_frames(parquet, _FIM_COLUMNS):
         rearranged = frame.filter(pl.col("order") != "none")
@@ -78,7 +74,7 @@ def fim_statistics(parquet: Path) -> Statistics:
         again, held = pl.Series(copies.again[of_document]), pl.Series(copies.held[of_document])
         distinct.update(_distinct_counts(frame.filter(~again & ~held)))
         if held.any():
-            waiting.append(frame.filter(~again & held).select(coded.names()).cast(coded))
+            waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
     for files in _parted(waiting):
         distinct.update(_distinct_counts(files))
     return Statistics(

@@ -11,11 +11,10 @@ from fim_assets.corpus.staging import Staging
 from fim_assets.corpus.totals import Totals
 from fim_assets.cuts.base import CutError
 from fim_assets.cuts.files import Files
-from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import ORDERS, Parts, arrange
-from fim_assets.fim_shards.decisions import NOTHING, Codes, Decisions, decide, reason_names
+from fim_assets.fim_shards.arrangements import Order, Parts, arrange
+from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
@@ -98,16 +97,16 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
         chars += len(text) - len(block.texts[document])
 
     first, second = decisions.cuts
-    unchanged = decisions.orders == 0
+    unchanged = decisions.orders == "none"
     of_file = pa.array(files.documents)
     rows = {
         "line": np.array(block.numbers, np.int64)[files.documents],
         "id": pa.array(block.ids, pa.string()).take(of_file),
         "file": files.indices,
         "chars": files.lengths,
-        "order": _named(ORDERS, decisions.orders),
-        "split": _named(tuple(CUTS), decisions.splits),
-        "reason": _named(reason_names(), decisions.reasons),
+        "order": pa.array(decisions.orders, pa.string()),
+        "split": pa.array(decisions.splits, pa.string()),
+        "reason": pa.array(decisions.reasons, pa.string()),
         "prefix_chars": first,
         "middle_chars": second - first,
         "suffix_chars": np.where(unchanged, 0, files.lengths - second),
@@ -120,7 +119,7 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
 def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:
     """Each document of which a file is rearranged: its index, and its text as it becomes."""
     separator = fim.file_separator_token or ""
-    rearranged = np.unique(files.documents[decisions.orders != 0])
+    rearranged = np.unique(files.documents[decisions.orders != "none"])
     begins = np.searchsorted(files.documents, rearranged).tolist()
     ends = np.searchsorted(files.documents, rearranged, side="right").tolist()
     for document, begin, end in zip(rearranged.tolist(), begins, ends, strict=True):
@@ -129,13 +128,8 @@ def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[t
 
 
 def _rearrange(file: str, row: int, decisions: Decisions, fim: Fim) -> str:
-    order = ORDERS[decisions.orders[row]]
+    order: Order = decisions.orders[row]
     if order == "none":
         return file
     first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
     return arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
-
-
-def _named(names: tuple[str, ...], codes: Codes) -> pa.Array:
-    """Names by code, null for -1."""
-    return pa.array(names).take(pa.array(codes, mask=codes == NOTHING))

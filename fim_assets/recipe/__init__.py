@@ -136,9 +136,7 @@ def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
         RecipeError: If there is none, it is not YAML, or a field is unknown or has a bad value.
     """
     if name_or_path in built_in_recipes():
-        text = (files("fim_assets") / "recipe" / "built_in" / f"{name_or_path}.yaml").read_text(
-            "utf-8"
-        )
+        text = (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8")
     else:
         try:
             path = expand_home(os.fspath(name_or_path))

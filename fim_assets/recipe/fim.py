@@ -85,22 +85,28 @@ class SplitWeights(Section):
         weights = dict(self)
         return {name: weights[name] for name in CUTS if weights.get(name)}
 
-    @model_validator(mode="after")
-    def _check_weights(self) -> Self:
-        later = self.__pydantic_extra__
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, content: Any) -> Any:
         unknown = [
             InitErrorDetails(type="extra_forbidden", loc=(name,), input=weight)
-            for name, weight in later.items()
+            for name, weight in (content.items() if isinstance(content, dict) else ())
             if name not in CUTS
         ]
         if unknown:
             raise ValidationError.from_exception_data("split", unknown)
-        total = sum(dict(self).values())
+        return content
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        used, later = self.used, self.__pydantic_extra__
+        total = sum(used.values())
         if not math.isclose(total, 1):
             raise ValueError(f"weights must add up to 1, these to {total:g}")
-        kept = {name: weight for name, weight in self.used.items() if name in later}
-        later.clear()
-        later.update(kept)
+        names = [name for name in used if name in later]
+        later |= {name: later.pop(name) for name in names}
+        for name in later.keys() - names:
+            del later[name]
         return self
 
 

@@ -26,10 +26,10 @@ from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.registry import CUTS, rank_functions
+from fim_assets.cuts.registry import rank_functions
 from fim_assets.cuts.syntax_tree import CannotCutError, parse
 from fim_assets.draws import UInts, document_keys
-from fim_assets.fim_shards.decisions import decide, reason_names
+from fim_assets.fim_shards.decisions import decide
 from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.fim_shards.transform import rearranged_texts, transform_block, transform_shard
 from fim_assets.io.hashing import FileRecord, HashingWriter
@@ -81,7 +81,7 @@ _RECIPES = {
     "syntax": Recipe(fim=Fim(split="syntax")),
 }
 
-_PARSED = [reason_names().index(reason) for reason in ("syntax_errors", "no_node")]
+_PARSED = ["syntax_errors", "no_node"]
 """Why `syntax` could not cut a file that it has parsed."""
 
 READ, COMPRESS = "read: decompress, split, parse, judge", "compress, hash and write"
@@ -211,7 +211,7 @@ def chosen_files(shard: Path, recipe: Recipe) -> Iterator[ChosenFile]:
         for block in reader:
             files = _files(block, seed, recipe.fim)
             decisions = decide(files, recipe.fim)
-            cut = decisions.splits == [*CUTS].index("syntax")
+            cut = decisions.splits == "syntax"
             for row in np.flatnonzero(cut | np.isin(decisions.reasons, _PARSED)).tolist():
                 document = int(files.documents[row])
                 yield ChosenFile(

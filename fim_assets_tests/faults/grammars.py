@@ -29,7 +29,7 @@ from fim_assets.cuts.base import CutError
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.decisions import decide, reason_names
+from fim_assets.fim_shards.decisions import decide
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.cuts.test_syntax_tree import SNIPPETS
 
@@ -114,7 +114,7 @@ class Outcome(NamedTuple):
         bytes: The most memory that the process that parses has taken, 0 if it took it before.
     """
 
-    cuts: list[tuple[int, int, int, int]]
+    cuts: list[tuple[str | None, str, int, int]]
     crashed: bool
     seconds: float
     bytes: int
@@ -133,8 +133,8 @@ def _outcome(text: str, language: str) -> Outcome:
         except CutError:
             return Outcome([], True, time.perf_counter() - begin, 0)
         rows = zip(decided.reasons, decided.splits, *decided.cuts, strict=True)
-        cuts += [(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
-    crashed = any(reason == reason_names().index("parser_crashed") for reason, *_ in cuts)
+        cuts += [(reason, split, int(a), int(b)) for reason, split, a, b in rows]
+    crashed = any(reason == "parser_crashed" for reason, *_ in cuts)
     seconds, after = time.perf_counter() - begin, _peak()
     return Outcome(cuts, crashed, seconds, after if after > before else 0)
 

@@ -10,11 +10,10 @@ from scipy.stats import binomtest, chi2_contingency, chisquare
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.registry import CUTS, reason_texts
+from fim_assets.cuts.registry import reason_texts
 from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import decide, reason_names
+from fim_assets.fim_shards.decisions import decide
 from fim_assets.recipe.fim import Fim
 
 MANY = 30_000
@@ -49,9 +48,11 @@ class Decided:
 
     def __init__(self, files: Files, fim: Fim) -> None:
         decisions = decide(files, fim)
-        self.orders = np.array(ORDERS)[decisions.orders]
-        self.splits = np.array([*CUTS, "none"])[decisions.splits]
-        self.reasons = np.array([*reason_names(), "none"])[decisions.reasons]
+        self.orders = decisions.orders
+        self.splits, self.reasons = (
+            np.array([name or "none" for name in names])
+            for names in (decisions.splits, decisions.reasons)
+        )
         self.cuts = np.stack(decisions.cuts, axis=1)
 
     def pairs(self, split: str) -> Counter[tuple[int, int]]:

@@ -9,10 +9,9 @@ from scipy.stats import binomtest, kstest
 
 from fim_assets.cuts.base import Cuts
 from fim_assets.cuts.files import Files
-from fim_assets.cuts.registry import CUTS, rank_functions
+from fim_assets.cuts.registry import rank_functions
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import Decisions, decide, reason_names
+from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.transform import rearranged_texts
 from fim_assets.recipe import built_in_recipes, load_recipe
 
@@ -34,13 +33,13 @@ class Realised(NamedTuple):
         assert binomtest(int((what & of).sum()), int(of.sum()), asked).pvalue > 1e-6
 
     def split(self, name: str) -> Mask:
-        return np.asarray(self.decisions.splits == [*CUTS].index(name), np.bool_)
+        return np.asarray(self.decisions.splits == name, np.bool_)
 
     def order(self, name: str) -> Mask:
-        return np.asarray(self.decisions.orders == ORDERS.index(name), np.bool_)
+        return np.asarray(self.decisions.orders == name, np.bool_)
 
     def reason(self, name: str) -> Mask:
-        return np.asarray(self.decisions.reasons == reason_names().index(name), np.bool_)
+        return np.asarray(self.decisions.reasons == name, np.bool_)
 
     @property
     def rearranged(self) -> Mask:
@@ -182,7 +181,7 @@ def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:
     found.share(found.order("psm"), found.rearranged, 0.5)
     found.share(found.split("syntax"), found.rearranged, 0.9)
     assert (found.split("syntax") | found.split("uniform"))[found.rearranged].all()
-    assert (found.decisions.reasons[found.rearranged] == -1).all()
+    assert not found.decisions.reasons[found.rearranged].any()
     found.follows("uniform")
 
 
