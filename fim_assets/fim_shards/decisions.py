@@ -41,13 +41,17 @@ def decide(files: Files, fim: Fim) -> Decisions:
     decisions = Decisions(
         orders=np.full(count, "none", np.object_),
         splits=np.full(count, None, np.object_),
-        reasons=_unchanged(files, fim),
+        reasons=np.full(count, None, np.object_),
         cuts=Cuts(np.zeros(count, np.int64), np.zeros(count, np.int64)),
     )
-    rows = np.flatnonzero(~decisions.reasons.astype(np.bool_))
+    unchanged = _unchanged(files, fim)
+    for reason in reversed(UNCHANGED):
+        decisions.reasons[unchanged[reason]] = reason
+    rows = np.flatnonzero(~np.any([*unchanged.values()], axis=0))
     keys, indices = files.keys[rows], files.indices[rows]
     psm = uniforms(keys, indices, RandomStream.ORDER) < fim.psm_spm_split
-    decisions.orders[rows] = np.where(psm, "psm", "spm")
+    decisions.orders[rows] = "spm"
+    decisions.orders[rows[psm]] = "psm"
 
     edges = np.cumsum([*fim.weights.values()])[:-1]
     drawn = np.searchsorted(edges, uniforms(keys, indices, RandomStream.SPLIT), side="right")
@@ -59,24 +63,20 @@ def decide(files: Files, fim: Fim) -> Decisions:
     return decisions
 
 
-def _unchanged(files: Files, fim: Fim) -> Names:
-    """Why files stay unchanged, None for those that do not."""
+def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
+    """Whether each reason to leave a file unchanged holds, shape (n,)."""
     rates: Floats | float
     if isinstance(fim.fim_rate, LanguageRates):
         rates = np.array([fim.rate(language) for language in files.languages])[files.documents]
     else:
         rates = fim.fim_rate
     gate = uniforms(files.keys, np.zeros_like(files.indices), RandomStream.GATE)
-    holds: dict[str, Bools] = {
+    return {
         "repository": files.markers,
         "too_short": files.lengths < fim.min_chars,
         "gate": gate >= fim.document_rate,
         "not_selected": uniforms(files.keys, files.indices, RandomStream.SELECT) >= rates,
     }
-    reasons = np.full(len(files.texts), None, np.object_)
-    for reason in reversed(UNCHANGED):
-        reasons[holds[reason]] = reason
-    return reasons
 
 
 def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> Ints:
