@@ -34,7 +34,7 @@ from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
-from fim_assets.cuts.registry import reason_texts
+from fim_assets.cuts.registry import CUTS
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
@@ -483,7 +483,7 @@ def _sample(
             "look",
             "sample",
             f"{sum(fallbacks.values()):,} of {plural(rearranged, 'rearranged file')} cut by the "
-            f"fallback, most often for {reason}: {reason_texts()[reason]}",
+            f"fallback, most often for {reason}: {CUTS.reason_texts()[reason]}",
             "take another split, or name in the recipe the fields that it needs",
         )
 

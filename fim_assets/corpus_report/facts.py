@@ -10,7 +10,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.summary import Gathered, Summary
 from fim_assets.cuts.base import UNCHANGED
-from fim_assets.cuts.registry import CUTS, reason_texts
+from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.checks import RATE_ERROR
 from fim_assets.io.storage import names_in
@@ -133,7 +133,7 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "splits": _entries(
             summary.splits, rearranged, {name: cut.text for name, cut in CUTS.items()}
         ),
-        "fallbacks": _entries(summary.fallbacks, rearranged, reason_texts()),
+        "fallbacks": _entries(summary.fallbacks, rearranged, CUTS.reason_texts()),
         "rejections": _entries(summary.rejections, totals.lines, _REJECTED),
         "lengths": {
             unit: [(title, describe(lengths[name], of)) for name, (title, _, of) in those.items()]

@@ -106,8 +106,8 @@ class Cut:
             distribution, not in [0, 1] for a cut that it cannot give. None: it looks at the text.
         fields: Fields of `fim` that matter to it, and not to other methods.
         raw_fields: The same of `raw`.
-        identity: What else decides where it cuts, such as a version: a part of the fingerprints of
-            the recipes that use it, and of no others.
+        identity: What else decides where it cuts, such as a version, under keys of its own: a part
+            of the fingerprints of the recipes that use it, and of no others.
     """
 
     name: str

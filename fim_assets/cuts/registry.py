@@ -16,33 +16,27 @@ class _Registry(UserDict[str, Cut]):
     def __setitem__(self, name: str, cut: Cut) -> None:
         if name != cut.name:
             raise ValueError(f"the cut method {cut.name} is registered as {name}")
-        others = (
-            reason for other in self.values() if other.name != name for reason in other.reasons
-        )
+        others = [reason for reason, owner in self.methods_by_reason().items() if owner != name]
         taken = cut.reasons.keys() & {*UNCHANGED, *others}
         if taken:
-            raise ValueError(f"{name}: reasons of other methods: {', '.join(sorted(taken))}")
+            raise ValueError(f"{name}: reasons that are taken: {', '.join(sorted(taken))}")
         super().__setitem__(name, cut)
+
+    def methods_by_reason(self) -> dict[str, str]:
+        """Why methods cannot cut a file: the one method that each reason belongs to."""
+        return {reason: name for name, cut in self.items() for reason in cut.reasons}
+
+    def reason_texts(self) -> dict[str, str]:
+        """What these reasons mean."""
+        return {reason: text for cut in self.values() for reason, text in cut.reasons.items()}
+
+    def rank_functions(self) -> dict[str, RanksOf]:
+        """The ranks of each method that depends on a file's length alone."""
+        return {name: cut.ranks for name, cut in self.items() if cut.ranks is not None}
+
+    def fallbacks(self) -> list[str]:
+        """The methods that cut every file that is long enough, so that they can be a fallback."""
+        return [name for name, cut in self.items() if not cut.reasons]
 
 
 CUTS = _Registry({cut.name: cut for cut in (dolma.CUT, uniform.CUT, lines.CUT, syntax.CUT)})
-
-
-def fallback_names() -> list[str]:
-    """The methods that cut every file that is long enough, so that they can be a fallback."""
-    return [name for name, cut in CUTS.items() if not cut.reasons]
-
-
-def rank_functions() -> dict[str, RanksOf]:
-    """The ranks of each method that depends on a file's length alone."""
-    return {name: cut.ranks for name, cut in CUTS.items() if cut.ranks is not None}
-
-
-def reason_texts() -> dict[str, str]:
-    """Why methods cannot cut a file: each reason with what it means."""
-    return {reason: text for cut in CUTS.values() for reason, text in cut.reasons.items()}
-
-
-def methods_by_reason() -> dict[str, str]:
-    """The one method that each of `reason_texts` belongs to."""
-    return {reason: name for name, cut in CUTS.items() for reason in cut.reasons}

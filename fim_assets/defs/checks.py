@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from fim_assets.cuts.registry import rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.defs.metadata import Record, table
 from fim_assets.run.partition import CHECKS_OF, StageOutcome
 
@@ -28,7 +28,7 @@ def _looked_at() -> dict[str, str]:
         "psm": "files in PSM",
         "spm": "files in SPM",
         "fim_rate_trials": "files long enough to cut",
-        **{f"{name}_files": f"files cut by {name}" for name in rank_functions()},
+        **{f"{name}_files": f"files cut by {name}" for name in CUTS.rank_functions()},
         "other_files": "files cut by what their text is",
         "passed_over": "documents passed over",
     }

@@ -11,7 +11,7 @@ from fim_assets.corpus.check_outcome import CheckOutcome, Number, fault
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.cuts.base import Cuts, Ranks, RanksOf
-from fim_assets.cuts.registry import methods_by_reason, rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
 from fim_assets.fim_shards.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim_shards.statistics import DISTINCT
@@ -251,7 +251,7 @@ def split_law(fim: PartitionFiles, recipe: Recipe) -> CheckOutcome:
     parquet = fim.file(".parquet")
     asked = {*recipe.fim.weights, recipe.fim.split_fallback}
     functions = {
-        method: ranks_of for method, ranks_of in rank_functions().items() if method in asked
+        method: ranks_of for method, ranks_of in CUTS.rank_functions().items() if method in asked
     }
     gathered = {method: _Ranks() for method in functions}
     by_text = [method for method in recipe.fim.weights if method not in gathered]
@@ -319,7 +319,7 @@ def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
         ValueError: If a file's cut method or reason is not the recipe's.
     """
     # A file that fell back was drawn for the method whose reason it has.
-    drawn = pl.col("reason").replace_strict(methods_by_reason(), default=None)
+    drawn = pl.col("reason").replace_strict(CUTS.methods_by_reason(), default=None)
     fallen = drawn.is_not_null()
     short = pl.col("chars") < fim.min_chars
     marker = pl.col("reason").eq_missing("repository")

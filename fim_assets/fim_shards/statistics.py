@@ -11,7 +11,7 @@ import polars as pl
 
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.files import Bools
-from fim_assets.cuts.registry import methods_by_reason
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.io.parquet import count_rows, read_frames
@@ -172,7 +172,7 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
     # A file that fell back was drawn for the method whose reason it has.
-    drawn = pl.col("reason").replace_strict(methods_by_reason(), default=pl.col("split"))
+    drawn = pl.col("reason").replace_strict(CUTS.methods_by_reason(), default=pl.col("split"))
     splits = _distinct(rearranged).select(drawn.alias("drawn"))["drawn"].value_counts()
     counts = {
         "distinct_documents": eligible["draw_key"].n_unique(),

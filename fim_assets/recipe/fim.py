@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticKnownError
 
 from fim_assets.cuts.base import Cut
-from fim_assets.cuts.registry import CUTS, fallback_names
+from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import Probability, Section, Token
@@ -38,8 +38,8 @@ def _one_of(names: Callable[[], Iterable[str]]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-CutName = Annotated[str, _one_of(lambda: CUTS)]
-FallbackName = Annotated[str, _one_of(fallback_names)]
+CutName = Annotated[str, _one_of(CUTS.keys)]
+FallbackName = Annotated[str, _one_of(CUTS.fallbacks)]
 
 
 class LanguageRates(Section):

@@ -26,7 +26,7 @@ from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.registry import rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.syntax_tree import CannotCutError, parse
 from fim_assets.draws import UInts, document_keys
 from fim_assets.fim_shards.decisions import decide
@@ -145,7 +145,7 @@ def variant_rows(
         elif name == PARSE:
             size = variant.bytes / 1e6
             remark = f"{size:.1f} MB; {size / cost.cpu:.1f} MB/s a core"
-        elif name in rank_functions():
+        elif name in CUTS.rank_functions():
             busy = was_busy(workers, cost, least)
             remark = at_most(cost.wall / least.wall, CHARACTER_TARGET, busy=busy)
         rows.append(Row(name, cost.numbers(variant.bytes, least), remark))

@@ -9,7 +9,7 @@ from scipy.stats import chisquare, kstest
 
 from fim_assets.cuts.base import Cuts, Ranks
 from fim_assets.cuts.dolma import dolma_cuts, dolma_ranks
-from fim_assets.cuts.registry import CUTS, rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.uniform import uniform_cuts, uniform_ranks
 from fim_assets.draws import Ints
 from fim_assets_tests.cuts.frequencies import MANY, assert_follows, many_keys, pairs_of
@@ -18,7 +18,7 @@ CUTS_OF = {"dolma": dolma_cuts, "uniform": uniform_cuts}
 
 
 def test_these_are_the_methods_with_ranks() -> None:
-    assert rank_functions() == {"dolma": dolma_ranks, "uniform": uniform_ranks}
+    assert CUTS.rank_functions() == {"dolma": dolma_ranks, "uniform": uniform_ranks}
 
 
 def many_cuts(split: str, length: int) -> Counter[tuple[int, int]]:
@@ -76,7 +76,7 @@ LENGTHS = {
 
 def ranks_of(cut: str, asked: str, lengths: Ints, seed: int = 1) -> Ranks:
     keys, files = many_keys(seed, len(lengths)), np.arange(len(lengths)) % 3
-    return rank_functions()[asked](keys, files, lengths, CUTS_OF[cut](keys, files, lengths))
+    return CUTS.rank_functions()[asked](keys, files, lengths, CUTS_OF[cut](keys, files, lengths))
 
 
 @pytest.mark.parametrize("split", ["dolma", "uniform"])
@@ -130,7 +130,7 @@ def test_ranks_show_a_small_fault(split: str) -> None:
     keys, files = many_keys(), np.zeros(MANY, np.int64)
     cuts = CUTS_OF[split](keys, files, lengths)
     cuts.first[::20] = split == "dolma"
-    ranks = rank_functions()[split](keys, files, lengths, cuts)
+    ranks = CUTS.rank_functions()[split](keys, files, lengths, cuts)
     assert kstest(ranks.first, "uniform").pvalue < 1e-9
 
 

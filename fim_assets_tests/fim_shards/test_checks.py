@@ -11,7 +11,7 @@ from scipy.stats import binom
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.cuts.base import Cuts, cut_by_length
 from fim_assets.cuts.dolma import dolma_cuts
-from fim_assets.cuts.registry import CUTS, rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, UInts
 from fim_assets.fim_shards.checks import rates, rates_by_language, rates_within_bounds
 from fim_assets.fim_shards.statistics import DISTINCT
@@ -227,7 +227,7 @@ def test_cuts_that_follow_their_distribution_pass(
     numbers = {name: n for name, n in check.numbers.items() if isinstance(n, int | float)}
     refused = sum(
         4 * exp(-2 * numbers[f"{method}_files"] * numbers[f"{method}_most_accepted"] ** 2)
-        for method in rank_functions()
+        for method in CUTS.rank_functions()
         if f"{method}_files" in numbers
     )
     assert 1e-10 < refused < 1.001e-9

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, chi2_contingency, chisquare
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.registry import reason_texts
+from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
@@ -264,7 +264,7 @@ def test_every_fallback_is_named() -> None:
     reasons = ["none", "no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"]
     assert decided.reasons.tolist() == reasons
     assert decided.splits.tolist() == ["syntax"] + ["uniform"] * 5
-    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == reason_texts().keys()
+    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == CUTS.reason_texts().keys()
 
 
 def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:

@@ -9,7 +9,7 @@ from scipy.stats import binomtest, kstest
 
 from fim_assets.cuts.base import Cuts
 from fim_assets.cuts.files import Files
-from fim_assets.cuts.registry import rank_functions
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.transform import rearranged_texts
@@ -49,7 +49,7 @@ class Realised(NamedTuple):
         """Compare the cuts of a method with its distribution."""
         rows = np.flatnonzero(self.split(split))
         files, cuts = self.files, self.decisions.cuts
-        ranks = rank_functions()[split](
+        ranks = CUTS.rank_functions()[split](
             files.keys[rows],
             files.indices[rows],
             files.lengths[rows],
