@@ -20,7 +20,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class RandomStream(IntEnum):
-    """What a draw decides; a number is part of the law and never given to another draw."""
+    """What a draw decides; a number decides bytes and is never given to another draw."""
 
     SELECT = 0
     ORDER = 1
@@ -53,7 +53,7 @@ def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) ->
         texts: Texts, without lone surrogates.
 
     Returns:
-        One key a document, shape (n,). True copies, and no others, have equal keys.
+        One key a document, shape (n,). Exact duplicates, and no others, have equal keys.
     """
     keys = np.empty(len(texts), np.uint64)
     for row, (identifier, text) in enumerate(zip(ids, texts, strict=True)):
@@ -67,7 +67,7 @@ def draw_bits(keys: UInts, counters: Ints, draw: RandomStream) -> UInts:
 
     Args:
         keys: Document keys, shape (n,).
-        counters: Index of each file in its document, or of each true copy among its kind, (n,).
+        counters: Index of each file in its document, or of each duplicate among its kind, (n,).
         draw: What is decided.
     """
     steps = counters.astype(np.uint64) * np.uint64(_DRAWS_PER_FILE) + np.uint64(draw + 1)
@@ -80,7 +80,7 @@ def uniforms(keys: UInts, files: Ints, draw: RandomStream) -> Floats:
 
 
 def shuffled(keys: UInts) -> Ints:
-    """An order of documents that no other document can change, except where true copies stand.
+    """An order of documents that no other document can change, except where exact duplicates stand.
 
     Args:
         keys: Document keys, shape (n,).
@@ -103,12 +103,12 @@ def copies_before(keys: UInts) -> npt.NDArray[np.uint32]:
     ordered = keys[order]
     again = ordered[1:] == ordered[:-1]
     del ordered
-    places = np.arange(len(keys), dtype=np.uint32)
-    firsts = places.copy()
+    positions = np.arange(len(keys), dtype=np.uint32)
+    firsts = positions.copy()
     firsts[1:][again] = 0
     np.maximum.accumulate(firsts, out=firsts)
-    np.subtract(places, firsts, out=places)
-    firsts[order] = places
+    np.subtract(positions, firsts, out=positions)
+    firsts[order] = positions
     return firsts
 
 

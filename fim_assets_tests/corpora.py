@@ -115,6 +115,11 @@ def open_corpus(
     return Corpus(recipe, content_hash(tokenizer), root, STAGES, tuple(prefix))
 
 
+def fingerprint(recipe: Recipe, asset: str, tokenizer_hash: str) -> str:
+    """What decides an asset's bytes, see `Corpus.fingerprint`."""
+    return Corpus(recipe, tokenizer_hash, Path(), STAGES).fingerprint(asset)
+
+
 def partition_files(folder: Location, key: str, work: Path | None = None) -> PartitionFiles:
     """Files of a partition with every name that any stage gives; masks of `token_arrays` alone."""
     endings = tuple({ending for stage in STAGES for ending in stage.outputs.endings})

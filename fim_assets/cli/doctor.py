@@ -34,6 +34,7 @@ from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
+from fim_assets.cuts.registry import CUTS
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
@@ -478,12 +479,13 @@ def _sample(
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
     rearranged = sum(its.counts["psm"] + its.counts["spm"] for its in fim)
     if sum(fallbacks.values()) > rearranged / 2 and not warnings:
+        [(reason, _)] = fallbacks.most_common(1)
         yield Finding(
             "look",
             "sample",
             f"{sum(fallbacks.values()):,} of {plural(rearranged, 'rearranged file')} cut by the "
-            "fallback",
-            "raw.language_field or raw.path_field should tell the language, or take another split",
+            f"fallback, most often for {reason}: {CUTS.reason_texts()[reason]}",
+            "take another split, or name in the recipe the fields that it needs",
         )
 
 

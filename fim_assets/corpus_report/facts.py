@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.summary import Gathered, Summary
-from fim_assets.cuts.splits import min_chars
+from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.checks import RATE_ERROR
-from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.io.storage import names_in
 from fim_assets.layouts.registry import id_dtype
 from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
-from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.fim import Fim
 from fim_assets.stages import ASSETS
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import verdict
@@ -26,13 +26,6 @@ ROWS_SHOWN = 1000
 """Partitions in each of the page's tables and charts; the summary has no such bound."""
 
 LANGUAGES_SHOWN = 50
-
-RATE_TITLES = {
-    "document_rate": "Documents that are candidates",
-    "fim_rate": "Files rearranged",
-    "psm_share": "Of these, in PSM order",
-    **{f"{split}_share": f"Of these, drawn for {split}" for split in SPLITS},
-}
 
 LENGTHS = {
     "In characters": {
@@ -50,31 +43,19 @@ LENGTHS = {
 }
 """The histograms that are shown: title, unit, what has such a length."""
 
-CUTS = {
+CUT_POSITIONS = {
     "first_cut": ("First cut", "between prefix and middle"),
     "second_cut": ("Second cut", "between middle and suffix"),
 }
 
-_LAWS = {
-    "dolma": "two distinct positions",
-    "uniform": "two independent positions, ends included",
-    "lines": "two distinct line starts",
-    "syntax": "around a node of the syntax tree, or sibling nodes",
-}
-"""Where the laws cut."""
-
-_REASONS = {
+_UNCHANGED = {
     "not_selected": "not drawn, at the probability fim_rate",
     "gate": "its document was not drawn, at the probability document_rate",
     "repository": "holds a repository token",
-    "one_line": "has one line, and lines are to be cut between lines",
-    "no_grammar": "no language with a grammar is named",
-    "too_large": "larger than fim.syntax_max_bytes",
-    "repetitive": "repeats itself, which can cost a parser minutes",
-    "too_complex": "takes its grammar's parser more steps than code does",
-    "syntax_errors": "syntax errors over more than half of it",
-    "no_node": "its syntax tree has no node to cut out",
-    "parser_crashed": "its grammar's parser crashes on it",
+}
+"""Why files stay unchanged; those that are too short, by the recipe."""
+
+_REJECTED = {
     "not_json": "is no JSON",
     "not_utf8": "is no UTF-8",
     "byte_order_mark": "begins with a byte order mark",
@@ -86,7 +67,7 @@ _REASONS = {
     "id_not_string": "its id is neither a string nor a number",
     "too_long": "is longer than raw.max_line_bytes",
 }
-"""What the reasons in receipts mean."""
+"""Why lines are no documents."""
 
 
 class Entry(NamedTuple):
@@ -113,15 +94,26 @@ def _counts_every_shard(corpus: Corpus, complete: int) -> bool:
     return 0 < complete == sum(name.endswith(".jsonl.zst") for name in names)
 
 
+def rate_titles() -> dict[str, str]:
+    """What the rates are called, in the order that they are shown."""
+    return {
+        "document_rate": "Documents that are candidates",
+        "fim_rate": "Files rearranged",
+        "psm_share": "Of these, in PSM order",
+        **{f"{name}_share": f"Of these, drawn for {name}" for name in CUTS},
+    }
+
+
 def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict[str, Any]:
     """What both templates are given, by the names that they use."""
     summary = gathered.summary
     recipe, totals, fim = summary.recipe, summary.totals, summary.recipe.fim
     rearranged = totals.psm + totals.spm
     candidates = rearranged + totals.not_selected + totals.gate
-    short = {"too_short": f"under {plural(min_chars(fim), 'character')}"}
-    left = {reason: getattr(totals, reason) for reason in LEFT_ALONE}
-    orders = {"PSM": totals.psm, "SPM": totals.spm} | {r: n for r, n in left.items() if n}
+    short = {"too_short": f"under {plural(fim.min_chars, 'character')}"}
+    unchanged = {reason: n for reason in UNCHANGED if (n := getattr(totals, reason))}
+    orders = {"PSM": totals.psm, "SPM": totals.spm} | unchanged
+    titles = rate_titles()
     of_rearranged = summary.histograms.get("rearranged_tokens")
     lengths = summary.histograms
     return {
@@ -134,14 +126,16 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         "rearranged_share": rearranged / candidates if candidates else None,
         "asked_share": fim.document_rate * summary.rates["fim_rate"].asked,
         "rate_error": RATE_ERROR,
-        "rate_titles": RATE_TITLES,
-        "rates": {name: summary.tested[name] for name in RATE_TITLES if name in summary.rates},
+        "rate_titles": titles,
+        "rates": {name: summary.tested[name] for name in titles if name in summary.rates},
         "languages_tested": summary.languages_tested,
         "warnings": summary.warnings,
-        "orders": _entries(orders, totals.files, _layouts(fim) | _REASONS | short),
-        "splits": _entries(summary.splits, rearranged, _LAWS),
-        "fallbacks": _entries(summary.fallbacks, rearranged, _REASONS),
-        "rejections": _entries(summary.rejections, totals.lines, _REASONS),
+        "orders": _entries(orders, totals.files, _layouts(fim) | _UNCHANGED | short),
+        "splits": _entries(
+            summary.splits, rearranged, {name: cut.text for name, cut in CUTS.items()}
+        ),
+        "fallbacks": _entries(summary.fallbacks, rearranged, CUTS.reason_texts()),
+        "rejections": _entries(summary.rejections, totals.lines, _REJECTED),
         "lengths": {
             unit: [(title, describe(lengths[name], of)) for name, (title, _, of) in those.items()]
             for unit, those in LENGTHS.items()

@@ -16,15 +16,15 @@ from fim_assets.corpus_report import charts
 from fim_assets.corpus_report.drawing import Chart, DrawingError, draw
 from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.facts import (
-    CUTS,
+    CUT_POSITIONS,
     FILTERS,
     LENGTHS,
-    RATE_TITLES,
     ROWS_SHOWN,
     Entry,
     Language,
     describe,
     percent,
+    rate_titles,
     template_text,
 )
 from fim_assets.corpus_report.summary import Gathered, Partition
@@ -149,7 +149,7 @@ def _harmless(value: Any) -> Any:
 def _share_figures(rows: list[Partition]) -> list[_Figure]:
     wide = charts.is_wide(len(rows))
     figures = []
-    for name, title in RATE_TITLES.items():
+    for name, title in rate_titles().items():
         if rows and name in rows[0].rates:
             rates = [row.rates[name] for row in rows]
             outside = sum(not rate.within for rate in rates)
@@ -223,7 +223,7 @@ def _length_figures(histograms: Mapping[str, Histogram]) -> dict[str, list[_Figu
 def _cut_figures(cuts: Mapping[str, Mapping[int, int]]) -> list[_Figure]:
     most = max((n for places in cuts.values() for n in places.values()), default=0)
     figures = []
-    for name, (title, where) in CUTS.items():
+    for name, (title, where) in CUT_POSITIONS.items():
         places = cuts[name]
         total = sum(places.values())
         if not total:

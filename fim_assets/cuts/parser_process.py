@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from fim_assets.cuts.syntax import GRAMMARS, CannotCutError, Span, find_middle
+from fim_assets.cuts.grammars import GRAMMARS
+from fim_assets.cuts.syntax_tree import CannotCutError, Span, find_middle
 from fim_assets.io.child_process import own_process
 
 _TRIES = 3
@@ -58,7 +59,7 @@ class Request(NamedTuple):
 
     Attributes:
         source: The file in UTF-8.
-        grammar: Index of its grammar in `syntax.GRAMMARS`.
+        grammar: Index of its grammar in `GRAMMARS`.
         key: The document's key.
         file: Index of the file in its document.
     """
@@ -70,7 +71,7 @@ class Request(NamedTuple):
 
 
 Answer = Span | str
-"""The middle, or the reason why there is none, one of `syntax.REASONS`."""
+"""The middle, or the reason why there is none, see `syntax.CUT`."""
 
 
 class _DiedError(Exception):
@@ -82,7 +83,7 @@ class _DiedError(Exception):
 
 
 def find_middles(requests: Sequence[Request]) -> list[Answer]:
-    """Find the middle of each file, see `syntax.find_middle`.
+    """Find the middle of each file, see `syntax_tree.find_middle`.
 
     Raises:
         ParserError: If the parser of a file was killed, or crashes on some tries and not on others.

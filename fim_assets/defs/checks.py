@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from fim_assets.corpus.stage import Stage
+from fim_assets.cuts.registry import CUTS
 from fim_assets.defs.metadata import table
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.tables import Record, Table
@@ -22,17 +23,19 @@ NAME = "sound"
 
 _FAULTS_SHOWN = 20
 
-_LOOKED_AT = {
-    **{name: name for name in ("documents", "files", "tokens", "chars", "arrays")},
-    "psm": "files in PSM",
-    "spm": "files in SPM",
-    "fim_rate_trials": "files long enough to cut",
-    "dolma_files": "files cut by dolma",
-    "uniform_files": "files cut by uniform",
-    "other_files": "files cut by lines or syntax",
-    "passed_over": "documents passed over",
-}
-"""Of what a check counts, the numbers that add up over partitions to how much it looked at."""
+
+def _looked_at() -> dict[str, str]:
+    """Of what a check counts, the numbers that add up over partitions to how much it looked at."""
+    return {
+        **{name: name for name in ("documents", "files", "tokens", "chars", "arrays")},
+        "psm": "files in PSM",
+        "spm": "files in SPM",
+        "fim_rate_trials": "files long enough to cut",
+        **{f"{name}_files": f"files cut by {name}" for name in CUTS.rank_functions()},
+        "other_files": "files cut by what their text is",
+        "passed_over": "documents passed over",
+    }
+
 
 _IF_ONE_FAILS = """
 Where no probability is named, a right partition never fails. Every partition is checked before its
@@ -94,12 +97,13 @@ class Verdict:
         self.passed += all(check.passed for check in stage.checks)
         for check in stage.checks:
             counts = self.by_check.setdefault(check.name, Counter())
+            looked_at = _looked_at()
             counts.update(["passed" if check.passed else "failed"])
             counts.update(
                 {
                     name: number
                     for name, number in check.numbers.items()
-                    if name in _LOOKED_AT and isinstance(number, int)
+                    if name in looked_at and isinstance(number, int)
                 }
             )
             if not check.passed and len(self.faults) < _FAULTS_SHOWN:
@@ -150,7 +154,7 @@ class Verdict:
                 "failed": counts["failed"],
                 "looked_at": ", ".join(
                     f"{what}: {counts[name]:,}"
-                    for name, what in _LOOKED_AT.items()
+                    for name, what in _looked_at().items()
                     if name in counts
                 ),
             }

@@ -1,4 +1,4 @@
-"""How the parts are laid out, and back: the one place that knows PSM from SPM."""
+"""How the parts are laid out, and back: the one module that knows PSM from SPM."""
 
 from collections.abc import Iterator
 from functools import lru_cache

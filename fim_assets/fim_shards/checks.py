@@ -1,9 +1,8 @@
-"""Checks of `fim_shards`: originals come back, and rates and cuts follow the law."""
+"""Checks of `fim_shards`: originals come back, and rates and cuts are those of the recipe."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -12,9 +11,9 @@ from fim_assets.corpus.partition import Source
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import Check, CheckOutcome, Number, fault
-from fim_assets.cuts.splits import Cuts, Ranks, character_ranks, min_chars
+from fim_assets.cuts.base import Cuts, Ranks, RanksOf
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
-from fim_assets.fim_shards.decisions import FALLBACKS
 from fim_assets.fim_shards.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.fim_shards.statistics import DISTINCT
 from fim_assets.io.parquet import read_frames
@@ -22,7 +21,7 @@ from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import text_span
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import CharacterSplit, Fim, LanguageRates
+from fim_assets.recipe.fim import Fim, LanguageRates
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.rates import (
     Rate,
@@ -36,8 +35,8 @@ from fim_assets.wording import plural, shown_language
 RATE_ERROR = 1e-9
 """Probability that a partition with the right rates is refused, shared among its tests."""
 
-LAW_ERROR = 1e-9
-"""The same for a partition whose cuts follow their laws."""
+CUT_ERROR = 1e-9
+"""The same for a partition whose cuts follow their distributions."""
 
 _LANGUAGES_NAMED = 10
 _FIRST = ("document_rate", "fim_rate")
@@ -116,9 +115,9 @@ def _difference(
     line: Line, text: str, number: int, found: _Restored, text_field: str
 ) -> str | None:
     if number != found.raw_number:
-        return f"the FIM shard has line {found.raw_number} in its place"
+        return f"the FIM shard has line {found.raw_number} there"
     if not found.rearranged:
-        return None if bytes(found.line) == bytes(line) else "left alone, but its bytes differ"
+        return None if bytes(found.line) == bytes(line) else "unchanged, but its bytes differ"
     if found.text != text:
         return "another text comes back"
     before, after = text_span(line, text_field), text_span(found.line, text_field)
@@ -242,56 +241,60 @@ def _in_words(name: str, rate: Rate) -> str:
 
 
 def split_law(partition: FimPartition) -> CheckOutcome:
-    """Hold the cuts of the character laws against their laws.
+    """Compare the cuts of the methods that have ranks with their distributions.
 
-    The rank of a cut in its law is uniform if the law holds, see `splits.character_ranks`; the
+    The rank of a cut is uniform if it follows the distribution, see `Cut.ranks`; the
     Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
     distribution may be from that.
 
     Raises:
-        ValueError: If a file was cut by another law than the recipe's, or left alone as too short
-            though it is not, or a cut cannot come from its law at all.
+        ValueError: If a file was cut by another method than the recipe's, or is unchanged as too
+            short though it is not, or a cut cannot come from its method at all.
     """
     name = "split_law"
     recipe, parquet = partition.recipe, partition.files.file(".parquet")
-    used = {*recipe.fim.weights, recipe.fim.split_fallback}
-    laws = [law for law in get_args(CharacterSplit) if law in used]
-    found = {law: _Cuts() for law in laws}
+    asked = {*recipe.fim.weights, recipe.fim.split_fallback}
+    functions = {
+        method: ranks_of for method, ranks_of in CUTS.rank_functions().items() if method in asked
+    }
+    gathered = {method: _Ranks() for method in functions}
+    by_text = [method for method in recipe.fim.weights if method not in gathered]
     others = 0
     columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
     for frame in read_frames(parquet, columns):
-        _refuse_other_laws(frame, recipe.fim, parquet)
-        others += frame.filter(pl.col("split").is_in(["lines", "syntax"])).height
-        for law, cuts in found.items():
-            files = frame.filter(pl.col("split") == law)
+        _refuse_other_methods(frame, recipe.fim, parquet)
+        others += frame.filter(pl.col("split").is_in(by_text)).height
+        for method, ranks in gathered.items():
+            files = frame.filter(pl.col("split") == method)
             if not files.is_empty():
-                cuts.add(files, _ranks(law, files, parquet))
+                ranks.add(files, _ranks(method, functions[method], files, parquet))
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
-    for law, cuts in found.items():
-        ranks = cuts.distinct()
-        count = len(ranks[0])
+    for method, of_method in gathered.items():
+        ranks_once = of_method.distinct()
+        count = len(ranks_once.first)
         if not count:
             continue
-        bound = uniform_bound(count, LAW_ERROR / (len(laws) * len(ranks)))
-        numbers |= {f"{law}_files": count, f"{law}_most_accepted": bound}
-        for cut, values in ranks._asdict().items():
+        bound = uniform_bound(count, CUT_ERROR / (len(gathered) * len(ranks_once)))
+        numbers |= {f"{method}_files": count, f"{method}_most_accepted": bound}
+        for cut, values in ranks_once._asdict().items():
             distance = uniform_distance(values)
             passed &= distance <= bound
-            numbers[f"{law}_{cut}_cut_distance"] = distance
+            numbers[f"{method}_{cut}_cut_distance"] = distance
             sentences.append(
-                f"{law}, {cut} cut: {distance:.4f} from its law over {plural(count, 'file')}, "
-                f"{bound:.4f} accepted"
+                f"{method}, {cut} cut: {distance:.4f} from its distribution over "
+                f"{plural(count, 'file')}, {bound:.4f} accepted"
             )
     if others:
         numbers["other_files"] = others
-        sentences.append(f"{plural(others, 'file')} cut by lines or syntax, which look at the text")
+        names = " or ".join(by_text)
+        sentences.append(f"{plural(others, 'file')} cut by {names}, by what their text is")
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
 
 
-class _Cuts:
-    """The ranks of one law's cuts, gathered; true copies count once."""
+class _Ranks:
+    """The ranks of one method's cuts, gathered; exact duplicates count once."""
 
     def __init__(self) -> None:
         self._keys = [np.empty(0, np.uint64)]
@@ -305,7 +308,7 @@ class _Cuts:
             gathered.append(values)
 
     def distinct(self) -> Ranks:
-        """The first cut of each file; what was gathered is let go of meanwhile."""
+        """The ranks, each file once; what was gathered is let go of meanwhile."""
         keys = np.concatenate(self._keys)
         self._keys.clear()
         first = copies_before(keys) == 0
@@ -313,42 +316,45 @@ class _Cuts:
         return Ranks(*(np.concatenate(self._ranks.pop(0))[first] for _ in Ranks._fields))
 
 
-def _refuse_other_laws(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
-    """Hold what is exact in a record against the recipe.
+def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
+    """Compare what is exact in a record with the recipe.
 
     Raises:
-        ValueError: If a file's law or reason is not the recipe's.
+        ValueError: If a file's cut method or reason is not the recipe's.
     """
-    fallen = pl.col("reason").is_in(FALLBACKS).fill_null(False)
-    short = pl.col("chars") < min_chars(fim)
+    # A file that fell back was drawn for the method whose reason it has.
+    drawn = pl.col("reason").replace_strict(CUTS.methods_by_reason(), default=None)
+    fallen = drawn.is_not_null()
+    short = pl.col("chars") < fim.min_chars
     marker = pl.col("reason").eq_missing("repository")
+    methods = list(fim.weights)
     wrong = {
-        "is cut by a law that the recipe does not name": ~fallen
-        & ~pl.col("split").is_in(list(fim.weights)),
-        "has fallen back on another law than split_fallback": fallen
+        "is cut by a method that the recipe does not name": ~fallen
+        & ~pl.col("split").is_in(methods)
+        | (fallen & ~drawn.is_in(methods)),
+        "has fallen back on another method than split_fallback": fallen
         & (pl.col("split") != fim.split_fallback),
-        "is left alone as too_short, or should be": ~marker
+        "is unchanged as too_short, or should be": ~marker
         & (short != pl.col("reason").eq_missing("too_short")),
     }
     for what, condition in wrong.items():
-        found = frame.filter(condition)
-        if not found.is_empty():
-            row = found.row(0, named=True)
+        rows = frame.filter(condition)
+        if not rows.is_empty():
+            row = rows.row(0, named=True)
             raise ValueError(
                 f"{parquet}: line {row['line']}, file {row['file']} {what}: {row['chars']} "
                 f"characters, split {row['split']}, reason {row['reason']}"
             )
 
 
-def _ranks(law: CharacterSplit, files: pl.DataFrame, parquet: Path) -> Ranks:
-    """Where the cuts of files stand in their law.
+def _ranks(method: str, ranks_of: RanksOf, files: pl.DataFrame, parquet: Path) -> Ranks:
+    """Where the cuts of files stand in their method's distribution.
 
     Raises:
-        ValueError: If the law cannot give one of them.
+        ValueError: If the method cannot give one of them.
     """
     first = files["prefix_chars"].to_numpy()
-    ranks = character_ranks(
-        law,
+    ranks = ranks_of(
         files["draw_key"].to_numpy(),
         files["file"].to_numpy(),
         files["chars"].to_numpy(),
@@ -360,7 +366,7 @@ def _ranks(law: CharacterSplit, files: pl.DataFrame, parquet: Path) -> Ranks:
         raise ValueError(
             f"{parquet}: line {row['line']}, file {row['file']}: a prefix of "
             f"{row['prefix_chars']} and a middle of {row['middle_chars']} in {row['chars']} "
-            f"characters are no cut by {law}"
+            f"characters are no cut by {method}"
         )
     return ranks
 
@@ -369,26 +375,27 @@ CHECKS = (
     Check(
         "lossless",
         "Every document is restored from the FIM shard and its parquet and compared with the raw "
-        "shard's: its text character by character, every other byte of its line as it came.",
+        "shard's: its text character by character, every other byte of its line unchanged.",
         lossless,
     ),
     Check(
         "rates_within_bounds",
-        "The shares of rearranged files, of PSM order and of each law of where to cut are "
-        "compared with the probabilities that the recipe asks for, over all files and by "
-        "language; with a document_rate, the share of documents that are candidates too. Accepted"
-        " is what the exact two-sided binomial test accepts: a right partition fails with a "
-        "probability of 1e-9 at most, all its tests together. Files too short to cut are left "
-        "out, and true copies count once.",
+        "The shares of rearranged files, PSM order and each cut method are compared with the "
+        "probabilities that the recipe asks for, over all files and by language; with a "
+        "document_rate, the share of documents that are candidates too. Accepted is what the "
+        "exact two-sided binomial test accepts: a correct partition fails with a probability of "
+        "1e-9 at most, all its tests together. Files too short to cut are left out, and exact "
+        "duplicates count once.",
         rates_within_bounds,
     ),
     Check(
         "split_law",
-        "Where dolma and uniform cut is compared with their laws: the rank of the first cut given"
-        " the length, and of the second given the first, are uniform within the "
-        "Dvoretzky-Kiefer-Wolfowitz bound: a right partition fails with a probability of 1e-9 at "
-        "most. It never fails the rest: no file is cut by another law than the recipe's, or left "
-        "alone as too short without being so.",
+        "Of the cut methods that depend on a file's length alone, the cuts are compared with "
+        "their distribution: the rank of the first cut given the length, and of the second given "
+        "the first, are uniform within the Dvoretzky-Kiefer-Wolfowitz bound: a correct partition "
+        "fails with a probability of 1e-9 at most. Two more tests never fail a correct partition:"
+        " no file is cut by another method than the recipe's, and those unchanged as too short "
+        "are too short.",
         split_law,
     ),
 )

@@ -42,7 +42,7 @@ PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
 def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
     """The parquet's key-value metadata: all that is needed to undo what was done.
 
-    Format, the FIM law, where a line holds its text, and the partition's seed, under which
+    Format, the section `fim`, where a line holds its text, and the partition's seed, under which
     `draw_key` is the hash of a document.
     """
     elsewhere = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
@@ -58,9 +58,9 @@ class FileRow(NamedTuple):
     """What became of one file of a document.
 
     Attributes:
-        order: How its parts are laid out; `none` where it was left alone.
+        order: How its parts are laid out; `none` where it is unchanged.
         chars: Code points of the original file.
-        lengths: Code points of its parts; zeros where it was left alone.
+        lengths: Code points of its parts; zeros where it is unchanged.
     """
 
     order: Order
@@ -89,7 +89,7 @@ class FimShardReader:
     """Reads a FIM shard and its parquet in step; a context manager.
 
     Attributes:
-        fim: The law that made the shard, from the parquet.
+        fim: What made the shard, from the parquet.
         raw: Where its lines hold text, id and language.
         seed: The partition's.
         shard: The reader of its lines, for counts and the shard's hash.
@@ -178,7 +178,7 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[Fil
     """Each file of a rearranged document with its text as it stands there.
 
     Raises:
-        ValueError: If the text is not as long as the rows say, or a separator is not in its place.
+        ValueError: If the text is not as long as the rows say, or no separator is where they say.
     """
     at = 0
     for index, row in enumerate(files):
@@ -200,7 +200,7 @@ def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
     """The original text of a document.
 
     Raises:
-        ValueError: As `split_files`, or if a sentinel is not in its place.
+        ValueError: As `split_files`, or if a sentinel is not where the rows say.
     """
     originals = (
         restore(piece, row.order, row.lengths, fim) for row, piece in split_files(text, files, fim)

@@ -17,8 +17,8 @@ from fim_assets.corpus.partition_files import Outputs
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging
+from fim_assets.cuts.base import UNCHANGED
 from fim_assets.fim_shards.checks import CHECKS, FimPartition, rates, rates_by_language
-from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
 from fim_assets.fim_shards.record import SCHEMA
 from fim_assets.fim_shards.statistics import fim_statistics
@@ -60,7 +60,7 @@ _COLUMNS = ROW_COLUMNS | {
 }
 
 
-_NUMBERS = ("psm", "spm", *LEFT_ALONE, "separators", "copies")
+_NUMBERS = ("psm", "spm", *UNCHANGED, "separators", "copies")
 
 
 class FimShards(Stage):

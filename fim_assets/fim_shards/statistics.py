@@ -10,19 +10,17 @@ import numpy.typing as npt
 import polars as pl
 
 from fim_assets.corpus.stage import Statistics
+from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.files import Bools
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import LEFT_ALONE, REASONS
 from fim_assets.io.parquet import count_rows, read_frames
-from fim_assets.recipe.fim import SPLITS
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
 
-Bools = npt.NDArray[np.bool_]
-
 DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
 """Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
-
 
 _FIM_COLUMNS = [
     *("file", "chars", "order", "split", "reason", "draw_key", "language"),
@@ -34,27 +32,26 @@ _CODED = pl.Schema(
         "draw_key": pl.UInt64(),
         "file": pl.UInt32(),
         "order": pl.Enum(ORDERS),
-        "split": pl.Enum(SPLITS),
-        "reason": pl.Enum(REASONS),
+        "split": pl.Categorical(),
+        "reason": pl.Categorical(),
         "language": pl.Categorical(),
     }
 )
-"""What a file of a document in several languages is kept as: some twenty bytes."""
+"""What a file of a document in several languages is kept as: 25 bytes."""
 
 _PARTS = 16
 
 
 def fim_statistics(parquet: Path) -> Statistics:
-    """Statistics `fim_shards`: what was rearranged, why the rest was not, laws used, and lengths.
+    """Statistics `fim_shards`: what was rearranged, why the rest was not, how it was cut, lengths.
 
     `first_cut:35` counts the rearranged files whose middle begins at 35 to 40 % of their length,
     `second_cut:35` those whose suffix does; cuts at the very end are at 95. `distinct_*` counts
-    leave true copies out: copies are treated alike, so that a rate must count them once.
+    leave exact duplicates out: all are treated alike, so that a rate must count them once.
     """
     copies = _find_copies(parquet)
-    whole = ("psm", "spm", *LEFT_ALONE, "separators")
-    sums: Counter[str] = Counter(dict.fromkeys(whole, 0))
-    laws: Counter[str] = Counter()
+    sums: Counter[str] = Counter(dict.fromkeys(("psm", "spm", *UNCHANGED, "separators"), 0))
+    splits: Counter[str] = Counter()
     fallbacks: Counter[str] = Counter()
     distinct: Counter[str] = Counter()
     cuts = np.zeros((2, CUT_BINS), np.int64)
@@ -63,12 +60,11 @@ def fim_statistics(parquet: Path) -> Statistics:
     documents = 0
     for frame in read_frames(parquet, _FIM_COLUMNS):
         rearranged = frame.filter(pl.col("order") != "none")
-        left_alone = frame.filter(pl.col("order") == "none")["reason"]
+        unchanged = frame.filter(pl.col("order") == "none")["reason"]
         sums.update(rearranged["order"].to_list())
-        reasons = dict(left_alone.value_counts().iter_rows())
-        sums.update({reason: reasons.get(reason, 0) for reason in LEFT_ALONE})
+        sums.update(dict(unchanged.value_counts().iter_rows()))
         sums["separators"] += int((frame["file"] > 0).sum())
-        laws.update(dict(rearranged["split"].value_counts().iter_rows()))
+        splits.update(dict(rearranged["split"].value_counts().iter_rows()))
         fallbacks.update(dict(rearranged["reason"].drop_nulls().value_counts().iter_rows()))
         lengths["file"].add(frame["chars"])
         for part in ("prefix", "middle", "suffix"):
@@ -76,7 +72,7 @@ def fim_statistics(parquet: Path) -> Statistics:
         cuts += _count_cuts(rearranged)
         of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
         documents = int(of_document[-1]) + 1
-        again, held = (pl.Series(its[of_document]) for its in (copies.again, copies.held))
+        again, held = pl.Series(copies.again[of_document]), pl.Series(copies.held[of_document])
         distinct.update(_distinct_counts(frame.filter(~again & ~held)))
         if held.any():
             waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
@@ -86,13 +82,13 @@ def fim_statistics(parquet: Path) -> Statistics:
         counts={
             **sums,
             "copies": copies.number,
-            **by_count("split", laws),
+            **by_count("split", splits),
             **by_count("fallback", fallbacks),
             **by_position("first_cut", cuts[0]),
             **by_position("second_cut", cuts[1]),
             **_in_order(distinct),
         },
-        histograms={f"{name}_chars": its.histogram() for name, its in lengths.items()},
+        histograms={f"{name}_chars": lengths[name].histogram() for name in lengths},
     )
 
 
@@ -131,9 +127,9 @@ def _find_copies(parquet: Path) -> _Copies:
     kinds = np.cumsum(~copies, dtype=np.uint32)
     several = np.zeros(len(kinds) + 1, np.bool_)
     several[kinds[copies & ~again]] = True
-    found = np.zeros((2, len(kinds)), np.bool_)
-    found[:, order] = again, several[kinds]
-    again, held = found
+    in_order = np.zeros((2, len(kinds)), np.bool_)
+    in_order[:, order] = again, several[kinds]
+    again, held = in_order
     held[shared] = True
     return _Copies(int(copies.sum()), again, held)
 
@@ -154,8 +150,8 @@ def _keys_of_documents(parquet: Path) -> tuple[UInts, npt.NDArray[np.unsignedint
         names = documents["language"].fill_null("")
         for name in names.unique(maintain_order=True):
             numbers.setdefault(name, len(numbers))
-        its = names.replace_strict(numbers, return_dtype=pl.UInt32).to_numpy()
-        languages.append(its.astype(np.min_scalar_type(len(numbers))))
+        codes = names.replace_strict(numbers, return_dtype=pl.UInt32).to_numpy()
+        languages.append(codes.astype(np.min_scalar_type(len(numbers))))
     return keys[:count], np.concatenate(languages), shared
 
 
@@ -167,7 +163,7 @@ def _parted(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
-    """What the rates are tested on: trials and hits, true copies counted once.
+    """What the rates are tested on: trials and hits, exact duplicates counted once.
 
     Copies in two languages count once for each, and once over all languages.
     """
@@ -176,19 +172,13 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
     ).with_columns(pl.col("language").fill_null(""))
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
-    drawn = (
-        pl.when(pl.col("reason") == "one_line")
-        .then(pl.lit("lines"))
-        .when(pl.col("reason").is_not_null())
-        .then(pl.lit("syntax"))
-        .otherwise(pl.col("split"))
-        .alias("drawn")
-    )
-    laws = _distinct(rearranged).select(drawn)["drawn"].value_counts()
+    # A file that fell back was drawn for the method whose reason it has.
+    drawn = pl.col("reason").replace_strict(CUTS.methods_by_reason(), default=pl.col("split"))
+    splits = _distinct(rearranged).select(drawn.alias("drawn"))["drawn"].value_counts()
     counts = {
         "distinct_documents": eligible["draw_key"].n_unique(),
         "distinct_candidates": candidates["draw_key"].n_unique(),
-        **{f"distinct_drawn:{law}": n for law, n in laws.iter_rows()},
+        **{f"distinct_drawn:{split}": n for split, n in splits.iter_rows()},
     }
     by_order = {
         "distinct_eligible": candidates,
@@ -198,8 +188,8 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
     languages = candidates["language"].unique().to_list()
     for name, files in by_order.items():
         counts[name] = _distinct(files).height
-        found = dict(_distinct(files, "language")["language"].value_counts().iter_rows())
-        counts |= {f"{name}:{language}": found.get(language, 0) for language in languages}
+        numbers = dict(_distinct(files, "language")["language"].value_counts().iter_rows())
+        counts |= {f"{name}:{language}": numbers.get(language, 0) for language in languages}
     return counts
 
 
@@ -215,5 +205,5 @@ def _in_order(counts: Counter[str]) -> dict[str, int]:
 
 
 def _distinct(files: pl.DataFrame, *also: str) -> pl.DataFrame:
-    """Files, true copies once."""
+    """Files, exact duplicates once."""
     return files.unique(["draw_key", "file", *also], keep="first", maintain_order=True)

@@ -9,25 +9,19 @@ import pyarrow as pa
 
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
+from fim_assets.cuts.base import CutError
+from fim_assets.cuts.files import Files
 from fim_assets.draws import document_keys
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import ORDERS, Parts, arrange
-from fim_assets.fim_shards.decisions import (
-    NOTHING,
-    REASONS,
-    Codes,
-    DecisionError,
-    Decisions,
-    Files,
-    decide,
-)
+from fim_assets.fim_shards.arrangements import Order, Parts, arrange
+from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.documents import replace_text
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.fim import Fim
 
 
 def transform_shard(
@@ -38,7 +32,7 @@ def transform_shard(
     Args:
         shard: The raw shard, or one that an earlier stage wrote.
         seed: The partition's seed.
-        recipe: The law, and where a line holds its text.
+        recipe: What is done to files, and where a line holds its text.
         staging: Takes `.jsonl.zst` and `.parquet`.
         parquet: The parquet next to the shard of an earlier stage.
 
@@ -83,10 +77,17 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
     """
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
-    files = Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+    files = Files.split(
+        block.texts,
+        keys,
+        block.languages,
+        block.paths,
+        fim.file_separator_token,
+        fim.repository_tokens,
+    )
     try:
         decisions = decide(files, fim)
-    except DecisionError as error:
+    except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
         raise ShardError(
             f"the document of line {line:,} (id {name}): {error}; run it again, or take the "
@@ -99,19 +100,19 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
         chars += len(text) - len(block.texts[document])
 
     first, second = decisions.cuts
-    left_alone = decisions.orders == 0
+    unchanged = decisions.orders == "none"
     of_file = pa.array(files.documents)
     rows = {
         "line": np.array(block.numbers, np.int64)[files.documents],
         "id": pa.array(block.ids, pa.string()).take(of_file),
         "file": files.indices,
         "chars": files.lengths,
-        "order": _named(ORDERS, decisions.orders),
-        "split": _named(SPLITS, decisions.splits),
-        "reason": _named(REASONS, decisions.reasons),
+        "order": pa.array(decisions.orders, pa.string()),
+        "split": pa.array(decisions.splits, pa.string()),
+        "reason": pa.array(decisions.reasons, pa.string()),
         "prefix_chars": first,
         "middle_chars": second - first,
-        "suffix_chars": np.where(left_alone, 0, files.lengths - second),
+        "suffix_chars": np.where(unchanged, 0, files.lengths - second),
         "draw_key": files.keys,
         "language": pa.array(block.languages, pa.string()).take(of_file),
     }
@@ -121,7 +122,7 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
 def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:
     """Each document of which a file is rearranged: its index, and its text as it becomes."""
     separator = fim.file_separator_token or ""
-    rearranged = np.unique(files.documents[decisions.orders != 0])
+    rearranged = np.unique(files.documents[decisions.orders != "none"])
     begins = np.searchsorted(files.documents, rearranged).tolist()
     ends = np.searchsorted(files.documents, rearranged, side="right").tolist()
     for document, begin, end in zip(rearranged.tolist(), begins, ends, strict=True):
@@ -130,13 +131,8 @@ def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[t
 
 
 def _rearrange(file: str, row: int, decisions: Decisions, fim: Fim) -> str:
-    order = ORDERS[decisions.orders[row]]
+    order: Order = decisions.orders[row]
     if order == "none":
         return file
     first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
     return arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
-
-
-def _named(names: tuple[str, ...], codes: Codes) -> pa.Array:
-    """Names by code, null for -1."""
-    return pa.array(names).take(pa.array(codes, mask=codes == NOTHING))

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
+from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.counts import counted
 from fim_assets.wording import shown_language
@@ -67,7 +68,7 @@ def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool)
         complete: Whether these are all documents of the corpus. Of a part of them, a language
             that is not there is told only where a name is close: another part may hold it.
     """
-    return [*_languages(recipe, occurrences, complete=complete), *_grammars(recipe, occurrences)]
+    return [*_languages(recipe, occurrences, complete=complete), *_methods(recipe, occurrences)]
 
 
 def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> Iterator[str]:
@@ -90,14 +91,15 @@ def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> I
             )
 
 
-def _grammars(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
-    uncut = occurrences.fallbacks["no_grammar"]
-    if "syntax" in recipe.fim.weights and uncut and not occurrences.splits["syntax"]:
-        yield (
-            f"fim.split names syntax, which cut no file: {uncut:,} were cut by the fallback, since "
-            f"neither raw.language_field, {recipe.raw.language_field}, nor raw.path_field, "
-            f"{recipe.raw.path_field}, names a language with a grammar"
-        )
+def _methods(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
+    unused = (CUTS[name] for name in recipe.fim.weights if not occurrences.splits[name])
+    for method in unused:
+        for reason, mistake in method.mistakes.items():
+            if uncut := occurrences.fallbacks[reason]:
+                yield (
+                    f"fim.split names {method.name}, which cut no file: {uncut:,} were cut by the "
+                    f"fallback, since {mistake.format_map(recipe.raw.model_dump())}"
+                )
 
 
 def _shown(languages: list[str]) -> str:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fim_assets.io.storage import expand_home
 from fim_assets.recipe.errors import RecipeError
@@ -92,9 +92,7 @@ def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
         RecipeError: If there is none, it is not YAML, or a field is unknown or has a bad value.
     """
     if name_or_path in built_in_recipes():
-        text = (files("fim_assets") / "recipe" / "built_in" / f"{name_or_path}.yaml").read_text(
-            "utf-8"
-        )
+        text = (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8")
     else:
         try:
             path = expand_home(os.fspath(name_or_path))
@@ -175,12 +173,10 @@ def _shown(value: Any) -> str:
 
 
 def _instead(path: list[str]) -> str:
-    model: type[BaseModel] = Recipe
+    model: type[Section] = Recipe
     for part in path[:-1]:
         model = _model_in(model.model_fields[part].annotation) or model
-    name, allowed = path[-1], list(model.model_fields)
-    if model is Fim:
-        allowed.append("sentinels")
+    name, allowed = path[-1], model.allowed_names()
     if name in _FROM_DOLMA:
         return f"Dolma's {name} has no meaning here; what replaces it: {_FROM_DOLMA[name]}"
     close = difflib.get_close_matches(name, allowed, n=1)
@@ -188,8 +184,8 @@ def _instead(path: list[str]) -> str:
     return f"{meant}allowed: {', '.join(allowed)}"
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model among an annotation's alternatives, if there is one."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _model_in(annotation: Any) -> type[Section] | None:
+    """The section among an annotation's alternatives, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

@@ -2,48 +2,44 @@
 
 import json
 import math
-from functools import cache
-from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticKnownError
 
+from fim_assets.cuts.base import Cut
+from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import Probability, Section, Token
 
-Split = Literal["dolma", "uniform", "lines", "syntax"]
-CharacterSplit = Literal["dolma", "uniform"]
 
-SPLITS: tuple[Split, ...] = get_args(Split)
+def _one_of(names: Callable[[], Iterable[str]]) -> BeforeValidator:
+    """Accept the names that there are when a value is checked: methods are also added later."""
 
+    def check(value: Any) -> Any:
+        allowed = [*names()]
+        if value not in allowed:
+            *others, last = map(repr, allowed)
+            expected = f"{', '.join(others)} or {last}"
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return value
 
-SYNTAX_LAW = 2
-"""The number of `syntax`, raised whenever it would cut a file elsewhere; part of the fingerprints
-of the recipes that use it, and of no others."""
-
-GRAMMAR_PACKAGES = {
-    name: f"tree-sitter-{name}"
-    for name in (
-        *("bash", "c", "c-sharp", "cpp", "go", "java", "javascript", "markdown", "php"),
-        *("python", "ruby", "rust", "sql", "swift", "typescript"),
-    )
-}
-"""The packages whose versions decide where `syntax` cuts, beside tree-sitter's own."""
+    return BeforeValidator(check)
 
 
-@cache
-def grammar_versions() -> dict[str, str]:
-    """Versions of tree-sitter and its grammars, by package."""
-    packages = ("tree-sitter", *GRAMMAR_PACKAGES.values())
-    return {package: version(package) for package in packages}
+CutName = Annotated[str, _one_of(CUTS.keys)]
+FallbackName = Annotated[str, _one_of(CUTS.fallbacks)]
 
 
 class LanguageRates(Section):
@@ -67,18 +63,50 @@ class LanguageRates(Section):
 
 
 class SplitWeights(Section):
-    """The probability of each law of where to cut; they add up to 1."""
+    """The probability of each cut method, by its name in `CUTS`; they add up to 1."""
 
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Probability]
+    # The parquet's metadata hold these four in this order, zeros too. Weights of methods that came
+    # later follow, unless they are 0: a new method changes no record of a recipe without it.
     dolma: Probability = 0.0
     uniform: Probability = 0.0
     lines: Probability = 0.0
     syntax: Probability = 0.0
 
+    @classmethod
+    def allowed_names(cls) -> list[str]:
+        """The cut methods there are."""
+        return [*CUTS]
+
+    @property
+    def used(self) -> dict[str, float]:
+        """The methods whose weight is not 0, in the order of `CUTS`."""
+        weights = dict(self)
+        return {name: weights[name] for name in CUTS if weights.get(name)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, content: Any) -> Any:
+        unknown = [
+            InitErrorDetails(type="extra_forbidden", loc=(name,), input=weight)
+            for name, weight in (content.items() if isinstance(content, dict) else ())
+            if name not in CUTS
+        ]
+        if unknown:
+            raise ValidationError.from_exception_data("split", unknown)
+        return content
+
     @model_validator(mode="after")
-    def _check_sum(self) -> Self:
-        total = self.dolma + self.uniform + self.lines + self.syntax
+    def _check_weights(self) -> Self:
+        used, later = self.used, self.__pydantic_extra__
+        total = sum(used.values())
         if not math.isclose(total, 1):
             raise ValueError(f"weights must add up to 1, these to {total:g}")
+        names = [name for name in used if name in later]
+        later |= {name: later.pop(name) for name in names}
+        for name in later.keys() - names:
+            del later[name]
         return self
 
 
@@ -98,13 +126,13 @@ class Fim(Section):
         document_rate: Probability that a document's files are candidates at all.
         fim_rate: Probability that a candidate is rearranged, one or by language.
         psm_spm_split: Of the rearranged, probability of PSM order.
-        split: The law of where to cut, or weights of several.
-        split_fallback: The law for a file that `lines` or `syntax` cannot serve.
+        split: The cut method, or weights of several.
+        split_fallback: The cut method for a file that the drawn one cannot cut.
         syntax_max_bytes: The largest file, in UTF-8, that `syntax` parses.
         spm_format: How SPM order is laid out, `dolma` (`SUF s PRE p MID m`) or `v2`
             (`PRE SUF s MID p m`).
         file_separator_token: What stands between a document's files; None: a document is one file.
-        repository_tokens: What marks a repository's metadata: a file that holds one is left alone.
+        repository_tokens: What marks a repository's metadata: files that hold one stay unchanged.
         fim_prefix_token: Sentinel.
         fim_middle_token: Sentinel; None where the middle follows the prefix without one.
         fim_suffix_token: Sentinel.
@@ -118,10 +146,10 @@ class Fim(Section):
     ] = 0.5
     psm_spm_split: Probability = 0.5
     split: Annotated[
-        Annotated[Split, Tag(SCALAR)] | Annotated[SplitWeights, Tag(MAPPING)],
+        Annotated[CutName, Tag(SCALAR)] | Annotated[SplitWeights, Tag(MAPPING)],
         Discriminator(_shape),
     ] = "dolma"
-    split_fallback: CharacterSplit = "dolma"
+    split_fallback: FallbackName = "dolma"
     syntax_max_bytes: Annotated[int, Field(ge=1, le=1 << 24)] = 1 << 20
     spm_format: Literal["dolma", "v2"] = "dolma"
     file_separator_token: Token | None = "<|file_sep|>"
@@ -130,6 +158,11 @@ class Fim(Section):
     fim_middle_token: Token | None = "<|fim_middle|>"
     fim_suffix_token: Token = "<|fim_suffix|>"
     fim_end_token: Token | None = None
+
+    @classmethod
+    def allowed_names(cls) -> list[str]:
+        """Its fields, and the name that stands for four of them."""
+        return [*super().allowed_names(), "sentinels"]
 
     @property
     def sentinels(self) -> Sentinels:
@@ -145,31 +178,42 @@ class Fim(Section):
         return set(named or {})
 
     @property
-    def weights(self) -> dict[Split, float]:
-        """The laws in use and their probabilities, in the order of `SPLITS`."""
-        if isinstance(self.split, SplitWeights):
-            weights = {split: getattr(self.split, split) for split in SPLITS}
-            return {split: weight for split, weight in weights.items() if weight}
-        return {self.split: 1.0}
+    def weights(self) -> dict[str, float]:
+        """The cut methods that are drawn and their probabilities, in the order of `CUTS`."""
+        return self.split.used if isinstance(self.split, SplitWeights) else {self.split: 1.0}
 
-    def _fields(self) -> dict[str, Any]:
-        """What of it decides the bytes: without fields at their defaults or without use."""
-        unused = set()
-        if "syntax" not in self.weights:
-            unused.add("syntax_max_bytes")
-        if not {"lines", "syntax"} & self.weights.keys():
-            unused.add("split_fallback")
-        return self.model_dump(exclude_defaults=True, exclude=unused)
+    @property
+    def cut_methods(self) -> dict[str, Cut]:
+        """The cut methods that can cut a file: those that are drawn, and the fallback if needed."""
+        methods = {name: CUTS[name] for name in self.weights}
+        if any(method.reasons for method in methods.values()):
+            methods[self.split_fallback] = CUTS[self.split_fallback]
+        return methods
+
+    @property
+    def min_chars(self) -> int:
+        """Code points of the shortest file that every one of `cut_methods` cuts."""
+        return max(method.min_chars for method in self.cut_methods.values())
 
     def identity(self, raw: Raw) -> dict[str, Any]:
-        """What decides the bytes, for fingerprints; where `syntax` cuts, the grammars' versions."""
-        identity: dict[str, Any] = {"fim": self._fields()}
-        if "syntax" in self.weights:
-            identity["grammars"] = grammar_versions()
-            identity["syntax"] = SYNTAX_LAW
-            if raw.path_field != Raw().path_field:
-                identity["raw"] = {"path_field": raw.path_field}
-        return identity
+        """What of it, and of what it uses, decides the bytes: parts of the fingerprint.
+
+        Fields at their defaults or without use are left out. `raw` holds the fields of `raw` that
+        matter to its cut methods alone.
+        """
+        methods = self.cut_methods
+        used = {field for method in methods.values() for field in method.fields}
+        unused = {field for method in CUTS.values() for field in method.fields} - used
+        if not any(method.reasons for method in methods.values()):
+            unused.add("split_fallback")
+        read = {field for method in methods.values() for field in method.raw_fields}
+        parts = {
+            "fim": self.model_dump(exclude_defaults=True, exclude=unused),
+            "raw": raw.model_dump(exclude_defaults=True, include=read),
+        }
+        for method in methods.values():
+            parts |= method.identity()
+        return parts
 
     def rate(self, language: str | None) -> float:
         """The probability that a candidate of a language is rearranged."""
@@ -180,7 +224,7 @@ class Fim(Section):
     @model_validator(mode="before")
     @classmethod
     def _name_sentinels(cls, content: Any) -> Any:
-        """Put a named set's tokens in their fields, so that a name and its tokens are one law."""
+        """Put a named set's tokens in their fields: a name and its tokens are the same recipe."""
         if not isinstance(content, dict) or "sentinels" not in content:
             return content
         name = content["sentinels"]
@@ -202,7 +246,7 @@ class Fim(Section):
         if self.repository_tokens and self.file_separator_token is None:
             raise ValueError(
                 "repository_tokens need a file_separator_token: without one a document is one "
-                "file, and a document with such a token would be left alone as a whole"
+                "file, and a document with such a token would stay unchanged as a whole"
             )
         boundaries = [*self.repository_tokens, self.file_separator_token]
         tokens = [token for token in (*self.sentinels, *boundaries) if token is not None]

@@ -77,6 +77,11 @@ class Section(FrozenModel):
 
     model_config = ConfigDict(strict=True)
 
+    @classmethod
+    def allowed_names(cls) -> list[str]:
+        """What a recipe may name in it, as errors list it."""
+        return [*cls.model_fields]
+
 
 HOW_TO_PIN = (
     "40 hex digits, since a branch or a tag may move; "

@@ -14,7 +14,7 @@ from functools import cache, partial
 from itertools import count, islice
 from pathlib import Path, PurePath
 from statistics import median
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,9 +23,12 @@ import zstandard
 from tree_sitter import Parser
 
 from fim_assets.corpus.staging import Staging
-from fim_assets.cuts.syntax import GRAMMARS, CannotCutError, find_grammar, parse
-from fim_assets.draws import document_keys
-from fim_assets.fim_shards.decisions import REASONS, Files, decide
+from fim_assets.cuts.files import Files
+from fim_assets.cuts.grammars import GRAMMARS, find_grammar
+from fim_assets.cuts.registry import CUTS
+from fim_assets.cuts.syntax_tree import CannotCutError, parse
+from fim_assets.draws import UInts, document_keys
+from fim_assets.fim_shards.decisions import decide
 from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.fim_shards.transform import rearranged_texts, transform_block, transform_shard
 from fim_assets.io.hashing import FileRecord, HashingWriter
@@ -34,7 +37,7 @@ from fim_assets.io.shard_writer import ZSTD_LEVEL, Line, ShardWriter
 from fim_assets.raw_shards.documents import replace_text
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import SPLITS, CharacterSplit, Fim, SplitWeights
+from fim_assets.recipe.fim import Fim, SplitWeights
 from fim_assets.settings import usable_cores
 from fim_assets_tests.benchmarks.corpus import LANGUAGES, BenchCorpus
 from fim_assets_tests.benchmarks.measure import Row
@@ -57,7 +60,7 @@ from fim_assets_tests.benchmarks.stage import (
 from fim_assets_tests.corpora import partition_files
 
 CHARACTER_TARGET = 1.35
-"""Times the floor, for the laws that depend on lengths alone."""
+"""Times the floor, for the methods that depend on lengths alone."""
 
 SYNTAX_TARGET = 1.3
 """Times `dolma` and tree-sitter's own parse of the chosen files."""
@@ -78,7 +81,7 @@ _RECIPES = {
     "syntax": Recipe(fim=Fim(split="syntax")),
 }
 
-_PARSED = [REASONS.index(reason) for reason in ("syntax_errors", "no_node")]
+_PARSED = ["syntax_errors", "no_node"]
 """Why `syntax` could not cut a file that it has parsed."""
 
 READ, COMPRESS = "read: decompress, split, parse, judge", "compress, hash and write"
@@ -142,7 +145,7 @@ def variant_rows(
         elif name == PARSE:
             size = variant.bytes / 1e6
             remark = f"{size:.1f} MB; {size / cost.cpu:.1f} MB/s a core"
-        elif name in get_args(CharacterSplit):
+        elif name in CUTS.rank_functions():
             busy = was_busy(workers, cost, least)
             remark = at_most(cost.wall / least.wall, CHARACTER_TARGET, busy=busy)
         rows.append(Row(name, cost.numbers(variant.bytes, least), remark))
@@ -208,7 +211,7 @@ def chosen_files(shard: Path, recipe: Recipe) -> Iterator[ChosenFile]:
         for block in reader:
             files = _files(block, seed, recipe.fim)
             decisions = decide(files, recipe.fim)
-            cut = decisions.splits == SPLITS.index("syntax")
+            cut = decisions.splits == "syntax"
             for row in np.flatnonzero(cut | np.isin(decisions.reasons, _PARSED)).tolist():
                 document = int(files.documents[row])
                 yield ChosenFile(
@@ -239,7 +242,12 @@ def _parser(language: str | None, ending: str) -> Parser:
 
 def _files(block: Documents, seed: int, fim: Fim) -> Files:
     keys = document_keys(seed, block.ids, block.texts)
-    return Files.split(block.texts, keys, block.languages, block.paths, fim.file_separator_token)
+    return _split(block, keys, fim)
+
+
+def _split(block: Documents, keys: UInts, fim: Fim) -> Files:
+    boundaries = fim.file_separator_token, fim.repository_tokens
+    return Files.split(block.texts, keys, block.languages, block.paths, *boundaries)
 
 
 class Steps:
@@ -363,9 +371,7 @@ def rearranged_lines(block: Documents, seed: int, recipe: Recipe, steps: Steps) 
     with steps.timed(HASH):
         keys = document_keys(seed, block.ids, block.texts)
     with steps.timed(DECIDE):
-        files = Files.split(
-            block.texts, keys, block.languages, block.paths, fim.file_separator_token
-        )
+        files = _split(block, keys, fim)
         decisions = decide(files, fim)
     with steps.timed(REARRANGE):
         rearranged = list(rearranged_texts(files, decisions, fim))

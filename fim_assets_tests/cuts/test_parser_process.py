@@ -13,8 +13,9 @@ from time import monotonic, sleep
 import pytest
 
 from fim_assets.cuts import parser_process
+from fim_assets.cuts.grammars import GRAMMARS, find_grammar
 from fim_assets.cuts.parser_process import ParserError, Request, find_middles
-from fim_assets.cuts.syntax import GRAMMARS, Span, find_grammar, find_middle
+from fim_assets.cuts.syntax_tree import Span, find_middle
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.corpora import open_corpus, run_all, write_shard
@@ -166,7 +167,7 @@ def test_cuts_do_not_depend_on_the_locale_nor_on_what_memory_holds() -> None:
     code = dedent("""
         import sys
         from fim_assets.cuts.parser_process import Request, find_middles
-        from fim_assets.cuts.syntax import find_grammar
+        from fim_assets.cuts.grammars import find_grammar
         texts = {
             "Ruby": "a = <<\u0100B\\nx\\n\u0100B\\ndef \u03b1? = :\u03b1?\\n",
             "Swift": "let a\u3000= 1\u2028let b\u00a0= 2 + \u03b1\\n",

@@ -8,9 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe import _FROM_DOLMA
 from fim_assets.recipe.families import SENTINELS
-from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer, Tokens
 from fim_assets_tests.corpora import CHECKS_OF
@@ -129,5 +130,5 @@ def test_every_field_and_name_of_a_recipe_is_explained() -> None:
     for model in (Raw, Fim, Tokenizer, Tokens):
         for field in model.model_fields:
             assert field in text, field
-    for name in (*SENTINELS, *SPLITS):
+    for name in (*SENTINELS, *CUTS):
         assert f"`{name}`" in page("docs/recipe.md"), name

@@ -25,10 +25,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fim_assets.cuts import parser_process
+from fim_assets.cuts.base import CutError
+from fim_assets.cuts.files import Files
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.decisions import REASONS, DecisionError, Files, decide
-from fim_assets.recipe.fim import SPLITS, Fim
-from fim_assets_tests.cuts.test_syntax import SNIPPETS
+from fim_assets.fim_shards.decisions import decide
+from fim_assets.recipe.fim import Fim
+from fim_assets_tests.cuts.test_syntax_tree import SNIPPETS
 
 _SIDES = (
     {"LC_ALL": "C.UTF-8", "MALLOC_PERTURB_": "0"},
@@ -105,13 +108,13 @@ class Outcome(NamedTuple):
     """What became of one text.
 
     Attributes:
-        cuts: Reason, law and both cuts of each document, by every cut method.
+        cuts: Reason, method and both cuts of each document, by every cut method.
         crashed: Whether a parser crashed.
         seconds: Time that it took.
         bytes: The most memory that the process that parses has taken, 0 if it took it before.
     """
 
-    cuts: list[tuple[int, int, int, int]]
+    cuts: list[tuple[str | None, str, int, int]]
     crashed: bool
     seconds: float
     bytes: int
@@ -120,18 +123,18 @@ class Outcome(NamedTuple):
 def _outcome(text: str, language: str) -> Outcome:
     texts = [text] * _COPIES
     keys = document_keys(1, [str(n) for n in range(_COPIES)], texts)
-    files = Files.split(texts, keys, [language] * _COPIES, [None] * _COPIES, None)
+    files = Files.split(texts, keys, [language] * _COPIES, [None] * _COPIES, None, ())
     cuts = []
     before = _peak()
     begin = time.perf_counter()
-    for split in SPLITS:
+    for split in CUTS:
         try:
             decided = decide(files, Fim(fim_rate=1, split=split, split_fallback="uniform"))
-        except DecisionError:
+        except CutError:
             return Outcome([], True, time.perf_counter() - begin, 0)
         rows = zip(decided.reasons, decided.splits, *decided.cuts, strict=True)
-        cuts += [(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
-    crashed = any(reason == REASONS.index("parser_crashed") for reason, *_ in cuts)
+        cuts += [(reason, split, int(a), int(b)) for reason, split, a, b in rows]
+    crashed = any(reason == "parser_crashed" for reason, *_ in cuts)
     seconds, after = time.perf_counter() - begin, _peak()
     return Outcome(cuts, crashed, seconds, after if after > before else 0)
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from unittest.mock import Mock
@@ -10,12 +11,14 @@ from scipy.stats import binom
 
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import CheckOutcome
-from fim_assets.cuts.splits import Cuts, character_cuts
+from fim_assets.cuts.base import Cuts, cut_by_length
+from fim_assets.cuts.dolma import dolma_cuts
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, UInts
 from fim_assets.fim_shards.checks import FimPartition, rates, rates_by_language, rates_within_bounds
 from fim_assets.fim_shards.statistics import DISTINCT
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import CharacterSplit, Fim, LanguageRates, Split, SplitWeights
+from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
 from fim_assets.run.partition import Outcome
 from fim_assets_tests.corpora import (
     CHECKS_OF,
@@ -109,7 +112,7 @@ def test_rates_outside_their_bounds_are_noticed(
     assert not (tmp_path / "fim_shards" / "a.json").exists()
 
 
-def test_rates_count_true_copies_once(tmp_path: Path) -> None:
+def test_rates_count_exact_duplicates_once(tmp_path: Path) -> None:
     """A thousand copies of one document all fare alike: no evidence against the rate."""
     write_shard(tmp_path / "raw" / "a.jsonl", [documents(1)[0]] * 1000)
     outcome = outcome_of(tmp_path, Recipe(), ["rates_within_bounds"])
@@ -188,7 +191,7 @@ def test_gated_documents_are_counted_as_clusters(tmp_path: Path) -> None:
     assert not check_rates(tmp_path, receipt.result.counts, other).passed
 
 
-def test_shares_of_laws_are_tested(tmp_path: Path) -> None:
+def test_shares_of_methods_are_tested(tmp_path: Path) -> None:
     drawn = {"distinct_drawn:syntax": 450, "distinct_drawn:uniform": 50}
     counts = counts_of({"": (1000, 250, 250)}) | drawn
     for weight, passed in ((0.9, True), (0.5, False)):
@@ -229,42 +232,45 @@ def cut_everything(root: Path, recipe: Recipe, count: int = 3000) -> Outcome:
 
 
 @pytest.mark.parametrize("split", ["dolma", "uniform", SplitWeights(dolma=0.5, lines=0.5)])
-def test_cuts_that_follow_their_law_pass(tmp_path: Path, split: Split | SplitWeights) -> None:
+def test_cuts_that_follow_their_distribution_pass(
+    tmp_path: Path, split: str | SplitWeights
+) -> None:
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0, split=split)))
     assert outcome.failure is None
     check = outcome.stages[0].checks[-1]
     assert check.name == "split_law"
     assert any(name.endswith("first_cut_distance") for name in check.numbers)
-    # Two cuts a law, each within the bound of Dvoretzky, Kiefer and Wolfowitz.
+    # Two cuts a method, each within the bound of Dvoretzky, Kiefer and Wolfowitz.
     numbers = {name: n for name, n in check.numbers.items() if isinstance(n, int | float)}
     refused = sum(
-        4 * exp(-2 * numbers[f"{law}_files"] * numbers[f"{law}_most_accepted"] ** 2)
-        for law in ("dolma", "uniform")
-        if f"{law}_files" in numbers
+        4 * exp(-2 * numbers[f"{method}_files"] * numbers[f"{method}_most_accepted"] ** 2)
+        for method in CUTS.rank_functions()
+        if f"{method}_files" in numbers
     )
     assert 1e-10 < refused < 1.001e-9
 
 
-def test_cuts_of_another_law_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def replace_dolma(
+    monkeypatch: pytest.MonkeyPatch, cuts: Callable[[UInts, Ints, Ints], Cuts]
+) -> None:
+    monkeypatch.setitem(CUTS, "dolma", replace(CUTS["dolma"], cut=cut_by_length(cuts)))
+
+
+def test_cuts_of_another_distribution_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cuts in the first half of a file alone."""
-
-    def halved(split: CharacterSplit, keys: UInts, files: Ints, lengths: Ints) -> Cuts:
-        return character_cuts(split, keys, files, lengths // 2)
-
-    monkeypatch.setattr("fim_assets.fim_shards.decisions.character_cuts", halved)
+    replace_dolma(monkeypatch, lambda keys, files, lengths: dolma_cuts(keys, files, lengths // 2))
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)))
     assert outcome.failure is not None
     assert "check split_law failed: dolma, first cut: 0." in outcome.failure
     assert not (tmp_path / "fim_shards" / "a.json").exists()
 
 
-def test_a_cut_that_its_law_cannot_give_is_named(
+def test_a_cut_that_its_method_cannot_give_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(_split: CharacterSplit, _keys: UInts, _files: Ints, lengths: Ints) -> Cuts:
-        return Cuts(lengths - 2, lengths - 1)
-
-    monkeypatch.setattr("fim_assets.fim_shards.decisions.character_cuts", late)
+    replace_dolma(monkeypatch, lambda _keys, _files, lengths: Cuts(lengths - 2, lengths - 1))
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=1.0)), 10)
     assert outcome.failure is not None
     assert "line 1, file 0: a prefix of 8 and a middle of 1 in 10 characters" in outcome.failure
@@ -272,7 +278,7 @@ def test_a_cut_that_its_law_cannot_give_is_named(
 
 
 def record(root: Path, recipe: Recipe, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> str:
-    """The verdict on a record that was edited, as if another law had made it."""
+    """The verdict on a record that was edited, as if another recipe had made it."""
     outcome = cut_everything(root, recipe, 50)
     assert outcome.failure is None
     Partition(root, recipe).edit_table("fim_shards", edit)
@@ -281,15 +287,21 @@ def record(root: Path, recipe: Recipe, edit: Callable[[pl.DataFrame], pl.DataFra
     return task.failure
 
 
-@pytest.mark.parametrize("law", ["uniform", "lines", "syntax"])
-def test_another_law_than_the_recipes_is_noticed(tmp_path: Path, law: str) -> None:
+@pytest.mark.parametrize(
+    ("split", "reason"), [("uniform", None), ("lines", None), ("dolma", "one_line")]
+)
+def test_another_method_than_the_recipes_is_noticed(
+    tmp_path: Path, split: str, reason: str | None
+) -> None:
     message = record(
         tmp_path,
         Recipe(fim=Fim(fim_rate=1.0)),
-        lambda table: table.with_columns(split=pl.lit(law)),
+        lambda table: table.with_columns(
+            split=pl.lit(split), reason=pl.lit(reason, dtype=pl.String)
+        ),
     )
-    assert "a.parquet: line 1, file 0 is cut by a law that the recipe does not name" in message
-    assert f"split {law}, reason None" in message
+    assert "a.parquet: line 1, file 0 is cut by a method that the recipe does not name" in message
+    assert f"split {split}, reason {reason}" in message
 
 
 def test_another_fallback_than_the_recipes_is_noticed(tmp_path: Path) -> None:
@@ -298,16 +310,16 @@ def test_another_fallback_than_the_recipes_is_noticed(tmp_path: Path) -> None:
         Recipe(fim=Fim(fim_rate=1.0, split="lines", split_fallback="uniform")),
         lambda table: table.with_columns(split=pl.lit("dolma")),
     )
-    assert "has fallen back on another law than split_fallback" in message
+    assert "has fallen back on another method than split_fallback" in message
 
 
-def test_files_wrongly_left_alone_as_too_short_are_noticed(tmp_path: Path) -> None:
+def test_files_wrongly_unchanged_as_too_short_are_noticed(tmp_path: Path) -> None:
     message = record(
         tmp_path,
         Recipe(fim=Fim(fim_rate=0.0)),
         lambda table: table.with_columns(reason=pl.lit("too_short")),
     )
-    assert "is left alone as too_short, or should be: 10 characters" in message
+    assert "is unchanged as too_short, or should be: 10 characters" in message
 
 
 def test_copies_in_two_languages_count_once_for_each(tmp_path: Path) -> None:
@@ -337,7 +349,7 @@ def test_languages_that_the_recipe_names_and_nobody_has_are_said(tmp_path: Path)
     assert "no file of python, though fim_rate names it" in check.description
 
 
-def test_a_partition_without_cuts_has_no_law_to_break(tmp_path: Path) -> None:
+def test_a_partition_without_cuts_has_nothing_to_compare(tmp_path: Path) -> None:
     outcome = cut_everything(tmp_path, Recipe(fim=Fim(fim_rate=0.0)), 10)
     assert outcome.failure is None
     assert outcome.stages[0].checks[-1].description == "no file was cut."

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2_contingency, chisquare
 
-from fim_assets.cuts.syntax import GRAMMARS, find_grammar, find_middle
+from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.files import Files
+from fim_assets.cuts.grammars import GRAMMARS, find_grammar
+from fim_assets.cuts.registry import CUTS
+from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import FALLBACKS, LEFT_ALONE, REASONS, Files, decide
-from fim_assets.recipe.fim import SPLITS, CharacterSplit, Fim
+from fim_assets.fim_shards.decisions import decide
+from fim_assets.recipe.fim import Fim
 
 MANY = 30_000
 SEPARATOR = "<|file_sep|>"
@@ -24,14 +27,20 @@ def files_of(
     languages: Sequence[str | None] | None = None,
     paths: Sequence[str | None] | None = None,
     separator: str | None = SEPARATOR,
+    repository_tokens: Sequence[str] = (),
 ) -> Files:
     count = len(texts)
     keys = document_keys(1, [str(n) for n in range(count)], texts)
-    return Files.split(texts, keys, languages or [None] * count, paths or [None] * count, separator)
+    languages, paths = languages or [None] * count, paths or [None] * count
+    return Files.split(texts, keys, languages, paths, separator, repository_tokens)
 
 
-def law(**fields: Any) -> Fim:
+def fim_of(**fields: Any) -> Fim:
     return Fim.model_validate(fields)
+
+
+def repositories(texts: Sequence[str], fim: Fim, **about: Any) -> Files:
+    return files_of(texts, **about, repository_tokens=fim.repository_tokens)
 
 
 class Decided:
@@ -39,9 +48,11 @@ class Decided:
 
     def __init__(self, files: Files, fim: Fim) -> None:
         decisions = decide(files, fim)
-        self.orders = np.array(ORDERS)[decisions.orders]
-        self.splits = np.array([*SPLITS, "none"])[decisions.splits]
-        self.reasons = np.array([*REASONS, "none"])[decisions.reasons]
+        self.orders = decisions.orders
+        self.splits, self.reasons = (
+            np.array([name or "none" for name in names])
+            for names in (decisions.splits, decisions.reasons)
+        )
         self.cuts = np.stack(decisions.cuts, axis=1)
 
     def pairs(self, split: str) -> Counter[tuple[int, int]]:
@@ -52,10 +63,10 @@ def assert_share(hits: int, count: int, rate: float) -> None:
     assert binomtest(int(hits), int(count), rate).pvalue > 1e-6
 
 
-def assert_follows(drawn: Counter[tuple[int, int]], law: Counter[tuple[int, int]]) -> None:
-    assert set(drawn) <= set(law)
-    pairs, share = sorted(law), sum(drawn.values()) / sum(law.values())
-    expected = [law[pair] * share for pair in pairs]
+def assert_follows(drawn: Counter[tuple[int, int]], asked: Counter[tuple[int, int]]) -> None:
+    assert set(drawn) <= set(asked)
+    pairs, share = sorted(asked), sum(drawn.values()) / sum(asked.values())
+    expected = [asked[pair] * share for pair in pairs]
     assert chisquare([drawn[pair] for pair in pairs], expected).pvalue > 1e-6
 
 
@@ -85,7 +96,7 @@ def test_files_by_hand() -> None:
 
 
 def test_no_files() -> None:
-    decisions = decide(files_of([]), law(fim_rate={"default": 1.0}, split="lines"))
+    decisions = decide(files_of([]), fim_of(fim_rate={"default": 1.0}, split="lines"))
     assert len(decisions.orders) == len(decisions.cuts.first) == 0
 
 
@@ -93,7 +104,7 @@ def test_no_files() -> None:
 
 
 def test_orders_and_selection_follow_their_rates_and_are_independent() -> None:
-    decided = Decided(files_of([LINES] * MANY), law(fim_rate=0.7, psm_spm_split=0.2))
+    decided = Decided(files_of([LINES] * MANY), fim_of(fim_rate=0.7, psm_spm_split=0.2))
     rearranged = decided.orders != "none"
     assert_share(rearranged.sum(), MANY, 0.7)
     assert_share((decided.orders == "psm").sum(), rearranged.sum(), 0.2)
@@ -110,7 +121,7 @@ def test_rates_by_language() -> None:
     rates = {"Python": 0.2, "C": 0.9, "Go": 0.0, "SQL": 1.0, "default": 0.6}
     names = ["Python", "C", "Go", "SQL", "default", "python", None]
     languages = [names[n % len(names)] for n in range(MANY)]
-    decided = Decided(files_of([ONE_LINE] * MANY, languages), law(fim_rate=rates))
+    decided = Decided(files_of([ONE_LINE] * MANY, languages), fim_of(fim_rate=rates))
     for place, name in enumerate(names):
         rearranged = decided.orders[place :: len(names)] != "none"
         rate = rates.get(name or "", rates["default"])
@@ -123,7 +134,7 @@ def test_the_gate_is_the_documents_and_the_rate_its_files() -> None:
     """6,000 documents of 5 files: 0.4 are candidates; of their files, 0.7 are rearranged."""
     count, each = MANY // 5, 5
     files = files_of([SEPARATOR.join([ONE_LINE] * each)] * count)
-    decided = Decided(files, law(document_rate=0.4, fim_rate=0.7))
+    decided = Decided(files, fim_of(document_rate=0.4, fim_rate=0.7))
     gated = (decided.reasons == "gate").reshape(count, each)
     assert (gated.all(axis=1) | ~gated.any(axis=1)).all()
     candidates = ~gated[:, 0]
@@ -139,29 +150,29 @@ def test_the_gate_is_the_documents_and_the_rate_its_files() -> None:
 
 def test_gates_of_zero_and_one() -> None:
     files = files_of([ONE_LINE] * 1000)
-    assert set(Decided(files, law(document_rate=0.0, fim_rate=1.0)).reasons) == {"gate"}
-    assert set(Decided(files, law(document_rate=1.0, fim_rate=1.0)).reasons) == {"none"}
+    assert set(Decided(files, fim_of(document_rate=0.0, fim_rate=1.0)).reasons) == {"gate"}
+    assert set(Decided(files, fim_of(document_rate=1.0, fim_rate=1.0)).reasons) == {"none"}
 
 
-# Files left alone
+# Unchanged files
 
 
 @pytest.mark.parametrize("place", ["{}name", "name{}", "na{}me", "{}", "long{}" + "x" * 50])
 def test_a_repositorys_marker_is_never_rearranged(place: str) -> None:
-    fim = law(fim_rate=1.0, repository_tokens=["<repo_name>", "<repo_url>"])
+    fim = fim_of(fim_rate=1.0, repository_tokens=["<repo_name>", "<repo_url>"])
     for token in fim.repository_tokens:
         for at in range(3):
             pieces = [ONE_LINE] * 3
             pieces[at] = place.format(token)
-            decided = Decided(files_of([SEPARATOR.join(pieces)] * 50), fim)
+            decided = Decided(repositories([SEPARATOR.join(pieces)] * 50, fim), fim)
             for row in range(150):
-                left_alone = row % 3 == at
-                assert (decided.orders[row] == "none") == left_alone
-                assert decided.reasons[row] == ("repository" if left_alone else "none")
+                unchanged = row % 3 == at
+                assert (decided.orders[row] == "none") == unchanged
+                assert decided.reasons[row] == ("repository" if unchanged else "none")
 
 
 def test_reasons_hold_in_their_order() -> None:
-    """A marker, a short file and an ordinary one, under laws that leave more and more alone."""
+    """A marker, a short file and an ordinary one, under rates that keep fewer unchanged."""
     texts = ["<repo_name>", "<repo_name>long enough", "abcd", "", "abcde"]
     tokens = {"repository_tokens": ["<repo_name>"]}
     for fields, last in (
@@ -169,10 +180,11 @@ def test_reasons_hold_in_their_order() -> None:
         ({"fim_rate": 0.0}, "not_selected"),
         ({"fim_rate": 1.0}, "none"),
     ):
-        decided = Decided(files_of(texts), law(**tokens, **fields))
+        fim = fim_of(**tokens, **fields)
+        decided = Decided(repositories(texts, fim), fim)
         expected = ["repository", "repository", "too_short", "too_short", last]
         assert decided.reasons.tolist() == expected
-    assert LEFT_ALONE == ("repository", "too_short", "gate", "not_selected")
+    assert UNCHANGED == ("repository", "too_short", "gate", "not_selected")
 
 
 @pytest.mark.parametrize(
@@ -189,14 +201,14 @@ def test_reasons_hold_in_their_order() -> None:
 def test_too_short_is_decided_before_any_draw(
     split: str | dict[str, float], fallback: str, shortest: int
 ) -> None:
-    fim = law(fim_rate=1.0, split=split, split_fallback=fallback)
+    fim = fim_of(fim_rate=1.0, split=split, split_fallback=fallback)
     for chars in (0, 1, 4, 5):
         decided = Decided(files_of(["é" * chars] * 500), fim)
         assert set(decided.reasons == "too_short") == {chars < shortest}
         assert set(decided.orders == "none") == {chars < shortest}
 
 
-# Laws of where to cut
+# Cut methods
 
 
 def syntax_cuts(key: int, file: int) -> tuple[int, int]:
@@ -206,10 +218,10 @@ def syntax_cuts(key: int, file: int) -> tuple[int, int]:
     return find_middle(LINES.encode(), GRAMMARS[python], key, file)
 
 
-def test_weights_give_each_law_its_share_and_leave_its_cuts_as_they_are() -> None:
+def test_weights_give_each_method_its_share_and_leave_its_cuts_as_they_are() -> None:
     weights = {"dolma": 0.3, "uniform": 0.25, "lines": 0.43, "syntax": 0.02}
     files = files_of([LINES] * MANY, ["Python"] * MANY)
-    decided = Decided(files, law(fim_rate=1.0, split=weights))
+    decided = Decided(files, fim_of(fim_rate=1.0, split=weights))
     found = Counter(decided.splits.tolist())
     assert set(found) == set(weights)
     expected = [weight * MANY for weight in weights.values()]
@@ -222,8 +234,8 @@ def test_weights_give_each_law_its_share_and_leave_its_cuts_as_they_are() -> Non
         assert tuple(decided.cuts[row]) == syntax_cuts(key, 0)
 
 
-def test_laws_are_drawn_independently_of_orders_and_selection() -> None:
-    fim = law(fim_rate=0.5, split={"dolma": 0.5, "uniform": 0.5})
+def test_methods_are_drawn_independently_of_orders_and_selection() -> None:
+    fim = fim_of(fim_rate=0.5, split={"dolma": 0.5, "uniform": 0.5})
     decided = Decided(files_of([ONE_LINE] * MANY), fim)
     table = [
         [((decided.orders == order) & (decided.splits == split)).sum() for order in ("psm", "spm")]
@@ -235,10 +247,8 @@ def test_laws_are_drawn_independently_of_orders_and_selection() -> None:
 
 @pytest.mark.parametrize("fallback", ["dolma", "uniform"])
 @pytest.mark.parametrize(("split", "reason"), [("lines", "one_line"), ("syntax", "no_grammar")])
-def test_the_fallback_follows_its_own_law(
-    split: str, reason: str, fallback: CharacterSplit
-) -> None:
-    fim = law(fim_rate=1.0, split=split, split_fallback=fallback)
+def test_the_fallback_follows_its_own_distribution(split: str, reason: str, fallback: str) -> None:
+    fim = fim_of(fim_rate=1.0, split=split, split_fallback=fallback)
     decided = Decided(files_of([ONE_LINE] * MANY), fim)
     assert set(decided.splits) == {fallback}
     assert set(decided.reasons) == {reason}
@@ -249,31 +259,33 @@ def test_the_fallback_follows_its_own_law(
 def test_every_fallback_is_named() -> None:
     texts = ["one", LINES, LINES + " " * 900, "x=>" * 250, "(((((((((", " \n \n "]
     languages = ["Python", "COBOL", "Python", "C", "C", "Python"]
-    fim = law(fim_rate=1.0, split="syntax", split_fallback="uniform", syntax_max_bytes=900)
+    fim = fim_of(fim_rate=1.0, split="syntax", split_fallback="uniform", syntax_max_bytes=900)
     decided = Decided(files_of(texts, languages), fim)
     reasons = ["none", "no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"]
     assert decided.reasons.tolist() == reasons
     assert decided.splits.tolist() == ["syntax"] + ["uniform"] * 5
-    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == set(FALLBACKS)
+    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == CUTS.reason_texts().keys()
 
 
 def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:
     source = "x = 'ü'\n"
     assert len(source.encode()) == 9
     for limit, reason in ((8, "too_large"), (9, "none")):
-        fim = law(fim_rate=1.0, split="syntax", syntax_max_bytes=limit)
+        fim = fim_of(fim_rate=1.0, split="syntax", syntax_max_bytes=limit)
         assert Decided(files_of([source], ["Python"]), fim).reasons.tolist() == [reason]
 
 
 @pytest.mark.parametrize("text", ["one line", "one line\n", "\n", "é\r\n"])
 def test_one_line_has_no_place_to_cut(text: str) -> None:
-    decided = Decided(files_of([text]), law(fim_rate=1.0, split="lines", split_fallback="uniform"))
+    decided = Decided(
+        files_of([text]), fim_of(fim_rate=1.0, split="lines", split_fallback="uniform")
+    )
     assert decided.reasons.tolist() == ["one_line"]
     assert decided.splits.tolist() == ["uniform"]
 
 
-def test_only_the_drawn_law_of_a_mixture_falls_back() -> None:
-    fim = law(fim_rate=1.0, split={"lines": 0.5, "uniform": 0.5}, split_fallback="dolma")
+def test_only_the_drawn_method_of_a_mixture_falls_back() -> None:
+    fim = fim_of(fim_rate=1.0, split={"lines": 0.5, "uniform": 0.5}, split_fallback="dolma")
     decided = Decided(files_of([ONE_LINE] * MANY), fim)
     fallen = decided.reasons == "one_line"
     assert_share(fallen.sum(), MANY, 0.5)
@@ -285,8 +297,8 @@ def test_a_path_that_begins_a_repositorys_file_is_no_code() -> None:
     """After a marker, the first line's ending tells the language, whatever the document's is."""
     path = "src/ünï🚀.py"
     text = SEPARATOR.join(["<repo_name>a/b", f"{path}\n{LINES}", f"a.cob\n{LINES}", path])
-    fim = law(fim_rate=1.0, split="syntax", repository_tokens=["<repo_name>"])
-    files = files_of([text] * 100, ["C"] * 100, ["x.c"] * 100)
+    fim = fim_of(fim_rate=1.0, split="syntax", repository_tokens=["<repo_name>"])
+    files = repositories([text] * 100, fim, languages=["C"] * 100, paths=["x.c"] * 100)
     decided = Decided(files, fim)
     assert decided.reasons.reshape(100, 4)[0].tolist() == [
         *("repository", "none", "no_grammar", "no_node")
@@ -299,12 +311,13 @@ def test_a_path_that_begins_a_repositorys_file_is_no_code() -> None:
 
 def test_without_a_marker_the_documents_language_and_path_tell() -> None:
     text = SEPARATOR.join([LINES, LINES])
-    fim = law(fim_rate=1.0, split="syntax", repository_tokens=["<repo_name>"])
+    fim = fim_of(fim_rate=1.0, split="syntax", repository_tokens=["<repo_name>"])
     for language, path, reason in (
         ("Python", None, "none"),
         (None, "a.py", "none"),
         ("COBOL", "a.py", "none"),
         (None, None, "no_grammar"),
     ):
-        decided = Decided(files_of([text] * 10, [language] * 10, [path] * 10), fim)
+        files = repositories([text] * 10, fim, languages=[language] * 10, paths=[path] * 10)
+        decided = Decided(files, fim)
         assert set(decided.reasons) == {reason}

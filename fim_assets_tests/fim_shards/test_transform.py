@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
+from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.record import FimShardReader, restore_document
 from fim_assets.fim_shards.transform import TransformedBlock, transform_block, transform_shard
 from fim_assets.raw_shards.documents import Document
 from fim_assets.raw_shards.measure import measure_shard
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import SPLITS, Fim
+from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets_tests.corpora import TOLERANT, documents, json_lines, partition_files, write_shard
 
@@ -130,8 +131,8 @@ def test_without_separator_a_document_is_one_file() -> None:
     assert len(result.rows["file"]) == 1
 
 
-LAWS: dict[str, dict[str, Any]] = {
-    **{split: {"split": split} for split in SPLITS},
+RECIPES: dict[str, dict[str, Any]] = {
+    **{split: {"split": split} for split in CUTS},
     "mixture": {
         "split": {"dolma": 0.2, "uniform": 0.2, "lines": 0.3, "syntax": 0.3},
         "split_fallback": "uniform",
@@ -176,13 +177,13 @@ def of_each_document(result: TransformedBlock) -> list[tuple[bytes, list[tuple[o
     return found
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("fim", RECIPES.values(), ids=RECIPES)
 @given(st.lists(documents_of_any_kind, min_size=1, max_size=12), st.randoms())
 @settings(max_examples=60, deadline=None)
 def test_what_happens_to_a_document_depends_on_no_other(
-    law: dict[str, Any], rows: list[Document], random: Random
+    fim: dict[str, Any], rows: list[Document], random: Random
 ) -> None:
-    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | law))
+    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | fim))
     alone = {row: of_each_document(transform_block(block_of([row]), SEED, recipe)) for row in rows}
     random.shuffle(rows)
     some = rows[: random.randint(1, len(rows))] + rows[:1]
@@ -196,11 +197,11 @@ def block_of_shard(shard: Path, block_bytes: int) -> list[Documents]:
 
 
 @pytest.mark.parametrize("block_bytes", [1, 1000, 1 << 30])
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("fim", RECIPES.values(), ids=RECIPES)
 def test_rows_and_lines_do_not_depend_on_the_block_size(
-    tmp_path: Path, law: dict[str, Any], block_bytes: int
+    tmp_path: Path, fim: dict[str, Any], block_bytes: int
 ) -> None:
-    recipe = Recipe(fim=Fim.model_validate(law))
+    recipe = Recipe(fim=Fim.model_validate(fim))
     shard = write_shard(tmp_path / "a.jsonl", documents(100))
     place, _ = transform(shard, tmp_path / "fim", recipe)
     parts = [transform_block(b, SEED, recipe) for b in block_of_shard(shard, block_bytes)]
@@ -251,14 +252,14 @@ EDGE_CASE_TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-def test_awkward_texts_come_back(tmp_path: Path, law: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fim", RECIPES.values(), ids=RECIPES)
+def test_awkward_texts_come_back(tmp_path: Path, fim: dict[str, Any]) -> None:
     texts = [text for text in EDGE_CASE_TEXTS for _ in range(20)]
     rows = [
         {"id": n, "text": text, "metadata": {"language": "C" if n % 2 else "Python"}}
         for n, text in enumerate(texts)
     ]
-    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | law))
+    recipe = Recipe(fim=Fim.model_validate({"fim_rate": 1.0} | fim))
     place, totals = transform(write_shard(tmp_path / "a.jsonl", rows), tmp_path / "fim", recipe)
     assert (totals.documents, totals.rejected) == (len(texts), 0)
     restored = []

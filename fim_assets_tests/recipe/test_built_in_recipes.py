@@ -7,13 +7,13 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binomtest, kstest
 
-from fim_assets.cuts.splits import Cuts, character_ranks
+from fim_assets.cuts.base import Cuts
+from fim_assets.cuts.files import Files
+from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
-from fim_assets.fim_shards.arrangements import ORDERS
-from fim_assets.fim_shards.decisions import REASONS, Decisions, Files, decide
+from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.transform import rearranged_texts
 from fim_assets.recipe import built_in_recipes, load_recipe
-from fim_assets.recipe.fim import SPLITS, CharacterSplit
 
 Mask = npt.NDArray[np.bool_]
 
@@ -33,24 +33,23 @@ class Realised(NamedTuple):
         assert binomtest(int((what & of).sum()), int(of.sum()), asked).pvalue > 1e-6
 
     def split(self, name: str) -> Mask:
-        return np.asarray(self.decisions.splits == SPLITS.index(name), np.bool_)
+        return np.asarray(self.decisions.splits == name, np.bool_)
 
     def order(self, name: str) -> Mask:
-        return np.asarray(self.decisions.orders == ORDERS.index(name), np.bool_)
+        return np.asarray(self.decisions.orders == name, np.bool_)
 
     def reason(self, name: str) -> Mask:
-        return np.asarray(self.decisions.reasons == REASONS.index(name), np.bool_)
+        return np.asarray(self.decisions.reasons == name, np.bool_)
 
     @property
     def rearranged(self) -> Mask:
         return ~self.order("none")
 
-    def follows(self, split: CharacterSplit) -> None:
-        """Hold the cuts of a law against it."""
+    def follows(self, split: str) -> None:
+        """Compare the cuts of a method with its distribution."""
         rows = np.flatnonzero(self.split(split))
         files, cuts = self.files, self.decisions.cuts
-        ranks = character_ranks(
-            split,
+        ranks = CUTS.rank_functions()[split](
             files.keys[rows],
             files.indices[rows],
             files.lengths[rows],
@@ -64,7 +63,8 @@ def realise(recipe_name: str, texts: list[str], language: str | None = "Python")
     fim = load_recipe(recipe_name).fim
     keys = document_keys(11, [str(n) for n in range(len(texts))], texts)
     names = [language] * len(texts)
-    files = Files.split(texts, keys, names, [None] * len(texts), fim.file_separator_token)
+    boundaries = fim.file_separator_token, fim.repository_tokens
+    files = Files.split(texts, keys, names, [None] * len(texts), *boundaries)
     decisions = decide(files, fim)
     return Realised(files, decisions, dict(rearranged_texts(files, decisions, fim)))
 
@@ -130,7 +130,7 @@ def test_every_built_in_recipe_is_tested_here() -> None:
     ],
 )
 def test_half_of_the_files_half_of_these_in_psm_order(
-    name: str, split: CharacterSplit, spm: tuple[str, ...]
+    name: str, split: str, spm: tuple[str, ...]
 ) -> None:
     found = realise(name, numbered(30_000))
     everything = np.ones(30_000, np.bool_)
@@ -181,7 +181,7 @@ def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:
     found.share(found.order("psm"), found.rearranged, 0.5)
     found.share(found.split("syntax"), found.rearranged, 0.9)
     assert (found.split("syntax") | found.split("uniform"))[found.rearranged].all()
-    assert (found.decisions.reasons[found.rearranged] == -1).all()
+    assert not found.decisions.reasons[found.rearranged].any()
     found.follows("uniform")
 
 

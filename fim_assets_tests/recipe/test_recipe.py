@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_assets.corpus.corpus import Corpus
+from fim_assets.cuts.grammars import grammar_versions
 from fim_assets.recipe import (
     _FROM_DOLMA,
     Recipe,
@@ -17,12 +17,11 @@ from fim_assets.recipe import (
 )
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.families import SENTINELS, Sentinels
-from fim_assets.recipe.fim import Fim, grammar_versions
+from fim_assets.recipe.fim import Fim, SplitWeights
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer, Tokens
 from fim_assets.recipe.values import field_names, field_path
-from fim_assets.stages import STAGES
-from fim_assets_tests.corpora import ASSETS
+from fim_assets_tests.corpora import ASSETS, fingerprint
 
 ALL = (*ASSETS, "corpus_report")
 
@@ -43,10 +42,6 @@ tokens: {tokenizer: {name_or_path: allenai/dolma2-tokenizer, revision: null, bos
          allow_lossy: false, layout: dolma, label_mask: null, dtype: uint32,
          max_size: 536870912, shuffle: true}
 """
-
-
-def fingerprint(recipe: Recipe, asset: str, tokenizer_hash: str) -> str:
-    return Corpus(recipe, tokenizer_hash, Path(), STAGES).fingerprint(asset)
 
 
 def refusal(text: str) -> str:
@@ -372,11 +367,11 @@ def test_a_rate_may_be_given_by_language() -> None:
         ),
     ],
 )
-def test_laws_that_make_no_sense_are_refused(text: str, message: str) -> None:
+def test_rates_and_methods_that_make_no_sense_are_refused(text: str, message: str) -> None:
     assert message in refusal(f"fim: {{{text}}}")
 
 
-def test_weights_are_those_of_the_laws_in_use() -> None:
+def test_weights_are_those_of_the_methods_in_use() -> None:
     assert Fim().weights == {"dolma": 1.0}
     fim = parse_recipe("fim: {split: {syntax: 0.9, uniform: 0.1}}", "r").fim
     assert fim.weights == {"uniform": 0.1, "syntax": 0.9}
@@ -390,7 +385,7 @@ def test_weights_are_those_of_the_laws_in_use() -> None:
         "fim: {split_fallback: uniform}",
     ],
 )
-def test_what_no_law_uses_changes_no_fingerprint(text: str) -> None:
+def test_what_no_method_uses_changes_no_fingerprint(text: str) -> None:
     assert changed(text) == []
     law = ", split: syntax}"
     used = f"{text}\nfim: {{split: syntax}}" if "raw" in text else text.replace("}", law)
@@ -399,15 +394,34 @@ def test_what_no_law_uses_changes_no_fingerprint(text: str) -> None:
     )
 
 
-def test_a_law_that_parses_depends_on_the_grammars(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_parses_depends_on_the_grammars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another grammar cuts elsewhere: outputs of an older one must not count as complete."""
     syntax, lines = Recipe(fim=Fim(split="syntax")), Recipe(fim=Fim(split="lines"))
     before = [fingerprint(recipe, "fim_shards", "t") for recipe in (syntax, lines)]
     versions = grammar_versions() | {"tree-sitter-c": "999"}
     assert len(versions) == 16
-    monkeypatch.setattr("fim_assets.recipe.fim.grammar_versions", lambda: versions)
+    monkeypatch.setattr("fim_assets.cuts.syntax.grammar_versions", lambda: versions)
     after = [fingerprint(recipe, "fim_shards", "t") for recipe in (syntax, lines)]
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("split", "fallback", "chars"),
+    [
+        ("dolma", "dolma", 5),
+        ("uniform", "dolma", 1),
+        ("lines", "uniform", 1),
+        ("lines", "dolma", 5),
+        ("syntax", "uniform", 1),
+        ("syntax", "dolma", 5),
+        (SplitWeights(uniform=0.5, dolma=0.5), "uniform", 5),
+        (SplitWeights(lines=0.5, syntax=0.5), "uniform", 1),
+    ],
+)
+def test_the_shortest_file_of_a_recipe_is_one_that_every_method_in_use_cuts(
+    split: str | SplitWeights, fallback: str, chars: int
+) -> None:
+    assert Fim(split=split, split_fallback=fallback).min_chars == chars
 
 
 def test_the_separator_may_contain_a_sentinel() -> None:

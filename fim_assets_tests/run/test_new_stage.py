@@ -187,23 +187,25 @@ def test_later_stages_see_what_it_leaves(
     assert by_name["fim_shards"].input in by_name["every_second"].outputs
     assert made["every_second", key]["dropped_documents"].value == 20
     preview = made["fim_shards", key]["preview"].value
-    assert isinstance(preview, str) and preview
+    assert isinstance(preview, str)
+    assert preview
 
 
-def test_the_report_says_so(corpus: Corpus, made: dict[tuple[str, str], Metadata]) -> None:
+@pytest.mark.usefixtures("made")
+def test_the_report_says_so(corpus: Corpus) -> None:
     summary = write_report(corpus, KEYS)
     assert summary.partitions.complete == 2
     assert summary.dropped == {"even": 40}
     folder = Path(str(corpus.folder("corpus_report")))
     for name in ("report.html", "README.md"):
         text = (folder / name).read_text()
-        assert "every_second" in text and "40" in text
+        assert "every_second" in text
+        assert "40" in text
     assert orjson.loads((folder / "summary.json").read_bytes())["dropped"] == {"even": 40}
 
 
-def test_it_is_verified_and_its_damage_found(
-    corpus: Corpus, definition: CorpusDefinition, made: dict[tuple[str, str], Metadata]
-) -> None:
+@pytest.mark.usefixtures("made")
+def test_it_is_verified_and_its_damage_found(corpus: Corpus, definition: CorpusDefinition) -> None:
     verdicts = list(verify_partitions(corpus, definition.shards, KEYS, 1))
     assert [verdict.faults for verdict in verdicts] == [[], []]
     assert [*verdicts[0].receipts] == NAMES
@@ -218,8 +220,9 @@ def test_it_is_verified_and_its_damage_found(
         parquet.write_bytes(content)
 
 
+@pytest.mark.usefixtures("made")
 def test_what_is_complete_is_skipped_and_without_it_nothing_is(
-    corpus: Corpus, definition: CorpusDefinition, made: dict[tuple[str, str], Metadata]
+    corpus: Corpus, definition: CorpusDefinition
 ) -> None:
     again = materialize(definition)
     assert all(metadata["skipped"].value for metadata in again.values())

@@ -8,21 +8,21 @@ import pytest
 from scipy.stats import chisquare
 from tree_sitter import Node, Tree, TreeCursor
 
-from fim_assets.cuts import syntax
-from fim_assets.cuts.syntax import LEVELS, CannotCutError, Span, choose_span, find_middle
+from fim_assets.cuts import grammars, syntax, syntax_tree
+from fim_assets.cuts.grammars import GRAMMARS, find_grammar
+from fim_assets.cuts.syntax_tree import LEVELS, CannotCutError, Span, choose_span, find_middle
 from fim_assets.draws import RandomStream, document_keys, uniforms
-from fim_assets.recipe.fim import GRAMMAR_PACKAGES
 
 MANY = 20_000
 
 
 def parse(source: bytes, language: str | None, path: str | None = None) -> Tree:
     """Parse with the grammar that a language or a path leads to."""
-    return syntax.parse(source, syntax.GRAMMARS[grammar(language, path)])
+    return syntax_tree.parse(source, GRAMMARS[grammar(language, path)])
 
 
 def grammar(language: str | None, path: str | None = None) -> int:
-    found = syntax.find_grammar(language, path)
+    found = find_grammar(language, path)
     assert found is not None
     return found
 
@@ -32,7 +32,7 @@ def cuts_of(
 ) -> tuple[int, int]:
     """Code points before the middle and before the suffix."""
     source = text.encode()
-    span = find_middle(source, syntax.GRAMMARS[grammar(language, path)], key, file)
+    span = find_middle(source, GRAMMARS[grammar(language, path)], key, file)
     return len(source[: span.start].decode()), len(source[: span.end].decode())
 
 
@@ -173,7 +173,7 @@ def test_each_byte_and_level_leads_to_a_node_so_that_nodes_weigh_their_size(lang
     """Over all bytes and levels: no draw is left to chance, so the weights are exact."""
     tree, source = parsed(language)
     reached = Counter(
-        syntax._node_at(tree, position, level)
+        syntax_tree._node_at(tree, position, level)
         for position in range(len(source) + 1)
         for level in range(LEVELS)
     )
@@ -186,10 +186,10 @@ def test_each_span_leads_to_the_siblings_that_fit_it_best(language: str) -> None
     tree, source = parsed(language)
     root = tree.root_node
     for start in range(len(source) + 1):
-        assert syntax._aligned_run(root, start, start) is None
+        assert syntax_tree._aligned_run(root, start, start) is None
         for end in range(start + 1, len(source) + 1):
             expected = best_run(root, start, end)
-            assert syntax._aligned_run(root, start, end) == expected, (start, end)
+            assert syntax_tree._aligned_run(root, start, end) == expected, (start, end)
 
 
 def test_nodes_and_runs_follow_the_enumerated_law_half_each() -> None:
@@ -217,7 +217,7 @@ def test_nodes_deeper_than_the_levels_are_left_out() -> None:
     levels = dict(named_nodes(tree.walk()))
     assert max(levels) > LEVELS
     reached = {
-        syntax._node_at(tree, position, level)
+        syntax_tree._node_at(tree, position, level)
         for position in range(len(source))
         for level in range(LEVELS)
     }
@@ -253,7 +253,7 @@ def test_languages_are_known_by_name_and_by_ending(
 def test_the_fifteen_languages_of_stack_edu_and_tsx_are_here() -> None:
     assert len(SNIPPETS) == 16
     ours = {name.lower() for snippet in SNIPPETS for name in snippet.names}
-    assert {grammar.names[0] for grammar in syntax.GRAMMARS} <= ours
+    assert {grammar.names[0] for grammar in GRAMMARS} <= ours
 
 
 def test_the_name_decides_before_the_ending() -> None:
@@ -283,7 +283,7 @@ def reason_of(source: str, language: str | None) -> str:
     ],
 )
 def test_a_language_without_grammar(language: str | None, path: str | None) -> None:
-    assert syntax.find_grammar(language, path) is None
+    assert find_grammar(language, path) is None
 
 
 def error_bytes(node: Node) -> int:
@@ -297,7 +297,7 @@ def error_bytes(node: Node) -> int:
 )
 def test_errors_over_more_than_half(language: str, broken: str) -> None:
     """Spaces behind belong to no node, so that they set the share of the ERROR nodes exactly."""
-    tree = syntax._parser(syntax._BY_NAME[language.lower()]).parse(broken.encode())
+    tree = syntax_tree._parser(grammars._BY_NAME[language.lower()]).parse(broken.encode())
     errors = error_bytes(tree.root_node)
     half = broken.ljust(2 * errors)
     assert len(half) == 2 * errors
@@ -380,7 +380,7 @@ def test_hostile_texts_are_cut_at_code_points_or_refused(snippet: Snippet, text:
     source = (text * max(1, 700 // len(text))).encode()
     outcome = spans_or_reason(source, snippet.names[0])
     if isinstance(outcome, str):
-        assert outcome in syntax.REASONS
+        assert outcome in syntax.CUT.reasons
     else:
         assert all(source[start:end].decode() for start, end in outcome)
 
@@ -427,8 +427,8 @@ def test_a_file_that_is_read_in_chunks_is_parsed_as_a_whole(snippet: Snippet) ->
     """Chunks end anywhere, also within a code point."""
     for before in range(4):
         source = b" " * before + (snippet.source.replace("a", "日") * 300).encode()
-        parser = syntax._parser(syntax.GRAMMARS[grammar(snippet.names[0])])
-        in_chunks = syntax._parse_within_bounds(parser, source).root_node
+        parser = syntax_tree._parser(GRAMMARS[grammar(snippet.names[0])])
+        in_chunks = syntax_tree._parse_within_bounds(parser, source).root_node
         assert str(in_chunks) == str(parser.parse(source).root_node)
 
 
@@ -436,9 +436,9 @@ def test_a_file_that_is_read_in_chunks_is_parsed_as_a_whole(snippet: Snippet) ->
 def test_a_repetition_is_one_of_a_short_period_and_long_enough(period: int) -> None:
     unit = bytes(range(65, 65 + period))
     before = bytes(range(97, 97 + 26))
-    assert syntax._repeats(before + unit * (1100 // period)) is (period <= 8)
-    assert not syntax._repeats(before + unit * (500 // period) + before)
-    assert not syntax._repeats(b"")
+    assert syntax_tree._repeats(before + unit * (1100 // period)) is (period <= 8)
+    assert not syntax_tree._repeats(before + unit * (500 // period) + before)
+    assert not syntax_tree._repeats(b"")
 
 
 def test_the_ending_decides_between_the_grammars_of_one_language() -> None:
@@ -447,11 +447,6 @@ def test_the_ending_decides_between_the_grammars_of_one_language() -> None:
     with pytest.raises(CannotCutError, match="syntax_errors"):
         parse(source, "TypeScript", "a/b.ts")
     assert parse(b"x = 1\n", "Python", "a/b.tsx").root_node.type == "module"
-
-
-def test_every_grammar_is_part_of_the_fingerprint() -> None:
-    modules = {package.replace("-", "_") for package in GRAMMAR_PACKAGES.values()}
-    assert modules == {grammar.module for grammar in syntax.GRAMMARS}
 
 
 def test_a_grammar_that_is_given_ascii_alone_keeps_every_place() -> None:
@@ -463,13 +458,13 @@ def test_a_grammar_that_is_given_ascii_alone_keeps_every_place() -> None:
         parse(plain.encode(), "Bash").root_node
     )
     for key in document_keys(3, [None] * 200, [str(n) for n in range(200)]).tolist():
-        span = find_middle(wide.encode(), syntax.GRAMMARS[grammar("Bash")], key, 0)
-        assert span == find_middle(plain.encode(), syntax.GRAMMARS[grammar("Bash")], key, 0)
+        span = find_middle(wide.encode(), GRAMMARS[grammar("Bash")], key, 0)
+        assert span == find_middle(plain.encode(), GRAMMARS[grammar("Bash")], key, 0)
 
 
 @pytest.mark.parametrize("text", ["echo $é\n", "echo \\é1\n", "a=1é {é..ü}\n", "é=(é)\n"])
 def test_such_a_grammars_nodes_are_cut_at_code_points(text: str) -> None:
     source = text.encode()
     for key in document_keys(4, [None] * 300, [str(n) for n in range(300)]).tolist():
-        start, end = find_middle(source, syntax.GRAMMARS[grammar("Bash")], key, 0)
+        start, end = find_middle(source, GRAMMARS[grammar("Bash")], key, 0)
         assert source[:start].decode() + source[start:end].decode() + source[end:].decode() == text
