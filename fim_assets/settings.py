@@ -11,6 +11,7 @@ from typing import Literal
 
 from platformdirs import user_data_path
 
+from fim_assets.errors import UserError
 from fim_assets.io.storage import Location, StorageError, expand_home, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -21,7 +22,7 @@ _RECIPES = Path(__file__).parent / "recipe" / "built_in"
 Engine = Literal["local", "ray"]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A variable of the environment that cannot be used; the message names it and its value."""
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import orjson
 import zstandard
 
+from fim_assets import open_corpus as module
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.sources import find_shards
+from fim_assets.io.storage import Location
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import CHECKS_OF, Outcome, Task
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
+from fim_assets.settings import Settings
 
 ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
 
@@ -89,6 +91,11 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
     return path
 
 
+def corpus_of(recipe: Recipe, root: Location, prefix: Sequence[str] = ()) -> Corpus:
+    """A corpus whose input and outputs lie below `root`."""
+    return module.open_corpus(recipe, Settings(root, root, "", workers=1), prefix)
+
+
 def open_corpus(
     root: Path,
     recipe: Recipe | None = None,
@@ -102,8 +109,7 @@ def open_corpus(
     recipe = recipe or Recipe()
     raw = recipe.raw.model_copy(update={"max_rejected_share": max_rejected_share})
     recipe = recipe.model_copy(update={"raw": raw})
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), root, tuple(prefix))
+    return corpus_of(recipe, root, prefix)
 
 
 def run_all(

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from upath import UPath
 
+from fim_assets.errors import UserError
 from fim_assets.io.storage import Location, is_remote, sizes_below
 
 FAILED = ".failed.jsonl"
@@ -23,7 +24,7 @@ FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
 """Folders beside an asset's own that hold outputs of its partitions too."""
 
 
-class ReceiptError(ValueError):
+class ReceiptError(UserError):
     """A receipt that cannot be read or does not agree; the message names the file."""
 
 

@@ -36,7 +36,7 @@ from fim_assets.corpus.receipts import (
 from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus.staging import Staging, fetch_outputs, write_receipt
 from fim_assets.corpus.totals import Totals
-from fim_assets.errors import ShardError
+from fim_assets.errors import USER_ERRORS, ShardError
 from fim_assets.fim_shards import checks as fim_shards
 from fim_assets.fim_shards.statistics import fim_statistics
 from fim_assets.fim_shards.transform import transform_shard
@@ -53,7 +53,7 @@ from fim_assets.token_arrays.checks import TokenPartition
 from fim_assets.token_arrays.statistics import token_statistics
 from fim_assets.token_arrays.tokenize import tokenize_shard
 from fim_assets.tokenizer.encoders import is_panic
-from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,6 @@ _LIBRARIES = (
 )
 
 _TOKEN_LIBRARIES = ("quicktok-v1", "tokenizers", "transformers")
-
-USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
-"""What can be wrong with input, files and settings: its message says all that a user needs."""
 
 
 @dataclass(frozen=True)

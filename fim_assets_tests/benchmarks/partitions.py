@@ -17,7 +17,6 @@ from pathlib import Path
 import orjson
 from dagster import DagsterInstance
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.raw_shards.sample import sample_documents
 from fim_assets.recipe import ASSETS, Recipe
@@ -27,6 +26,7 @@ from fim_assets_tests.benchmarks.end_to_end import environment_of
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure_success
 from fim_assets_tests.benchmarks.stage import at_most
 from fim_assets_tests.benchmarks.tables import console, print_rows
+from fim_assets_tests.corpora import corpus_of
 
 TITLE = "tiny shards, one range each: all assets and checks"
 
@@ -143,7 +143,7 @@ def _materialize(module: str, keys: Sequence[str], home: Path, **variables: str)
 
 
 def _worker_seconds(folder: Path, keys: Sequence[str]) -> float:
-    corpus = Corpus(Recipe(), "", folder)
+    corpus = corpus_of(Recipe(), folder)
     seconds = 0.0
     for asset in ASSETS:
         for key in keys:

@@ -28,6 +28,7 @@ from fim_assets.run.partition import CHECKS_OF, Outcome, Task, run_partition
 from fim_assets.tokenizer import dolma2
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
+    corpus_of,
     documents,
     file_bytes,
     open_corpus,
@@ -201,7 +202,7 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr("fim_assets.run.local._run_in_pool", take)
-    corpus = Corpus(Recipe(), "", Path("data"))
+    corpus = corpus_of(Recipe(), Path("data"))
     tasks = [
         Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
         for key, size in {"a": 2, "b": 30, "c": 1, "d": 4}.items()
