@@ -1,6 +1,6 @@
-"""A corpus as the environment or a caller names it; all else is given the `Corpus`.
+"""The one place that makes a `Corpus`: of a recipe, its tokenizer's hash and the settings.
 
-It lies above `corpus`, since the tokenizer decides bytes too, and is found and hashed above it.
+It stands above `tokenizer`, which finds and hashes the files that decide bytes too.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ from fim_assets.cli.corpus import (
     shortened,
     some_keys,
 )
-from fim_assets.cli.terminal import examples, progress_bar, shown_path, standard_output
+from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
 from fim_assets.wording import escape_to_one_line, plural
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "token
 _FEW_COLUMNS = ("documents", "tokens")
 
 
-@click.command(epilog=examples("fim-assets summary"))
+@command("fim-assets summary")
 def summary() -> None:
     """Print what the complete partitions hold, where it lies, and what to do next.
 
@@ -158,15 +158,15 @@ def _cells(
     return [cells[name] for name in columns]
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.2%}" if whole else "–"
+def _percent(part: int, total: int) -> str:
+    return f"{part / total:.2%}" if total else "–"
 
 
 def _rate(count: int, seconds: float) -> str:
     return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
 
 
-@click.command(epilog=examples("fim-assets verify", "fim-assets verify stdlib-0"))
+@command("fim-assets verify", "fim-assets verify stdlib-0")
 @click.argument("keys", nargs=-1, shell_complete=complete_shards)
 def verify(keys: tuple[str, ...]) -> None:
     """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
@@ -219,12 +219,10 @@ def verify(keys: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@click.command(
-    epilog=examples(
-        "shard=data/fim_shards/stdlib-0",
-        "fim-assets restore $shard.jsonl.zst $shard.parquet | head -n 1",
-        "fim-assets restore $shard.jsonl.zst $shard.parquet --output original.jsonl.zst",
-    )
+@command(
+    "shard=data/fim_shards/stdlib-0",
+    "fim-assets restore $shard.jsonl.zst $shard.parquet | head -n 1",
+    "fim-assets restore $shard.jsonl.zst $shard.parquet --output original.jsonl.zst",
 )
 @click.argument("shard", type=click.Path(path_type=Path))
 @click.argument("parquet", type=click.Path(path_type=Path))
@@ -265,11 +263,9 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     )
 
 
-@click.command(
-    epilog=examples(
-        "fim-assets show stdlib-0",
-        "fim-assets show data/token_arrays/stdlib-0-00000.npy --document 3 --tokens",
-    )
+@command(
+    "fim-assets show stdlib-0",
+    "fim-assets show data/token_arrays/stdlib-0-00000.npy --document 3 --tokens",
 )
 @click.argument("array", type=click.Path(path_type=Path), shell_complete=complete_arrays)
 @click.option("--document", "number", type=click.IntRange(min=0), default=0, show_default=True)

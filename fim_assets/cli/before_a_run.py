@@ -14,24 +14,24 @@ from fim_assets.cli.corpus import (
     list_some_shards,
     open_command_corpus,
     read_settings,
-    refuse_none,
     some_keys,
 )
 from fim_assets.cli.terminal import (
     as_argument,
-    examples,
+    command,
     progress_bar,
     progress_line,
     shown_path,
     standard_output,
 )
+from fim_assets.errors import ShardError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
 
 if TYPE_CHECKING:
     from fim_assets.corpus.sources import RawShard
 
 
-@click.command(epilog=examples("fim-assets sample"))
+@command("fim-assets sample")
 def sample() -> None:
     """Write the sample corpus: this Python's standard library.
 
@@ -48,13 +48,11 @@ def sample() -> None:
     click.echo(f"{len(paths)} sample shards, {size / 1e6:.1f} MB, in {shown_path(folder)}")
 
 
-@click.command(
-    epilog=examples(
-        "fim-assets keys",
-        "fim-assets keys | wc -l",
-        "dagster asset materialize -m fim_assets.definitions --select '*' \\\n"
-        '      --partition-range "$(fim-assets keys --range)"',
-    )
+@command(
+    "fim-assets keys",
+    "fim-assets keys | wc -l",
+    "dagster asset materialize -m fim_assets.definitions --select '*' \\\n"
+    '      --partition-range "$(fim-assets keys --range)"',
 )
 @click.option("--range", "as_range", is_flag=True, help="Print first...last for Dagster.")
 def keys(*, as_range: bool) -> None:
@@ -63,11 +61,9 @@ def keys(*, as_range: bool) -> None:
     click.echo(as_argument(key_range(shards) if as_range else "\n".join(shards)))
 
 
-@click.command(
-    epilog=examples(
-        "fim-assets manifest 'raw/**/*.json*' -o shards.tsv",
-        "fim-assets manifest --hash 'raw/*.jsonl.zst' 'raw/*.jsonl' -o shards.tsv",
-    )
+@command(
+    "fim-assets manifest 'raw/**/*.json*' -o shards.tsv",
+    "fim-assets manifest --hash 'raw/*.jsonl.zst' 'raw/*.jsonl' -o shards.tsv",
 )
 @click.argument("documents", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, help="The manifest to write: a path or URL, .tsv.")
@@ -82,12 +78,14 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     """
     from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
     from fim_assets.io.storage import is_url, parse_url, write_bytes
+    from fim_assets.settings import nothing_found
 
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
     settings = read_settings()
     shards = find_shards(documents, settings.input_root)
-    refuse_none(shards, documents, settings)
+    if not shards:
+        raise ShardError(*nothing_found(documents, settings))
     with progress_bar() as progress:
         rows = manifest_rows(shards, content=content)
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
@@ -98,11 +96,9 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     )
 
 
-@click.command(
-    epilog=examples(
-        "fim-assets doctor",
-        "FIM_WORKERS=2 fim-assets doctor --json",
-    )
+@command(
+    "fim-assets doctor",
+    "FIM_WORKERS=2 fim-assets doctor --json",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, by which a job can size itself.")
 def doctor(*, as_json: bool) -> None:
@@ -126,22 +122,18 @@ def doctor(*, as_json: bool) -> None:
                 console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
     if as_json:
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    elif report.estimate is not None:
-        console.print()
-        console.print(render_estimate(report.estimate), soft_wrap=True)
-    if not as_json:
-        console.print()
-        console.print(report.verdict, style="bold", soft_wrap=True)
+    else:
+        if report.estimate is not None:
+            console.print("", render_estimate(report.estimate), sep="\n", soft_wrap=True)
+        console.print(f"\n{report.verdict}", style="bold", soft_wrap=True)
     if not report.can_start:
         sys.exit(1)
 
 
-@click.command(
-    epilog=examples(
-        "fim-assets preview stdlib-0",
-        "fim-assets preview stdlib-0 --line 12 --no-tokens",
-        "fim-assets preview data/raw/stdlib-0.jsonl.zst --id __future__.py",
-    )
+@command(
+    "fim-assets preview stdlib-0",
+    "fim-assets preview stdlib-0 --line 12 --no-tokens",
+    "fim-assets preview data/raw/stdlib-0.jsonl.zst --id __future__.py",
 )
 @click.argument("shard", shell_complete=complete_shards)
 @click.option("--line", type=click.IntRange(min=1), help="The document at this line, 1-based.")
@@ -157,7 +149,6 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         raise click.UsageError("--line and --id name a document each; give one of them")
     from rich.text import Text
 
-    from fim_assets.errors import ShardError
     from fim_assets.io.storage import working_folder
     from fim_assets.preview.documents import (
         document_at_line,
@@ -214,10 +205,8 @@ def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[st
         return key_or_path, shards[key_or_path]
     wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
-        location = shard.location
-        if key_or_path == str(shard) or (
-            not is_remote(location) and str(location.resolve()) == wanted
-        ):
+        local = None if is_remote(shard.location) else str(shard.location.resolve())
+        if key_or_path == str(shard) or wanted == local:
             return key, shard
     raise click.ClickException(
         f"{key_or_path}: no partition key, and no path of a shard of the recipe; "

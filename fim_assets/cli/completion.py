@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from fim_assets.cli.terminal import can_show, examples
+from fim_assets.cli.terminal import can_show, command
 
 if TYPE_CHECKING:
     from fim_assets.corpus.corpus import Corpus
@@ -24,12 +24,10 @@ _SECONDS = 3.0
 _OFFERED = 200
 
 
-@click.command(
-    epilog=examples(
-        'eval "$(fim-assets completion bash)"           # in ~/.bashrc',
-        "fim-assets completion zsh > _fim-assets        # in a folder of $fpath",
-        "fim-assets completion fish > fim-assets.fish   # in ~/.config/fish/completions",
-    )
+@command(
+    'eval "$(fim-assets completion bash)"           # in ~/.bashrc',
+    "fim-assets completion zsh > _fim-assets        # in a folder of $fpath",
+    "fim-assets completion fish > fim-assets.fish   # in ~/.config/fish/completions",
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context

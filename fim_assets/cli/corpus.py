@@ -3,7 +3,7 @@
 It is imported by every command, so that what is heavy is imported where it is used.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ def key_prefix_of_command() -> tuple[str, ...]:
 
 
 def read_settings() -> "Settings":
-    """The environment's settings; where outputs lie is told where nobody has said it."""
+    """Read the environment's settings; say where outputs lie if the environment does not."""
     from fim_assets.settings import Settings, unnamed_data_root
 
     settings = Settings.from_environment()
@@ -54,24 +54,12 @@ def list_some_shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawSh
         ShardError: If there is none, or as `list_shards`.
     """
     from fim_assets.corpus.corpus import list_shards
-
-    shards = list_shards(corpus, settings.input_root)
-    refuse_none(shards, corpus.recipe.raw.documents, settings)
-    return shards
-
-
-def refuse_none(
-    shards: "Mapping[str, RawShard]", documents: Iterable[str], settings: "Settings"
-) -> None:
-    """Refuse a listing without a shard.
-
-    Raises:
-        ShardError: If there is none.
-    """
     from fim_assets.settings import nothing_found
 
+    shards = list_shards(corpus, settings.input_root)
     if not shards:
-        raise ShardError(*nothing_found(documents, settings))
+        raise ShardError(*nothing_found(corpus.recipe.raw.documents, settings))
+    return shards
 
 
 def some_keys(keys: Collection[str]) -> str:

@@ -9,6 +9,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from fim_assets.errors import UserError
 from fim_assets.wording import escape_to_one_line
 
@@ -21,31 +23,16 @@ if TYPE_CHECKING:
 OnProgress = Callable[[str], None]
 """Takes what is being done, for a user who waits."""
 
-_SHOWN_AS = {
-    "…": "...",
-    "–": "-",
-    "—": "-",
-    "·": "-",
-    "→": "->",
-    "↵": "\\n",
-    "✓": "+",
-    "✗": "x",
-    "▌": "|",
-    "█": "#",
-    "▓": "%",
-    "▒": "=",
-    "░": ".",
-    "‹": "<",
-    "›": ">",
-}
+_SHOWN_AS = dict(zip("–—·✓✗▌█▓▒░‹›", "---+x|#%=.<>", strict=True))
+_SHOWN_AS |= {"…": "...", "→": "->", "↵": "\\n"}
 """Stand-ins for what the commands print; of other characters the code point is shown."""
 
 _HANDLER = "fim_assets.shown"
 
 
-def examples(*lines: str) -> str:
-    """A command's epilog, whose lines a test runs."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command whose help ends with examples, which a test runs."""
+    return click.command(epilog="\n  ".join(["\b\nExamples:", *examples]))
 
 
 def show_every_character() -> None:
@@ -109,21 +96,15 @@ def standard_output() -> "Console":
 
 def progress_bar(*, quiet: bool = False) -> "Progress":
     """A bar on standard error, where that is a terminal."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=quiet or not _can_redraw(console),

@@ -58,7 +58,7 @@ def _examine(
         return
     yield recipe_finding(recipe, settings)
     on_progress("verifying the tokenizer: some seconds when it is first met …")
-    # The doctor judges itself what a shard may have rejected, so that all of it is told.
+    # The sample takes any number of rejected lines, so that all of them can be reported.
     lenient_raw = recipe.raw.model_copy(update={"max_rejected_share": 1.0, "max_empty_share": None})
     lenient = recipe.model_copy(update={"raw": lenient_raw})
     tokenizer, finding = load_and_judge_tokenizer(lenient)

@@ -75,7 +75,7 @@ def error_finding(part: str, error: Exception, advice: str = "") -> Finding:
 
 @contextmanager
 def log_messages(logger: str, level: int) -> Iterator[list[str]]:
-    """Collect what is logged meanwhile, from a level on, which is then not shown elsewhere."""
+    """Collect what is logged meanwhile, from a level on, in place of showing it."""
     messages: list[str] = []
 
     class Collector(logging.Handler):
@@ -83,16 +83,14 @@ def log_messages(logger: str, level: int) -> Iterator[list[str]]:
             messages.append(record.getMessage())
 
     source, collector = logging.getLogger(logger), Collector(level)
-    before = source.level, source.propagate
+    before = source.level
     source.addHandler(collector)
     source.setLevel(level)
-    source.propagate = False
     try:
         yield messages
     finally:
         source.removeHandler(collector)
-        source.setLevel(before[0])
-        source.propagate = before[1]
+        source.setLevel(before)
 
 
 _SIGNS: dict[Mark, tuple[str, str]] = {

@@ -68,13 +68,13 @@ class Excerpt:
         path: The file.
         bytes: Compressed bytes of the shard that as many bytes of lines take.
         by_lines: Compressed bytes of the shard that as many lines take, of whatever length.
-        whole: Whether they are all of its lines.
+        complete: Whether they are all of its lines.
     """
 
     path: Path
     bytes: float
     by_lines: float
-    whole: bool
+    complete: bool
 
 
 def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int) -> Excerpt:
@@ -95,7 +95,7 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     shard.refuse_changed()
     location = shard.location
     compressed = read_beginning(location, window + 1)
-    whole = len(compressed) <= window
+    complete = len(compressed) <= window
     copy = folder / f"beginning{location.suffix}"
     copy.write_bytes(compressed)
     kept, decompressed = bytearray(), 0
@@ -106,15 +106,15 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
                 if len(kept) < _KEPT_BYTES:
                     kept += piece
         except CutShortError as error:
-            if whole:
+            if complete:
                 raise ShardError(str(error), location=shard) from error
         except CompressionError as error:
             raise ShardError(str(error), error.advice, shard) from error
     # Single lines of such a shard would not tell what it is.
     if advice := one_value(bytes(kept[: kept.find(b"\n") + 1])):
         raise ShardError("no JSON lines", advice, shard)
-    if not whole or len(kept) < decompressed:
-        whole = False
+    if not complete or len(kept) < decompressed:
+        complete = False
         with_returns = ends_in_carriage_returns(kept)
         del kept[kept.rfind(b"\n") + 1 :]
         if not kept:
@@ -131,13 +131,13 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     path = folder / f"{key}.jsonl"
     path.write_bytes(b"".join(picked))
     if not kept:
-        return Excerpt(path, max(len(compressed), 1), max(len(compressed), 1), whole)
+        return Excerpt(path, max(len(compressed), 1), max(len(compressed), 1), complete)
     of_lines = len(compressed) * len(kept) / decompressed
     return Excerpt(
         path,
         of_lines * sum(map(len, picked)) / len(kept),
         of_lines * len(picked) / len(lines),
-        whole and step == 1,
+        complete and step == 1,
     )
 
 

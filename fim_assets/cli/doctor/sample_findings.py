@@ -111,7 +111,7 @@ def _judge(
     occurrences = Occurrences()
     for result in (*raw, *fim):
         occurrences.add(result.counts)
-    complete = len(raw) == len(shards) and all(shard.excerpt.whole for shard in sampled)
+    complete = len(raw) == len(shards) and all(shard.excerpt.complete for shard in sampled)
     warnings = unmatched_names(recipe, occurrences, complete=complete)
     for warning in warnings:
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
@@ -142,9 +142,11 @@ def _refused(sampled: SampledShard, shard: RawShard, recipe: Recipe) -> Iterator
     excess = reader.rejections.excess(lines)
     if excess is None:
         return
-    whole = sampled.excerpt.whole
-    text = f"{shard}: {excess.text}; {excess.first[0]}" if whole else f"{lines_of}: {excess.text}"
-    certain = whole or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
+    complete = sampled.excerpt.complete
+    text = (
+        f"{shard}: {excess.text}; {excess.first[0]}" if complete else f"{lines_of}: {excess.text}"
+    )
+    certain = complete or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     advice = excess.explanation or (NOT_EXPLAINED if result.documents else _NOT_READ)
     yield Finding("mend" if certain else "look", "sample", text, advice)
 

@@ -78,15 +78,15 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     shard = tmp_path / f"a{ending}"
     shard.write_bytes(packings[ending](content))
     packed = shard.stat().st_size
-    whole = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
-    assert whole.path.read_bytes() == content
-    assert (whole.whole, whole.bytes, whole.by_lines) == (True, packed, packed)
+    full = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
+    assert full.path.read_bytes() == content
+    assert (full.complete, full.bytes, full.by_lines) == (True, packed, packed)
     some = take_excerpt("a", RawShard(str(shard)), folder, len(content) // 10, 1 << 30)
     taken = some.path.read_bytes().splitlines(keepends=True)
     numbers = [LINES.index(line) for line in taken]
     assert [number // 10 for number in numbers] == list(range(400)), "one of each ten"
     assert len({number % 10 for number in numbers}) == 10
-    assert not some.whole
+    assert not some.complete
     assert some.bytes == pytest.approx(packed * len(b"".join(taken)) / len(content))
     assert some.by_lines == pytest.approx(packed / 10)
     begin = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, packed // 2)
@@ -231,7 +231,7 @@ def sampled_whole(size: int, text: int, arrays: int, seconds: float) -> SampledS
         )
         for asset in ASSETS
     }
-    excerpt = Excerpt(Path("a.jsonl"), size, size, whole=True)
+    excerpt = Excerpt(Path("a.jsonl"), size, size, complete=True)
     return SampledShard("a", size, excerpt, Outcome("a"), results, seconds, 0)
 
 
