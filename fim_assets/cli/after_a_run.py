@@ -88,11 +88,7 @@ def summary() -> None:
 
 
 def _next_steps(
-    settings: "Settings",
-    corpus: "Corpus",
-    summary: "Summary",
-    shards: list[str],
-    first: str | None,
+    settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
     from fim_assets.io.storage import is_remote
@@ -108,10 +104,8 @@ def _next_steps(
     if first is not None:
         folder = shown_path(corpus.folder("token_arrays"))
         yield "arrays", f"{folder}  ({plural(len(arrays), 'file')})"
-        yield (
-            "report",
-            f"{shown_path(report)}{'  (not made yet, or not of these partitions)' * stale}",
-        )
+        why = "  (not made yet, or not of these partitions)" if stale else ""
+        yield "report", f"{shown_path(report)}{why}"
     steps = []
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
         steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
@@ -125,13 +119,10 @@ def _next_steps(
     if first is not None:
         steps.append((f"{corpus.command} preview {shlex.quote(first)}", "before and after"))
     if arrays and not is_remote(arrays[0]):
-        steps.append(
-            (f"fim-assets show {shlex.quote(shown_path(arrays[0]))}", "a document, decoded")
-        )
-    others = () if first is not None else other_prefixes(corpus)
-    steps += [
-        (f"fim-assets --key-prefix {shlex.quote(o)} summary", "another corpus") for o in others
-    ]
+        array = shlex.quote(shown_path(arrays[0]))
+        steps.append((f"fim-assets show {array}", "a document, decoded"))
+    others = () if first is not None else map(shlex.quote, other_prefixes(corpus))
+    steps += [(f"fim-assets --key-prefix {prefix} summary", "another corpus") for prefix in others]
     here = in_repository() and Path.cwd() == REPOSITORY and not corpus.prefix
     serve = "make dev" if here else f"dagster dev {corpus.definitions}"
     author = "; FILE.py calls build_definitions" if corpus.prefix else ""
@@ -187,14 +178,9 @@ def verify(keys: tuple[str, ...]) -> None:
         raise click.ClickException(f"{', '.join(unknown)}: no partition key; {some_keys(shards)}")
     chosen = list(dict.fromkeys(keys)) if keys else sorted(begun)
     with progress_bar() as progress:
-        verdicts = list(
-            progress.track(
-                verify_partitions(corpus, shards, chosen, settings.workers),
-                len(chosen),
-                description="verify",
-            )
-        )
-    faults = [fault for verified in verdicts for fault in verified.faults]
+        verifying = verify_partitions(corpus, shards, chosen, settings.workers)
+        verdicts = list(progress.track(verifying, len(chosen), description="verify"))
+    faults = [fault for verdict in verdicts for fault in verdict.faults]
     if not keys:
         complete = build_summary(corpus, list(shards)).arrays
         faults += [*unlisted_files(corpus, verdicts), *stale_report(corpus, complete)]
@@ -202,19 +188,15 @@ def verify(keys: tuple[str, ...]) -> None:
         click.echo(f"fault  {escape_to_one_line(fault)}")
     # A partition whose shard is gone is a fault, and not one of those that there should be.
     expected_keys = {*chosen} if keys else shards.keys()
-    receipts = Counter(
-        asset
-        for verified in verdicts
-        if verified.key in expected_keys
-        for asset in verified.receipts
-    )
+    expected_verdicts = (verdict for verdict in verdicts if verdict.key in expected_keys)
+    receipts = Counter(asset for verdict in expected_verdicts for asset in verdict.receipts)
     for asset in ASSETS:
         expected = plural(len(expected_keys), "partition")
         click.echo(f"{asset:<14} {receipts[asset]:,} of {expected} with a receipt")
-    files = plural(sum(verified.files for verified in verdicts), "file")
-    size = sum(verified.bytes for verified in verdicts)
-    verdict = plural(len(faults), "fault") if faults else "all agree"
-    click.echo(f"read {files} with {size / 1e6:,.1f} MB: {verdict}")
+    files = plural(sum(verdict.files for verdict in verdicts), "file")
+    size = sum(verdict.bytes for verdict in verdicts)
+    conclusion = plural(len(faults), "fault") if faults else "all agree"
+    click.echo(f"read {files} with {size / 1e6:,.1f} MB: {conclusion}")
     if faults:
         sys.exit(1)
 
@@ -241,11 +223,8 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
 
     counts = count_record(parquet)
     with progress_bar(quiet=output is None and sys.stdout.isatty()) as progress:
-        lines = progress.track(
-            restore_shard(shard, parquet),
-            counts.documents,
-            description=escape_to_one_line(shard.name),
-        )
+        name, restoring = escape_to_one_line(shard.name), restore_shard(shard, parquet)
+        lines = progress.track(restoring, counts.documents, description=name)
         if output is not None:
             write_lines(lines, output)
         else:
@@ -256,11 +235,9 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
             for restored in lines:
                 stream.write(restored + b"\n")
             stream.flush()
-    click.echo(
-        f"{plural(counts.documents, 'document')}, "
-        f"{plural(counts.rearranged, 'rearranged file')} put back",
-        err=True,
-    )
+    documents = plural(counts.documents, "document")
+    files = plural(counts.rearranged, "rearranged file")
+    click.echo(f"{documents}, {files} put back", err=True)
 
 
 @command(

@@ -22,9 +22,6 @@ class Estimate:
     """What a run over all partitions would take.
 
     Attributes:
-        documents: Documents.
-        text_bytes: Bytes of their texts in UTF-8.
-        tokens: Token ids.
         disk_bytes: Bytes of the outputs, by asset.
         scratch_bytes: Bytes that are needed besides while it runs.
         seconds: How long it takes, with Dagster's part.
@@ -32,9 +29,7 @@ class Estimate:
         bytes_per_second: Bytes of text that one worker takes through all stages and checks; None
             where the sample's texts took too little time to tell it.
         largest_share: Part of the text that the largest shard holds.
-        of_documents: Documents in the sample.
-        of_shards: Shards of which they are.
-        of_bytes: Bytes of their texts.
+        of_documents: Documents in the sample; so are the shards and bytes of text below.
     """
 
     documents: int
@@ -79,19 +74,16 @@ def estimate(
     by_bytes = [of_all * shard.stands_for / shard.excerpt.bytes for shard in sampled]
     by_lines = [of_all * shard.stands_for / shard.excerpt.by_lines for shard in sampled]
     text = _weighted(texts, by_bytes)
-    disk = {
-        asset: round(
-            _weighted(
-                [sum(out.bytes for out in shard.results[asset].outputs) for shard in sampled],
-                by_bytes,
-            )
-        )
-        for asset in ASSETS
-    }
+    disk = {}
+    for asset in ASSETS:
+        outputs = [shard.results[asset].outputs for shard in sampled]
+        sizes_here = [sum(output.bytes for output in of_shard) for of_shard in outputs]
+        disk[asset] = round(_weighted(sizes_here, by_bytes))
     spent = sum(max(shard.seconds - seconds_a_partition, 0.0) for shard in sampled)
     seconds_a_byte = spent / sum(texts)
     work = len(sizes) * seconds_a_partition + text * seconds_a_byte
     longest = seconds_a_partition + text * seconds_a_byte * sizes[0] / total
+    dagster = _DAGSTER_START + _DAGSTER_A_PARTITION * len(sizes)
     made_at_once = sum(sizes[:workers]) / total * (3 * text if remote else disk["token_arrays"])
     measurable = spent > _MEASURABLE * len(sampled) * seconds_a_partition
     return Estimate(
@@ -100,9 +92,7 @@ def estimate(
         tokens=round(_weighted([result.tokens or 0 for result in tokens], by_bytes)),
         disk_bytes=disk,
         scratch_bytes=round(made_at_once),
-        seconds=_DAGSTER_START
-        + _DAGSTER_A_PARTITION * len(sizes)
-        + max(work / max(workers, 1), longest),
+        seconds=dagster + max(work / max(workers, 1), longest),
         workers=workers,
         bytes_per_second=1 / seconds_a_byte if measurable else None,
         largest_share=sizes[0] / total,

@@ -61,13 +61,7 @@ class Report:
 
 
 def error_finding(part: str, error: Exception, advice: str = "") -> Finding:
-    """An error that lets no run start.
-
-    Args:
-        part: The thing that is wrong.
-        error: Says what is wrong with it.
-        advice: What to do where the error does not say it.
-    """
+    """An error that lets no run start, with advice for where it has none of its own."""
     if isinstance(error, UserError):
         return Finding("mend", part, error.message, error.advice or advice)
     return Finding("mend", part, str(error), advice)

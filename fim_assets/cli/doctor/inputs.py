@@ -83,9 +83,6 @@ def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
         text = f"{shortened(refused, NAMES_SHOWN)}: {NOTHING_COMPRESSED}"
         yield Finding("mend", "shards", text, FAILED_DOWNLOAD)
     if others := [str(shard) for shard in empty if not shard.lacks_content]:
-        yield Finding(
-            "look",
-            "shards",
-            f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition",
-            "fetch it again, or leave it out of raw.documents, if it should hold documents",
-        )
+        text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition"
+        advice = "fetch it again, or leave it out of raw.documents, if it should hold documents"
+        yield Finding("look", "shards", text, advice)

@@ -41,14 +41,10 @@ _SECONDS = 20.0
 
 
 def choose(sizes: Mapping[str, int], most: int = SHARDS) -> dict[str, float]:
-    """Choose shards, each with the number of bytes that it stands for.
+    """Choose shards by their sizes, each with the number of bytes that it stands for.
 
     >>> choose({"a": 1, "b": 98, "c": 1}, most=2)
     {'b': 100.0}
-
-    Args:
-        sizes: Bytes by partition key.
-        most: Shards to choose.
     """
     sizes = {key: max(size, 1) for key, size in sizes.items()}
     if len(sizes) <= most:
@@ -81,7 +77,7 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     """Read lines of a shard that are evenly spread over its beginning.
 
     Args:
-        key: Its partition.
+        key: Names the file, and seeds the choice.
         shard: The shard.
         folder: Takes the file.
         most: Bytes of lines to take, about.
@@ -146,12 +142,9 @@ class SampledShard:
     """A shard of which some lines were run through every stage and check.
 
     Attributes:
-        key: Its partition.
         stands_for: Bytes of shards that it stands for.
-        excerpt: Its lines.
-        outcome: How they came through.
         results: The result of each finished stage, by asset.
-        seconds: How long it took.
+        seconds: How long the lines took.
         without_id: Documents that have no id.
     """
 

@@ -35,9 +35,9 @@ def run_and_judge_sample(
     """Run lines of a few shards, and estimate from them what a run would take.
 
     Args:
-        corpus: The corpus, whose recipe takes shards with any number of rejected lines; without a
-            tokenizer's hash no token arrays are made, and nothing is estimated.
-        recipe: The recipe by whose bounds rejected lines are judged.
+        corpus: Its recipe takes shards with any number of rejected lines; without a tokenizer's
+            hash no token arrays are made, and nothing is estimated.
+        recipe: Its bounds are those by which rejected lines are judged.
         shards: The shards to choose from.
         workers: Partitions that a run works on at once.
         on_progress: Called with what is being done.
@@ -96,18 +96,14 @@ def _judge(
         f"{plural(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
         f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
-        ""
-        if with_repository or not recipe.fim.repository_tokens
-        else "no file with a repository token",
     ]
+    if recipe.fim.repository_tokens and not with_repository:
+        parts.append("no file with a repository token")
     yield Finding("ok", "sample", "; ".join(filter(None, parts)))
     if without_id == documents and recipe.raw.id_field != Raw().id_field:
-        yield Finding(
-            "look",
-            "sample",
-            f"raw.id_field is {recipe.raw.id_field}, which no document has: draws use texts alone",
-            "name the field as the lines do",
-        )
+        field = recipe.raw.id_field
+        text = f"raw.id_field is {field}, which no document has: draws use texts alone"
+        yield Finding("look", "sample", text, "name the field as the lines do")
     occurrences = Occurrences()
     for result in (*raw, *fim):
         occurrences.add(result.counts)
@@ -117,12 +113,12 @@ def _judge(
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
     rearranged = sum(result.counts["psm"] + result.counts["spm"] for result in fim)
     if fallbacks.total() > rearranged / 2 and not warnings:
-        yield Finding(
-            "look",
-            "sample",
-            f"{fallbacks.total():,} of {plural(rearranged, 'rearranged file')} cut by the fallback",
-            "raw.language_field or raw.path_field should tell the language, or take another split",
+        files = plural(rearranged, "rearranged file")
+        text = f"{fallbacks.total():,} of {files} cut by the fallback"
+        advice = (
+            "raw.language_field or raw.path_field should tell the language, or take another split"
         )
+        yield Finding("look", "sample", text, advice)
 
 
 def _refused(sampled: SampledShard, shard: RawShard, recipe: Recipe) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Whether the data root can be written and has room, and what is in it already."""
 
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -45,23 +45,19 @@ def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, 
     of = plural(len(chosen), "partition") + (" looked at" if step > 1 else "")
     text = f"{complete:,} of {of} complete" if complete else "nothing is complete yet"
     yield Finding("ok", "made", text)
-    for kind, text, advice in (
-        (
-            "other",
-            "made by another recipe: a range makes them anew, in place of what is there",
-            "set another FIM_DATA_ROOT to keep them",
-        ),
-        (
-            "damaged",
-            "not what their receipts say: a range makes them anew",
-            f"{corpus.command} verify",
-        ),
-    ):
-        counts = {asset: sum(state[asset] == kind for state in states) for asset in ASSETS}
-        shown = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items() if count)
-        if shown:
-            yield Finding("look", "made", f"{shown}: {text}", advice)
+    if other := _counts(states, "other"):
+        text = "made by another recipe: a range makes them anew, in place of what is there"
+        advice = "set another FIM_DATA_ROOT to keep them"
+        yield Finding("look", "made", f"{other}: {text}", advice)
+    if damaged := _counts(states, "damaged"):
+        text = f"{damaged}: not what their receipts say: a range makes them anew"
+        yield Finding("look", "made", text, f"{corpus.command} verify")
     return complete / len(chosen)
+
+
+def _counts(states: Sequence[Mapping[str, str]], state: str) -> str:
+    counts = {asset: sum(by_asset[asset] == state for by_asset in states) for asset in ASSETS}
+    return ", ".join(f"{count:,} of {asset}" for asset, count in counts.items() if count)
 
 
 def _states(corpus: Corpus, key: str) -> dict[str, str]:
@@ -84,11 +80,11 @@ def _state(corpus: Corpus, asset: str, key: str) -> str:
 def storage_findings(
     settings: Settings, estimate: Estimate | None, complete: float
 ) -> Iterator[Finding]:
-    """Write to the data root, and compare what is free with what the estimate needs.
+    """Write to the data root, and compare what is free with what is needed.
 
     Args:
         settings: Names the data root.
-        estimate: Of all partitions, None where there is none.
+        estimate: What all partitions need.
         complete: The share of partitions that need not be made.
     """
     root = settings.data_root

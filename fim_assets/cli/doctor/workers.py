@@ -18,13 +18,10 @@ def worker_finding(settings: Settings) -> Finding:
     workers = settings.workers
     text = f"{workers} on {plural(cores, 'core')}, {file_size(memory)} of memory"
     if workers * WORKER_BYTES > memory:
-        fit = max(1, memory // WORKER_BYTES)
-        return Finding(
-            "look",
-            "workers",
-            f"{text}: one can need {file_size(WORKER_BYTES)}",
-            f"FIM_WORKERS={min(fit, cores)}, or a machine with more memory",
-        )
+        fitting = min(max(1, memory // WORKER_BYTES), cores)
+        advice = f"FIM_WORKERS={fitting}, or a machine with more memory"
+        text = f"{text}: one can need {file_size(WORKER_BYTES)}"
+        return Finding("look", "workers", text, advice)
     if workers > cores:
         return Finding("look", "workers", f"{text}: no more work at once", f"FIM_WORKERS={cores}")
     return Finding("ok", "workers", text)
