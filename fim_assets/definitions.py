@@ -1,21 +1,19 @@
 """The whole graph: `build_definitions` of any recipe and settings, `defs` of the environment."""
 
 import logging
-import sys
 from collections.abc import Sequence
 
 import click
 import dagster as dg
 
-from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.corpus import list_shards
 from fim_assets.defs.assets import CorpusDefinition, build_assets
 from fim_assets.defs.automation import all_assets, automation_sensor
 from fim_assets.defs.partitions import refuse_command
+from fim_assets.errors import USER_ERRORS
+from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import Recipe, load_recipe
-from fim_assets.recipe.errors import RecipeError
-from fim_assets.run.partition import USER_ERRORS
-from fim_assets.settings import Settings, SettingsError, nothing_found
-from fim_assets.stages import STAGES
+from fim_assets.settings import Settings, nothing_found
 from fim_assets.tokenizer.load import (
     TokenizerError,
     content_hash,
@@ -36,22 +34,22 @@ def build_definitions(
 
     Args:
         recipe: What decides the bytes.
-        settings: Where things lie and how much runs at once.
+        settings: Where files lie and how much runs at once.
         key_prefix: Goes before asset keys and output folders, never into seeds, so that several
             recipes can stand in one code location.
         executor: Runs the steps: by default one after the other in the run's process, since the
             partitions' step brings its own workers.
     """
-    return _definitions(_graph(recipe, settings, key_prefix), executor)
+    return _definitions(_corpus(recipe, settings, key_prefix), executor)
 
 
-def _graph(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> CorpusDefinition:
+def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> CorpusDefinition:
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     try:
         refuse_missing_controls(recipe, tokenizer)
     except TokenizerError as error:
         log.warning("token_arrays would fail: %s", error)
-    corpus = Corpus(recipe, content_hash(tokenizer), settings.data_root, STAGES, tuple(key_prefix))
+    corpus = open_corpus(recipe, settings, key_prefix, content_hash(tokenizer))
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
@@ -74,9 +72,12 @@ def defs() -> dg.Definitions:
     """The environment's corpus."""
     try:
         settings = Settings.from_environment()
-        graph = _graph(load_recipe(settings.recipe), settings)
-        refuse_command(settings, graph.shards, sys.argv)
+        graph = _corpus(load_recipe(settings.recipe), settings)
+        # `dagster` and `dg` are click's, which knows what this command was given.
+        if command := click.get_current_context(silent=True):
+            given = (command.params.get(name) or "" for name in ("partition", "partition_range"))
+            refuse_command(settings, graph.shards, *given)
         return _definitions(graph)
-    except (RecipeError, SettingsError, *USER_ERRORS) as error:
-        # Dagster's commands are click's, which shows this as one message, without a traceback.
+    except USER_ERRORS as error:
+        # Which click shows as one message, without a traceback.
         raise click.ClickException(str(error)) from error

@@ -1,4 +1,4 @@
-"""Where things lie and how much runs at once, from the environment; never what the bytes are."""
+"""Where files lie and how much runs at once, from the environment; never what the bytes are."""
 
 import os
 import tomllib
@@ -11,6 +11,7 @@ from typing import Literal
 
 from platformdirs import user_data_path
 
+from fim_assets.errors import UserError
 from fim_assets.io.storage import Location, StorageError, expand_home, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -21,7 +22,7 @@ _RECIPES = Path(__file__).parent / "recipe" / "built_in"
 Engine = Literal["local", "ray"]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A variable of the environment that cannot be used; the message names it and its value."""
 
 
@@ -35,8 +36,8 @@ class Settings:
             (`FIM_INPUT_ROOT`).
         recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
         workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
-        engine: Where these work: processes of this machine, or a Ray cluster, whose CPUs then take
-            the place of `workers` (`FIM_ENGINE`).
+        engine: The executor: processes of this machine, or a Ray cluster, whose CPUs then take the
+            place of `workers` (`FIM_ENGINE`).
         partitions_per_run: Partitions of a backfill that one run takes (`FIM_PARTITIONS_PER_RUN`);
             by default all.
     """
@@ -66,14 +67,9 @@ def _folder(environment: Mapping[str, str], name: str) -> Location | None:
     value = environment.get(name)
     if not value:
         return None
-    if is_url(value):
-        try:
-            return parse_url(value)
-        except StorageError as error:
-            raise SettingsError(f"{name}={error}") from error
     try:
-        return named_path(value)
-    except FileNotFoundError as error:
+        return parse_url(value) if is_url(value) else named_path(value)
+    except (StorageError, FileNotFoundError) as error:
         raise SettingsError(f"{name}={error}") from error
 
 
@@ -123,7 +119,7 @@ def _default_data_root() -> Path:
 
 
 def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Where outputs lie if nobody has said where and no repository holds them, for a first line."""
+    """A notice of where outputs lie, if neither the environment nor a repository says it."""
     if environment.get("FIM_DATA_ROOT") or in_repository():
         return None
     return f"FIM_DATA_ROOT is not set: outputs lie in {_default_data_root()}"
@@ -150,10 +146,10 @@ def _engine(environment: Mapping[str, str]) -> Engine:
 
 
 def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
-    """What to say where there is no shard, and what to do.
+    """The message and the advice where no shard matches.
 
     Args:
-        documents: The globs that were looked for.
+        documents: The globs that match nothing.
         settings: Where relative ones start.
     """
     return (
@@ -163,7 +159,7 @@ def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, st
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which in a container can be fewer than the machine's."""
+    """The cores that this process may run on; a container can have fewer than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

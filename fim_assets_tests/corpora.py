@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import zstandard
 
+from fim_assets import open_corpus as module
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.sources import find_shards
@@ -17,9 +18,9 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Outcome, Task
+from fim_assets.settings import Settings
 from fim_assets.stages import STAGES
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
 
 ASSETS = tuple(stage.name for stage in STAGES)
 
@@ -98,6 +99,11 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
     return path
 
 
+def corpus_of(recipe: Recipe, root: Location, prefix: Sequence[str] = ()) -> Corpus:
+    """A corpus whose input and outputs lie below `root`."""
+    return module.open_corpus(recipe, Settings(root, root, "", workers=1), prefix)
+
+
 def open_corpus(
     root: Path,
     recipe: Recipe | None = None,
@@ -111,13 +117,13 @@ def open_corpus(
     recipe = recipe or Recipe()
     raw = recipe.raw.model_copy(update={"max_rejected_share": max_rejected_share})
     recipe = recipe.model_copy(update={"raw": raw})
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), root, STAGES, tuple(prefix))
+    return corpus_of(recipe, root, prefix)
 
 
 def fingerprint(recipe: Recipe, asset: str, tokenizer_hash: str) -> str:
     """What decides an asset's bytes, see `Corpus.fingerprint`."""
-    return Corpus(recipe, tokenizer_hash, Path(), STAGES).fingerprint(asset)
+    settings = Settings(Path(), Path(), "", workers=1)
+    return module.open_corpus(recipe, settings, (), tokenizer_hash).fingerprint(asset)
 
 
 def partition_files(folder: Location, key: str, work: Path | None = None) -> PartitionFiles:

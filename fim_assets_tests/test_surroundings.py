@@ -92,7 +92,7 @@ _WHERE = """
 import sys
 import fim_assets
 from click.testing import CliRunner
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 print(fim_assets.__file__)
 for command in sys.argv[1:]:
     *variables, name = command.split()

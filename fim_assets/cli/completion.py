@@ -1,4 +1,4 @@
-"""What a shell completes: found in a moment or not at all, and silent about errors."""
+"""What a shell completes: what is listed in a moment or nothing, and silent about errors."""
 
 import logging
 import os
@@ -7,34 +7,49 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from fim_assets.cli.streams import can_show
+from fim_assets.cli.terminal import can_show, command
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
-SHELLS = ("bash", "zsh", "fish")
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.settings import Settings
+
+_SHELLS = ("bash", "zsh", "fish")
 
 _SECONDS = 3.0
 _OFFERED = 200
 
 
-def completion_script(command: click.Command, shell: str) -> str:
-    """What a shell reads to complete `fim-assets`."""
+@command(
+    'eval "$(fim-assets completion bash)"           # in ~/.bashrc',
+    "fim-assets completion zsh > _fim-assets        # in a folder of $fpath",
+    "fim-assets completion fish > fim-assets.fish   # in ~/.config/fish/completions",
+)
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete commands, options, keys and files."""
     complete = get_completion_class(shell)
     if complete is None:
-        raise ValueError(f"{shell}: click completes {', '.join(SHELLS)}")
-    return complete(command, {}, "fim-assets", "_FIM_ASSETS_COMPLETE").source()
+        raise click.UsageError(f"{shell}: click completes {', '.join(_SHELLS)}")
+    main = context.find_root().command
+    click.echo(complete(main, {}, "fim-assets", "_FIM_ASSETS_COMPLETE").source())
 
 
-def keys_and_shards(
-    _context: click.Context, _parameter: click.Parameter, begin: str
+def complete_shards(
+    context: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
     """Partition keys; paths of the recipe's shards where what is typed is the begin of one."""
-    return _in_time(lambda: _keys_and_shards(begin))
+    prefix = context.find_root().params["key_prefix"]
+    return _in_time(lambda: _keys_and_shards(begin, prefix))
 
 
-def array_files(
+def complete_arrays(
     context: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
     """Partitions with token arrays, and these by path; any file where none begins so."""
@@ -42,26 +57,22 @@ def array_files(
     return _in_time(lambda: _arrays(begin, prefix)) or [CompletionItem(begin, type="file")]
 
 
-def _keys_and_shards(begin: str) -> list[str]:
-    from fim_assets.corpus.sources import find_shards
+def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
+    from fim_assets.corpus.corpus import list_shards
     from fim_assets.io.storage import is_url
-    from fim_assets.recipe import load_recipe
-    from fim_assets.settings import Settings
 
-    settings = Settings.from_environment()
-    documents = load_recipe(settings.recipe).raw.documents
-    if is_url(str(settings.input_root)) or any(map(is_url, documents)):
+    corpus, settings = _open_corpus(prefix)
+    if any(map(is_url, (str(settings.input_root), *corpus.recipe.raw.documents))):
         return []  # a listing of object storage can take minutes, and costs money
-    shards = find_shards(documents, settings.input_root)
+    shards = list_shards(corpus, settings.input_root)
     paths = (_from_here(Path(shard.place), begin) for shard in shards.values())
     return _beginning(begin, shards) or _beginning(begin, paths)
 
 
 def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
     from fim_assets.layouts.registry import LAYOUTS
-    from fim_assets.settings import Settings
 
-    folder = Settings.from_environment().data_root.joinpath(*prefix, "token_arrays")
+    folder = _open_corpus(prefix)[0].folder(TOKEN_ARRAYS.name)
     if not isinstance(folder, Path):
         return []
     endings = tuple(f"{n}{beside.ending}" for n in range(10) for beside in LAYOUTS.values())
@@ -72,6 +83,15 @@ def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
     return _beginning(begin, keys) or _beginning(begin, arrays)
 
 
+def _open_corpus(prefix: tuple[str, ...]) -> "tuple[Corpus, Settings]":
+    from fim_assets.open_corpus import open_corpus
+    from fim_assets.recipe import load_recipe
+    from fim_assets.settings import Settings
+
+    settings = Settings.from_environment()
+    return open_corpus(load_recipe(settings.recipe), settings, prefix, tokenizer_hash=""), settings
+
+
 def _from_here(path: Path, begin: str) -> str:
     """A path as a person types it: from the working folder, unless an absolute one was begun."""
     here = Path.cwd()
@@ -80,21 +100,20 @@ def _from_here(path: Path, begin: str) -> str:
 
 
 def _beginning(begin: str, values: Iterable[str]) -> list[str]:
-    found = (value for value in values if value.startswith(begin) and value.isprintable())
-    found = (value for value in found if can_show(value))
-    return list(islice(found, _OFFERED))
+    fitting = (value for value in values if value.startswith(begin) and value.isprintable())
+    return list(islice(filter(can_show, fitting), _OFFERED))
 
 
-def _in_time(find: Callable[[], list[str]]) -> list[CompletionItem]:
-    """What is found within three seconds; nothing where it takes longer, or fails."""
+def _in_time(list_values: Callable[[], list[str]]) -> list[CompletionItem]:
+    """What is listed within three seconds; nothing where it takes longer, or fails."""
     logging.disable()  # a warning would be printed into the line that is being typed
-    found: list[str] = []
+    values: list[str] = []
 
-    def look() -> None:
+    def run() -> None:
         with suppress(Exception):
-            found.extend(find())
+            values.extend(list_values())
 
-    thread = Thread(target=look, daemon=True)
+    thread = Thread(target=run, daemon=True)
     thread.start()
     thread.join(_SECONDS)
-    return [CompletionItem(value) for value in found]
+    return [CompletionItem(value) for value in values]

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from upath import UPath
 
+from fim_assets.errors import UserError
 from fim_assets.io.storage import Location, is_remote, sizes_below
 
 FAILED = ".failed.jsonl"
@@ -38,7 +39,7 @@ class Outputs:
         return ending in self.endings or bool(number and ending[number.end() :] in self.numbered)
 
 
-class ReceiptError(ValueError):
+class ReceiptError(UserError):
     """A receipt that cannot be read or does not agree; the message names the file."""
 
 

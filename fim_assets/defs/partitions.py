@@ -1,8 +1,7 @@
 """Partitions: one a shard, listed when the definitions load, and how many of them a run takes."""
 
-import argparse
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 import dagster as dg
 
@@ -21,33 +20,29 @@ def backfill_policy(settings: Settings) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(settings.partitions_per_run)
 
 
-def refuse_command(settings: Settings, keys: Collection[str], command: Sequence[str]) -> None:
+def refuse_command(
+    settings: Settings, keys: Collection[str], partition: str, partition_range: str
+) -> None:
     """Say what to do where Dagster would refuse a command with a traceback or an unclear word.
 
     Args:
         settings: Whether a range is split into runs, which only the daemon can launch.
         keys: All partitions.
-        command: The arguments of the command that loads the definitions.
+        partition: What the command that loads the definitions takes as `--partition`, '' if none.
+        partition_range: The same of `--partition-range`.
 
     Raises:
         SettingsError: If it names a partition that there is not, or a range that is split.
     """
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    options.add_argument("--partition", action="append", default=[])
-    options.add_argument("--partition-range", default="")
-    try:
-        given, _ = options.parse_known_args(command)
-    except argparse.ArgumentError:
-        return
-    if given.partition_range and settings.partitions_per_run:
+    if partition_range and settings.partitions_per_run:
         raise SettingsError(
             f"FIM_PARTITIONS_PER_RUN={settings.partitions_per_run} splits a range into runs that "
             "the daemon launches, so that a command can run none; unset it for this command "
             "(env -u FIM_PARTITIONS_PER_RUN ...), or launch the range in the UI"
         )
-    ends = given.partition_range.split("...") if "..." in given.partition_range else []
-    for key in (*given.partition, *ends):
-        if key not in keys:
+    ends = partition_range.split("...") if "..." in partition_range else []
+    for key in (partition, *ends):
+        if key and key not in keys:
             close = difflib.get_close_matches(key, keys, n=1)
             meant = f"did you mean {close[0]}? " if close else ""
             raise SettingsError(

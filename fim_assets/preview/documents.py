@@ -188,11 +188,12 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
         if reader.rejected > reader.documents:
             reader.refuse_many_rejected()
         if not reader.documents:
-            raise ShardError(f"{shard}: holds no document")
+            raise ShardError("holds no document", location=shard)
         documents = plural(reader.documents, "document")
         raise ShardError(
-            f"{shard}: the recipe rearranges no file of its {documents}; "
-            "name a document by its line or id to see it"
+            f"the recipe rearranges no file of its {documents}",
+            "name a document by its line or id to see it",
+            shard,
         )
 
 
@@ -208,13 +209,14 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
                 continue
             for refused in block.rejected:
                 if refused.line == line:
-                    message = f"line {line} is rejected as {refused.reason}: {refused.detail}"
-                    raise ShardError(f"{shard}: {message}", refused.advice)
+                    problem = f"line {line} is rejected as {refused.reason}: {refused.detail}"
+                    raise ShardError(problem, refused.advice, shard)
             if line not in block.numbers:
-                raise ShardError(f"{shard}: line {line} is blank")
+                raise ShardError(f"line {line} is blank", location=shard)
             place = block.numbers.index(line)
             return next(islice(preview_documents(block, seed, recipe), place, None))
-        raise ShardError(f"{shard}: no line {line}; the shard has {plural(reader.lines, 'line')}")
+        lines = plural(reader.lines, "line")
+        raise ShardError(f"no line {line}; the shard has {lines}", location=shard)
 
 
 def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:
@@ -229,8 +231,9 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
                 place = block.ids.index(identifier)
                 return next(islice(preview_documents(block, seed, recipe), place, None))
         raise ShardError(
-            f"{shard}: no document has the id {identifier!r}; the shard has {reader.lines:,} "
-            f"lines, {reader.documents:,} of them documents"
+            f"no document has the id {identifier!r}; the shard has {reader.lines:,} lines, "
+            f"{reader.documents:,} of them documents",
+            location=shard,
         )
 
 

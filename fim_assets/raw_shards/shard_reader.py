@@ -50,7 +50,7 @@ class TooManyRejectedError(ShardError):
 
     def __init__(self, path: Path, excess: Excess) -> None:
         explanation = excess.explanation
-        super().__init__(f"{path}: {excess.text}", explanation or NOT_EXPLAINED)
+        super().__init__(excess.text, explanation or NOT_EXPLAINED, path)
         self.fault = explanation
         some = excess.first[: 1 if explanation else None]
         self.lines = [
@@ -173,7 +173,7 @@ class ShardReader:
         except CompressionError as error:
             # What is no shard from its first byte on has no place in it.
             place = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
-            raise ShardError(f"{self._path}: {place}{error}", error.advice) from error
+            raise ShardError(f"{place}{error}", error.advice, self._path) from error
 
     def refuse_many_rejected(self) -> None:
         """Refuse the shard, once it was read, if too large a share of its lines was rejected.

@@ -1,5 +1,7 @@
 """What is wrong with a recipe."""
 
+from fim_assets.errors import UserError
 
-class RecipeError(ValueError):
+
+class RecipeError(UserError):
     """A recipe that cannot be used; the message names the file, the field and the value."""

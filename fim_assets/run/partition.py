@@ -29,11 +29,11 @@ from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_recei
 from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus.stage import Check, CheckOutcome, Stage, fault
 from fim_assets.corpus.staging import Staging, write_receipt
-from fim_assets.errors import ShardError
+from fim_assets.errors import USER_ERRORS, ShardError
 from fim_assets.io.storage import StorageError, is_remote, working_folder
 from fim_assets.preview.markdown import preview_markdown
 from fim_assets.tokenizer.encoders import is_panic
-from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,6 @@ _LIBRARIES = (
     *("fim_assets", "numpy", "orjson", "polars", "pyarrow"),
     *("tree-sitter", "xxhash", "zstandard"),
 )
-
-USER_ERRORS = (ShardError, ReceiptError, TokenizerError, OSError)
-"""What can be wrong with input, files and settings: its message says all that a user needs."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from fim_assets.errors import UserError
 from fim_assets.io.storage import cache_folders
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Tokenizer, Tokens
@@ -56,7 +57,7 @@ _KNOCKS = 3
 _SECONDS_TO_CONNECT = 3.0
 
 
-class TokenizerError(ValueError):
+class TokenizerError(UserError):
     """A tokenizer that cannot be used; the message names it and what is wrong."""
 
 

@@ -24,8 +24,7 @@ from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.run.partition import Task, run_partition
 from fim_assets.settings import REPOSITORY, usable_cores
-from fim_assets.stages import STAGES
-from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
     BenchError,
@@ -35,7 +34,7 @@ from fim_assets_tests.benchmarks.measure import (
     process_row,
 )
 from fim_assets_tests.benchmarks.stage import at_most
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF
+from fim_assets_tests.corpora import ASSETS, CHECKS_OF, corpus_of
 
 RECIPE = "olmo_midtraining"
 
@@ -247,8 +246,7 @@ def finished_receipts(corpus: BenchCorpus) -> Iterator[Receipt]:
 
 
 def _files(corpus: BenchCorpus, recipe: Recipe) -> Corpus:
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), corpus.folder, STAGES)
+    return corpus_of(recipe, corpus.folder)
 
 
 def _workers(corpus: BenchCorpus) -> int:

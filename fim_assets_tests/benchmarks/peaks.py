@@ -7,18 +7,15 @@ from pathlib import Path
 
 import orjson
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.sources import RawShard
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
-from fim_assets.stages import STAGES
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
 from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF
+from fim_assets_tests.corpora import ASSETS, CHECKS_OF, corpus_of
 
 TARGETS_MB = {
     "raw_shards": 400,
@@ -99,9 +96,7 @@ def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
     Raises:
         BenchError: If one fails.
     """
-    recipe = Recipe()
-    tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
-    corpus = Corpus(recipe, tokenizer_hash, Path.cwd(), STAGES)
+    corpus = corpus_of(Recipe(), Path.cwd())
     path = Path(shard)
     task = Task(corpus, key_of(path), RawShard(str(path)), frozenset(assets), frozenset(checks))
     outcome = run_partition(task)

@@ -13,7 +13,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from fim_assets.cli import completion
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
@@ -32,8 +32,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # Where many tests run at once, nothing is quick.
 _PROGRAM = (
-    "from fim_assets.cli import commands, completion; completion._SECONDS = 60;"
-    "commands.main(prog_name='fim-assets')"
+    "from fim_assets.cli import completion, main; completion._SECONDS = 60;"
+    "main.main(prog_name='fim-assets')"
 )
 
 
@@ -122,11 +122,11 @@ def test_a_process_completes_and_is_silent_about_errors(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("root")
 def test_what_takes_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fim_assets.corpus.sources.find_shards", lambda *_: time.sleep(30))
+    monkeypatch.setattr("fim_assets.corpus.corpus.find_shards", lambda *_: time.sleep(30))
     monkeypatch.setattr(completion, "_SECONDS", 0.1)
     monkeypatch.setattr(logging.root.manager, "disable", 0)  # the tests after this one may log
     begin = time.monotonic()
-    assert completion._in_time(lambda: completion._keys_and_shards("p")) == []
+    assert completion._in_time(lambda: completion._keys_and_shards("p", ())) == []
     assert time.monotonic() - begin < 5
 
 

@@ -29,10 +29,8 @@ from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
-from fim_assets.stages import STAGES
 from fim_assets.statistics.histograms import Histogram
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
-from fim_assets_tests.corpora import ASSETS, TOLERANT
+from fim_assets_tests.corpora import ASSETS, TOLERANT, corpus_of
 
 RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))
 HOSTILE = "<script>alert(1)</script>"
@@ -48,8 +46,7 @@ SHARDS = {
 
 
 def corpus_at(root: Path, recipe: Recipe = RECIPE) -> Corpus:
-    tokenizer = find_tokenizer(recipe.tokens.tokenizer)
-    return Corpus(recipe, content_hash(tokenizer), root, STAGES)
+    return corpus_of(recipe, root)
 
 
 def materialize(

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 from fim_assets.corpus.receipts import Receipt, read_receipt
 from fim_assets.cuts.base import Attempt, Cut, distinct_pairs
 from fim_assets.cuts.files import Files

@@ -2,13 +2,11 @@ from pathlib import Path
 
 from upath import UPath
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.stage import fault
 from fim_assets.defs.failures import failure_message
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Outcome, StageOutcome
-from fim_assets.stages import STAGES
-from fim_assets_tests.corpora import ASSETS
+from fim_assets_tests.corpora import ASSETS, corpus_of
 
 BROKEN = Outcome("a", failure="raw_shards: raw/a.jsonl: after line 3: ends inside the zstd frame")
 REFUSED = Outcome(
@@ -24,7 +22,7 @@ FAULTY = Outcome("c", failure="token_arrays: KeyError: 'x'", details="Traceback 
 
 
 def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> None:
-    corpus = Corpus(Recipe(), "", Path("data"), STAGES)
+    corpus = corpus_of(Recipe(), Path("data"))
     again = Outcome("d", failure="raw_shards: raw/d.jsonl: cannot be read")
     said = failure_message([BROKEN, REFUSED, FAULTY, again], 1000, corpus, ASSETS)
     listed, _, advice = said.partition("\n\nWhat to do:\n")
@@ -35,7 +33,7 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
     broken, refused, faulty, last = advice.splitlines()
     assert "what the message names" in broken
     assert "`fim-assets preview <" in broken
-    prefixed = Corpus(Recipe(), "", Path("data"), STAGES, ("low", "b"))
+    prefixed = corpus_of(Recipe(), Path("data"), ("low", "b"))
     assert "`fim-assets --key-prefix low/b preview <" in failure_message(
         [BROKEN], 1, prefixed, ASSETS
     )
@@ -46,7 +44,7 @@ def test_each_partition_is_named_and_each_kind_of_failure_has_one_advice() -> No
 
 
 def test_partitions_with_one_fault_are_told_together() -> None:
-    corpus = Corpus(Recipe(), "", Path("data"), STAGES)
+    corpus = corpus_of(Recipe(), Path("data"))
     failed = [
         Outcome(key, failure=f"raw_shards: {key}: {n} lines rejected\n  line 1", fault=fault)
         for n, (key, fault) in enumerate([("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")])
@@ -67,7 +65,7 @@ def test_partitions_with_one_fault_are_told_together() -> None:
 
 
 def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:
-    corpus = Corpus(Recipe(), "", UPath("s3://bucket/out"), STAGES)
+    corpus = corpus_of(Recipe(), UPath("s3://bucket/out"))
     said = failure_message([REFUSED], 1, corpus, ASSETS)
     assert "nothing of it was uploaded" in said
     assert "to be looked at" not in said

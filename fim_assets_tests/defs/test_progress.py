@@ -12,13 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.sources import RawShard
 from fim_assets.defs.progress import described, progress
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task
-from fim_assets.stages import STAGES
-from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.corpora import corpus_of, documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 
 
@@ -37,7 +35,7 @@ def test_the_log_tells_every_ten_seconds_at_most_and_when_all_is_done(
     seconds = iter([0.0, 5.0, 11.0, 12.0, 13.0])
     clock = SimpleNamespace(monotonic=lambda: next(seconds))
     monkeypatch.setattr("fim_assets.defs.progress.time", clock)
-    corpus, context = Corpus(Recipe(), "", Path("data"), STAGES), Mock()
+    corpus, context = corpus_of(Recipe(), Path("data")), Mock()
     tasks = [
         Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
         for key, size in {"a": 4, "b": 2, "c": 2, "d": 2}.items()

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SETTINGS = (

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 from fim_assets_tests.corpora import ASSETS, documents, json_lines, write_shard
 from fim_assets_tests.end_to_end.commands import ask, copy_checkout, environment, run, runs_of
 
@@ -230,7 +230,7 @@ def test_terminals_colours_and_interrupts(checkout: Path, root: Path) -> None:
     assert not colour.search(shown)
     shown, status = in_a_terminal("fim-assets verify", checkout, settings | {"TERM": "dumb"})
     assert (status, "\x1b" in shown) == (0, False)
-    shown, status = in_a_terminal("fim-assets doctor", checkout, settings, b"packages")
+    shown, status = in_a_terminal("fim-assets doctor", checkout, settings, b"DAGSTER_HOME")
     assert status == 130
     assert "Traceback" not in shown
     assert "Aborted" not in shown

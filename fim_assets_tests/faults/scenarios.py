@@ -24,7 +24,7 @@ import zstandard
 from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.fim_shards.restore import restore_shard
@@ -552,7 +552,7 @@ def other_encodings(corpus: FaultCorpus) -> Finding:
 def _fim_assets(
     arguments: list[str], environment: dict[str, str]
 ) -> "subprocess.CompletedProcess[bytes]":
-    program = [sys.executable, "-c", "from fim_assets.cli.commands import main; main()"]
+    program = [sys.executable, "-c", "from fim_assets.cli.main import main; main()"]
     return subprocess.run([*program, *arguments], env=environment, capture_output=True, check=False)
 
 

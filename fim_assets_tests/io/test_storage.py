@@ -14,8 +14,7 @@ import s3fs
 from click.testing import CliRunner
 from upath import UPath
 
-from fim_assets.cli.commands import main
-from fim_assets.corpus.corpus import Corpus
+from fim_assets.cli.main import main
 from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
@@ -36,8 +35,7 @@ from fim_assets.io.storage import (
 )
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
-from fim_assets.stages import STAGES
-from fim_assets_tests.corpora import ASSETS, partition_files
+from fim_assets_tests.corpora import ASSETS, corpus_of, partition_files
 from fim_assets_tests.corpus.test_receipts import complete, publish, receipt_of
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
@@ -134,7 +132,7 @@ def test_a_folder_that_cannot_be_listed_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_a_receipt_that_cannot_be_read_leaves_no_partition_out_of_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/report"), STAGES)
+    corpus = corpus_of(Recipe(), parse_url(f"{ROOT}/report"))
     write_bytes(corpus.folder("raw_shards") / "a.json", b"{}")
     refuse(monkeypatch, "get_object")
     with pytest.raises(StorageError, match=r"/a.json: could not be read: access denied$"):
@@ -284,9 +282,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "fim_assets.corpus.staging.published_sizes", Mock(side_effect=KeyboardInterrupt)
-        )
+        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None
@@ -296,8 +292,8 @@ def test_a_disk_that_is_full_is_not_said_to_be_the_buckets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", Mock(side_effect=full))
-    corpus = Corpus(Recipe(), "", parse_url(f"{ROOT}/full"), STAGES)
+    monkeypatch.setattr("fim_assets.run.partition.measure_shard", Mock(side_effect=full))
+    corpus = corpus_of(Recipe(), parse_url(f"{ROOT}/full"))
     task = Task(corpus, "a", RawShard(str(tmp_path / "a.jsonl")), frozenset(ASSETS), frozenset())
     failure = run_partition(task).failure
     assert failure is not None

@@ -25,12 +25,12 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Outcome, Task, run_partition
-from fim_assets.stages import STAGES
 from fim_assets.tokenizer import dolma2
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
     ASSETS,
     CHECKS_OF,
+    corpus_of,
     documents,
     file_bytes,
     open_corpus,
@@ -204,7 +204,7 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr("fim_assets.run.local._run_in_pool", take)
-    corpus = Corpus(Recipe(), "", Path("data"), STAGES)
+    corpus = corpus_of(Recipe(), Path("data"))
     tasks = [
         Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
         for key, size in {"a": 2, "b": 30, "c": 1, "d": 4}.items()

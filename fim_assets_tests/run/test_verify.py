@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fim_assets.cli.commands import main
+from fim_assets.cli.main import main
 from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Tokens

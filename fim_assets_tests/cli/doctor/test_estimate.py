@@ -9,18 +9,18 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_assets.cli import estimate as module
-from fim_assets.cli.estimate import (
-    Estimate,
+from fim_assets.cli.doctor import estimate as estimating
+from fim_assets.cli.doctor import sample as sampling
+from fim_assets.cli.doctor.estimate import Estimate, estimate
+from fim_assets.cli.doctor.findings import render_estimate
+from fim_assets.cli.doctor.sample import (
     Excerpt,
-    Sampled,
+    SampledShard,
     choose,
-    estimate,
     run_sample,
     seconds_of_a_partition,
     take_excerpt,
 )
-from fim_assets.cli.findings import render_estimate
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import Result, read_receipt
 from fim_assets.corpus.sources import RawShard
@@ -78,15 +78,15 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     shard = tmp_path / f"a{ending}"
     shard.write_bytes(packings[ending](content))
     packed = shard.stat().st_size
-    whole = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
-    assert whole.path.read_bytes() == content
-    assert (whole.whole, whole.bytes, whole.by_lines) == (True, packed, packed)
+    full = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
+    assert full.path.read_bytes() == content
+    assert (full.complete, full.bytes, full.by_lines) == (True, packed, packed)
     some = take_excerpt("a", RawShard(str(shard)), folder, len(content) // 10, 1 << 30)
     taken = some.path.read_bytes().splitlines(keepends=True)
     numbers = [LINES.index(line) for line in taken]
     assert [number // 10 for number in numbers] == list(range(400)), "one of each ten"
     assert len({number % 10 for number in numbers}) == 10
-    assert not some.whole
+    assert not some.complete
     assert some.bytes == pytest.approx(packed * len(b"".join(taken)) / len(content))
     assert some.by_lines == pytest.approx(packed / 10)
     begin = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, packed // 2)
@@ -138,7 +138,7 @@ def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> N
     trial = open_corpus(folder / "out", Recipe(raw=Raw(max_rejected_share=1)))
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     found = run_sample(trial, list_shards(open_corpus(tmp_path), tmp_path), folder)
-    sampled = [one for one in found if isinstance(one, Sampled)]
+    sampled = [shard for shard in found if isinstance(shard, SampledShard)]
     assert len(sampled) == 3
     assert seconds_of_a_partition(trial, sampled, folder) > 0
     receipt = read_receipt(trial.files("token_arrays", "one-document"))
@@ -151,8 +151,8 @@ def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     shards = list_shards(corpus, root)
     folder.mkdir()
-    sampled = [one for one in run_sample(trial, shards, folder) if isinstance(one, Sampled)]
-    assert all(set(one.results) == set(ASSETS) for one in sampled)
+    sampled = [s for s in run_sample(trial, shards, folder) if isinstance(s, SampledShard)]
+    assert all(set(shard.results) == set(ASSETS) for shard in sampled)
     seconds = seconds_of_a_partition(trial, sampled, folder)
     sizes = [shard.size for shard in shards.values()]
     found = estimate(sampled, sizes, seconds, workers, remote=False)
@@ -192,8 +192,8 @@ def test_of_one_large_shard_among_small_ones_it_is_near(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thirtieth of the text is run; the documents become longer and longer."""
-    monkeypatch.setattr(module, "TEXT_BYTES", 1 << 17)
-    monkeypatch.setattr(module, "_LEAST_BYTES", 1 << 13)
+    monkeypatch.setattr(sampling, "TEXT_BYTES", 1 << 17)
+    monkeypatch.setattr(sampling, "_LEAST_BYTES", 1 << 13)
     rows = [
         {"id": number, "text": "\n".join(f"x{n} = {number * n}" for n in range(number // 20 + 1))}
         for number in range(3000)
@@ -210,7 +210,7 @@ def test_of_one_large_shard_among_small_ones_it_is_near(
     assert found.largest_share > 0.8
 
 
-def sampled_whole(size: int, text: int, arrays: int, seconds: float) -> Sampled:
+def sampled_whole(size: int, text: int, arrays: int, seconds: float) -> SampledShard:
     """A shard that was run as a whole: bytes as it is packed, of its text, and of its arrays."""
     record = FileRecord(name="a", bytes=arrays, blake2b="")
     results = {
@@ -231,8 +231,8 @@ def sampled_whole(size: int, text: int, arrays: int, seconds: float) -> Sampled:
         )
         for asset in ASSETS
     }
-    excerpt = Excerpt(Path("a.jsonl"), size, size, whole=True)
-    return Sampled("a", size, excerpt, Outcome("a"), results, seconds, 0)
+    excerpt = Excerpt(Path("a.jsonl"), size, size, complete=True)
+    return SampledShard("a", size, excerpt, Outcome("a"), results, seconds, 0)
 
 
 def test_one_worker_does_the_largest_shard_alone() -> None:
@@ -241,7 +241,7 @@ def test_one_worker_does_the_largest_shard_alone() -> None:
     for workers, seconds in ((1, 4 * 0.1 + 1.0), (4, 0.1 + 0.7)):
         found = estimate(sampled, [700, 100, 100, 100], 0.1, workers, remote=False)
         assert found is not None
-        dagster = module._DAGSTER_START + 4 * module._DAGSTER_A_PARTITION
+        dagster = estimating._DAGSTER_START + 4 * estimating._DAGSTER_A_PARTITION
         assert found.seconds == pytest.approx(dagster + seconds)
 
 

@@ -2,17 +2,18 @@ import json
 import os
 from collections.abc import Iterator
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from fim_assets.cli import doctor
-from fim_assets.cli.commands import main
-from fim_assets.cli.doctor import examine
-from fim_assets.cli.estimate import Estimate
-from fim_assets.cli.findings import Finding, Report, render_estimate
+from fim_assets.cli.doctor import storage, workers
+from fim_assets.cli.doctor.dagster_home import dagster_finding
+from fim_assets.cli.doctor.estimate import Estimate
+from fim_assets.cli.doctor.examine import examine
+from fim_assets.cli.doctor.findings import Finding, Report, render_estimate
+from fim_assets.cli.doctor.tokenizer import separator_findings
+from fim_assets.cli.main import main
 from fim_assets.io.storage import parse_url
 from fim_assets.raw_shards.rejections import EMPTY_TEXTS
 from fim_assets.recipe import Recipe
@@ -246,9 +247,9 @@ def test_a_data_root_that_cannot_be_written_is_told(
 
 
 def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
-    free = doctor._space(tmp_path, 1, "", "")
+    free = storage._space(tmp_path, 1, "", "")
     assert free.mark == "ok"
-    full = doctor._space(tmp_path, 1 << 60, "", "make room")
+    full = storage._space(tmp_path, 1 << 60, "", "make room")
     assert (full.mark, full.advice) == ("mend", "make room")
 
 
@@ -275,11 +276,11 @@ def test_dagsters_home_is_looked_at(
     value = {} if home is None else {"DAGSTER_HOME": home}
     if home in contents:
         value = {"DAGSTER_HOME": str(tmp_path / home)}
-    [finding] = doctor._dagster(value)
+    finding = dagster_finding(value)
     assert finding.mark == mark
     assert shown in finding.text
     (tmp_path / ".env").write_text(f"DAGSTER_HOME='{tmp_path / 'postgres'}'")
-    [finding] = doctor._dagster(value)
+    finding = dagster_finding(value)
     assert finding.text.endswith("dagster.yaml with storage in postgres"), "as `.env` says"
 
 
@@ -289,33 +290,24 @@ def test_a_home_that_dagster_could_not_write_without_its_own_is_told(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    [finding] = doctor._dagster({})
+    finding = dagster_finding({})
     assert (finding.mark, str(tmp_path / "file") in finding.text) == ("mend", True)
     assert "DAGSTER_HOME=" in finding.advice
 
 
 @pytest.mark.usefixtures("root")
 def test_more_workers_than_memory_or_cores_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_memory", lambda: 4 * doctor.WORKER_BYTES)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: 3)
-    for workers, mark, advice in (
+    assert workers._memory() > 0
+    monkeypatch.setattr(workers, "_memory", lambda: 4 * workers.WORKER_BYTES)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 3)
+    for number, mark, advice in (
         ("3", "ok", ""),
         ("4", "look", "FIM_WORKERS=3"),
         ("5", "look", "FIM_WORKERS=3, or a machine with more memory"),
     ):
-        monkeypatch.setenv("FIM_WORKERS", workers)
-        [finding] = doctor._workers(Settings.from_environment())
+        monkeypatch.setenv("FIM_WORKERS", number)
+        finding = workers.worker_finding(Settings.from_environment())
         assert (finding.mark, finding.advice) == (mark, advice)
-    assert doctor._memory() > 0
-
-
-def test_a_package_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    [now] = doctor._packages()
-    assert now.mark == "ok"
-    monkeypatch.setattr(doctor, "version", lambda n: "1.9" if n == "polars" else version(n))
-    [old] = doctor._packages()
-    assert old.mark == "mend"
-    assert old.text == "polars 1.9, >=2.0 is needed"
 
 
 @pytest.mark.usefixtures("root")
@@ -324,7 +316,7 @@ def test_a_cluster_that_is_not_there_and_a_bad_setting_are_told(
 ) -> None:
     monkeypatch.setenv("FIM_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    _, engine = doctor._engine(Settings.from_environment())
+    _, engine = workers.executor_finding(Settings.from_environment())
     assert (engine.mark, "no cluster at RAY_ADDRESS" in engine.text) == ("mend", True)
     monkeypatch.setenv("FIM_WORKERS", "many")
     done = run()
@@ -360,14 +352,14 @@ def test_a_separator_that_is_no_token_is_told() -> None:
     """That of the default recipe is none of dolma2's, and no reason to look."""
     tokenizer = load_tokenizer(Recipe())
     for separator, mark, ids in (("<|file_sep|>", "ok", 6), ("<|fim_sufix|>", "look", 9)):
-        [told] = doctor._separator(Recipe(fim=Fim(file_separator_token=separator)), tokenizer)
+        [told] = separator_findings(Recipe(fim=Fim(file_separator_token=separator)), tokenizer)
         assert told.mark == mark
         assert f"is {separator}, no token of the tokenizer" in told.text
         assert told.text.endswith(f"as text of {ids} ids")
     assert told.advice.startswith("close among its tokens: <|fim_suffix|>")
     for token_or_none in (None, "<|endofprompt|>"):
         silent = Recipe(fim=Fim(file_separator_token=token_or_none))
-        assert list(doctor._separator(silent, load_tokenizer(silent))) == []
+        assert list(separator_findings(silent, load_tokenizer(silent))) == []
 
 
 def test_hostile_names_act_on_no_terminal(root: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fim_assets.cli.commands import main
 from fim_assets.cli.completion import _beginning
+from fim_assets.cli.main import main
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 KEY = "日本-é"
@@ -66,7 +66,8 @@ def test_every_command_works_in_every_encoding(root: Path) -> None:
     assert run("utf-8", "preview", KEY, "--line", "17").stdout.startswith(KEY)
 
 
-def test_doctor_in_a_terminal_of_ascii(root: Path) -> None:
+def test_doctor_in_a_terminal_of_ascii(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(root))
     done = run("ascii", "doctor")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("+ ok ")
@@ -82,7 +83,7 @@ def test_in_a_locale_without_letters_a_key_that_no_argument_can_be_is_told(tmp_p
     recipe.write_text(f"raw: {{documents: ['{manifest}']}}\n", "utf-8")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", "from fim_assets.cli.commands import main; main()", "keys"],
+        [sys.executable, "-c", "from fim_assets.cli.main import main; main()", "keys"],
         env=os.environ | plain | {"FIM_RECIPE": str(recipe)},
         capture_output=True,
         check=False,

@@ -1,0 +1,307 @@
+"""What is asked after a run: what it made, a document of it, and whether its files are intact."""
+
+import shlex
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from io import BufferedWriter, RawIOBase
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from fim_assets.cli.before_a_run import key_range
+from fim_assets.cli.completion import complete_arrays, complete_shards
+from fim_assets.cli.corpus import (
+    list_some_shards,
+    open_command_corpus,
+    shortened,
+    some_keys,
+)
+from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
+from fim_assets.wording import escape_to_one_line, plural
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus_report.summary import CorpusTotals, Summary
+    from fim_assets.settings import Settings
+
+_ROWS_SHOWN = 32
+_NARROW = 76
+
+_COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "tokens/s")
+_FEW_COLUMNS = ("documents", "tokens")
+
+
+@command("fim-assets summary")
+def summary() -> None:
+    """Print what the complete partitions hold, where it lies, and what to do next.
+
+    The exit status is 1 if no partition is complete.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from fim_assets.corpus_report.summary import gather
+
+    corpus, settings = open_command_corpus()
+    shards = list(list_some_shards(corpus, settings))
+    gathered = gather(corpus, shards, _ROWS_SHOWN)
+    totals, partitions = gathered.summary.totals, gathered.summary.partitions
+    complete, incomplete = partitions.complete, partitions.incomplete
+    console = standard_output()
+    columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
+    table = Table(
+        title=f"{complete:,} of {plural(len(shards), 'partition')} complete",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("partition", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in gathered.partitions:
+        table.add_row(Text(row.key), *_cells(row.totals, row.token_seconds, columns))
+    if complete > _ROWS_SHOWN:
+        table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
+    table.add_section()
+    seconds = gathered.making.seconds[TOKEN_ARRAYS.name]
+    table.add_row("total", *_cells(totals, seconds, columns), style="bold")
+    console.print(table)
+    for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
+        click.echo(f"incomplete  {key}: {escape_to_one_line(reason)}")
+    if len(incomplete) > _ROWS_SHOWN:
+        click.echo(f"incomplete  … {len(incomplete) - _ROWS_SHOWN:,} more")
+    if empty := partitions.empty:
+        number = plural(len(empty), "partition")
+        click.echo(f"empty       {number} without a document: {shortened(empty)}")
+    for warning in gathered.summary.warnings:
+        click.echo(f"warning  {escape_to_one_line(warning)}")
+    first = gathered.partitions[0].key if gathered.partitions else None
+    for name, line in _next_steps(settings, corpus, gathered.summary, shards, first):
+        click.echo(f"{name:<9}{line}")
+    if not complete:
+        sys.exit(1)
+
+
+def _next_steps(
+    settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
+) -> Iterator[tuple[str, str]]:
+    """Where things are and what to do next, as lines with a name."""
+    from fim_assets.io.storage import is_remote
+    from fim_assets.run.verify import other_prefixes, stale_report
+    from fim_assets.settings import REPOSITORY, in_repository
+
+    report = corpus.folder("corpus_report") / "report.html"
+    materialize = f"dagster asset materialize {corpus.definitions} --select"
+    if settings.partitions_per_run:
+        materialize = f"env -u FIM_PARTITIONS_PER_RUN {materialize}"
+    arrays = [corpus.data_root.joinpath(*array.path.split("/")) for array in summary.arrays]
+    stale = not report.exists() or any(stale_report(corpus, summary.arrays))
+    if first is not None:
+        folder = shown_path(corpus.folder(TOKEN_ARRAYS.name))
+        yield "arrays", f"{folder}  ({plural(len(arrays), 'file')})"
+        why = "  (not made yet, or not of these partitions)" if stale else ""
+        yield "report", f"{shown_path(report)}{why}"
+    steps = []
+    if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
+        steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
+    if summary.partitions.incomplete:
+        every = f"{corpus.selection('*')} --partition-range {shlex.quote(key_range(shards))}"
+        steps.append((f"{materialize} {every}", ""))
+    elif stale:
+        steps.append((f"{materialize} {corpus.selection('corpus_report')}", "makes the report"))
+    else:
+        steps.append(("open the report in a browser", ""))
+    if first is not None:
+        steps.append((f"{corpus.command} preview {shlex.quote(first)}", "before and after"))
+    if arrays and not is_remote(arrays[0]):
+        array = shlex.quote(shown_path(arrays[0]))
+        steps.append((f"fim-assets show {array}", "a document, decoded"))
+    others = () if first is not None else map(shlex.quote, other_prefixes(corpus))
+    steps += [(f"fim-assets --key-prefix {prefix} summary", "another corpus") for prefix in others]
+    here = in_repository() and Path.cwd() == REPOSITORY and not corpus.prefix
+    serve = "make dev" if here else f"dagster dev {corpus.definitions}"
+    author = "; FILE.py calls build_definitions" if corpus.prefix else ""
+    steps.append((serve, f"lineage, metadata and checks in a browser{author}"))
+    width = max(len(step) for step, why in steps if why and len(step) < _NARROW)
+    for number, (step, why) in enumerate(steps):
+        yield "next" if not number else "", f"{step:<{width}}   {why}".rstrip()
+
+
+def _cells(
+    totals: "CorpusTotals", token_seconds: float, columns: Iterable[str] = _COLUMNS
+) -> list[str]:
+    """Shares are of files long enough to cut; tokens/s is one worker's."""
+    rearranged = totals.psm + totals.spm
+    candidates = rearranged + totals.not_selected + totals.gate
+    cells = {
+        "documents": f"{totals.documents:,}",
+        "rejected": f"{totals.rejected:,}",
+        "rearranged": _percent(rearranged, candidates),
+        "PSM share": _percent(totals.psm, rearranged),
+        "tokens": f"{totals.tokens:,}",
+        "tokens/s": _rate(totals.tokens, token_seconds),
+    }
+    return [cells[name] for name in columns]
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{part / total:.2%}" if total else "–"
+
+
+def _rate(count: int, seconds: float) -> str:
+    return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
+
+
+@command("fim-assets verify", "fim-assets verify stdlib-0")
+@click.argument("keys", nargs=-1, shell_complete=complete_shards)
+def verify(keys: tuple[str, ...]) -> None:
+    """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
+
+    KEYS are partitions; without any, all that have receipts are looked at, and files that no
+    receipt lists are faults too. What does not agree is printed, and the exit status is 1.
+    """
+    from fim_assets.corpus.corpus import list_shards
+    from fim_assets.corpus_report.summary import build_summary
+    from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
+
+    corpus, settings = open_command_corpus()
+    shards = list_shards(corpus, settings.input_root)
+    begun = begun_keys(corpus)
+    unknown = [key for key in keys if key not in shards and key not in begun]
+    if unknown:
+        raise click.ClickException(f"{', '.join(unknown)}: no partition key; {some_keys(shards)}")
+    chosen = list(dict.fromkeys(keys)) if keys else sorted(begun)
+    with progress_bar() as progress:
+        verifying = verify_partitions(corpus, shards, chosen, settings.workers)
+        verdicts = list(progress.track(verifying, len(chosen), description="verify"))
+    faults = [fault for verdict in verdicts for fault in verdict.faults]
+    if not keys:
+        complete = build_summary(corpus, list(shards)).arrays
+        faults += [*unlisted_files(corpus, verdicts), *stale_report(corpus, complete)]
+    for fault in faults:
+        click.echo(f"fault  {escape_to_one_line(fault)}")
+    # A partition whose shard is gone is a fault, and not one of those that there should be.
+    expected_keys = {*chosen} if keys else shards.keys()
+    expected_verdicts = (verdict for verdict in verdicts if verdict.key in expected_keys)
+    receipts = Counter(asset for verdict in expected_verdicts for asset in verdict.receipts)
+    for asset in corpus.names:
+        expected = plural(len(expected_keys), "partition")
+        click.echo(f"{asset:<14} {receipts[asset]:,} of {expected} with a receipt")
+    files = plural(sum(verdict.files for verdict in verdicts), "file")
+    size = sum(verdict.bytes for verdict in verdicts)
+    conclusion = plural(len(faults), "fault") if faults else "all agree"
+    click.echo(f"read {files} with {size / 1e6:,.1f} MB: {conclusion}")
+    if faults:
+        sys.exit(1)
+
+
+@command(
+    "shard=data/fim_shards/stdlib-0",
+    "fim-assets restore $shard.jsonl.zst $shard.parquet | head -n 1",
+    "fim-assets restore $shard.jsonl.zst $shard.parquet --output original.jsonl.zst",
+)
+@click.argument("shard", type=click.Path(path_type=Path))
+@click.argument("parquet", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A new file, packed as its name ends (.zst, .gz); else standard output, not packed.",
+)
+def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
+    """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.
+
+    They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
+    them, since no FIM shard holds these.
+    """
+    from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
+
+    counts = count_record(parquet)
+    with progress_bar(quiet=output is None and sys.stdout.isatty()) as progress:
+        name, restoring = escape_to_one_line(shard.name), restore_shard(shard, parquet)
+        lines = progress.track(restoring, counts.documents, description=name)
+        if output is not None:
+            write_lines(lines, output)
+        else:
+            stream: IO[bytes] = sys.stdout.buffer
+            if isinstance(stream, RawIOBase):
+                # Python runs unbuffered: a raw stream may take a part of what it is given.
+                stream = BufferedWriter(stream)
+            for restored in lines:
+                stream.write(restored + b"\n")
+            stream.flush()
+    documents = plural(counts.documents, "document")
+    files = plural(counts.rearranged, "rearranged file")
+    click.echo(f"{documents}, {files} put back", err=True)
+
+
+@command(
+    "fim-assets show stdlib-0",
+    "fim-assets show data/token_arrays/stdlib-0-00000.npy --document 3 --tokens",
+)
+@click.argument("array", type=click.Path(path_type=Path), shell_complete=complete_arrays)
+@click.option("--document", "number", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--tokens", is_flag=True, help="Show ids below each text.")
+def show(array: Path, *, number: int, tokens: bool) -> None:
+    """Show a document of a token ARRAY, decoded, its parts in colour.
+
+    ARRAY is a file that token_arrays wrote, in any layout, or a partition key, whose first array is
+    meant; --document counts its documents from 0. The tokenizer is the recipe's, and must be the
+    one that made the array.
+    """
+    from fim_assets.preview.terminal import render_document
+    from fim_assets.token_arrays.reader import TokenArray, array_names
+    from fim_assets.tokenizer.load import load_tokenizer
+
+    if array.is_dir():
+        arrays = sorted(array_names(array))
+        named = f", such as {array / arrays[0]}" if arrays else "; it holds none"
+        raise click.ClickException(f"{array}: a folder; name one array in it{named}")
+    corpus, _ = open_command_corpus()
+    if not array.exists() and array.name == str(array):
+        array = _first_array(str(array), corpus)
+    documents = TokenArray(array)
+    if corpus.tokenizer_hash != documents.tokenizer_hash:
+        raise click.ClickException(
+            f"{array}: made with another tokenizer (content hash {documents.tokenizer_hash}) than "
+            f"the recipe's, {corpus.recipe.tokens.tokenizer.name_or_path} "
+            f"({corpus.tokenizer_hash}); set FIM_RECIPE to the recipe that made it"
+        )
+    if number >= len(documents):
+        raise click.ClickException(
+            f"{array}: no document {number:,}; it holds {len(documents):,}, counted from 0"
+        )
+    console = standard_output()
+    tokenizer = load_tokenizer(corpus.recipe)
+    document = render_document(documents[number], number, tokenizer, tokens=tokens)
+    console.print(document, soft_wrap=not console.is_terminal)
+
+
+def _first_array(key: str, corpus: "Corpus") -> Path:
+    """A finished partition's first array."""
+    from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
+    from fim_assets.io.storage import is_remote
+    from fim_assets.token_arrays.reader import is_array_name
+
+    files = corpus.files(TOKEN_ARRAYS.name, key)
+    receipt = read_receipt(files)
+    if receipt is None:
+        finished = sorted(keys_of_receipts(files.folder))
+        raise click.ClickException(
+            f"{key}: no such file, and no partition with token_arrays; {some_keys(finished)}"
+        )
+    arrays = sorted(filter(is_array_name, (output.name for output in receipt.result.outputs)))
+    if not arrays:
+        raise click.ClickException(f"{key}: holds no document, and so no array")
+    array = files.published(arrays[0])
+    if is_remote(array):
+        raise click.ClickException(
+            f"{array}: copy it and {key}.parquet, which lies beside it, to one folder of this "
+            "machine, and name the copy"
+        )
+    return array

@@ -1,0 +1,219 @@
+"""What is asked before a run: sample, keys, manifest, a preview, and whether it can start."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fim_assets.cli.completion import complete_shards
+from fim_assets.cli.corpus import (
+    key_prefix_of_command,
+    list_some_shards,
+    open_command_corpus,
+    read_settings,
+    some_keys,
+)
+from fim_assets.cli.terminal import (
+    as_argument,
+    command,
+    progress_bar,
+    progress_line,
+    shown_path,
+    standard_output,
+)
+from fim_assets.errors import ShardError
+from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.sources import RawShard
+
+
+@command("fim-assets sample")
+def sample() -> None:
+    """Write the sample corpus: this Python's standard library.
+
+    It lies in shards under raw/ of the input root, and needs no download.
+    """
+    from fim_assets.io.storage import is_remote
+    from fim_assets.raw_shards.sample import write_sample
+
+    folder = read_settings().input_root / "raw"
+    if is_remote(folder):
+        raise click.ClickException(f"{folder}: the sample is written to a folder of this machine")
+    paths = write_sample(folder)
+    size = sum(path.stat().st_size for path in paths)
+    click.echo(f"{len(paths)} sample shards, {size / 1e6:.1f} MB, in {shown_path(folder)}")
+
+
+@command(
+    "fim-assets keys",
+    "fim-assets keys | wc -l",
+    "dagster asset materialize -m fim_assets.definitions --select '*' \\\n"
+    '      --partition-range "$(fim-assets keys --range)"',
+)
+@click.option("--range", "as_range", is_flag=True, help="Print first...last for Dagster.")
+def keys(*, as_range: bool) -> None:
+    """Print the partition keys of the recipe's shards, one a line."""
+    shards = list(list_some_shards(*open_command_corpus(tokenizer_hash="")))
+    click.echo(as_argument(key_range(shards) if as_range else "\n".join(shards)))
+
+
+@command(
+    "fim-assets manifest 'raw/**/*.json*' -o shards.tsv",
+    "fim-assets manifest --hash 'raw/*.jsonl.zst' 'raw/*.jsonl' -o shards.tsv",
+)
+@click.argument("documents", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, help="The manifest to write: a path or URL, .tsv.")
+@click.option("--hash", "content", is_flag=True, help="Read and hash shards on object storage too.")
+def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
+    """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
+
+    Named in raw.documents, it takes the place of the globs: nothing is listed when definitions
+    load, and a shard that has changed or is gone is an error where it is read. Files are pinned by
+    size and content hash; objects by size and ETag, with --hash by their content hash too, so that
+    a complete partition is told without reading its shard.
+    """
+    from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
+    from fim_assets.io.storage import is_url, parse_url, write_bytes
+    from fim_assets.settings import nothing_found
+
+    if not output.endswith(MANIFEST_SUFFIX):
+        raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
+    settings = read_settings()
+    shards = find_shards(documents, settings.input_root)
+    if not shards:
+        raise ShardError(*nothing_found(documents, settings))
+    with progress_bar() as progress:
+        rows = manifest_rows(shards, content=content)
+        text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
+    write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
+    size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
+    click.echo(
+        f"{plural(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}"
+    )
+
+
+@command(
+    "fim-assets doctor",
+    "FIM_WORKERS=2 fim-assets doctor --json",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, by which a job can size itself.")
+def doctor(*, as_json: bool) -> None:
+    """Look before a long run whether all is in order, and estimate what it will take.
+
+    Recipe, shards, tokenizer, storage, engine and Dagster's settings are looked at, and every stage
+    is really run on some lines of a few shards, in a temporary folder. What must be mended before a
+    run gives the exit status 1; a warning does not. Nothing stays behind but the proof of the
+    tokenizer's engine, which the run would make too.
+    """
+    import orjson
+
+    from fim_assets.cli.doctor.examine import examine
+    from fim_assets.cli.doctor.findings import Report, render_estimate, render_finding
+
+    report = Report()
+    console = standard_output()
+    with progress_line("looking …", quiet=as_json) as on_progress:
+        for finding in examine(os.environ, report, on_progress, key_prefix_of_command()):
+            if not as_json:
+                console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
+    if as_json:
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    else:
+        if report.estimate is not None:
+            console.print("", render_estimate(report.estimate), sep="\n", soft_wrap=True)
+        console.print(f"\n{report.verdict}", style="bold", soft_wrap=True)
+    if not report.can_start:
+        sys.exit(1)
+
+
+@command(
+    "fim-assets preview stdlib-0",
+    "fim-assets preview stdlib-0 --line 12 --no-tokens",
+    "fim-assets preview data/raw/stdlib-0.jsonl.zst --id __future__.py",
+)
+@click.argument("shard", shell_complete=complete_shards)
+@click.option("--line", type=click.IntRange(min=1), help="The document at this line, 1-based.")
+@click.option("--id", "identifier", help="The first document with this id.")
+@click.option("--tokens/--no-tokens", default=True, help="Show the tokens too (the default).")
+def preview(shard: str, *, line: int | None, identifier: str | None, tokens: bool) -> None:
+    """Show what the recipe does to a document of SHARD.
+
+    SHARD is a partition key or the path of a raw shard. Without --line or --id, the document is the
+    first one with a rearranged file. Nothing is written, and nothing needs to be materialized.
+    """
+    if line is not None and identifier is not None:
+        raise click.UsageError("--line and --id name a document each; give one of them")
+    from rich.text import Text
+
+    from fim_assets.io.storage import working_folder
+    from fim_assets.preview.documents import (
+        document_at_line,
+        document_with_id,
+        encode_document,
+        first_rearranged,
+    )
+    from fim_assets.preview.terminal import render, render_tokens
+    from fim_assets.tokenizer.encoders import UnencodableTextError
+    from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+
+    # No output is looked at, and the tokenizer may be missing.
+    corpus, settings = open_command_corpus(tokenizer_hash="")
+    recipe = corpus.recipe
+    key, source = _find_shard(shard, list_some_shards(corpus, settings))
+    seed = recipe.partition_seed(key)
+    console = standard_output()
+    title = Text.assemble(
+        (key, "bold"),
+        f" · partition seed {seed:016x} · recipe {escape_to_one_line(settings.recipe)}",
+    )
+    with working_folder() as folder:
+        path = source.fetch(folder)
+        try:
+            if line is not None:
+                document = document_at_line(path, seed, recipe, line)
+            elif identifier is not None:
+                document = document_with_id(path, seed, recipe, identifier)
+            else:
+                document = first_rearranged(path, seed, recipe)
+                title.append("\nthe first document with a rearranged file")
+        except ShardError as error:
+            # A user knows the shard, and not the file that was fetched.
+            error.location = str(source)
+            raise
+    piped = not console.is_terminal
+    console.print(title, render(document, recipe.fim), sep="\n", soft_wrap=piped)
+    if not tokens:
+        return
+    console.print()
+    try:
+        tokenizer = load_tokenizer(recipe)
+        encoded = encode_document(document, recipe.fim, tokenizer)
+    except (TokenizerError, UnencodableTextError) as error:
+        console.print(Text(f"no tokens: {escape_control_characters(' '.join(str(error).split()))}"))
+    else:
+        console.print(render_tokens(encoded, tokenizer))
+
+
+def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[str, RawShard]":
+    from fim_assets.io.storage import expand_home, is_remote
+
+    if key_or_path in shards:
+        return key_or_path, shards[key_or_path]
+    wanted = str(expand_home(key_or_path).resolve())
+    for key, shard in shards.items():
+        local = None if is_remote(shard.location) else str(shard.location.resolve())
+        if key_or_path == str(shard) or wanted == local:
+            return key, shard
+    raise click.ClickException(
+        f"{key_or_path}: no partition key, and no path of a shard of the recipe; "
+        f"{some_keys(shards)}"
+    )
+
+
+def key_range(keys: Sequence[str]) -> str:
+    """All partitions, as `--partition-range` takes them."""
+    return f"{keys[0]}...{keys[-1]}"

@@ -1,0 +1,1 @@
+"""`fim-assets doctor`: whether a run can start, and what it would take."""

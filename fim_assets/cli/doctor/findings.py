@@ -1,0 +1,151 @@
+"""Findings and the estimate, as values and for the terminal, and what findings are made of."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import humanize
+from rich.table import Table
+from rich.text import Text
+
+from fim_assets.cli.doctor.estimate import FEW_DOCUMENTS, Estimate
+from fim_assets.errors import UserError
+from fim_assets.wording import escape_control_characters, escape_to_one_line, file_size, plural
+
+Mark = Literal["ok", "look", "mend"]
+"""Recorded in the JSON of `doctor --json`: fine, a warning, and what lets no run start."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The state of one thing that a run needs.
+
+    Attributes:
+        mark: `ok`; `look`, a warning; or `mend`, an error that lets no run start.
+        part: The thing.
+        text: Its state.
+        advice: What to do; '' where there is nothing to do.
+    """
+
+    mark: Mark
+    part: str
+    text: str
+    advice: str = ""
+
+
+@dataclass
+class Report:
+    """All findings, filled one by one.
+
+    Attributes:
+        can_start: Whether a run can start.
+        findings: In the order of looking.
+        estimate: What a run would take, None where it cannot be estimated.
+    """
+
+    can_start: bool = True
+    findings: list[Finding] = field(default_factory=list)
+    estimate: Estimate | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether a run can start, in one sentence."""
+        marks = [finding.mark for finding in self.findings]
+        errors, warnings = marks.count("mend"), plural(marks.count("look"), "warning")
+        if errors:
+            more = f", and {warnings}" if "look" in marks else ""
+            return f"No run can start: {errors} to mend{more}."
+        return f"A run can start{f', with {warnings}' if 'look' in marks else ''}."
+
+
+def error_finding(part: str, error: Exception, advice: str = "") -> Finding:
+    """An error that lets no run start, with advice for where it has none of its own."""
+    if isinstance(error, UserError):
+        return Finding("mend", part, error.message, error.advice or advice)
+    return Finding("mend", part, str(error), advice)
+
+
+@contextmanager
+def log_messages(logger: str, level: int) -> Iterator[list[str]]:
+    """Collect what is logged meanwhile, from a level on, in place of showing it."""
+    messages: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    source, collector = logging.getLogger(logger), Collector(level)
+    before = source.level
+    source.addHandler(collector)
+    source.setLevel(level)
+    try:
+        yield messages
+    finally:
+        source.removeHandler(collector)
+        source.setLevel(before)
+
+
+_SIGNS: dict[Mark, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "look": ("!", "yellow"),
+    "mend": ("✗", "red"),
+}
+
+
+def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
+    """A finding for the terminal: a mark, a word, what it is about, and what to do.
+
+    Args:
+        finding: The finding to render.
+        in_columns: Whether a long one is folded; else it stands on one line.
+    """
+    sign, colour = _SIGNS[finding.mark]
+    mark = Text(f"{sign} {finding.mark:<4}", colour)
+    advice = finding.advice if finding.mark != "ok" else ""
+    if not in_columns:
+        line = f"{finding.text}  → {advice}" if advice else finding.text
+        return Text.assemble(mark, f"  {finding.part:<10} {escape_to_one_line(line)}")
+    text = Text(escape_control_characters(finding.text))
+    if advice:
+        text.append("\n").append("→ ", colour).append(escape_control_characters(advice), "bold")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=9)
+    table.add_column(overflow="fold")
+    table.add_row(mark, Text(finding.part, "bold"), text)
+    return table
+
+
+def render_estimate(estimate: Estimate) -> Table:
+    """An estimate for the terminal, with its basis."""
+    disk = ", ".join(f"{asset} {file_size(size)}" for asset, size in estimate.disk_bytes.items())
+    minutes = humanize.precisedelta(round(estimate.seconds), minimum_unit="seconds", format="%.0f")
+    workers = plural(estimate.workers, "worker")
+    rows = {
+        "documents": f"{estimate.documents:,}, {file_size(estimate.text_bytes)} of text",
+        "tokens": f"{estimate.tokens:,}",
+        "disk": f"{file_size(sum(estimate.disk_bytes.values()))}: {disk}",
+        "scratch": f"{file_size(estimate.scratch_bytes)} while it runs",
+        "time": f"{minutes} with {workers}",
+    }
+    if estimate.bytes_per_second is not None:
+        rows["time"] += f" of {file_size(estimate.bytes_per_second)} of text a second"
+        if estimate.largest_share * estimate.workers > 1.5:
+            rows["time"] += (
+                f"; the largest shard holds {estimate.largest_share:.0%}, which one worker does "
+                "alone: cut it in several"
+            )
+    rough = estimate.of_documents < min(FEW_DOCUMENTS, estimate.documents)
+    kind = "Rough estimate" if rough else "Estimate"
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.title = Text(
+        f"{kind}, from {plural(estimate.of_documents, 'document')} of "
+        f"{plural(estimate.of_shards, 'shard')} ({file_size(estimate.of_bytes)} of text)",
+        "bold",
+    )
+    table.title_justify = "left"
+    for name, value in rows.items():
+        table.add_row(Text(f"  {name}"), Text(value))
+    return table

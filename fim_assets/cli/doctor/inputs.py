@@ -1,0 +1,88 @@
+"""What a run is given: the recipe, and the raw shards as they are listed."""
+
+import logging
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fim_assets.cli.corpus import shortened
+from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.sources import RawShard
+from fim_assets.errors import USER_ERRORS
+from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
+from fim_assets.recipe import Recipe
+from fim_assets.settings import Settings, nothing_found
+from fim_assets.wording import file_size
+
+NAMES_SHOWN = 4
+_SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
+
+
+def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:
+    """Say how the recipe cuts, and in which fields it differs from the default."""
+    methods = " + ".join(
+        method if weight == 1 else f"{weight:.0%} {method}"
+        for method, weight in recipe.fim.weights.items()
+    )
+    changed = _differences(recipe.model_dump(), Recipe().model_dump(), "")
+    fields = ", ".join(f"{name} {value}" for name, value in changed)
+    compared = f"differs in {fields}" if fields else "all fields at their defaults"
+    text = f"{settings.recipe}: cuts by {methods}, seed {recipe.seed}; {compared}"
+    return Finding("ok", "recipe", text)
+
+
+def _differences(value: Any, default: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The fields that are not at their defaults, with their values."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        for name, inner in value.items():
+            yield from _differences(inner, default.get(name), f"{path}.{name}" if path else name)
+    elif value != default:
+        yield path, orjson.dumps(value).decode()
+
+
+def list_and_judge_shards(
+    corpus: Corpus, settings: Settings
+) -> Generator[Finding, None, Mapping[str, RawShard]]:
+    """List the shards; none where they cannot be listed."""
+    try:
+        with log_messages("fim_assets", logging.WARNING) as warnings:
+            shards = list_shards(corpus, settings.input_root)
+    except USER_ERRORS as error:
+        yield error_finding("shards", error)
+        return {}
+    if not shards:
+        yield Finding("mend", "shards", *nothing_found(corpus.recipe.raw.documents, settings))
+        return {}
+    for warning in warnings:
+        yield Finding("look", "shards", warning, "mend the glob, or take it out of the recipe")
+    keys = list(shards)
+    formats = Counter(
+        "".join(suffix for suffix in Path(shard.place).suffixes[-2:] if suffix in _SUFFIXES)
+        for shard in shards.values()
+    )
+    kinds = ", ".join(f"{count:,} {ending}" for ending, count in formats.most_common())
+    size = file_size(sum(shard.size for shard in shards.values()))
+    manifests = Counter(
+        shard.pinned_by.rpartition(", line ")[0] for shard in shards.values() if shard.pinned_by
+    )
+    pinned = "".join(f"; {rows:,} pinned by {name}" for name, rows in manifests.items())
+    text = f"{len(keys):,}, {size} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
+    yield Finding("ok", "shards", text)
+    yield from _empty_shards(shards)
+    return shards
+
+
+def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
+    """The shards of 0 bytes, which a run would refuse or make empty partitions of."""
+    empty = [shard for shard in shards.values() if shard.size == 0]
+    if refused := [str(shard) for shard in empty if shard.lacks_content]:
+        text = f"{shortened(refused, NAMES_SHOWN)}: {NOTHING_COMPRESSED}"
+        yield Finding("mend", "shards", text, FAILED_DOWNLOAD)
+    if others := [str(shard) for shard in empty if not shard.lacks_content]:
+        text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition"
+        advice = "fetch it again, or leave it out of raw.documents, if it should hold documents"
+        yield Finding("look", "shards", text, advice)

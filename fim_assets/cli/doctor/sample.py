@@ -1,0 +1,222 @@
+"""The sample: lines of a few shards, which are really run through every stage and check.
+
+Shards are drawn evenly over the bytes of the list, so that a shard stands for as many as it has:
+one that is far larger than the others is always among them, and of many small ones a few are.
+What the sample tells of all shards is in `estimate`, what is wrong with it in `sample_findings`.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.receipts import Result
+from fim_assets.corpus.sources import RawShard
+from fim_assets.errors import USER_ERRORS, ShardError, UserError
+from fim_assets.io.compression import CompressionError, CutShortError, decompress
+from fim_assets.io.hashing import HashingReader
+from fim_assets.io.storage import read_beginning
+from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
+from fim_assets.raw_shards.stage import RAW_SHARDS
+from fim_assets.run.partition import Outcome, Task, run_partition
+
+SHARDS = 8
+TEXT_BYTES = 8 << 20
+_LEAST_BYTES = 1 << 16
+"""Taken of a shard however small its part of the corpus is."""
+
+_WINDOW_BYTES = 32 << 20
+"""Compressed bytes to read of them all: lines are taken all over it, as neighbours are alike."""
+
+_KEPT_BYTES = 1 << 26
+
+_SECONDS = 20.0
+"""After which no further shard is begun."""
+
+
+def choose(sizes: Mapping[str, int], most: int = SHARDS) -> dict[str, float]:
+    """Choose shards by their sizes, each with the number of bytes that it stands for.
+
+    >>> choose({"a": 1, "b": 98, "c": 1}, most=2)
+    {'b': 100.0}
+    """
+    sizes = {key: max(size, 1) for key, size in sizes.items()}
+    if len(sizes) <= most:
+        return {key: float(size) for key, size in sizes.items()}
+    keys, ends = list(sizes), np.cumsum(list(sizes.values()))
+    step = int(ends[-1]) / most
+    hits = np.searchsorted(ends, (np.arange(most) + 0.5) * step, side="right")
+    numbers, counts = np.unique(hits, return_counts=True)
+    return {keys[n]: c * step for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)}
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Some lines of a shard's beginning, decompressed, in a file of this machine.
+
+    Attributes:
+        path: The file.
+        bytes: Compressed bytes of the shard that as many bytes of lines take.
+        by_lines: Compressed bytes of the shard that as many lines take, of whatever length.
+        complete: Whether they are all of its lines.
+    """
+
+    path: Path
+    bytes: float
+    by_lines: float
+    complete: bool
+
+
+def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int) -> Excerpt:
+    """Read lines of a shard that are evenly spread over its beginning.
+
+    Args:
+        key: Names the file, and seeds the choice.
+        shard: The shard.
+        folder: Takes the file.
+        most: Bytes of lines to take, about.
+        window: Compressed bytes to read of it.
+
+    Raises:
+        ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in
+            what was read.
+        OSError: If it cannot be read.
+    """
+    shard.refuse_changed()
+    location = shard.location
+    compressed = read_beginning(location, window + 1)
+    complete = len(compressed) <= window
+    copy = folder / f"beginning{location.suffix}"
+    copy.write_bytes(compressed)
+    kept, decompressed = bytearray(), 0
+    with HashingReader(copy) as file:
+        try:
+            for piece in decompress(file, copy.suffix):
+                decompressed += len(piece)
+                if len(kept) < _KEPT_BYTES:
+                    kept += piece
+        except CutShortError as error:
+            if complete:
+                raise ShardError(str(error), location=shard) from error
+        except CompressionError as error:
+            raise ShardError(str(error), error.advice, shard) from error
+    # Single lines of such a shard would not tell what it is.
+    if advice := one_value(bytes(kept[: kept.find(b"\n") + 1])):
+        raise ShardError("no JSON lines", advice, shard)
+    if not complete or len(kept) < decompressed:
+        complete = False
+        with_returns = ends_in_carriage_returns(kept)
+        del kept[kept.rfind(b"\n") + 1 :]
+        if not kept:
+            problem = f"its first line does not end in its first {window:,} bytes"
+            raise ShardError(problem, CARRIAGE_RETURNS if with_returns else "", shard)
+    lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
+    step = -(-len(kept) // most) or 1
+    # Pick one line at random out of every `step`, so that periodic content is not over-sampled.
+    begins = np.arange(0, len(lines), step)
+    offsets = np.random.default_rng(list(key.encode())).integers(
+        np.minimum(step, len(lines) - begins)
+    )
+    picked = [lines[number] for number in (begins + offsets).tolist()]
+    path = folder / f"{key}.jsonl"
+    path.write_bytes(b"".join(picked))
+    if not kept:
+        return Excerpt(path, max(len(compressed), 1), max(len(compressed), 1), complete)
+    of_lines = len(compressed) * len(kept) / decompressed
+    return Excerpt(
+        path,
+        of_lines * sum(map(len, picked)) / len(kept),
+        of_lines * len(picked) / len(lines),
+        complete and step == 1,
+    )
+
+
+@dataclass(frozen=True)
+class SampledShard:
+    """A shard of which some lines were run through every stage and check.
+
+    Attributes:
+        stands_for: Bytes of shards that it stands for.
+        results: The result of each finished stage, by asset.
+        seconds: How long the lines took.
+        without_id: Documents that have no id.
+    """
+
+    key: str
+    stands_for: float
+    excerpt: Excerpt
+    outcome: Outcome
+    results: dict[str, Result]
+    seconds: float
+    without_id: int
+
+
+def run_sample(
+    corpus: Corpus,
+    shards: Mapping[str, RawShard],
+    folder: Path,
+    assets: Sequence[str] | None = None,
+) -> Iterator[SampledShard | UserError | OSError]:
+    """Run some lines of a few shards; yields each, or why it cannot be read.
+
+    Args:
+        corpus: The recipe and the tokenizer; its data root is a folder for the outputs.
+        shards: All raw shards by partition key.
+        folder: Takes the lines.
+        assets: The stages to run.
+    """
+    chosen = choose({key: shard.size for key, shard in shards.items()})
+    total = sum(chosen.values())
+    begin = time.monotonic()
+    for key, stands_for in chosen.items():
+        if time.monotonic() - begin > _SECONDS:
+            return
+        part = stands_for / total
+        most = max(_LEAST_BYTES, round(TEXT_BYTES * part))
+        window = max(_LEAST_BYTES, round(_WINDOW_BYTES * part))
+        try:
+            excerpt = take_excerpt(key, shards[key], folder, most, window)
+        except USER_ERRORS as error:
+            yield error
+            continue
+        outcome, seconds = _run(corpus, key, excerpt.path, assets or corpus.names)
+        results = {s.asset: s.receipt.result for s in outcome.stages if s.receipt is not None}
+        without_id = 0
+        if RAW_SHARDS.name in results:
+            parquet = corpus.files(RAW_SHARDS.name, key).file(".parquet")
+            without_id = pl.read_parquet(parquet, columns=["id"])["id"].null_count()
+        yield SampledShard(key, stands_for, excerpt, outcome, results, seconds, without_id)
+
+
+def seconds_of_a_partition(corpus: Corpus, sampled: Sequence[SampledShard], folder: Path) -> float:
+    """Time what a partition takes however little it holds: that of the sample's shortest document.
+
+    It is run twice, and timed when all that a process does only once is done.
+    """
+    shortest = min(sampled, key=lambda shard: _shortest(corpus, shard.key)[0])
+    line = _shortest(corpus, shortest.key)[1]
+    path = folder / "one-document.jsonl"
+    with shortest.excerpt.path.open("rb") as lines:
+        path.write_bytes(b"".join(islice(lines, max(line - 1, 0), line)))
+    _run(corpus, path.stem, path, corpus.names)
+    return _run(corpus, path.stem, path, corpus.names)[1]
+
+
+def _shortest(corpus: Corpus, key: str) -> tuple[int, int]:
+    """The bytes and the line of a shard's shortest document; line 0 where there is none."""
+    parquet = corpus.files(RAW_SHARDS.name, key).file(".parquet")
+    row = pl.read_parquet(parquet, columns=["bytes", "line"]).sort("bytes", "line").head(1).rows()
+    return row[0] if row else (sys.maxsize, 0)
+
+
+def _run(corpus: Corpus, key: str, path: Path, assets: Sequence[str]) -> tuple[Outcome, float]:
+    checks = frozenset(c.name for asset in assets for c in corpus.stage(asset).checks)
+    begin = time.perf_counter()
+    outcome = run_partition(Task(corpus, key, RawShard(str(path)), frozenset(assets), checks))
+    return outcome, time.perf_counter() - begin

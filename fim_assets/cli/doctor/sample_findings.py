@@ -1,0 +1,157 @@
+"""What the sample tells of the data: what it holds, and what a run would refuse of it."""
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from fim_assets.cli.doctor.estimate import Estimate, estimate
+from fim_assets.cli.doctor.findings import Finding, error_finding
+from fim_assets.cli.doctor.inputs import NAMES_SHOWN
+from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
+from fim_assets.cli.terminal import OnProgress
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.sources import RawShard
+from fim_assets.fim_shards.stage import FIM_SHARDS
+from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+from fim_assets.io.storage import is_remote, working_folder
+from fim_assets.raw_shards.rejections import NOT_EXPLAINED
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.raw_shards.stage import RAW_SHARDS
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.raw import Raw
+from fim_assets.stages import STAGES
+from fim_assets.statistics.counts import counted
+from fim_assets.statistics.rates import binomial_rate
+from fim_assets.wording import plural, shown_language
+
+_CERTAIN = 1e-4
+_NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines"
+
+
+def run_and_judge_sample(
+    corpus: Corpus,
+    recipe: Recipe,
+    shards: Mapping[str, RawShard],
+    workers: int,
+    on_progress: OnProgress,
+) -> Generator[Finding, None, Estimate | None]:
+    """Run lines of a few shards, and estimate from them what a run would take.
+
+    Args:
+        corpus: Its recipe takes shards with any number of rejected lines; without a tokenizer's
+            hash no token arrays are made, and nothing is estimated.
+        recipe: Its bounds are those by which rejected lines are judged.
+        shards: The shards to choose from.
+        workers: Partitions that a run works on at once.
+        on_progress: Called with what is being done.
+    """
+    assets = corpus.names if corpus.tokenizer_hash else corpus.names[:2]
+    sampled: list[SampledShard] = []
+    with working_folder() as folder:
+        trial = replace(corpus, data_root=folder / "out", prefix=())
+        for shard in run_sample(trial, shards, folder, assets):
+            if isinstance(shard, SampledShard):
+                sampled.append(shard)
+                on_progress(f"running lines of shards: {len(sampled)} …")
+            else:
+                yield error_finding("sample", shard, _NOT_READ)
+        yield from _judge(sampled, shards, recipe)
+        through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
+        if not through:
+            return None
+        on_progress("timing …")
+        seconds = seconds_of_a_partition(trial, through, folder)
+    sizes = [shard.size for shard in shards.values()]
+    return estimate(through, sizes, seconds, workers, remote=is_remote(corpus.data_root))
+
+
+def _judge(
+    sampled: Sequence[SampledShard], shards: Mapping[str, RawShard], recipe: Recipe
+) -> Iterator[Finding]:
+    """Say what the sample holds, and what a run would refuse of it."""
+    raw = [shard.results[RAW_SHARDS.name] for shard in sampled if RAW_SHARDS.name in shard.results]
+    fim = [shard.results[FIM_SHARDS.name] for shard in sampled if FIM_SHARDS.name in shard.results]
+    refused = [f for shard in sampled for f in _refused(shard, shards[shard.key], recipe)]
+    for finding in sorted(refused, key=lambda finding: finding.mark != "mend")[:1]:
+        others = len(refused) - 1
+        more = f"; others like it in {plural(others, 'more shard')} looked at" if others else ""
+        yield replace(finding, text=finding.text + more)
+    documents = sum(result.documents for result in raw)
+    if not documents:
+        if raw and not refused:
+            yield Finding("mend", "sample", f"no document in {plural(len(raw), 'shard')}")
+        return
+    rejected = sum(result.rejected for result in raw)
+    without_id = sum(shard.without_id for shard in sampled)
+    languages, fallbacks = Counter[str](), Counter[str]()
+    for result in raw:
+        languages.update(counted(result.counts, "documents"))
+    for result in fim:
+        fallbacks.update(counted(result.counts, "fallback"))
+    short = sum(result.counts["too_short"] for result in fim)
+    with_repository = sum(result.counts["repository"] for result in fim)
+    all_through = all(len(shard.results) == len(STAGES) for shard in sampled)
+    through = " came through all stages and checks" if all_through else ""
+    parts = [
+        f"{plural(documents, 'document')} of {plural(len(raw), 'shard')}{through}",
+        f"{plural(rejected, 'line')} rejected" if rejected else "no line rejected",
+        f"{plural(short, 'file')} too short to cut" if short else "",
+        f"{plural(without_id, 'document')} without id" if without_id else "",
+        f"languages {_shares(languages)}",
+        f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
+    ]
+    if recipe.fim.repository_tokens and not with_repository:
+        parts.append("no file with a repository token")
+    yield Finding("ok", "sample", "; ".join(filter(None, parts)))
+    if without_id == documents and recipe.raw.id_field != Raw().id_field:
+        field = recipe.raw.id_field
+        text = f"raw.id_field is {field}, which no document has: draws use texts alone"
+        yield Finding("look", "sample", text, "name the field as the lines do")
+    occurrences = Occurrences()
+    for result in (*raw, *fim):
+        occurrences.add(result.counts)
+    complete = len(raw) == len(shards) and all(shard.excerpt.complete for shard in sampled)
+    warnings = unmatched_names(recipe, occurrences, complete=complete)
+    for warning in warnings:
+        yield Finding("look", "sample", warning, "name in the recipe what the data have")
+    rearranged = sum(result.counts["psm"] + result.counts["spm"] for result in fim)
+    if fallbacks.total() > rearranged / 2 and not warnings:
+        files = plural(rearranged, "rearranged file")
+        text = f"{fallbacks.total():,} of {files} cut by the fallback"
+        advice = (
+            "raw.language_field or raw.path_field should tell the language, or take another split"
+        )
+        yield Finding("look", "sample", text, advice)
+
+
+def _refused(sampled: SampledShard, shard: RawShard, recipe: Recipe) -> Iterator[Finding]:
+    """What a run would fail with in this shard."""
+    lines_of = f"some lines of {shard}"
+    if sampled.outcome.failure:
+        # An outcome holds its error as text alone, which names the file that was run.
+        failure = sampled.outcome.failure.replace(str(sampled.excerpt.path), lines_of)
+        yield Finding("mend", "sample", f"{sampled.key}: {failure}")
+    result = sampled.results.get(RAW_SHARDS.name)
+    if result is None:
+        return
+    lines = result.lines - result.blank
+    with ShardReader(sampled.excerpt.path, recipe.raw) as reader:
+        for _ in reader:
+            pass
+    excess = reader.rejections.excess(lines)
+    if excess is None:
+        return
+    complete = sampled.excerpt.complete
+    text = (
+        f"{shard}: {excess.text}; {excess.first[0]}" if complete else f"{lines_of}: {excess.text}"
+    )
+    certain = complete or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
+    advice = excess.explanation or (NOT_EXPLAINED if result.documents else _NOT_READ)
+    yield Finding("mend" if certain else "look", "sample", text, advice)
+
+
+def _shares(counts: Counter[str]) -> str:
+    total = counts.total()
+    shares = [f"{shown_language(name)} {count / total:.0%}" for name, count in counts.most_common()]
+    more = len(shares) - NAMES_SHOWN
+    return ", ".join([*shares[:NAMES_SHOWN], *([f"{more:,} more"] if more > 0 else [])])

@@ -1,0 +1,51 @@
+"""Whether the tokenizer can be used with the recipe, and what encodes with it."""
+
+import logging
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
+from fim_assets.errors import USER_ERRORS
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
+from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.wording import plural
+
+
+def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
+    """Load the recipe's tokenizer; None with the reason if it cannot be used."""
+    named = recipe.tokens.tokenizer
+    try:
+        with log_messages("fim_assets.tokenizer", logging.INFO) as messages:
+            # As a partition's run asks for it, so that the sample finds it loaded.
+            tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(named)))
+    except USER_ERRORS as error:
+        return None, error_finding("tokenizer", error)
+    controls = tokenizer.controls
+    ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
+    text = (
+        f"{named.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; "
+        f"{ids}, EOS {controls.eos}; encodes by {tokenizer.engine_in_words}"
+    )
+    if tokenizer.engines.reason is not None:
+        return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
+    if messages:
+        return tokenizer, Finding("look", "tokenizer", "; ".join([text, *messages]))
+    return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
+
+
+def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
+    """Say what a file separator becomes that is no token; the default is no token of dolma2."""
+    separator = recipe.fim.file_separator_token
+    if separator is None or separator in tokenizer.controls.boundaries:
+        return
+    ids = len(tokenizer.engine.encode([separator])[0])
+    named = separator != Fim().file_separator_token
+    close = get_close_matches(separator, tokenizer.added) if named else []
+    yield Finding(
+        "look" if named else "ok",
+        "separator",
+        f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
+        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}",
+        f"close among its tokens: {', '.join(close)}" if close else "",
+    )

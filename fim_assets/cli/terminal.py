@@ -1,0 +1,128 @@
+"""How commands write: help's examples, every text in whatever encoding, colours and progress."""
+
+import codecs
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fim_assets.errors import UserError
+from fim_assets.wording import escape_to_one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fim_assets.io.storage import Location
+
+OnProgress = Callable[[str], None]
+"""Takes what is being done, for a user who waits."""
+
+_SHOWN_AS = dict(zip("–—·✓✗▌█▓▒░‹›", "---+x|#%=.<>", strict=True))
+_SHOWN_AS |= {"…": "...", "→": "->", "↵": "\\n"}
+"""Stand-ins for what the commands print; of other characters the code point is shown."""
+
+_HANDLER = "fim_assets.shown"
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command whose help ends with examples, which a test runs."""
+    return click.command(epilog="\n  ".join(["\b\nExamples:", *examples]))
+
+
+def show_every_character() -> None:
+    """Have standard output and error replace what their encoding lacks, and not fail on it."""
+    codecs.register_error(_HANDLER, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    refused = error.object[error.start : error.end]
+    return "".join(
+        _SHOWN_AS.get(c, c.encode("ascii", "backslashreplace").decode()) for c in refused
+    ), error.end
+
+
+def can_show(text: str) -> bool:
+    """Whether standard output shows a text as it is."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_argument(text: str) -> bytes:
+    """The bytes that give a text again where they are a command's argument, in any terminal.
+
+    Raises:
+        UserError: If no argument can be this text, since the locale's encoding lacks a character.
+    """
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{text!a}: the locale's encoding, {sys.getfilesystemencoding()}, lacks a character of "
+            "this name, so that no command can be given it",
+            "set LC_ALL=C.UTF-8",
+        ) from error
+
+
+def shown_path(path: "Location") -> str:
+    """A path on one line, from the working folder where it lies below that."""
+    if isinstance(path, Path) and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return escape_to_one_line(str(path))
+
+
+def standard_output() -> "Console":
+    """Standard output; where no terminal folds lines, they are as long as they are."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=1000)
+
+
+def progress_bar(*, quiet: bool = False) -> "Progress":
+    """A bar on standard error, where that is a terminal."""
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not _can_redraw(console),
+    )
+
+
+@contextmanager
+def progress_line(message: str, *, quiet: bool) -> Iterator[OnProgress]:
+    """A line on standard error that changes, where that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not _can_redraw(console):
+        yield lambda _message: None
+        return
+    with console.status(message) as status:
+        yield status.update
+
+
+def _can_redraw(console: "Console") -> bool:
+    return sys.stderr.isatty() and not console.is_dumb_terminal

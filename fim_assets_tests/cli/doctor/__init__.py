@@ -1,0 +1,1 @@
+"""Tests of fim_assets.cli.doctor."""
