@@ -14,7 +14,7 @@ from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import CHECKS_OF, Outcome, Task
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
 
 ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
 

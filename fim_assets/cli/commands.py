@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus.sources import RawShard
     from fim_assets.corpus_report.summary import CorpusTotals, Summary
-    from fim_assets.io.storage import Location
+    from fim_assets.io.locations import Location
     from fim_assets.recipe import Recipe
     from fim_assets.settings import Settings
 
@@ -160,7 +160,7 @@ def sample() -> None:
 
     It lies in shards under raw/ of the input root, and needs no download.
     """
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.raw_shards.sample import write_sample
 
     folder = _settings().input_root / "raw"
@@ -215,7 +215,8 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     a complete partition is told without reading its shard.
     """
     from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
-    from fim_assets.io.storage import is_url, parse_url, write_bytes
+    from fim_assets.io.locations import is_url, parse_url
+    from fim_assets.io.storage import write_bytes
 
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
@@ -332,7 +333,7 @@ def _next_steps(
     first: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.run.verify import other_prefixes, stale_report
     from fim_assets.settings import REPOSITORY, in_repository
 
@@ -446,7 +447,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     from rich.text import Text
 
     from fim_assets.corpus.corpus import Corpus
-    from fim_assets.io.storage import working_folder
+    from fim_assets.io.machine_folders import working_folder
     from fim_assets.preview.documents import (
         document_at_line,
         document_with_id,
@@ -456,7 +457,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.recipe import load_recipe
     from fim_assets.tokenizer.encoders import UnencodableTextError
-    from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+    from fim_assets.tokenizer.find import TokenizerError
+    from fim_assets.tokenizer.load import load_tokenizer
 
     settings = _settings()
     recipe = load_recipe(settings.recipe)
@@ -557,7 +559,8 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     from fim_assets.preview.terminal import render_document
     from fim_assets.recipe import load_recipe
     from fim_assets.token_arrays.reader import TokenArray, array_names
-    from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
+    from fim_assets.tokenizer.find import content_hash, find_tokenizer
+    from fim_assets.tokenizer.load import load_tokenizer
 
     if array.is_dir():
         arrays = sorted(array_names(array))
@@ -660,7 +663,7 @@ def _named_as(source: "RawShard", folder: Path) -> Iterator[None]:
 
 
 def _find_shard(key_or_path: str, shards: "dict[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.io.storage import expand_home, is_remote
+    from fim_assets.io.locations import expand_home, is_remote
 
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
@@ -680,7 +683,7 @@ def _first_array(key: str, recipe: "Recipe") -> Path:
     """A finished partition's first array."""
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.token_arrays.reader import is_array_name
 
     corpus = Corpus(recipe, "", _settings().data_root, _key_prefix())
@@ -722,7 +725,7 @@ def _settings() -> "Settings":
 def _corpus(settings: "Settings") -> "Corpus":
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.recipe import load_recipe
-    from fim_assets.tokenizer.load import content_hash, find_tokenizer
+    from fim_assets.tokenizer.find import content_hash, find_tokenizer
 
     recipe = load_recipe(settings.recipe)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
@@ -786,7 +789,7 @@ def _refuse_none(
 
 
 def _shown(path: "Location") -> str:
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
 
     here = Path.cwd()
     if is_remote(path):

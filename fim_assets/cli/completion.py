@@ -44,7 +44,7 @@ def array_files(
 
 def _keys_and_shards(begin: str) -> list[str]:
     from fim_assets.corpus.sources import find_shards
-    from fim_assets.io.storage import is_url
+    from fim_assets.io.locations import is_url
     from fim_assets.recipe import load_recipe
     from fim_assets.settings import Settings
 

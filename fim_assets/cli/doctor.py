@@ -37,17 +37,10 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
-from fim_assets.io.storage import (
-    REQUESTS_AT_ONCE,
-    Location,
-    StorageError,
-    is_remote,
-    read_bytes,
-    remove,
-    why_no_locks,
-    working_folder,
-    write_bytes,
-)
+from fim_assets.io.locations import Location, StorageError, is_remote
+from fim_assets.io.locks import why_no_locks
+from fim_assets.io.machine_folders import working_folder
+from fim_assets.io.storage import REQUESTS_AT_ONCE, read_bytes, remove, write_bytes
 from fim_assets.raw_shards.rejections import NOT_EXPLAINED
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import ASSETS, Recipe, load_recipe
@@ -64,7 +57,8 @@ from fim_assets.settings import (
 )
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.rates import binomial_rate
-from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets.wording import file_size, plural, shown_language
 
 WORKER_BYTES = 600_000_000
@@ -339,9 +333,9 @@ def _tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
     ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
     text = (
         f"{tokens.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; {ids}, EOS "
-        f"{controls.eos}; encodes by {tokenizer.engine_in_words}"
+        f"{controls.eos}; encodes by {tokenizer.encoder_description}"
     )
-    if tokenizer.engines.reason is not None:
+    if tokenizer.encoders.reason is not None:
         return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
     if said:
         return tokenizer, Finding("look", "tokenizer", "; ".join([text, *said]))
@@ -353,7 +347,7 @@ def _separator(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
     separator = recipe.fim.file_separator_token
     if separator is None or separator in tokenizer.controls.boundaries:
         return
-    ids = len(tokenizer.engine.encode([separator])[0])
+    ids = len(tokenizer.encoder.encode([separator])[0])
     named = separator != Fim().file_separator_token
     close = get_close_matches(separator, tokenizer.added) if named else []
     yield Finding(

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.sources import RawShard, find_shards, refuse_outputs
-from fim_assets.io.storage import Location
+from fim_assets.io.locations import Location
 from fim_assets.recipe import ASSETS, Recipe
 
 

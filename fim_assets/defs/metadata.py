@@ -22,7 +22,7 @@ from fim_assets.corpus_report.summary import Summary
 from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.fim_shards.decisions import LEFT_ALONE
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
-from fim_assets.io.storage import Location, is_remote
+from fim_assets.io.locations import Location, is_remote
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
 from fim_assets.recipe.tokens import Layout

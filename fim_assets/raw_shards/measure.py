@@ -9,8 +9,8 @@ import pyarrow as pa
 from fim_assets.corpus.partition_files import FAILED
 from fim_assets.corpus.staging import Staging
 from fim_assets.corpus.totals import Totals
+from fim_assets.io.locations import StorageError
 from fim_assets.io.parquet import TableWriter
-from fim_assets.io.storage import StorageError
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRejectedError
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.families import Sentinels

@@ -27,7 +27,8 @@ from ray.exceptions import (
 )
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.io.storage import Location, StorageError, read_bytes, remove, write_bytes
+from fim_assets.io.locations import Location, StorageError
+from fim_assets.io.storage import read_bytes, remove, write_bytes
 from fim_assets.recipe import ASSETS
 from fim_assets.run.local import Stop, failed, in_a_thread
 from fim_assets.run.partition import Outcome, Task, run_partition

@@ -41,7 +41,8 @@ from fim_assets.fim_shards import checks as fim_shards
 from fim_assets.fim_shards.statistics import fim_statistics
 from fim_assets.fim_shards.transform import transform_shard
 from fim_assets.io.hashing import FileRecord, record_file
-from fim_assets.io.storage import StorageError, is_remote, working_folder
+from fim_assets.io.locations import StorageError, is_remote
+from fim_assets.io.machine_folders import working_folder
 from fim_assets.preview.markdown import preview_markdown
 from fim_assets.raw_shards.measure import measure_shard
 from fim_assets.raw_shards.statistics import raw_statistics
@@ -53,7 +54,8 @@ from fim_assets.token_arrays.checks import TokenPartition
 from fim_assets.token_arrays.statistics import token_statistics
 from fim_assets.token_arrays.tokenize import tokenize_shard
 from fim_assets.tokenizer.encoders import is_panic
-from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+from fim_assets.tokenizer.find import TokenizerError
+from fim_assets.tokenizer.load import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -354,7 +356,7 @@ def _make_fim(task: Task, raw: _Raw, place: PartitionFiles) -> Receipt:
 def _make_tokens(task: Task, _raw: _Raw, place: PartitionFiles) -> Receipt:
     corpus = task.corpus
     tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash)
-    clock = _Clock(tokenizer.engine_in_words, _TOKEN_LIBRARIES)
+    clock = _Clock(tokenizer.encoder_description, _TOKEN_LIBRARIES)
     fim = corpus.place("fim_shards", task.key)
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     finished = _bring(task, "fim_shards")

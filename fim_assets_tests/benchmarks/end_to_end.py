@@ -24,7 +24,8 @@ from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import ASSETS, Recipe, load_recipe
 from fim_assets.run.partition import CHECKS_OF, Task, run_partition
 from fim_assets.settings import REPOSITORY, usable_cores
-from fim_assets.tokenizer.load import content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
     BenchError,

@@ -13,7 +13,7 @@ from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.run.partition import CHECKS_OF, Task, run_partition
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
 from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of

@@ -416,7 +416,7 @@ def test_the_floor_encodes_the_texts_that_the_stage_encodes(
         controls += sum(1 if row["order"] == "none" else 4 for row in rows)
     texts = [text for block in encoded for text in block]
     assert len(texts) > 5
-    assert len(load_tokenizer(token_stage.RECIPE).engine.encode(texts)[0]) + controls == tokens
+    assert len(load_tokenizer(token_stage.RECIPE).encoder.encode(texts)[0]) + controls == tokens
 
 
 def test_the_token_stage_is_measured_beside_its_floor(
@@ -451,7 +451,7 @@ def test_the_token_stage_is_held_against_floor_dolma_and_encode_batch() -> None:
     assert rows["floor"].numbers == pytest.approx(
         {"wall s": 1, "CPU s": 2, "cores": 2, "MB/s": 105, "× floor": 1, "CPU × floor": 1}
     )
-    assert rows["floor"].remark == f"with {tokenizer.engine_in_words}"
+    assert rows["floor"].remark == f"with {tokenizer.encoder_description}"
     assert rows["tokens"].numbers["× floor"] == pytest.approx(1.4)
     assert rows["tokens"].remark.endswith("25.0 × dolma tokens' 3 MB/s, at least 25: yes")
     assert rows["encode_batch"].numbers["MB/s"] == 4

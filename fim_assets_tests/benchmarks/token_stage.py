@@ -22,8 +22,9 @@ from fim_assets.recipe import Recipe
 from fim_assets.settings import usable_cores
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.tokenize import segments, tokenize_shard
-from fim_assets.tokenizer.encoders import QuicktokEngine
-from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.encoders import QuicktokEncoder
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.fim_stage import transform
 from fim_assets_tests.benchmarks.measure import Row
@@ -127,7 +128,7 @@ def variant_rows(
     # Held against the stage's cores alone: threads of another library may leave some idle.
     to_others = at_least(of_others, ENCODE_BATCH_TARGET, busy=busy)
     return [
-        Row(FLOOR, least.numbers(sizes[FLOOR], least), f"with {tokenizer.engine_in_words}"),
+        Row(FLOOR, least.numbers(sizes[FLOOR], least), f"with {tokenizer.encoder_description}"),
         Row(
             TOKENS,
             tokens.numbers(sizes[TOKENS], least),
@@ -171,8 +172,8 @@ def floor(shard: Path, _folder: Path) -> None:
 
 def _own_encode(tokenizer: LoadedTokenizer) -> Callable[[list[str]], object]:
     """What the engine's library does, and nothing around it."""
-    engine = tokenizer.engine
-    if isinstance(engine, QuicktokEngine):
+    engine = tokenizer.encoder
+    if isinstance(engine, QuicktokEncoder):
         return partial(engine._tokenizer.encode_batch, threads=1)
     return engine.encode
 

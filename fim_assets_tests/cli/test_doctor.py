@@ -13,7 +13,7 @@ from fim_assets.cli.commands import main
 from fim_assets.cli.doctor import examine
 from fim_assets.cli.estimate import Estimate
 from fim_assets.cli.findings import Finding, Report, render_estimate
-from fim_assets.io.storage import parse_url
+from fim_assets.io.locations import parse_url
 from fim_assets.raw_shards.rejections import EMPTY_TEXTS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim

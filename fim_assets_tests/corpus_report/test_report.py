@@ -30,7 +30,7 @@ from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
 from fim_assets.statistics.histograms import Histogram
-from fim_assets.tokenizer.load import content_hash, find_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
 from fim_assets_tests.corpora import TOLERANT
 
 RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))

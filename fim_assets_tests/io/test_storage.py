@@ -21,17 +21,15 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
 from fim_assets.corpus.staging import write_receipt
 from fim_assets.corpus_report.summary import build_summary
+from fim_assets.io.locations import StorageError, is_remote, parse_url
+from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import (
-    StorageError,
     fetch,
-    is_remote,
     objects,
-    parse_url,
     read_bytes,
     remove,
     sizes_below,
     store,
-    working_folder,
     write_bytes,
 )
 from fim_assets.recipe import ASSETS, Recipe
@@ -181,7 +179,7 @@ def test_what_no_second_try_mends_is_told_at_once(
 def test_another_size_than_expected_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim_assets.io.storage.TRIES", 2)
+    monkeypatch.setattr("fim_assets.io.storage._TRIES", 2)
     location = parse_url(f"{ROOT}/sizes/a.jsonl")
     write_bytes(location, b"12345")
     with pytest.raises(StorageError, match=r"sizes/a.jsonl: could not be fetched: 5 bytes came"):
@@ -282,9 +280,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt)
-        )
+        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None

@@ -20,7 +20,7 @@ import s3fs
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.definitions import build_definitions
-from fim_assets.io.storage import Location, parse_url
+from fim_assets.io.locations import Location, parse_url
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Engine, Settings
