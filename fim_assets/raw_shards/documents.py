@@ -1,4 +1,7 @@
-"""A line to a document, and a document's text replaced in its line."""
+"""One line: read as a document, and its text replaced.
+
+Whether a line is blank, too long, or one rejected line too many, is not decided here.
+"""
 
 from codecs import BOM_UTF8
 from typing import Any, NamedTuple
@@ -8,11 +11,7 @@ import numpy as np
 import orjson
 
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.rejections import (
-    RejectedLine,
-    explain_line,
-    one_value,
-)
+from fim_assets.raw_shards.rejections import RejectedLine, explain_line, one_value
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names
 
@@ -30,7 +29,7 @@ class RejectionError(ValueError):
 
     Attributes:
         reason: One word, for counting.
-        detail: What is wrong, in words.
+        detail: What is wrong, as text.
         advice: What the line is instead, and what to do; '' where that is not known.
     """
 
@@ -155,14 +154,16 @@ def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
 
 
 def text_span(line: Line, field_path: str) -> slice:
-    """Where the bytes of a field's value stand in a line; with duplicate keys, the last one's.
+    """The span of a field's value in a line; with duplicate keys, the last one's.
+
+    Of `{"text": "a"}` and the field `text`, it is 9 to 12: the value with its quotes.
 
     Args:
         line: A document's line.
         field_path: The field, see `recipe.field_names`.
     """
     value = _raw_value(line, field_path)
-    # msgspec.Raw is a view into the line, so that its address tells the place.
+    # msgspec.Raw is a view into the line: the difference of their addresses is the value's offset.
     start = _address(value) - _address(line)
     span = slice(start, start + memoryview(value).nbytes)
     if not 0 <= start <= span.stop <= len(line):

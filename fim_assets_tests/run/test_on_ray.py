@@ -1,4 +1,4 @@
-"""The Ray engine on a real cluster of two nodes, both on this machine's loopback."""
+"""The executor `ray` on a real cluster of two nodes, both on this machine's loopback."""
 
 import os
 import re
@@ -264,7 +264,7 @@ def test_a_node_that_cannot_do_this_runs_work_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(on_ray, "_law", lambda _corpus: ["another"])
+        patch.setattr(on_ray, "_fingerprints", lambda _corpus: ["another"])
         with pytest.raises(ClusterError, match="has another fim_assets or other grammars"):
             materialize_on_ray(root)
     monkeypatch.setattr(on_ray, "write_bytes", lambda _marker_file, _content: None)
