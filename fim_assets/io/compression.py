@@ -6,7 +6,7 @@ A file is frames (gzip's members) one behind another, and its content is theirs 
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -71,29 +71,19 @@ class CutShortError(CompressionError):
     """Bytes that end inside of a frame."""
 
 
-class _Decompressor(Protocol):
-    """Decompresses one frame, see `zlib.decompressobj`."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
 class _Format(NamedTuple):
     """A format of compression.
 
     Attributes:
         name: What it is called.
         frame: What one of its frames is called.
-        decompressor: Begins a frame.
+        decompressor: Begins a frame, as `zlib.decompressobj` does.
         padding: What may stand between frames and behind them.
     """
 
     name: str
     frame: str
-    decompressor: Callable[[], _Decompressor]
+    decompressor: Callable[[], Any]
     padding: bytes = b""
 
 

@@ -3,6 +3,9 @@
 Work is done on local files. A raw shard is fetched block by block before it is read, an output is
 uploaded in parts once it is finished and checked; an object appears with its last part, where a
 file on a disk appears when it is renamed.
+
+Where object storage goes on failing, any of these functions raises a `StorageError` that names the
+URL, and of a file that is not there, a `MissingError`.
 """
 
 import logging
@@ -64,8 +67,7 @@ def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -
         expected_bytes: Its size; None takes what the storage says now.
 
     Raises:
-        FileNotFoundError: If there is none.
-        StorageError: If it cannot be read, or is not of that size.
+        StorageError: If it has another size than expected.
     """
     if not is_remote(location):
         return location
@@ -97,11 +99,7 @@ def fetched(location: Location, expected_bytes: int | None = None) -> Iterator[P
 
 
 def store(path: Path, location: UPath) -> tuple[int, str]:
-    """Upload a file; what `etag` says of it then.
-
-    Raises:
-        StorageError: If it cannot be written, or arrives with another size.
-    """
+    """Upload a file; what `etag` says of it then."""
     size = path.stat().st_size
 
     def copy() -> tuple[int, str]:
@@ -116,12 +114,7 @@ def store(path: Path, location: UPath) -> tuple[int, str]:
 
 
 def read_bytes(location: Location, most: int | None = None) -> bytes:
-    """A small file's content, or so many bytes of its beginning at most.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        StorageError: If it cannot be read.
-    """
+    """A small file's content, or so many bytes of its beginning at most."""
     if not is_remote(location):
         with location.open("rb") as file:
             return file.read(-1 if most is None else most)
@@ -132,11 +125,7 @@ def read_bytes(location: Location, most: int | None = None) -> bytes:
 
 
 def write_bytes(location: Location, content: bytes) -> None:
-    """Write a small file, which takes the place of an old one at once.
-
-    Raises:
-        StorageError: If it cannot be written.
-    """
+    """Write a small file, which takes the place of an old one at once."""
     if is_remote(location):
         _tried("written", location, lambda: location.fs.pipe_file(location.path, content))
         return
@@ -148,11 +137,7 @@ def write_bytes(location: Location, content: bytes) -> None:
 
 
 def remove(locations: Iterable[Location]) -> None:
-    """Delete files; one that is not there is passed over.
-
-    Raises:
-        StorageError: If one cannot be deleted.
-    """
+    """Delete files; one that is not there is passed over."""
     for location in locations:
         if is_remote(location):
             with suppress(MissingError):
@@ -162,11 +147,7 @@ def remove(locations: Iterable[Location]) -> None:
 
 
 def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
-    """Sizes of a remote folder's own files by name, those whose names begin with a prefix.
-
-    Raises:
-        StorageError: If it cannot be listed.
-    """
+    """Sizes of a remote folder's own files by name, those whose names begin with a prefix."""
     try:
         files = _below(folder, prefix)
     except FileNotFoundError:
@@ -175,11 +156,7 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
 
 
 def names_in(folder: Location) -> list[str]:
-    """Names in a folder, of object storage those of files alone; none where there is no folder.
-
-    Raises:
-        StorageError: If it cannot be listed.
-    """
+    """Names in a folder, of object storage those of files alone; none where there is no folder."""
     if is_remote(folder):
         return list(sizes_below(folder))
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -189,9 +166,6 @@ def objects(folder: UPath, pattern: str) -> dict[UPath, dict[str, Any]]:
     """The files below a folder that a glob matches, and what the storage says of each (size, ETag).
 
     As on a disk, what is hidden is matched only by a glob that names what begins with a dot.
-
-    Raises:
-        StorageError: If nothing can be listed.
     """
     wildcard = WILDCARD.search(pattern)
     if wildcard is None:
@@ -238,12 +212,7 @@ def _below(folder: UPath, prefix: str) -> dict[str, dict[str, Any]]:
 
 
 def etag(location: UPath) -> tuple[int, str]:
-    """A file's size and the tag of its content, '' where the storage gives none.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        StorageError: If the storage does not say.
-    """
+    """A file's size and the tag of its content, '' where the storage gives none."""
     return _tried("looked at", location, lambda: _state_now(location))
 
 

@@ -9,7 +9,7 @@ import logging
 import platform
 import shutil
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -86,13 +86,14 @@ def choose_encoder(
     """
     plain = json.dumps(content)
     reference = ReferenceEncoder(plain)
+    texts = proof_texts(token_bytes, names)
     normalizer = content["normalizer"]
     # NFC leaves ASCII unchanged, so that only other texts have to be compared with theirs.
     if normalizer and normalizer["type"] != "NFC":
         reason = f"quicktok does not know the normalizer {normalizer['type']}"
         return Encoders(reference, reference, reason)
     try:
-        with _proved_tables(plain, reference, token_bytes, names) as (folder, mismatches):
+        with _proved_tables(plain, reference, texts, names) as (folder, mismatches):
             fast = QuicktokEncoder(
                 folder, mismatches, reference, token_bytes, normalizes=bool(normalizer)
             )
@@ -107,10 +108,7 @@ def choose_encoder(
 
 @contextmanager
 def _proved_tables(
-    plain: str,
-    reference: ReferenceEncoder,
-    token_bytes: Sequence[bytes | None],
-    names: Sequence[str],
+    plain: str, reference: ReferenceEncoder, texts: Iterable[str], names: Sequence[str]
 ) -> Iterator[tuple[Path, list[int]]]:
     """Quicktok's tables for a tokenizer, and its mismatching code points.
 
@@ -135,7 +133,7 @@ def _proved_tables(
     with TemporaryDirectory(prefix="fim-assets-") as temporary:
         made = Path(temporary, TABLES)
         made.mkdir()
-        proof = _make_tables(made, plain, reference, token_bytes, names)
+        proof = _make_tables(made, plain, reference, texts, names)
         if not any(_keep(made, folder) for folder in kept):
             log.info("no cache folder can be written: each process proves its encoder again")
         yield made, _mismatches_of(proof)
@@ -163,7 +161,7 @@ def _make_tables(
     folder: Path,
     plain: str,
     reference: ReferenceEncoder,
-    token_bytes: Sequence[bytes | None],
+    texts: Iterable[str],
     names: Sequence[str],
 ) -> _Proof:
     """Have quicktok read a tokenizer, and prove what it does with it."""
@@ -173,7 +171,7 @@ def _make_tables(
         encode = partial(_import(content, folder).encode_batch, threads=1)
         _refuse_other_merges(content["model"], names)
         mismatches = _mismatches_by_split(json.dumps(_probe(content)))
-        prove(encode, reference, proof_texts(token_bytes, names), mismatches)
+        prove(encode, reference, texts, mismatches)
         files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
         proof = _Proof(refused=None, doubtful=mismatches, files=files)
     except (EncoderError, UnencodableTextError) as error:

@@ -12,8 +12,6 @@ import msgspec
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.find import TokenizerError
 
-_CONTROL_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id")
-
 
 class Controls(NamedTuple):
     """Ids that are placed.
@@ -80,36 +78,32 @@ def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
     Raises:
         TokenizerError: If one is no added token, or stands for two things.
     """
-    ids = recipe.tokens.tokenizer
+    settings = recipe.tokens.tokenizer
     sentinels = {
         part: token for part, token in recipe.fim.sentinels._asdict().items() if token is not None
     }
     for part, token in sentinels.items():
         if token not in added:
             raise TokenizerError(
-                f"fim.fim_{part}_token = {token}: not one id in {ids.name_or_path}; its added "
+                f"fim.fim_{part}_token = {token}: not one id in {settings.name_or_path}; its added "
                 f"tokens are {', '.join(added)}"
             )
     boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
     controls = Controls(
         sentinels={part: added[token] for part, token in sentinels.items()},
         boundaries={token: added[token] for token in boundaries if token in added},
-        bos=ids.bos_token_id,
-        eos=ids.eos_token_id,
+        bos=settings.bos_token_id,
+        eos=settings.eos_token_id,
     )
     names = {number: token for token, number in added.items()}
     inside = {*controls.sentinels.values(), *controls.boundaries.values()}
-    fields = {field: getattr(ids, field) for field in _CONTROL_FIELDS}
-    for field, number in fields.items():
+    for field in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        number = getattr(settings, field)
+        fault = ""
         if number is not None and number not in names:
-            raise TokenizerError(
-                f"tokens.tokenizer.{field} = {number}: no added token of {ids.name_or_path} has "
-                "this id"
-            )
-    for field, number in fields.items():
-        if number in inside:
-            raise TokenizerError(
-                f"tokens.tokenizer.{field} = {number}: it is {names[number]}, which stands inside "
-                "documents"
-            )
+            fault = f"no added token of {settings.name_or_path} has this id"
+        elif number in inside:
+            fault = f"it is {names[number]}, which stands inside documents"
+        if fault:
+            raise TokenizerError(f"tokens.tokenizer.{field} = {number}: {fault}")
     return controls

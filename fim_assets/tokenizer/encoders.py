@@ -158,7 +158,11 @@ class QuicktokEncoder:
     def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
         """See `Encoder`."""
         ids, offsets = self._tokenizer.encode_batch(texts, 1)
-        others = sorted({*self._mismatching(texts, ids, offsets), *self._normalized(texts)})
+        others = [
+            index
+            for index, text in enumerate(texts)
+            if not text.isascii() and self._differs(text, ids[offsets[index] : offsets[index + 1]])
+        ]
         if not others:
             return ids, offsets
         rows = np.split(ids, offsets[1:-1])
@@ -171,26 +175,13 @@ class QuicktokEncoder:
             rows[index] = row
         return np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64)
 
-    def _mismatching(self, texts: list[str], ids: TokenIds, offsets: Offsets) -> list[int]:
-        if self._may_mismatch is None:
-            return []
+    def _differs(self, text: str, ids: TokenIds) -> bool:
+        """Whether quicktok's ids of a text may not be the reference's."""
         # Ids tell which few texts to search: searching them all would cost as much as encoding.
-        return [
-            index
-            for index, text in enumerate(texts)
-            if not text.isascii()
-            and self._may_mismatch[ids[offsets[index] : offsets[index + 1]]].any()
-            and not self._mismatches.isdisjoint(text)
-        ]
-
-    def _normalized(self, texts: list[str]) -> list[int]:
-        if not self._normalizes:
-            return []
-        return [
-            index
-            for index, text in enumerate(texts)
-            if not text.isascii() and self._reference.normalize(text) != text
-        ]
+        may_mismatch = self._may_mismatch is not None and self._may_mismatch[ids].any()
+        if may_mismatch and not self._mismatches.isdisjoint(text):
+            return True
+        return self._normalizes and self._reference.normalize(text) != text
 
 
 def _can_begin(points: Sequence[int], token_bytes: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 Two ways of writing bytes in a vocabulary are known: `byte_level`, a printable character for each
 byte; and SentencePiece's, `▁` for a space and `<0xNN>` for a byte that no piece holds: " é" may be
-one token `▁é`, or the three `▁`, `<0xC3>` and `<0xA9>`.
+one token `▁é`, or the three `▁`, `<0xC3>` and `<0xA9>`. `content` is a `tokenizer.json` everywhere.
 """
 
 import json
@@ -56,11 +56,7 @@ def flattened(part: dict[str, Any] | None, steps: str) -> list[dict[str, Any]]:
 
 
 def why_unusable(content: Mapping[str, Any]) -> str | None:
-    """Why a tokenizer cannot encode every text, or not twice alike; None if it can.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """Why a tokenizer cannot encode every text, or not twice alike; None if it can."""
     model = content["model"]
     if model.get("dropout"):
         return f"it draws merges at random (dropout {model['dropout']})"
@@ -95,11 +91,7 @@ def _missing_byte(content: Mapping[str, Any]) -> str | None:
 
 
 def why_lossy(content: Mapping[str, Any]) -> list[str]:
-    """Why texts may not come back from their ids exactly; empty if they do.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """Why texts may not come back from their ids exactly; empty if they do."""
     normalizers = flattened(content.get("normalizer"), "normalizers")
     reasons = [f"it normalizes text ({step['type']})" for step in normalizers]
     if any(step["type"] == "Prepend" for step in normalizers):
@@ -208,11 +200,7 @@ class Vocabulary:
 
 
 def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
-    """The vocabulary of a tokenizer that is not `why_unusable`.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """The vocabulary of a tokenizer that is not `why_unusable`."""
     numbers = vocabulary_ids(content)
     added = content["added_tokens"]
     size = 1 + max(chain(numbers.values(), (token["id"] for token in added)))

@@ -49,7 +49,7 @@ def proved() -> Iterator[tuple[Path, list[int]]]:
     content, vocabulary = small()
     plain = json.dumps(content)
     with choose._proved_tables(
-        plain, ReferenceEncoder(plain), vocabulary.token_bytes, NAMES
+        plain, ReferenceEncoder(plain), proof_texts(vocabulary.token_bytes, NAMES), NAMES
     ) as tables:
         yield tables
 
