@@ -1,8 +1,8 @@
 """The token stage alone, FIM shards in, arrays, index and parquet out, beside the floor in the run.
 
-The floor is what no tool with the same engine can go without: decompress, parse each line once, and
-the engine's own time on the same texts. Rates count the text of the raw shards (MB = 10^6 bytes of
-UTF-8). Files are read from a warm page cache.
+The floor is what no tool with the same encoder can go without: decompress, parse each line once,
+and the encoder's own time on the same texts. Rates count the text of the raw shards (MB = 10^6
+bytes of UTF-8). Files are read from a warm page cache.
 """
 
 import time
@@ -162,7 +162,7 @@ def write_fim_shard(folder: Path, shard: Path) -> None:
 
 
 def floor(shard: Path, _folder: Path) -> None:
-    """Decompress a FIM shard, parse each line, and have the engine encode the texts kept beside."""
+    """Decompress a FIM shard, parse each line, and encode the texts that were kept of it."""
     for _ in parsed_blocks(shard):
         pass
     encode = _own_encode(load_tokenizer(RECIPE))
@@ -171,11 +171,11 @@ def floor(shard: Path, _folder: Path) -> None:
 
 
 def _own_encode(tokenizer: LoadedTokenizer) -> Callable[[list[str]], object]:
-    """What the engine's library does, and nothing around it."""
-    engine = tokenizer.encoder
-    if isinstance(engine, QuicktokEncoder):
-        return partial(engine._tokenizer.encode_batch, threads=1)
-    return engine.encode
+    """What the encoder's library does, and nothing around it."""
+    encoder = tokenizer.encoder
+    if isinstance(encoder, QuicktokEncoder):
+        return partial(encoder._tokenizer.encode_batch, threads=1)
+    return encoder.encode
 
 
 def read_texts(shard: Path, _folder: Path) -> None:
