@@ -72,18 +72,11 @@ class CutShortError(CompressionError):
 
 
 class _Format(NamedTuple):
-    """A format of compression.
-
-    Attributes:
-        name: What it is called.
-        frame: What one of its frames is called.
-        decompressor: Begins a frame, as `zlib.decompressobj` does.
-        padding: What may stand between frames and behind them.
-    """
+    """A format of compression; `padding` may stand between frames and behind them."""
 
     name: str
     frame: str
-    decompressor: Callable[[], Any]
+    decompressor: Callable[[], Any]  # begins a frame, as `zlib.decompressobj` does
     padding: bytes = b""
 
 
@@ -183,15 +176,7 @@ def _instead(beginning: bytes) -> tuple[str, str] | None:
 def _refusal(
     error: Exception, form: _Format, begin: int, head: bytes, size: int
 ) -> CompressionError:
-    """Why a frame cannot be decompressed.
-
-    Args:
-        error: What the library says.
-        form: The format by its name.
-        begin: The byte at which it begins.
-        head: How it begins.
-        size: Bytes that came of it before.
-    """
+    """Why the frame from byte `begin` on, `head`, fails after `size` bytes of content."""
     message, frame = str(error), f"the {form.frame} at byte {begin:,}"
     if "too much memory" in message:
         return CompressionError(

@@ -45,9 +45,6 @@ def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None
     Args:
         path: The file, made if it is not there.
         on_wait: Called once if another process holds it.
-
-    Raises:
-        OSError: If the file cannot be made.
     """
     native = native_lock(path)
     try:

@@ -92,8 +92,8 @@ def read_document(line: Line, fields: Raw) -> Document:
     return Document(
         identifier,
         text,
-        _text_or_none(_lookup(content, fields.language_field)),
-        _text_or_none(_lookup(content, fields.path_field)),
+        _lookup_text(content, fields.language_field),
+        _lookup_text(content, fields.path_field),
     )
 
 
@@ -112,10 +112,6 @@ def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
 
 def _too_deep() -> RejectionError:
     return RejectionError("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _deeper_than(content: Any, depth: int) -> bool:
@@ -140,6 +136,11 @@ def _lookup(content: Any, field_path: str) -> Any:
     return content
 
 
+def _lookup_text(content: Any, field_path: str) -> str | None:
+    value = _lookup(content, field_path)
+    return value if isinstance(value, str) else None
+
+
 def _json_type(value: Any) -> str:
     names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
     return "null" if value is None else names.get(type(value), "object")
@@ -154,13 +155,9 @@ def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
 
 
 def text_span(line: Line, field_path: str) -> slice:
-    """The span of a field's value in a line; with duplicate keys, the last one's.
+    """The span of a field's value in a document's line; with duplicate keys, the last one's.
 
     Of `{"text": "a"}` and the field `text`, it is 9 to 12: the value with its quotes.
-
-    Args:
-        line: A document's line.
-        field_path: The field, see `recipe.field_names`.
     """
     value = _raw_value(line, field_path)
     # msgspec.Raw is a view into the line: the difference of their addresses is the value's offset.

@@ -60,10 +60,8 @@ def in_a_thread(
     """Have a thread iterate over outcomes, and yield them here.
 
     Signals interrupt the main thread, with an exception and between any two of its instructions:
-    a pool of processes that is interrupted there may never come to its end.
-
-    Args:
-        run: Makes the iterator, which ends soon after what it is given is done.
+    a pool of processes that is interrupted there may never come to its end. The iterator that `run`
+    makes must end soon after its argument is done.
     """
     stop = Stop()
     outcomes: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()

@@ -64,9 +64,6 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, Non
     worked on is worked on again, wherever there is room: a partition whose workers die again and
     again has failed.
 
-    Args:
-        tasks: The partitions.
-
     Raises:
         ClusterError: If the cluster cannot be reached, or a node has another fim_assets or does
             not share the data root. What finished before stays finished.
@@ -120,11 +117,7 @@ def _cancelling(running: dict[ray.ObjectRef[Outcome], Task]) -> Iterator[None]:
 
 
 def cluster_cpus() -> int:
-    """CPUs of the cluster that runs would use.
-
-    Raises:
-        ClusterError: If it cannot be reached.
-    """
+    """CPUs of the cluster that runs would use; raises `ClusterError` if it cannot be reached."""
     with _connected():
         return int(ray.cluster_resources().get("CPU", 0))
 

@@ -113,10 +113,6 @@ def _proved_tables(
     """Quicktok's tables for a tokenizer, and its mismatching code points.
 
     Where no cache folder can be written, they are made for this use.
-
-    Raises:
-        ImportError: If quicktok is not installed.
-        EncoderError: If it refuses the tokenizer or differs from the reference.
     """
     import quicktok
 
@@ -183,9 +179,8 @@ def _make_tables(
 def _import(content: dict[str, Any], folder: Path) -> Any:
     """Quicktok's tokenizer of a tokenizer.json, its tables in a folder.
 
-    Raises:
-        EncoderError: If it refuses it.
-        RuntimeError: If it cannot use its own tables: then what it says may be true this time only.
+    What it refuses is an `EncoderError`, and kept; that it cannot use its own tables may be true
+    this time only, and stays a `RuntimeError`.
     """
     import quicktok
 
@@ -247,11 +242,7 @@ def _probe(content: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _mismatches_by_split(probe: str) -> list[int]:
-    """The mismatching code points of a probe, which tokenizers that split alike share.
-
-    Raises:
-        EncoderError: If quicktok refuses the probe, or they differ too much.
-    """
+    """The mismatching code points of a probe, which tokenizers that split alike share."""
     with TemporaryDirectory(prefix="fim-assets-") as temporary:
         folder = Path(temporary, TABLES)
         folder.mkdir()

@@ -118,15 +118,10 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
 
 
 class _TokenizerFiles:
-    """What a tokenizer's files say, whatever a recipe asks of it.
-
-    Args:
-        folder: Where they lie.
-        content_hash: Of them: files that changed are read again.
-        name: What the recipe calls them.
+    """What a tokenizer's files say, whatever a recipe asks of it; `name` is the recipe's for them.
 
     Attributes:
-        content_hash: Of them.
+        content_hash: Of the files: changed ones are read again.
         vocabulary: What its ids stand for.
         added: Ids of the added tokens, by content.
         special: Those that are special.
