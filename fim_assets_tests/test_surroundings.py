@@ -145,7 +145,7 @@ write_report(corpus, ["a"])
 def test_a_user_without_a_home_makes_all_with_the_fast_engine(
     shared: Path, cache_home: Path
 ) -> None:
-    """The engine's proof lies in the temporary folder, and nothing in a folder called `~`."""
+    """The encoder's proof lies in the temporary folder, and nothing in a folder called `~`."""
     fast = load_tokenizer(Recipe()).encoder.name
     write_shard(shared / "data" / "raw" / "a.jsonl.zst", documents(40))
     (shared / "data").chmod(0o777)

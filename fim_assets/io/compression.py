@@ -210,7 +210,7 @@ def _shown(content: bytes) -> str:
 
 
 def _dictionary(head: bytes) -> str:
-    """The id of the dictionary that a zstd frame needs, in words."""
+    """The id of the dictionary that a zstd frame needs, as text."""
     try:
         return f"with the id {zstandard.get_frame_parameters(head).dict_id}"
     except zstandard.ZstdError:

@@ -87,7 +87,7 @@ def _dump(content: dict[str, Any]) -> str:
 
 
 def build(folder: Path) -> None:
-    """Write the tokenizer's files: `tokenizer.json`, and what transformers reads beside it."""
+    """Write the tokenizer's files: `tokenizer.json`, and what transformers reads next to it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

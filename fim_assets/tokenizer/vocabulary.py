@@ -36,7 +36,7 @@ _KEEPING = {
     "Split",
     "UnicodeScripts",
 }
-"""Pre-tokenizers that only cut, unless they are told to remove what they find."""
+"""Pre-tokenizers that only cut, unless an option has them remove what they match."""
 
 _NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
