@@ -14,12 +14,8 @@ from fim_assets.errors import USER_ERRORS
 from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.settings import Settings, nothing_found
-from fim_assets.tokenizer.load import (
-    TokenizerError,
-    content_hash,
-    find_tokenizer,
-    refuse_missing_controls,
-)
+from fim_assets.tokenizer.controls import refuse_missing_controls
+from fim_assets.tokenizer.find import TokenizerError, content_hash, find_tokenizer
 
 log = logging.getLogger(__name__)
 

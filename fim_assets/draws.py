@@ -1,8 +1,15 @@
-"""Keyed randomness: every draw is a hash of what it is about, so that nothing else can change it.
+"""Keyed random numbers: each is a hash of what it decides, so that nothing else can change it.
 
-A document's key is a 64-bit hash of its id and text under the partition's seed. A draw is a mix of
-the key, the file's index in the document and the draw's name. There is no generator and no state:
-blocks, workers, order, other documents, retries and machines cannot matter.
+A document's key is a 64-bit hash of its id and text under the partition's seed. A random number is
+a mix of the key, the file's index in the document and the stream. There is no generator and no
+state: blocks, workers, order, other documents, retries and machines cannot matter.
+
+What is decided with these numbers is not known here.
+
+For example: under seed 1, the document with the id "a" and the text "x" has the key
+0x0556a54b48ccdedb. For its file 2 and the stream SPLIT (6), the step is 2 * 256 + 6 + 1 = 519. The
+64 bits are mix(mix(key) + 519 * 0x9E3779B97F4A7C15) modulo 2**64 = 0xe4c54a6ed76322be; the upper 53
+of them, divided by 2**53, are the uniform number 0.8936....
 """
 
 from collections.abc import Sequence
@@ -20,7 +27,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class RandomStream(IntEnum):
-    """What a draw decides; a number decides bytes and is never given to another draw."""
+    """What a random number decides; a member's number fixes bytes and is never given to another."""
 
     SELECT = 0
     ORDER = 1
@@ -39,7 +46,7 @@ class RandomStream(IntEnum):
     SAMPLE = 14
 
 
-_DRAWS_PER_FILE = 1 << 8
+_STREAMS_PER_FILE = 1 << 8
 
 _KEYS_AT_ONCE = 1 << 20
 
@@ -62,25 +69,27 @@ def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) ->
     return keys
 
 
-def draw_bits(keys: UInts, counters: Ints, draw: RandomStream) -> UInts:
-    """Draw 64 bits each.
+def draw_bits(keys: UInts, counters: Ints, stream: RandomStream) -> UInts:
+    """64 random bits each.
 
     Args:
         keys: Document keys, shape (n,).
-        counters: Index of each file in its document, or of each duplicate among its kind, (n,).
-        draw: What is decided.
+        counters: Index of each file in its document, or of each copy among its duplicates, (n,).
+        stream: What is decided.
     """
-    steps = counters.astype(np.uint64) * np.uint64(_DRAWS_PER_FILE) + np.uint64(draw + 1)
+    steps = counters.astype(np.uint64) * np.uint64(_STREAMS_PER_FILE) + np.uint64(stream + 1)
     return mix(mix(keys) + steps * _GOLDEN)
 
 
-def uniforms(keys: UInts, files: Ints, draw: RandomStream) -> Floats:
-    """Draw numbers from [0, 1): multiples of 2**-53, arguments as in `draw_bits`."""
-    return (draw_bits(keys, files, draw) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def uniforms(keys: UInts, files: Ints, stream: RandomStream) -> Floats:
+    """Uniform numbers from [0, 1): multiples of 2**-53, arguments as in `draw_bits`."""
+    return (draw_bits(keys, files, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def shuffled(keys: UInts) -> Ints:
-    """An order of documents that no other document can change, except where exact duplicates stand.
+    """A random order of documents: which of two comes first, no other document can change.
+
+    Exact duplicates have equal keys, and are told apart by how many copies come before.
 
     Args:
         keys: Document keys, shape (n,).
@@ -91,29 +100,31 @@ def shuffled(keys: UInts) -> Ints:
     copies = copies_before(keys)
     bits = np.empty(len(keys), np.uint64)
     for begin in range(0, len(keys), _KEYS_AT_ONCE):
-        some = slice(begin, begin + _KEYS_AT_ONCE)
-        bits[some] = draw_bits(keys[some], copies[some].astype(np.int64), RandomStream.SHUFFLE)
+        part = slice(begin, begin + _KEYS_AT_ONCE)
+        bits[part] = draw_bits(keys[part], copies[part].astype(np.int64), RandomStream.SHUFFLE)
     del copies
     return np.argsort(bits, kind="stable")
 
 
 def copies_before(keys: UInts) -> npt.NDArray[np.uint32]:
-    """How many equal keys stand before each, shape (n,)."""
+    """How many equal keys come before each, shape (n,): of the keys 7 5 7 7 they are 0 0 1 2."""
+    # Sorted, equal keys are a run: 5 7 7 7. A copy's number is its index less that of its run's
+    # first, 0 1 1 1; then back to the order of the keys.
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     ordered = keys[order]
     again = ordered[1:] == ordered[:-1]
     del ordered
-    positions = np.arange(len(keys), dtype=np.uint32)
-    firsts = positions.copy()
+    indices = np.arange(len(keys), dtype=np.uint32)
+    firsts = indices.copy()
     firsts[1:][again] = 0
     np.maximum.accumulate(firsts, out=firsts)
-    np.subtract(positions, firsts, out=positions)
-    firsts[order] = positions
+    np.subtract(indices, firsts, out=indices)
+    firsts[order] = indices
     return firsts
 
 
 def integers(uniform: Floats, bounds: Ints) -> Ints:
-    """Turn draws from [0, 1) into whole numbers from {0..bound-1}, bounds below 2**53."""
+    """Turn numbers from [0, 1) into whole numbers from {0..bound-1}, bounds below 2**53."""
     return np.floor(uniform * bounds).astype(np.int64)
 
 

@@ -31,7 +31,7 @@ def open_corpus(
     """
     if tokenizer_hash is None:
         # Loads the tokenizers' library, for which listing the shards should not wait.
-        from fim_assets.tokenizer.load import content_hash, find_tokenizer
+        from fim_assets.tokenizer.find import content_hash, find_tokenizer
 
         tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     return Corpus(recipe, tokenizer_hash, settings.data_root, STAGES, tuple(key_prefix))

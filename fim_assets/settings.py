@@ -12,7 +12,7 @@ from typing import Literal
 from platformdirs import user_data_path
 
 from fim_assets.errors import UserError
-from fim_assets.io.storage import Location, StorageError, expand_home, is_url, parse_url
+from fim_assets.io.locations import Location, StorageError, expand_home, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 """The folder that holds the package: the repository, unless fim_assets is installed without it."""

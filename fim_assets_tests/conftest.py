@@ -14,7 +14,7 @@ settings.register_profile(
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Proofs of engines go where all workers and subprocesses of this run find them."""
+    """Proofs of encoders go where all workers and subprocesses of this run find them."""
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent

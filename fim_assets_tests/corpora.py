@@ -12,7 +12,7 @@ from fim_assets import open_corpus as module
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.sources import find_shards
-from fim_assets.io.storage import Location
+from fim_assets.io.locations import Location
 from fim_assets.layouts.registry import array_endings, array_folders
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw

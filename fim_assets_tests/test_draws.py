@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from fim_assets import draws
-from fim_assets.draws import RandomStream, document_keys, integers, shuffled, uniforms
+from fim_assets.draws import RandomStream, document_keys, draw_bits, integers, shuffled, uniforms
 
 SEED = 0x0123456789ABCDEF
 MANY = 100_000
@@ -43,12 +43,16 @@ def test_key_of_a_document_does_not_depend_on_the_others(
     assert [alone[row] for row in rows] == together.tolist()
 
 
-def test_law_is_pinned() -> None:
-    """These numbers change only with the law's version."""
+def test_numbers_are_pinned() -> None:
+    """They change only with the stages' versions; the last are the worked example's."""
     keys = document_keys(SEED, ["a", None], ["text", "täxt"])
     assert [f"{key:016x}" for key in keys.tolist()] == PINNED_KEYS
     drawn = uniforms(keys, np.array([0, 3]), RandomStream.SELECT)
     assert drawn.tolist() == PINNED_UNIFORMS
+    key = document_keys(1, ["a"], ["x"])
+    assert key.tolist() == [0x0556A54B48CCDEDB]
+    assert draw_bits(key, np.array([2]), RandomStream.SPLIT).tolist() == [0xE4C54A6ED76322BE]
+    assert uniforms(key, np.array([2]), RandomStream.SPLIT)[0] == pytest.approx(0.8936, abs=1e-4)
 
 
 def test_uniforms_are_uniform_for_every_draw_and_file() -> None:

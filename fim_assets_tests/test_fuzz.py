@@ -61,7 +61,7 @@ def lines_of(path: Path, block_bytes: int) -> tuple[list[bytes | None], list[byt
             found |= dict(zip(block.numbers, map(bytes, block.lines), strict=True))
             rejected += block.rejected
         assert reader.lines == len(found) + reader.blank + len(rejected)
-        found |= {line.line: line.content for line in rejected if line.whole is None}
+        found |= {line.line: line.content for line in rejected if line.identity is None}
         numbers = range(1, reader.lines + 1)
         return [found.get(number) for number in numbers], [line.to_json() for line in rejected]
 
@@ -74,7 +74,7 @@ def test_every_line_is_accounted_for(
     path = folder / f"a{ending}"
     path.write_bytes(PACKINGS[ending](content))
     if ending == ".jsonl" and content.startswith(tuple(SIGNATURES)):
-        with pytest.raises(ShardError, match="named as not packed, but its content is "):
+        with pytest.raises(ShardError, match="named as not compressed, but its content is "):
             lines_of(path, block_bytes)
         return
     found, rejected = lines_of(path, block_bytes)

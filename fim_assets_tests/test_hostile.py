@@ -16,7 +16,8 @@ from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.settings import REPOSITORY
-from fim_assets.tokenizer.load import find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.find import find_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 PACKAGE = REPOSITORY / "fim_assets"

@@ -36,17 +36,14 @@ from click.testing import CliRunner
 from tokenizers.pre_tokenizers import ByteLevel
 
 import fim_assets
-from fim_assets import (
-    Recipe,
-    TokenArray,
-    load_recipe,
-    load_tokenizer,
-    restore_shard,
-    transform_text,
-)
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.definitions import build_definitions, defs
+from fim_assets.fim_shards.restore import restore_shard
+from fim_assets.preview.notebook import transform_text
+from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.stages import STAGES
+from fim_assets.token_arrays.reader import TokenArray
+from fim_assets.tokenizer.load import load_tokenizer
 
 STORED = Path(__file__).with_name("stored_outputs.json")
 

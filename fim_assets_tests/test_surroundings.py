@@ -145,8 +145,8 @@ write_report(corpus, ["a"])
 def test_a_user_without_a_home_makes_all_with_the_fast_engine(
     shared: Path, cache_home: Path
 ) -> None:
-    """The engine's proof lies in the temporary folder, and nothing in a folder called `~`."""
-    fast = load_tokenizer(Recipe()).engine.name
+    """The encoder's proof lies in the temporary folder, and nothing in a folder called `~`."""
+    fast = load_tokenizer(Recipe()).encoder.name
     write_shard(shared / "data" / "raw" / "a.jsonl.zst", documents(40))
     (shared / "data").chmod(0o777)
     temporary = shared / "tmp"
@@ -196,7 +196,7 @@ def test_a_temporary_folder_that_another_user_made_is_not_used(tmp_path: Path) -
     for name in ("work", "cache"):
         (tmp_path / f"fim_assets.{name}.{os.getuid()}").symlink_to(tmp_path)
     code = """
-from fim_assets.io.storage import cache_folders, working_folder
+from fim_assets.io.machine_folders import cache_folders, working_folder
 print(len(cache_folders()))
 try:
     working_folder().__enter__()
@@ -216,7 +216,7 @@ from pathlib import Path
 from fim_assets_tests.faults.no_locks import without_locks
 without_locks(getattr(errno, sys.argv[1]))
 from fim_assets.corpus.partition_lock import no_locks_warning, partition_lock
-from fim_assets.io.storage import working_folder
+from fim_assets.io.machine_folders import working_folder
 with partition_lock(Path(), "a"), working_folder(), working_folder():
     print(no_locks_warning(Path()))
 """

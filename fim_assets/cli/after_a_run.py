@@ -92,7 +92,7 @@ def _next_steps(
     settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.run.verify import other_prefixes, stale_report
     from fim_assets.settings import REPOSITORY, in_repository
 
@@ -285,7 +285,7 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
 def _first_array(key: str, corpus: "Corpus") -> Path:
     """A finished partition's first array."""
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.token_arrays.reader import is_array_name
 
     files = corpus.files(TOKEN_ARRAYS.name, key)

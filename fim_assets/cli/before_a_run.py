@@ -37,7 +37,7 @@ def sample() -> None:
 
     It lies in shards under raw/ of the input root, and needs no download.
     """
-    from fim_assets.io.storage import is_remote
+    from fim_assets.io.locations import is_remote
     from fim_assets.raw_shards.sample import write_sample
 
     folder = read_settings().input_root / "raw"
@@ -77,7 +77,8 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     a complete partition is told without reading its shard.
     """
     from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
-    from fim_assets.io.storage import is_url, parse_url, write_bytes
+    from fim_assets.io.locations import is_url, parse_url
+    from fim_assets.io.storage import write_bytes
     from fim_assets.settings import nothing_found
 
     if not output.endswith(MANIFEST_SUFFIX):
@@ -149,7 +150,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         raise click.UsageError("--line and --id name a document each; give one of them")
     from rich.text import Text
 
-    from fim_assets.io.storage import working_folder
+    from fim_assets.io.machine_folders import working_folder
     from fim_assets.preview.documents import (
         document_at_line,
         document_with_id,
@@ -158,7 +159,8 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     )
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.tokenizer.encoders import UnencodableTextError
-    from fim_assets.tokenizer.load import TokenizerError, load_tokenizer
+    from fim_assets.tokenizer.find import TokenizerError
+    from fim_assets.tokenizer.load import load_tokenizer
 
     # No output is looked at, and the tokenizer may be missing.
     corpus, settings = open_command_corpus(tokenizer_hash="")
@@ -199,7 +201,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
 
 
 def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.io.storage import expand_home, is_remote
+    from fim_assets.io.locations import expand_home, is_remote
 
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]

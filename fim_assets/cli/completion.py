@@ -59,7 +59,7 @@ def complete_arrays(
 
 def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
     from fim_assets.corpus.corpus import list_shards
-    from fim_assets.io.storage import is_url
+    from fim_assets.io.locations import is_url
 
     corpus, settings = _open_corpus(prefix)
     if any(map(is_url, (str(settings.input_root), *corpus.recipe.raw.documents))):

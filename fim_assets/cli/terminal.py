@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fim_assets.io.storage import Location
+    from fim_assets.io.locations import Location
 
 OnProgress = Callable[[str], None]
 """Takes what is being done, for a user who waits."""

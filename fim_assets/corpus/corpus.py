@@ -11,7 +11,7 @@ from typing import Any
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.sources import RawShard, find_shards, refuse_outputs
 from fim_assets.corpus.stage import Stage
-from fim_assets.io.storage import Location
+from fim_assets.io.locations import Location
 from fim_assets.recipe import Recipe
 
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 from upath import UPath
 
 from fim_assets.errors import UserError
-from fim_assets.io.storage import Location, is_remote, sizes_below
+from fim_assets.io.locations import Location, is_remote
+from fim_assets.io.storage import sizes_below
 
 FAILED = ".failed.jsonl"
 """How the name of the rejected lines ends that a partition left which failed by them."""

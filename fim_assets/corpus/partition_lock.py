@@ -4,12 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from fim_assets.io.storage import (
-    Location,
-    is_remote,
-    lock,
-    why_no_locks,
-)
+from fim_assets.io.locations import Location, is_remote
+from fim_assets.io.locks import lock, why_no_locks
 
 log = logging.getLogger(__name__)
 

@@ -16,14 +16,8 @@ from pydantic import ValidationError
 from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError, published_sizes
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.hashing import FileRecord
-from fim_assets.io.storage import (
-    Location,
-    StorageError,
-    is_remote,
-    names_in,
-    read_bytes,
-    remove,
-)
+from fim_assets.io.locations import Location, StorageError, is_remote
+from fim_assets.io.storage import names_in, read_bytes, remove
 from fim_assets.statistics.histograms import Histogram
 
 

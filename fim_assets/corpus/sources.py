@@ -17,22 +17,17 @@ from upath import UPath
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import COMPRESSED_ENDINGS, FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.io.hashing import FileRecord, record_file
-from fim_assets.io.storage import (
+from fim_assets.io.locations import (
     WILDCARD,
     Location,
     StorageError,
-    etag,
     expand_home,
-    fetch,
-    fetched,
     is_remote,
     is_url,
-    objects,
     parse_url,
-    read_bytes,
-    tag_of,
     url_of_storage,
 )
+from fim_assets.io.storage import etag, fetch, fetched, objects, read_bytes, tag_of
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from fim_assets.corpus.partition_files import (
 )
 from fim_assets.corpus.receipts import Receipt, delete_receipt, why_incomplete
 from fim_assets.io.hashing import FileRecord, HashingWriter
-from fim_assets.io.storage import etag, fetch, is_remote, remove, store, write_bytes
+from fim_assets.io.locations import is_remote
+from fim_assets.io.storage import etag, fetch, remove, store, write_bytes
 
 _GAP = 8
 

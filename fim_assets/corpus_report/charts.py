@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fim_assets.corpus_report.drawing import Chart
-from fim_assets.io.storage import some_home
+from fim_assets.io.machine_folders import some_home
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
 

@@ -12,7 +12,9 @@ import pyarrow as pa
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.summary import Partition
 from fim_assets.fim_shards.arrangements import REARRANGED
-from fim_assets.io.storage import is_remote, read_bytes, working_folder
+from fim_assets.io.locations import is_remote
+from fim_assets.io.machine_folders import working_folder
+from fim_assets.io.storage import read_bytes
 from fim_assets.preview.documents import DocumentPreview, finished_documents
 
 log = logging.getLogger(__name__)

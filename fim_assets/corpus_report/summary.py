@@ -17,7 +17,8 @@ from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomp
 from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.frozen_model import FrozenModel
-from fim_assets.io.storage import REQUESTS_AT_ONCE, is_remote
+from fim_assets.io.locations import is_remote
+from fim_assets.io.storage import REQUESTS_AT_ONCE
 from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Layout

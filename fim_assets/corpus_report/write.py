@@ -10,7 +10,8 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import find_examples
 from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
 from fim_assets.corpus_report.summary import ListedArray, Summary, gather
-from fim_assets.io.storage import Location, remove, write_bytes
+from fim_assets.io.locations import Location
+from fim_assets.io.storage import remove, write_bytes
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FILES = ("report.html", "README.md", "summary.json")

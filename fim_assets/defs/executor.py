@@ -1,4 +1,7 @@
-"""Who works on a run's partitions: processes of this machine, or a Ray cluster."""
+"""The executor of a run's partitions: processes of this machine, or a Ray cluster.
+
+It is no executor of Dagster's, which would run one step of it.
+"""
 
 from collections.abc import Generator, Sequence
 
@@ -10,11 +13,11 @@ from fim_assets.settings import Settings
 
 
 def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
-    """Run partitions of one corpus as the settings say; what became of each, as they finish.
+    """Run partitions of one corpus and yield the outcome of each, as they finish.
 
     Args:
         tasks: The partitions.
-        settings: Name the engine.
+        settings: Name the executor, as `engine`.
 
     Raises:
         Failure: If the cluster cannot be used; the message says why.

@@ -7,7 +7,7 @@ from dagster._core.errors import DagsterUserCodeProcessError
 from dagster_shared.error import SerializableErrorInfo
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.io.storage import is_remote
+from fim_assets.io.locations import is_remote
 from fim_assets.run.partition import Outcome
 from fim_assets.wording import plural
 

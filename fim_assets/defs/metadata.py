@@ -19,7 +19,7 @@ from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import Summary
 from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
-from fim_assets.io.storage import Location, is_remote
+from fim_assets.io.locations import Location, is_remote
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram

@@ -8,10 +8,6 @@ def own_process(module: str, *arguments: str) -> tuple[list[str], dict[str, str]
     """The command and the environment of a process that runs a module.
 
     It imports from where this process does, and nothing from the working folder.
-
-    Args:
-        module: Its full name.
-        arguments: What it is given.
     """
     command = [sys.executable, "-P", "-m", module, *arguments]
     return command, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

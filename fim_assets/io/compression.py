@@ -1,15 +1,19 @@
-"""Packed bytes: gzip, zstd or neither, as a file's name ends; unpacked in pieces, damage named."""
+"""Compressed files: gzip, zstd or neither, as the name ends; read in pieces, damage named.
+
+A file is frames (gzip's members) one behind another, and its content is theirs joined: `zstd("a")
++ skippable + zstd("b")` is `ab`. Bytes are numbered from 0 in the compressed file.
+"""
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import zstandard
 
 from fim_assets.io.hashing import HashingReader
 
 MAX_EXPANSION = 1000
-"""Times its packed size that a file may unpack to, once it is past `EXPANSION_FREE`: a gigabyte
+"""Times its compressed size that a file may expand to, once it is past `EXPANSION_FREE`: a gigabyte
 that comes of less than a megabyte is no code, but made to keep a machine busy."""
 
 EXPANSION_FREE = 1 << 30
@@ -22,7 +26,7 @@ _NO_DICTIONARY = "decompress it with that (`zstd -d -D <dictionary>`) and compre
 _SHOWN_BYTES = 16
 _PIECE_BYTES = 1 << 18
 _INPUT_BYTES = 1 << 11
-"""Packed bytes that are unpacked at once: little, since they can expand to 32,768 times."""
+"""Compressed bytes that are expanded at once: little, since they can expand to 32,768 times."""
 
 _FETCH_AGAIN = "look at what it says, and fetch the file again"
 _PAGE = ("an HTML page, as a server sends one in place of a file", _FETCH_AGAIN)
@@ -47,12 +51,12 @@ _INSTEAD = {
     b"<html": _PAGE,
     b"<?xml": ("an XML document, as storage sends one in place of a file", _FETCH_AGAIN),
 }
-"""What stands under a shard's name where the shard was not fetched: how it begins, in lower case,
-what it is, and what to do."""
+"""What bears a shard's name where the shard was not fetched: how it begins, in lower case, what it
+is, and what to do."""
 
 
 class CompressionError(ValueError):
-    """Bytes that cannot be unpacked; the message says what is wrong and at which packed byte.
+    """Bytes that cannot be decompressed; the message says why and at which compressed byte.
 
     Attributes:
         advice: What to do, '' where it is not known.
@@ -67,58 +71,41 @@ class CutShortError(CompressionError):
     """Bytes that end inside of a frame."""
 
 
-class _Unpacker(Protocol):
-    """Unpacks one frame, see `zlib.decompressobj`."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-class _Packing(NamedTuple):
-    """A way of packing.
-
-    Attributes:
-        name: What it is called.
-        frame: What one of its frames is called.
-        unpacker: Begins a frame.
-        padding: What may stand between frames and behind them.
-    """
+class _Format(NamedTuple):
+    """A format of compression; `padding` may stand between frames and behind them."""
 
     name: str
     frame: str
-    unpacker: Callable[[], _Unpacker]
+    decompressor: Callable[[], Any]  # begins a frame, as `zlib.decompressobj` does
     padding: bytes = b""
 
 
-_PACKINGS = {
-    ".zst": _Packing("zstd", "zstd frame", lambda: zstandard.ZstdDecompressor().decompressobj()),
-    ".gz": _Packing("gzip", "gzip member", lambda: zlib.decompressobj(zlib.MAX_WBITS + 16), b"\0"),
+_FORMATS = {
+    ".zst": _Format("zstd", "zstd frame", lambda: zstandard.ZstdDecompressor().decompressobj()),
+    ".gz": _Format("gzip", "gzip member", lambda: zlib.decompressobj(zlib.MAX_WBITS + 16), b"\0"),
 }
 
-COMPRESSED_ENDINGS = tuple(_PACKINGS)
+COMPRESSED_ENDINGS = tuple(_FORMATS)
 
 
 def decompress(file: HashingReader, ending: str) -> Iterator[bytes]:
     """A file's content, in pieces of any size.
 
-    Several frames are one content; zstd's skippable frames are passed over, as is zero padding
-    behind gzip's members. Memory is bounded, whatever the file holds.
+    zstd's skippable frames are passed over, as is zero padding behind gzip's members. Memory is
+    bounded, whatever the file holds.
 
     Args:
         file: What to read, from its beginning.
-        ending: `.zst`, `.gz`, or another one: then the content is not packed.
+        ending: `.zst`, `.gz`, or another one: then the content is not compressed.
 
     Raises:
-        CompressionError: If the content is not packed as the ending says, is damaged, cut short or
-            followed by other bytes, has no frame at all, needs a dictionary or a window of more
+        CompressionError: If the content is not compressed as the ending says, is damaged, cut short
+            or followed by other bytes, has no frame at all, needs a dictionary or a window of more
             than 128 MiB, is a decompression bomb, or is what stands in place of a file that was
             not fetched.
     """
-    packing = _PACKINGS.get(ending)
-    pieces = _not_packed(file) if packing is None else _unpacked(file, packing)
+    form = _FORMATS.get(ending)
+    pieces = _plain(file) if form is None else _decompressed(file, form)
     first = next(pieces, b"")
     if instead := _instead(first):
         what, advice = instead
@@ -127,47 +114,47 @@ def decompress(file: HashingReader, ending: str) -> Iterator[bytes]:
     yield from pieces
 
 
-def _not_packed(file: HashingReader) -> Iterator[bytes]:
+def _plain(file: HashingReader) -> Iterator[bytes]:
     piece = file.read(_PIECE_BYTES)
-    if found := _packed_as(piece):
-        raise CompressionError(f"named as not packed, but its content is {found}")
+    if name := _format_of(piece):
+        raise CompressionError(f"named as not compressed, but its content is {name}")
     while piece:
         yield piece
         piece = file.read(_PIECE_BYTES)
 
 
-def _unpacked(file: HashingReader, packing: _Packing) -> Iterator[bytes]:
+def _decompressed(file: HashingReader, form: _Format) -> Iterator[bytes]:
     frame = None
     head = padding = b""
-    begin = packed = size = unpacked = 0
+    begin = compressed = size = size_before = 0
     for part in _inputs(file):
         data = part
-        packed += len(data)
+        compressed += len(data)
         while data:
             if frame is None:
                 head = data = data.lstrip(padding) if padding else data
                 if not data:
                     break
-                frame, begin, unpacked = packing.unpacker(), packed - len(data), size
+                frame, begin, size_before = form.decompressor(), compressed - len(data), size
             try:
                 piece = frame.decompress(data)
             except (zstandard.ZstdError, zlib.error) as error:
-                raise _refusal(error, packing, begin, head, size - unpacked) from error
+                raise _refusal(error, form, begin, head, size - size_before) from error
             size += len(piece)
-            if size > max(EXPANSION_FREE, MAX_EXPANSION * packed):
+            if size > max(EXPANSION_FREE, MAX_EXPANSION * compressed):
                 raise CompressionError(
-                    f"its first {packed:,} bytes unpack to more than {size:,}, over "
+                    f"its first {compressed:,} bytes expand to more than {size:,}, over "
                     f"{MAX_EXPANSION:,} times their number: this is a decompression bomb"
                 )
             if piece:
                 yield piece
             data = frame.unused_data if frame.eof else b""
             if frame.eof:
-                frame, padding = None, packing.padding
-    if not packed:
+                frame, padding = None, form.padding
+    if not compressed:
         raise CompressionError(NOTHING_COMPRESSED, FAILED_DOWNLOAD)
     if frame is not None:
-        raise CutShortError(f"ends inside the {packing.frame} that begins at byte {begin:,}")
+        raise CutShortError(f"ends inside the {form.frame} that begins at byte {begin:,}")
 
 
 def _inputs(file: HashingReader) -> Iterator[bytes]:
@@ -176,33 +163,25 @@ def _inputs(file: HashingReader) -> Iterator[bytes]:
             yield block[begin : begin + _INPUT_BYTES]
 
 
-def _packed_as(content: bytes) -> str | None:
+def _format_of(content: bytes) -> str | None:
     return next((name for sign, name in SIGNATURES.items() if content.startswith(sign)), None)
 
 
 def _instead(beginning: bytes) -> tuple[str, str] | None:
     """What a beginning of no JSON lines is, and what to do; None where it is not known."""
     start = beginning[:_INPUT_BYTES].lstrip().lower()
-    return next((told for sign, told in _INSTEAD.items() if start.startswith(sign)), None)
+    return next((known for sign, known in _INSTEAD.items() if start.startswith(sign)), None)
 
 
 def _refusal(
-    error: Exception, packing: _Packing, begin: int, head: bytes, size: int
+    error: Exception, form: _Format, begin: int, head: bytes, size: int
 ) -> CompressionError:
-    """Why a frame cannot be unpacked.
-
-    Args:
-        error: What the library says.
-        packing: How it should be packed.
-        begin: The packed byte at which it begins.
-        head: How it begins.
-        size: Bytes that came of it before.
-    """
-    message, frame = str(error), f"the {packing.frame} at byte {begin:,}"
+    """Why the frame from byte `begin` on, `head`, fails after `size` bytes of content."""
+    message, frame = str(error), f"the {form.frame} at byte {begin:,}"
     if "too much memory" in message:
         return CompressionError(
             f"{frame} needs a window of more than 128 MiB",
-            "pack it again without --long or --ultra",
+            "compress it again without --long or --ultra",
         )
     if "Dictionary mismatch" in message:
         return CompressionError(f"{frame} needs the dictionary {_dictionary(head)}", _NO_DICTIONARY)
@@ -210,11 +189,11 @@ def _refusal(
         shown = _shown(head[:_SHOWN_BYTES])
         if begin:
             return CompressionError(
-                f"behind a whole {packing.frame}, at byte {begin:,}, follow other bytes: {shown}"
+                f"behind a whole {form.frame}, at byte {begin:,}, follow other bytes: {shown}"
             )
-        what, advice = _instead(head) or (_packed_as(head) or f"not: {shown}", "")
-        return CompressionError(f"named as {packing.name}, but its content is {what}", advice)
-    if packing.name == "zstd" and not size and "corruption" in message:
+        what, advice = _instead(head) or (_format_of(head) or f"not: {shown}", "")
+        return CompressionError(f"named as {form.name}, but its content is {what}", advice)
+    if form.name == "zstd" and not size and "corruption" in message:
         # A frame need not name its dictionary, and is then nonsense without it.
         return CompressionError(
             f"{frame} is damaged, or needs a dictionary that it does not name: {message}",
@@ -231,7 +210,7 @@ def _shown(content: bytes) -> str:
 
 
 def _dictionary(head: bytes) -> str:
-    """The id of the dictionary that a zstd frame needs, in words."""
+    """The id of the dictionary that a zstd frame needs, as text."""
     try:
         return f"with the id {zstandard.get_frame_parameters(head).dict_id}"
     except zstandard.ZstdError:

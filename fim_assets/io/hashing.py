@@ -1,7 +1,7 @@
 """Files by their bytes: counted and hashed while they are read or written."""
 
 from hashlib import blake2b
-from io import RawIOBase
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 
 from typing_extensions import Buffer
@@ -26,32 +26,21 @@ class FileRecord(FrozenModel):
     blake2b: str
 
 
-class HashingReader(RawIOBase):
-    """A file that hashes all bytes that are read from it."""
+class _HashingFile(RawIOBase):
+    """A file whose bytes are hashed and counted as they pass."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("rb")
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._bytes = 0
 
-    def readable(self) -> bool:
-        """Return true: this is the whole interface, with `readinto`."""
-        return True
+    def _count(self, data: memoryview) -> int:
+        self._digest.update(data)
+        self._bytes += data.nbytes
+        return data.nbytes
 
-    def readinto(self, buffer: Buffer) -> int:
-        """Read into a buffer and hash what was read."""
-        view = memoryview(buffer)
-        count = self._file.readinto(view)
-        self._digest.update(view[:count])
-        self._bytes += count
-        return count
-
-    def record(self) -> FileRecord:
-        """Read what is left and return the whole file's identity."""
-        while self.read(_BLOCK_BYTES):
-            pass
-        return FileRecord(name=self._path.name, bytes=self._bytes, blake2b=self._digest.hexdigest())
+    def _record(self, name: str) -> FileRecord:
+        return FileRecord(name=name, bytes=self._bytes, blake2b=self._digest.hexdigest())
 
     def close(self) -> None:
         """Close the file; where none could be opened, Python still closes what holds it."""
@@ -60,13 +49,34 @@ class HashingReader(RawIOBase):
         super().close()
 
 
-class HashingWriter(RawIOBase):
+class HashingReader(_HashingFile):
+    """A file that hashes all bytes that are read from it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb"))
+        self._name = path.name
+
+    def readable(self) -> bool:
+        """Return true: this is the whole interface, with `readinto`."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read into a buffer and hash what was read."""
+        view = memoryview(buffer)
+        return self._count(view[: self._file.readinto(view)])
+
+    def record(self) -> FileRecord:
+        """Read what is left and return the whole file's identity."""
+        while self.read(_BLOCK_BYTES):
+            pass
+        return self._record(self._name)
+
+
+class HashingWriter(_HashingFile):
     """A new file that hashes all bytes written to it; it cannot seek."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
-        self._bytes = 0
+        super().__init__(path.open("xb"))
 
     def writable(self) -> bool:
         """Return true: this is the whole interface, with `write`."""
@@ -75,10 +85,7 @@ class HashingWriter(RawIOBase):
     def write(self, data: Buffer) -> int:
         """Write all of a buffer and hash it."""
         self._file.write(data)
-        self._digest.update(data)
-        count = memoryview(data).nbytes
-        self._bytes += count
-        return count
+        return self._count(memoryview(data))
 
     def tell(self) -> int:
         """Bytes written so far."""
@@ -86,13 +93,7 @@ class HashingWriter(RawIOBase):
 
     def record(self, name: str) -> FileRecord:
         """The identity of what was written, under its final name."""
-        return FileRecord(name=name, bytes=self._bytes, blake2b=self._digest.hexdigest())
-
-    def close(self) -> None:
-        """Flush and close the file; as for a reader, there may be none."""
-        if hasattr(self, "_file"):
-            self._file.close()
-        super().close()
+        return self._record(name)
 
 
 def record_file(path: Path) -> FileRecord:

@@ -50,12 +50,12 @@ class TableWriter:
 
     def _flush(self, keep: int) -> None:
         table = pa.concat_tables([self._schema.empty_table(), *self._pending])
-        whole = self._rows - keep
-        if whole:
+        complete = self._rows - keep
+        if complete:
             # One chunk a column: where pages end would otherwise depend on the blocks.
-            rows = table.slice(0, whole).combine_chunks()
+            rows = table.slice(0, complete).combine_chunks()
             self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
-        self._pending = [table.slice(whole)] if keep else []
+        self._pending = [table.slice(complete)] if keep else []
         self._rows = keep
 
 

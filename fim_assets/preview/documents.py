@@ -262,7 +262,7 @@ def encode_segments(
 ) -> list[EncodedSegment]:
     """The token ids of segments, texts encoded one by one; see `tokens.tokenize.segments`."""
     parts = [segment.content for segment in segments_of_it]
-    ids, offsets = tokenizer.engine.encode([part for part in parts if isinstance(part, str)])
+    ids, offsets = tokenizer.encoder.encode([part for part in parts if isinstance(part, str)])
     encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
     return [
         EncodedSegment([part], control=True)

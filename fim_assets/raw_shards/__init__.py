@@ -1,1 +1,1 @@
-"""The stage `raw_shards`: raw shards read, judged and measured."""
+"""The stage `raw_shards`: every line a document or rejected, every document measured."""

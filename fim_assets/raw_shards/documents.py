@@ -1,4 +1,7 @@
-"""A line to a document, and a document's text replaced in its line."""
+"""One line: read as a document, and its text replaced.
+
+Whether a line is blank, too long, or one rejected line too many, is not decided here.
+"""
 
 from codecs import BOM_UTF8
 from typing import Any, NamedTuple
@@ -8,11 +11,7 @@ import numpy as np
 import orjson
 
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.rejections import (
-    RejectedLine,
-    explain_line,
-    one_value,
-)
+from fim_assets.raw_shards.rejections import RejectedLine, explain_line, one_value
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names
 
@@ -30,7 +29,7 @@ class RejectionError(ValueError):
 
     Attributes:
         reason: One word, for counting.
-        detail: What is wrong, in words.
+        detail: What is wrong, as text.
         advice: What the line is instead, and what to do; '' where that is not known.
     """
 
@@ -93,8 +92,8 @@ def read_document(line: Line, fields: Raw) -> Document:
     return Document(
         identifier,
         text,
-        _text_or_none(_lookup(content, fields.language_field)),
-        _text_or_none(_lookup(content, fields.path_field)),
+        _lookup_text(content, fields.language_field),
+        _lookup_text(content, fields.path_field),
     )
 
 
@@ -113,10 +112,6 @@ def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
 
 def _too_deep() -> RejectionError:
     return RejectionError("nested_too_deep", f"more than {MAX_DEPTH} levels of objects and arrays")
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _deeper_than(content: Any, depth: int) -> bool:
@@ -141,6 +136,11 @@ def _lookup(content: Any, field_path: str) -> Any:
     return content
 
 
+def _lookup_text(content: Any, field_path: str) -> str | None:
+    value = _lookup(content, field_path)
+    return value if isinstance(value, str) else None
+
+
 def _json_type(value: Any) -> str:
     names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
     return "null" if value is None else names.get(type(value), "object")
@@ -155,14 +155,12 @@ def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
 
 
 def text_span(line: Line, field_path: str) -> slice:
-    """Where the bytes of a field's value stand in a line; with duplicate keys, the last one's.
+    """The span of a field's value in a document's line; with duplicate keys, the last one's.
 
-    Args:
-        line: A document's line.
-        field_path: The field, see `recipe.field_names`.
+    Of `{"text": "a"}` and the field `text`, it is 9 to 12: the value with its quotes.
     """
     value = _raw_value(line, field_path)
-    # msgspec.Raw is a view into the line, so that its address tells the place.
+    # msgspec.Raw is a view into the line: the difference of their addresses is the value's offset.
     start = _address(value) - _address(line)
     span = slice(start, start + memoryview(value).nbytes)
     if not 0 <= start <= span.stop <= len(line):

@@ -1,4 +1,7 @@
-"""Raw shard to its profile: every line judged, every document measured, refused lines kept."""
+"""Raw shard to parquet: every document measured, every rejected line kept.
+
+The parquet has a row a document; what is added up over its rows, `statistics` tells.
+"""
 
 import re
 from pathlib import Path
@@ -9,8 +12,8 @@ import pyarrow as pa
 from fim_assets.corpus.partition_files import FAILED
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
+from fim_assets.io.locations import StorageError
 from fim_assets.io.parquet import TableWriter
-from fim_assets.io.storage import StorageError
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRejectedError
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.families import Sentinels
@@ -28,12 +31,12 @@ SCHEMA = pa.schema(
 
 
 def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
-    """Read and judge a raw shard and write its profile.
+    """Read and judge a raw shard, and write a row for each document.
 
     Args:
         shard: The raw shard.
         recipe: Where a line holds its text, and the sentinels to look for.
-        staging: Takes `.parquet`, and `.rejected.jsonl` if a line was refused.
+        staging: Takes `.parquet`, and `.rejected.jsonl` if a line was rejected.
 
     Raises:
         ShardError: If the shard is damaged.
@@ -53,17 +56,17 @@ def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
                 {"line": block.numbers, "id": block.ids, "language": block.languages}
                 | rows.to_dict()
             )
-            for refused in block.rejected:
+            for line in block.rejected:
                 rejects = rejects or staging.create(".rejected.jsonl")
-                rejects.write(refused.to_json())
+                rejects.write(line.to_json())
         try:
             reader.refuse_many_rejected()
         except TooManyRejectedError as error:
             if rejects is not None:
                 try:
                     error.kept = f"the rejected lines are kept in {staging.keep(rejects, FAILED)}"
-                except StorageError as unkept:
-                    error.kept = f"the rejected lines are not kept: {unkept}"
+                except StorageError as not_kept:
+                    error.kept = f"the rejected lines are not kept: {not_kept}"
             raise
         return reader.totals(chars)
 

@@ -1,7 +1,7 @@
-"""Lines that are no documents: kept, counted, held against the recipe's bounds, and explained.
+"""Rejected lines: kept, counted, compared with the recipe's bounds, and explained.
 
-What was rejected is told in two ways: line by line, with its reason, and for a whole shard by what
-its lines have in common, such as text in another field than the recipe names.
+A line is explained by its reason, and a whole shard by what its rejected lines have in common, such
+as text in another field than the recipe names.
 """
 
 import re
@@ -49,14 +49,14 @@ ONE_DOCUMENT = (
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:
-    """A rejected line, kept whole, or what tells it where it is too long for that.
+    """A rejected line.
 
     Attributes:
         line: Number in the shard, 1-based.
         reason: One word.
-        detail: What is wrong, in words.
+        detail: What is wrong, as text.
         content: The line's bytes; the first 1,024 of one that is too long.
-        whole: Size and BLAKE2b (64 hex digits) of a line that is too long.
+        identity: Size and BLAKE2b (64 hex digits) of a line that is too long.
         advice: What the line is instead and what to do, '' where that is not known; for messages,
             it is not kept.
     """
@@ -65,7 +65,7 @@ class RejectedLine:
     reason: str
     detail: str
     content: bytes
-    whole: tuple[int, str] | None = None
+    identity: tuple[int, str] | None = None
     advice: str = ""
 
     def __str__(self) -> str:
@@ -75,8 +75,8 @@ class RejectedLine:
     def to_json(self) -> bytes:
         """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
         row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
-        if self.whole is not None:
-            row["bytes"], row["blake2b"] = self.whole
+        if self.identity is not None:
+            row["bytes"], row["blake2b"] = self.identity
         try:
             row["content"] = self.content.decode()
         except UnicodeDecodeError:
@@ -90,7 +90,7 @@ class Excess(NamedTuple):
     Attributes:
         lines: How many.
         share: The bound, a share of all lines that are not blank.
-        text: Both in words, with the reasons.
+        text: Both as text, with the reasons.
         first: The first of these lines, without their content.
         explanation: What most of them have in common and what to do; '' where it is not known.
     """
@@ -104,7 +104,7 @@ class Excess(NamedTuple):
 
 @dataclass
 class Rejections:
-    """The rejected lines of a shard, as far as they are needed to judge and to explain them.
+    """What is remembered of a shard's rejected lines, to judge and to explain them.
 
     Attributes:
         raw: Their bounds, and where a text should be.
@@ -120,7 +120,7 @@ class Rejections:
     _fields: Counter[str] = field(default_factory=Counter)
 
     def add(self, line: RejectedLine) -> None:
-        """Take one more into account."""
+        """Count a line, and remember what may explain the shard."""
         self.reasons[line.reason] += 1
         if line.advice:
             self._advice[line.advice] += 1
@@ -128,8 +128,8 @@ class Rejections:
             self._without_text += 1
             if self._without_text <= _LINES_LOOKED_AT:
                 self._fields.update(string_fields(line.content))
-        apart = line.reason == "empty" and self.raw.max_empty_share is not None
-        first = self._first_empty if apart else self._first
+        has_own_bound = line.reason == "empty" and self.raw.max_empty_share is not None
+        first = self._first_empty if has_own_bound else self._first
         if len(first) < REJECTED_SHOWN:
             first.append(replace(line, content=b""))
 
@@ -162,8 +162,8 @@ class Rejections:
         opening = self._first[0]
         if opening.line == 1 and opening.advice in {ONE_ARRAY, ONE_DOCUMENT}:
             return opening.advice
-        advice, told = next(iter(self._advice.most_common(1)), ("", 0))
-        if 2 * told > rejected:
+        advice, times = next(iter(self._advice.most_common(1)), ("", 0))
+        if 2 * times > rejected:
             return advice
         # Where most lines have their text, the field is right, and these hold other strings.
         if self._fields and 2 * self._without_text > lines:

@@ -1,7 +1,7 @@
-"""Shards of documents: JSON lines, packed or not; read, judged and written.
+"""A shard's lines, block by block: each a document, blank, or rejected with a reason.
 
-A line is a document, blank, or rejected with a reason. Every stage reads with the same reader, so
-that all of them judge a line alike.
+Every stage reads with this reader, so that all of them judge a line alike. What a single line says,
+`documents` reads; how many may be rejected, `rejections` tells.
 """
 
 import sys
@@ -31,10 +31,10 @@ from fim_assets.raw_shards.rejections import (
 from fim_assets.recipe.raw import Raw
 
 BLOCK_BYTES = 8 << 20
-"""Decompressed bytes that are read and worked on at once; decides memory and nothing else."""
+"""Decompressed bytes that are worked on at once; they decide memory and nothing else."""
 
 _BLOCK_LINES = 1 << 14
-"""Lines that are worked on at once at most: of tiny documents, what they are to Python decides."""
+"""Lines that are worked on at once: of tiny documents, Python's objects outweigh the bytes."""
 
 _LONG_LINE_KEPT = 1 << 10
 """Bytes that are kept of a line over `raw.max_line_bytes`."""
@@ -44,21 +44,21 @@ class TooManyRejectedError(ShardError):
     """A shard of which more lines were rejected than the recipe allows.
 
     Attributes:
-        lines: Some of them, in words.
-        kept: Where all of them are, in words; '' where they are not kept.
+        lines: Some of them, as text.
+        kept: Says where all of them are; '' where they are not kept.
     """
 
     def __init__(self, path: Path, excess: Excess) -> None:
         explanation = excess.explanation
         super().__init__(excess.text, explanation or NOT_EXPLAINED, path)
         self.fault = explanation
-        some = excess.first[: 1 if explanation else None]
+        shown = excess.first[: 1 if explanation else None]
         self.lines = [
             f"{line}; {line.advice}" if line.advice and not explanation else str(line)
-            for line in some
+            for line in shown
         ]
-        if excess.lines > len(some):
-            self.lines.append(f"and {excess.lines - len(some):,} more")
+        if excess.lines > len(shown):
+            self.lines.append(f"and {excess.lines - len(shown):,} more")
         self.kept = ""
 
     def __str__(self) -> str:
@@ -79,24 +79,24 @@ class _LongLine:
         self.add(begin)
 
     def add(self, piece: Line) -> None:
-        """Pass over what follows."""
+        """Count and hash a further piece."""
         self.size += len(piece)
         self._digest.update(piece)
 
     def rejected(self, number: int, bound: int) -> RejectedLine:
         """The line's record."""
         detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
-        whole = self.size, self._digest.hexdigest()
-        return RejectedLine(number, "too_long", detail, self._content, whole, self._advice)
+        identity = self.size, self._digest.hexdigest()
+        return RejectedLine(number, "too_long", detail, self._content, identity, self._advice)
 
 
 @dataclass(slots=True)
 class Documents:
-    """Documents of one block of a shard, in order: parallel lists, and the lines refused.
+    """Documents of one block of a shard, in order: parallel lists, and the rejected lines.
 
     Attributes:
         numbers: Physical line numbers, 1-based.
-        lines: The lines as they came, without the line feed; views of the block's bytes.
+        lines: The lines unmodified, without the line feed; views of the block's bytes.
         ids: Ids as strings, None where a document has none.
         texts: The texts.
         languages: Languages, None where a document names none.
@@ -168,12 +168,12 @@ class ShardReader:
                     yield self._count(Documents(rejected=[data.rejected(self.lines + 1, bound)]))
                     continue
                 lines = _lines(data)
-                while some := list(islice(lines, _BLOCK_LINES)):
-                    yield self._renumbered(self._count(self._judge(some)))
+                while group := list(islice(lines, _BLOCK_LINES)):
+                    yield self._renumbered(self._count(self._judge(group)))
         except CompressionError as error:
-            # What is no shard from its first byte on has no place in it.
-            place = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
-            raise ShardError(f"{place}{error}", error.advice, self._path) from error
+            # A file that is no shard from its first byte on has no lines to name.
+            where = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
+            raise ShardError(f"{where}{error}", error.advice, self._path) from error
 
     def refuse_many_rejected(self) -> None:
         """Refuse the shard, once it was read, if too large a share of its lines was rejected.
@@ -241,15 +241,19 @@ class ShardReader:
         self.blank += block.blank
         self.rejected += len(block.rejected)
         self.documents += len(block.lines)
-        for refused in block.rejected:
-            self.rejections.add(refused)
+        for rejected in block.rejected:
+            self.rejections.add(rejected)
         return block
 
 
 def _blocks(
     pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
 ) -> Iterator["bytes | _LongLine"]:
-    """Whole lines, about `block_bytes` of them or one longer line, and lines over the bound."""
+    r"""Whole lines, about `block_bytes` of them or one longer line, and lines over the bound.
+
+    With 4 bytes to a block and a bound of 6, the pieces `ab\ncd`, `e\nfghijkl` and `m\nn` become
+    `ab\n`, `cde\n`, the long line `fghijklm`, and `n`.
+    """
     pending: list[bytes] = []
     size = unfinished = 0
     long: _LongLine | None = None

@@ -1,4 +1,4 @@
-"""Statistics of `raw_shards`, from its parquet."""
+"""Statistics of `raw_shards`: its parquet's rows added up, over all documents and by language."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ LANGUAGE_MEASURES = ("documents", "chars", "bytes")
 
 
 def raw_statistics(parquet: Path) -> Statistics:
-    """Statistics `raw_shards`: sizes, languages and literal sentinels."""
+    """Sizes, languages and sentinels that stand in texts."""
     sums: Counter[str] = Counter(
         dict.fromkeys(("bytes", "sentinel_literals", "documents_with_sentinel_literals"), 0)
     )

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from fim_assets.io.storage import expand_home
+from fim_assets.io.locations import expand_home
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import MAPPING, SCALAR, Fim
 from fim_assets.recipe.raw import Raw

@@ -1,4 +1,8 @@
-"""Many partitions at once: worker processes, each taking a partition through all its stages."""
+"""The executor `local`: worker processes, each taking a partition through all its stages.
+
+What a stage does to a partition is in `partition`; here is only who works on which, and what
+happens when a worker dies or the run is interrupted.
+"""
 
 import _thread
 import multiprocessing
@@ -25,18 +29,18 @@ _WAITING_OUTCOMES = 8
 """Outcomes that may wait to be taken, while the next partitions are worked on."""
 
 _SECONDS_TO_LEAVE = 5.0
-"""What a worker that is told to end may take to remove what is half made."""
+"""What a worker that is told to end may take to remove unfinished files."""
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
 def run_partitions(tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
-    """Run partitions and yield what became of each, as they finish.
+    """Run partitions and yield the outcome of each, as they finish.
 
-    One partition alone is worked on in this process. The largest shards go first, so that none is
-    left over at the end. If a worker dies, the partitions that were being worked on are worked on
-    again, each alone: the one whose worker dies again has failed. If the iterator is closed, the
-    workers leave what they work on and end.
+    One partition alone runs in this process. The largest shards go first, so that none is left over
+    at the end. If a worker dies, the partitions that were running run again, each alone: the one
+    whose worker dies again has failed. If the iterator is closed, the workers leave their
+    partitions and end.
 
     Args:
         tasks: The partitions.
@@ -56,10 +60,8 @@ def in_a_thread(
     """Have a thread iterate over outcomes, and yield them here.
 
     Signals interrupt the main thread, with an exception and between any two of its instructions:
-    a pool of processes that is interrupted there may never come to its end.
-
-    Args:
-        run: Makes the iterator, which ends soon after what it is given is done.
+    a pool of processes that is interrupted there may never come to its end. The iterator that `run`
+    makes must end soon after its argument is done.
     """
     stop = Stop()
     outcomes: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
@@ -125,7 +127,7 @@ def _run_in_pool(
         while not stop.done():
             ended = [(running.pop(future), future) for future in done]
             broken = broken or any(_died(future) for _, future in ended)
-            # The next ones are begun first: what is yielded takes the run a while to record.
+            # The next tasks are begun first: the run takes a while to record what is yielded.
             while waiting and len(running) < workers and not broken:
                 task = waiting.pop()
                 try:
@@ -150,7 +152,7 @@ def _run_in_pool(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, which leave what they work on, and end, as soon as the pool is left."""
+    """Worker processes, which leave their partitions and end as soon as the pool is left."""
     # Never fork: a fork after Polars has run in the parent hangs.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
@@ -177,7 +179,7 @@ def _begin(run: Connection) -> None:
     # Ctrl-C reaches every process of the terminal's: it is the run that hears it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not parent.is_alive():
-        # It ended while this one was starting: what it has queued is no work any more, and the next
+        # It ended while this one was starting: nobody waits for what it has queued, and the next
         # run may have done it already.
         os._exit(1)
 
@@ -202,10 +204,10 @@ def _work(task: Task) -> Outcome:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once: what is half made is being removed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once: unfinished files are being removed
     raise KeyboardInterrupt
 
 
 def failed(task: Task, reason: str) -> Outcome:
-    """The outcome of a partition that no worker could bring to an end."""
+    """The outcome of a partition that no worker could finish."""
     return Outcome(task.key, failure=f"{task.shard}: {reason}")

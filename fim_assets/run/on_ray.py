@@ -1,7 +1,7 @@
-"""Many partitions at once on a Ray cluster: what `workers` does, with any node's CPUs.
+"""The executor `ray`: what `local` does on this machine, with the CPUs of a cluster's nodes.
 
-Nodes run fim_assets as it is installed on them; what they do by another law than this run's is
-refused, and so is a node that does not share the data root.
+Nodes run fim_assets as it is installed on them. A node is refused whose fim_assets would make other
+bytes than this run's, or that does not share the data root.
 """
 
 import logging
@@ -27,12 +27,13 @@ from ray.exceptions import (
 )
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.io.storage import Location, StorageError, read_bytes, remove, write_bytes
+from fim_assets.io.locations import Location, StorageError
+from fim_assets.io.storage import read_bytes, remove, write_bytes
 from fim_assets.run.local import Stop, failed, in_a_thread
 from fim_assets.run.partition import Outcome, Task, run_partition
 
 _TRIES = 4
-"""Workers that may die over one partition: of the first ones, others may be the reason."""
+"""Workers that may die over one partition: other partitions may be why the first ones did."""
 
 _TASKS_A_CPU = 2
 """Enough that none waits for work, and that an autoscaler sees a demand."""
@@ -62,9 +63,6 @@ def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, Non
     worked on is worked on again, wherever there is room: a partition whose workers die again and
     again has failed.
 
-    Args:
-        tasks: The partitions.
-
     Raises:
         ClusterError: If the cluster cannot be reached, or a node has another fim_assets or does
             not share the data root. What finished before stays finished.
@@ -79,14 +77,15 @@ def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, Non
     waiting = sorted(tasks, key=lambda task: task.shard.size)
     running: dict[ray.ObjectRef[Outcome], Task] = {}
     deaths: Counter[str] = Counter()
-    with _marker_file(corpus) as sign, _connected(), _cancelling(running):
+    with _marker_file(corpus) as marker, _connected(), _cancelling(running):
         # No retries of Ray's own, which would tell nobody that a worker died.
         work = ray.remote(num_cpus=1, max_retries=0)(_work)
-        shared, law = ray.put(corpus), _law(corpus)
+        shared, fingerprints = ray.put(corpus), _fingerprints(corpus)
         while (waiting or running) and not stop.done():
             for _ in range(min(len(waiting), _most_at_once() - len(running))):
                 task = waiting.pop()
-                running[work.remote(law, sign, **{**vars(task), "corpus": shared})] = task
+                fields = {**vars(task), "corpus": shared}
+                running[work.remote(fingerprints, marker, **fields)] = task
             for reference in _finished(list(running)):
                 task = running.pop(reference)
                 outcome = _outcome(reference)
@@ -117,11 +116,7 @@ def _cancelling(running: dict[ray.ObjectRef[Outcome], Task]) -> Iterator[None]:
 
 
 def cluster_cpus() -> int:
-    """CPUs of the cluster that runs would use.
-
-    Raises:
-        ClusterError: If it cannot be reached.
-    """
+    """CPUs of the cluster that runs would use; raises `ClusterError` if it cannot be reached."""
     with _connected():
         return int(ray.cluster_resources().get("CPU", 0))
 
@@ -149,17 +144,17 @@ def _outcome(reference: ray.ObjectRef[Outcome]) -> Outcome | None:
         raise ClusterError(f"a node of the cluster cannot work: {_last_line(error)}") from None
 
 
-def _work(law: list[str], sign: Location, **fields: Any) -> Outcome:
+def _work(fingerprints: list[str], marker: Location, **fields: Any) -> Outcome:
     """On a node: run a partition."""
     task = Task(**fields)
     host = socket.gethostname()
-    if _law(task.corpus) != law:
+    if _fingerprints(task.corpus) != fingerprints:
         raise ClusterError(f"{host} has another fim_assets or other grammars than this run's")
     try:
-        read_bytes(sign)
+        read_bytes(marker)
     except FileNotFoundError:
         raise ClusterError(
-            f"{host} does not see {sign.parent}: the data root must be shared"
+            f"{host} does not see {marker.parent}: the data root must be shared"
         ) from None
     except StorageError as error:
         raise ClusterError(f"{host}: {error}") from None
@@ -169,27 +164,27 @@ def _work(law: list[str], sign: Location, **fields: Any) -> Outcome:
         return failed(task, f"{type(error).__name__}: {error}")
 
 
-def _law(corpus: Corpus) -> list[str]:
+def _fingerprints(corpus: Corpus) -> list[str]:
     return [corpus.fingerprint(asset) for asset in corpus.names]
 
 
 @contextmanager
 def _marker_file(corpus: Corpus) -> Iterator[Location]:
-    """A file by which a node knows this run's folder, beside the locks while the run lasts."""
-    sign = corpus.folder("") / ".locks" / f"ray-{uuid4().hex}"
+    """A file by which a node knows this run's folder, next to the locks while the run lasts."""
+    marker = corpus.folder("") / ".locks" / f"ray-{uuid4().hex}"
     try:
-        write_bytes(sign, b"")
+        write_bytes(marker, b"")
     except OSError as error:
         raise ClusterError(str(error)) from error
     try:
-        yield sign
+        yield marker
     finally:
-        remove([sign])
+        remove([marker])
 
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Connect to a cluster that is there; none is started."""
+    """Connect to a cluster that runs; none is started."""
     address = os.environ.get("RAY_ADDRESS") or "auto"
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -211,9 +206,9 @@ def _check_port(address: str) -> None:
     """Fail at once where nobody listens: Ray would try for minutes."""
     if address == "local":
         raise ValueError("this would start one; name one that runs")
-    place = urlsplit(address if "://" in address else f"//{address}")
-    if place.hostname and place.port:
-        socket.create_connection((place.hostname, place.port), _SECONDS_TO_CONNECT).close()
+    url = urlsplit(address if "://" in address else f"//{address}")
+    if url.hostname and url.port:
+        socket.create_connection((url.hostname, url.port), _SECONDS_TO_CONNECT).close()
 
 
 def _last_line(error: Exception) -> str:

@@ -30,7 +30,8 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus.stage import Check, CheckOutcome, Stage, fault
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import USER_ERRORS, ShardError
-from fim_assets.io.storage import StorageError, is_remote, working_folder
+from fim_assets.io.locations import StorageError, is_remote
+from fim_assets.io.machine_folders import working_folder
 from fim_assets.preview.markdown import preview_markdown
 from fim_assets.tokenizer.encoders import is_panic
 from fim_assets.tokenizer.load import load_tokenizer

@@ -16,7 +16,8 @@ from fim_assets.corpus_report.summary import ListedArray
 from fim_assets.corpus_report.write import FILES as REPORT_FILES
 from fim_assets.corpus_report.write import mix_file
 from fim_assets.io.hashing import record_file
-from fim_assets.io.storage import Location, StorageError, fetched, is_remote, names_in, read_bytes
+from fim_assets.io.locations import Location, StorageError, is_remote
+from fim_assets.io.storage import fetched, names_in, read_bytes
 
 
 @dataclass

@@ -431,7 +431,7 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     """Look every id up in the vocabulary, without ids that it does not use or no document has."""
     name = "ids_in_vocabulary"
     used = partition.tokenizer.vocabulary.used.copy()
-    used[list(partition.tokenizer.absent)] = False
+    used[list(partition.tokenizer.forbidden_ids)] = False
     highest, tokens = -1, 0
     for array, begin, ids in partition.blocks():
         # Ids are looked up in bounds: the highest is compared first.
@@ -440,7 +440,7 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
         if not known.all():
             at = int(np.argmin(known))
             why = f"the vocabulary of {len(used):,} does not use"
-            if ids[at] in partition.tokenizer.absent:
+            if ids[at] in partition.tokenizer.forbidden_ids:
                 why = "no document has: it is padding, or a control token that the recipe lacks"
             return fault(name, f"{array}: token {begin + at} is {ids[at]}, which {why}")
         highest = max(highest, high)
@@ -761,7 +761,7 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     name = "matches_reference_tokenizer"
     chosen = _sample(partition)
     tokenizer = partition.tokenizer
-    reference = tokenizer.engines.reference
+    reference = tokenizer.encoders.reference
     tokens = passed_over = 0
     with partition.reading() as read:
         for block, spans in partition.texts():
@@ -786,7 +786,8 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     compared = len(chosen) - passed_over
     description = (
         f"{plural(compared, 'document')} with {plural(tokens, 'token')}, drawn "
-        f"by key: the ids are what {reference.name} gives; encoded by {tokenizer.engine_in_words}."
+        f"by key: the ids are what {reference.name} gives; encoded by "
+        f"{tokenizer.encoder_description}."
     )
     numbers: dict[str, Number] = {"documents": compared, "tokens": tokens}
     if passed_over:
@@ -802,7 +803,7 @@ def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> 
     text, files = block.documents.texts[row], block.files[row]
     parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
     texts = [part for part in parts if isinstance(part, str)]
-    ids, bounds = tokenizer.engines.reference.encode(texts)
+    ids, bounds = tokenizer.encoders.reference.encode(texts)
     encoded = iter(np.split(ids, bounds[1:-1]))
     return np.concatenate([next(encoded) if isinstance(part, str) else [part] for part in parts])
 

@@ -100,7 +100,7 @@ class TokenArrays(Stage):
 
     @override
     def prepare(self, partition: Partition) -> str:
-        return _tokenizer(partition).engine_in_words
+        return _tokenizer(partition).encoder_description
 
     @override
     def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:

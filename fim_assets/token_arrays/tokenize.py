@@ -156,10 +156,10 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     controls = np.array(placed, np.int64)
     is_text = controls < 0
     try:
-        encoded, offsets = tokenizer.engine.encode(texts)
+        encoded, offsets = tokenizer.encoder.encode(texts)
         changed_texts = _changed(texts, tokenizer)
     except UnencodableTextError as error:
-        segment = np.flatnonzero(is_text)[error.place]
+        segment = np.flatnonzero(is_text)[error.index]
         raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
     sizes = np.ones(len(placed), np.int64)
     sizes[is_text] = np.diff(offsets)
@@ -240,7 +240,7 @@ def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints:
         try:
             changed[place] = tokenizer.normal_form(text) != text.encode()
         except UnencodableTextError as error:
-            error.place = place
+            error.index = place
             raise
     return changed
 

@@ -1,7 +1,8 @@
 """What a tokenizer's ids stand for, and which texts come back from them.
 
-Two ways of writing bytes in a vocabulary are known: byte-level (GPT-2), a printable character for
-each byte; and SentencePiece's, `▁` for a space and `<0xNN>` for a byte that no piece holds.
+Two ways of writing bytes in a vocabulary are known: `byte_level`, a printable character for each
+byte; and SentencePiece's, `▁` for a space and `<0xNN>` for a byte that no piece holds: " é" may be
+one token `▁é`, or the three `▁`, `<0xC3>` and `<0xA9>`. `content` is a `tokenizer.json` everywhere.
 """
 
 import json
@@ -18,13 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from fim_assets.tokenizer import dolma2
+from fim_assets.tokenizer.byte_level import BYTE_OF, to_bytes
 
 PUTS_SPACE = "it puts a space before text"
 
 _SPACE = "▁"
 _CANONICAL = {"NFC", "NFD", "NFKC", "NFKD"}
-"""Unicode's normal forms, which leave ASCII text alone."""
+"""Unicode's normal forms, which leave ASCII text unchanged."""
 
 _KEEPING = {
     "ByteLevel",
@@ -35,7 +36,7 @@ _KEEPING = {
     "Split",
     "UnicodeScripts",
 }
-"""Pre-tokenizers that only cut, unless they are told to remove what they find."""
+"""Pre-tokenizers that only cut, unless an option has them remove what they match."""
 
 _NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
@@ -55,11 +56,7 @@ def flattened(part: dict[str, Any] | None, steps: str) -> list[dict[str, Any]]:
 
 
 def why_unusable(content: Mapping[str, Any]) -> str | None:
-    """Why a tokenizer cannot encode every text, or not twice alike; None if it can.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """Why a tokenizer cannot encode every text, or not twice alike; None if it can."""
     model = content["model"]
     if model.get("dropout"):
         return f"it draws merges at random (dropout {model['dropout']})"
@@ -79,28 +76,22 @@ def why_unusable(content: Mapping[str, Any]) -> str | None:
 def byte_ids(content: Mapping[str, Any]) -> set[int]:
     """The ids of single bytes, which any text may give."""
     numbers = vocabulary_ids(content)
-    return {numbers[token] for token in _bytes_alone(content) if token in numbers}
+    return {numbers[token] for token in _single_bytes(content) if token in numbers}
 
 
-def _bytes_alone(content: Mapping[str, Any]) -> dict[str, int]:
-    return _BYTE_OF if _is_byte_level(content) else _FALLBACK
+def _single_bytes(content: Mapping[str, Any]) -> dict[str, int]:
+    return BYTE_OF if _is_byte_level(content) else _FALLBACK
 
 
 def _missing_byte(content: Mapping[str, Any]) -> str | None:
-    numbers, bytes_alone = vocabulary_ids(content), _bytes_alone(content)
-    missing = {byte for token, byte in bytes_alone.items() if token not in numbers}
+    numbers = vocabulary_ids(content)
+    missing = {byte for token, byte in _single_bytes(content).items() if token not in numbers}
     missing -= _NEVER_IN_UTF8
-    if missing:
-        return f"it has no token for the byte 0x{min(missing):02X}"
-    return None
+    return f"it has no token for the byte 0x{min(missing):02X}" if missing else None
 
 
 def why_lossy(content: Mapping[str, Any]) -> list[str]:
-    """Why texts may not come back from their ids exactly; empty if they do.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """Why texts may not come back from their ids exactly; empty if they do."""
     normalizers = flattened(content.get("normalizer"), "normalizers")
     reasons = [f"it normalizes text ({step['type']})" for step in normalizers]
     if any(step["type"] == "Prepend" for step in normalizers):
@@ -119,18 +110,19 @@ def _removes(step: Mapping[str, Any]) -> bool:
     """Whether a pre-tokenizer that cuts leaves characters out."""
     if step.get("behavior") != "Removed":
         return False
-    # What is not found is removed: nothing, if every character is found, as by GPT-4's pattern.
-    return not step.get("invert") or not _finds_all(step)
+    # With `invert`, what the pattern does not match is removed: nothing, if it matches every
+    # character, as GPT-4's does.
+    return not step.get("invert") or not _matches_all(step)
 
 
-def _finds_all(step: Mapping[str, Any]) -> bool:
-    """Whether a pattern finds characters of every kind: alone, in runs, and next to each other."""
+def _matches_all(step: Mapping[str, Any]) -> bool:
+    """Whether a pattern matches characters of every kind: alone, in runs, and in pairs."""
     empty = {"type": "BPE", "vocab": {}, "merges": []}
-    alone = Tokenizer.from_str(json.dumps({"pre_tokenizer": dict(step), "model": empty}))
-    some = _characters_of_every_kind()
-    texts = (*some, *(character * 3 for character in some), "".join(chain(*product(some, some))))
+    cutter = Tokenizer.from_str(json.dumps({"pre_tokenizer": dict(step), "model": empty}))
+    kinds = _characters_of_every_kind()
+    texts = (*kinds, *(kind * 3 for kind in kinds), "".join(chain(*product(kinds, kinds))))
     return all(
-        "".join(piece for piece, _ in alone.pre_tokenizer.pre_tokenize_str(text)) == text
+        "".join(piece for piece, _ in cutter.pre_tokenizer.pre_tokenize_str(text)) == text
         for text in texts
     )
 
@@ -178,11 +170,11 @@ class Vocabulary:
         """
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(self.token_bytes):
             raise ValueError(f"an id is outside of the vocabulary of {len(self.token_bytes):,}")
-        found = self._column.take(pa.array(ids))
-        if found.null_count:
-            unused = ids[found.is_null().to_numpy(zero_copy_only=False)][0]
+        taken = self._column.take(pa.array(ids))
+        if taken.null_count:
+            unused = ids[taken.is_null().to_numpy(zero_copy_only=False)][0]
             raise ValueError(f"the vocabulary does not use the id {unused}")
-        content = found.buffers()[2]
+        content = taken.buffers()[2]
         return b"" if content is None else content.to_pybytes()
 
     @cached_property
@@ -203,23 +195,19 @@ class Vocabulary:
         """The bytes of what the model was given."""
         text = "".join(pieces)
         if self.byte_level:
-            return bytes(map(_BYTE_OF.__getitem__, text))
+            return bytes(map(BYTE_OF.__getitem__, text))
         return text.replace(_SPACE, " ").encode()
 
 
 def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
-    """The vocabulary of a tokenizer that is not `why_unusable`.
-
-    Args:
-        content: `tokenizer.json`.
-    """
+    """The vocabulary of a tokenizer that is not `why_unusable`."""
     numbers = vocabulary_ids(content)
     added = content["added_tokens"]
     size = 1 + max(chain(numbers.values(), (token["id"] for token in added)))
     table: list[bytes | None] = [None] * size
     is_byte_level = _is_byte_level(content)
     for token, number in numbers.items():
-        table[number] = byte_level(token) if is_byte_level else _sentencepiece(token)
+        table[number] = to_bytes(token) if is_byte_level else _sentencepiece(token)
     for token in added:
         # An added token that the model knows too can be made of ordinary text, unless special.
         if token["special"] or token["content"] not in numbers:
@@ -235,21 +223,12 @@ def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
     )
 
 
-_BYTE_OF = {character: byte for byte, character in dolma2.byte_characters().items()}
 _FALLBACK = {f"<0x{byte:02X}>": byte for byte in range(256)}
 
 
 def _is_byte_level(content: Mapping[str, Any]) -> bool:
     steps = flattened(content.get("pre_tokenizer"), "pretokenizers")
     return any(step["type"] == "ByteLevel" for step in steps)
-
-
-def byte_level(token: str) -> bytes | None:
-    """The bytes of a byte-level token, None where it holds another character."""
-    try:
-        return bytes(map(_BYTE_OF.__getitem__, token))
-    except KeyError:
-        return None
 
 
 def _sentencepiece(token: str) -> bytes:

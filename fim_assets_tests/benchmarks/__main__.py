@@ -156,10 +156,10 @@ def _print_corpus(console: Console, corpus: BenchCorpus) -> None:
     cut = "all that was found"
     if corpus.cut_at is not None:
         cut = f"cut at {TEXT_BYTES_AT_MOST / 1e6:.0f} MB, before {corpus.cut_at}"
-    packed = sum(corpus.shard(key).stat().st_size for key in corpus.keys)
+    compressed = sum(corpus.shard(key).stat().st_size for key in corpus.keys)
     console.print(
         f"corpus   {corpus.documents:,} documents, {corpus.bytes / 1e6:.1f} MB of text "
-        f"({packed / 1e6:.1f} MB packed), {len(corpus.keys)} shards, {cut}; "
+        f"({compressed / 1e6:.1f} MB compressed), {len(corpus.keys)} shards, {cut}; "
         f"identity {corpus.identity[:12]}",
         highlight=False,
     )

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._serdes import deserialize_value, serialize_value
 
-from fim_assets_tests.corpora import ASSETS
+from fim_assets.stages import ASSETS
 
 FOLDER = "FIM_BENCH_EVENTS"
 """Variable of the environment: the folder that `write_events` wrote to."""

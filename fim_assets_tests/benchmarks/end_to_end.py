@@ -24,6 +24,7 @@ from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.run.partition import Task, run_partition
 from fim_assets.settings import REPOSITORY, usable_cores
+from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.measure import (
@@ -34,7 +35,7 @@ from fim_assets_tests.benchmarks.measure import (
     process_row,
 )
 from fim_assets_tests.benchmarks.stage import at_most
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF, corpus_of
+from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
 RECIPE = "olmo_midtraining"
 

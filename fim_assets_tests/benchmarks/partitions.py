@@ -21,12 +21,13 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.raw_shards.sample import sample_documents
 from fim_assets.recipe import Recipe
 from fim_assets.settings import REPOSITORY, usable_cores
+from fim_assets.stages import ASSETS
 from fim_assets_tests.benchmarks import empty_run
 from fim_assets_tests.benchmarks.end_to_end import environment_of
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure_success
 from fim_assets_tests.benchmarks.stage import at_most
 from fim_assets_tests.benchmarks.tables import console, print_rows
-from fim_assets_tests.corpora import ASSETS, corpus_of
+from fim_assets_tests.corpora import corpus_of
 
 TITLE = "tiny shards, one range each: all assets and checks"
 

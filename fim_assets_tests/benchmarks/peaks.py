@@ -12,10 +12,11 @@ from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
+from fim_assets.stages import ASSETS
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
 from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF, corpus_of
+from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
 TARGETS_MB = {
     "raw_shards": 400,

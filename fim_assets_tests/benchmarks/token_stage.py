@@ -1,8 +1,8 @@
 """The token stage alone, FIM shards in, arrays, index and parquet out, beside the floor in the run.
 
-The floor is what no tool with the same engine can go without: decompress, parse each line once, and
-the engine's own time on the same texts. Rates count the text of the raw shards (MB = 10^6 bytes of
-UTF-8). Files are read from a warm page cache.
+The floor is what no tool with the same encoder can go without: decompress, parse each line once,
+and the encoder's own time on the same texts. Rates count the text of the raw shards (MB = 10^6
+bytes of UTF-8). Files are read from a warm page cache.
 """
 
 import time
@@ -21,8 +21,9 @@ from fim_assets.recipe import Recipe
 from fim_assets.settings import usable_cores
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.tokenize import segments, tokenize_shard
-from fim_assets.tokenizer.encoders import QuicktokEngine
-from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.encoders import QuicktokEncoder
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.fim_stage import transform
 from fim_assets_tests.benchmarks.measure import Row
@@ -127,7 +128,7 @@ def variant_rows(
     # Held against the stage's cores alone: threads of another library may leave some idle.
     to_others = at_least(of_others, ENCODE_BATCH_TARGET, busy=busy)
     return [
-        Row(FLOOR, least.numbers(sizes[FLOOR], least), f"with {tokenizer.engine_in_words}"),
+        Row(FLOOR, least.numbers(sizes[FLOOR], least), f"with {tokenizer.encoder_description}"),
         Row(
             TOKENS,
             tokens.numbers(sizes[TOKENS], least),
@@ -161,7 +162,7 @@ def write_fim_shard(folder: Path, shard: Path) -> None:
 
 
 def floor(shard: Path, _folder: Path) -> None:
-    """Decompress a FIM shard, parse each line, and have the engine encode the texts kept beside."""
+    """Decompress a FIM shard, parse each line, and encode the texts that were kept of it."""
     for _ in parsed_blocks(shard):
         pass
     encode = _own_encode(load_tokenizer(RECIPE))
@@ -170,11 +171,11 @@ def floor(shard: Path, _folder: Path) -> None:
 
 
 def _own_encode(tokenizer: LoadedTokenizer) -> Callable[[list[str]], object]:
-    """What the engine's library does, and nothing around it."""
-    engine = tokenizer.engine
-    if isinstance(engine, QuicktokEngine):
-        return partial(engine._tokenizer.encode_batch, threads=1)
-    return engine.encode
+    """What the encoder's library does, and nothing around it."""
+    encoder = tokenizer.encoder
+    if isinstance(encoder, QuicktokEncoder):
+        return partial(encoder._tokenizer.encode_batch, threads=1)
+    return encoder.encode
 
 
 def read_texts(shard: Path, _folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fim_assets.corpus.sources import COLUMNS, RawShard, find_shards, manifest_rows, read_manifest
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import record_file
-from fim_assets.io.storage import StorageError, parse_url
+from fim_assets.io.locations import StorageError, parse_url
 from fim_assets_tests.corpora import documents, write_shard
 
 

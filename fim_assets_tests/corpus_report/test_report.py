@@ -29,8 +29,9 @@ from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
+from fim_assets.stages import ASSETS
 from fim_assets.statistics.histograms import Histogram
-from fim_assets_tests.corpora import ASSETS, TOLERANT, corpus_of
+from fim_assets_tests.corpora import TOLERANT, corpus_of
 
 RECIPE = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0.0))
 HOSTILE = "<script>alert(1)</script>"

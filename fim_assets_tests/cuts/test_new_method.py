@@ -25,7 +25,8 @@ from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.settings import Settings
-from fim_assets_tests.corpora import ASSETS, fingerprint, open_corpus, run_all, write_shard
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import fingerprint, open_corpus, run_all, write_shard
 from fim_assets_tests.defs.test_assets import assets_of, made_now, materialized, rows_of, verdicts
 
 

@@ -15,8 +15,8 @@ from fim_assets.definitions import build_definitions
 from fim_assets.recipe import Recipe, parse_recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.settings import Settings
-from fim_assets.stages import STAGES
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF, TOLERANT, documents, write_shard
+from fim_assets.stages import ASSETS, STAGES
+from fim_assets_tests.corpora import CHECKS_OF, TOLERANT, documents, write_shard
 
 KEYS = ["a", "b", "c"]
 ALL = [*ASSETS, "corpus_report"]

@@ -6,7 +6,8 @@ from fim_assets.corpus.stage import fault
 from fim_assets.defs.failures import failure_message
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Outcome, StageOutcome
-from fim_assets_tests.corpora import ASSETS, corpus_of
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import corpus_of
 
 BROKEN = Outcome("a", failure="raw_shards: raw/a.jsonl: after line 3: ends inside the zstd frame")
 REFUSED = Outcome(

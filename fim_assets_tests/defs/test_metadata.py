@@ -16,8 +16,9 @@ from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.run.partition import StageOutcome
+from fim_assets.stages import ASSETS
 from fim_assets.statistics.rates import verdict
-from fim_assets_tests.corpora import ASSETS, CHECKS_OF, documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import CHECKS_OF, documents, open_corpus, run_all, write_shard
 
 IN_PLACE = 1000
 """Markdown and JSON of fewer characters are shown in place by the UI."""

@@ -13,7 +13,8 @@ from fim_assets.defs.specs import column_schema, report_spec, stage_specs
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
-from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 

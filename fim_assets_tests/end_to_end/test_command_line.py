@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from dagster import DagsterRunStatus
 
 from fim_assets.cli.main import main
-from fim_assets_tests.corpora import ASSETS, documents, json_lines, write_shard
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import documents, json_lines, write_shard
 from fim_assets_tests.end_to_end.commands import ask, copy_checkout, environment, run, runs_of
 
 MATERIALIZE = "dagster asset materialize -m fim_assets.definitions"

@@ -10,14 +10,8 @@ import s3fs
 
 from fim_assets.corpus_report.write import FILES, write_report
 from fim_assets.recipe.raw import Raw
-from fim_assets_tests.corpora import (
-    ASSETS,
-    documents,
-    file_bytes,
-    open_corpus,
-    run_all,
-    write_shard,
-)
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import documents, file_bytes, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, ask, run
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 

@@ -11,8 +11,8 @@ import pytest
 from dagster import DagsterRunStatus
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import (
-    ASSETS,
     HOSTILE_KEY,
     documents,
     hostile_documents,

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from fim_assets_tests.corpora import ASSETS
+from fim_assets.stages import ASSETS
 from fim_assets_tests.faults import scenarios
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import FaultCorpus

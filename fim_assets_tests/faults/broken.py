@@ -74,7 +74,7 @@ SHARDS = {
     "other bytes behind zstd": _fails(_ZSTD + b"tail", "follow other bytes: 74 61 69 6c"),
     "other bytes behind gzip": _fails(_GZIP + b"tail", "follow other bytes", ".jsonl.gz"),
     "gzip named .zst": _fails(_GZIP, "named as zstd, but its content is gzip"),
-    "zstd named as not packed": _fails(_ZSTD, "named as not packed", ".jsonl"),
+    "zstd named as not compressed": _fails(_ZSTD, "named as not compressed", ".jsonl"),
     "several zstd frames, some skippable": _read(
         SKIPPABLE + _ZSTD + SKIPPABLE + _ZSTD, 40, ".jsonl.zst"
     ),

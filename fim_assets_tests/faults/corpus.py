@@ -11,14 +11,8 @@ import orjson
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
 from fim_assets.run.partition import Task, run_partition
-from fim_assets_tests.corpora import (
-    ALL_CHECKS,
-    ASSETS,
-    documents,
-    file_bytes,
-    open_corpus,
-    write_shard,
-)
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import ALL_CHECKS, documents, file_bytes, open_corpus, write_shard
 
 KEYS = ("a", "b", "c")
 DOCUMENTS = 400

@@ -5,8 +5,9 @@ import errno
 import sys
 from pathlib import Path
 
+from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import ASSETS, open_corpus, run_all
+from fim_assets_tests.corpora import open_corpus, run_all
 from fim_assets_tests.faults.no_locks import without_locks
 
 READY = "ready"

@@ -30,7 +30,8 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.fim_shards.restore import restore_shard
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import (
     REPOSITORY,
     environment,

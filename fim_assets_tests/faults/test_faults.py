@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fim_assets_tests.corpora import ASSETS
+from fim_assets.stages import ASSETS
 from fim_assets_tests.faults import grammars, scenarios
 from fim_assets_tests.faults.broken import SHARDS
 from fim_assets_tests.faults.corpus import Damage, FaultCorpus, differing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from fim_assets.io import compression as packing
+from fim_assets.io import compression
 from fim_assets.io.compression import CompressionError, decompress
 from fim_assets.io.hashing import HashingReader
 
@@ -17,7 +17,7 @@ CHECKED = zstandard.ZstdCompressor(write_checksum=True).compress(NOISE)
 ZSTD, GZIP = zstandard.compress(LINES), gzip.compress(LINES, mtime=0)
 
 
-def unpacked(folder: Path, content: bytes, ending: str) -> bytes:
+def decompressed(folder: Path, content: bytes, ending: str) -> bytes:
     path = folder / f"a.jsonl{ending}"
     path.write_bytes(content)
     with HashingReader(path) as file:
@@ -48,7 +48,7 @@ def unpacked(folder: Path, content: bytes, ending: str) -> bytes:
 def test_all_frames_are_one_content(
     tmp_path: Path, content: bytes, ending: str, expected: bytes
 ) -> None:
-    assert unpacked(tmp_path, content, ending) == expected
+    assert decompressed(tmp_path, content, ending) == expected
 
 
 def flipped(content: bytes, place: int) -> bytes:
@@ -110,7 +110,7 @@ def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
     tmp_path: Path, content: bytes, ending: str, what: str, advice: str
 ) -> None:
     with pytest.raises(CompressionError, match=what) as caught:
-        unpacked(tmp_path, content, ending)
+        decompressed(tmp_path, content, ending)
     assert advice in caught.value.advice
 
 
@@ -132,9 +132,9 @@ def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
         (b"404: Not Found", ".zst", r'content is not: 34 30 .*\("404: Not Found"\)'),
         (LINES, ".gz", "named as gzip, but its content is not: 7b 22 74"),
         (b"PAR1rest", ".zst", "named as zstd, but its content is parquet"),
-        (ZSTD, ".jsonl", "named as not packed, but its content is zstd"),
-        (GZIP, ".json", "named as not packed, but its content is gzip"),
-        (b"\xfd7zXZ\0rest", ".jsonl", "named as not packed, but its content is xz"),
+        (ZSTD, ".jsonl", "named as not compressed, but its content is zstd"),
+        (GZIP, ".json", "named as not compressed, but its content is gzip"),
+        (b"\xfd7zXZ\0rest", ".jsonl", "named as not compressed, but its content is xz"),
         (flipped(GZIP, -6), ".gz", "the gzip member at byte 0 is damaged: .*data check"),
         (flipped(CHECKED, 30), ".zst", "the zstd frame at byte 0 is damaged: .*checksum"),
         (with_window(30), ".zst", "the zstd frame at byte 0 needs a window of more than 128 MiB"),
@@ -142,11 +142,11 @@ def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, ending: str, message: str) -> None:
     with pytest.raises(CompressionError, match=message):
-        unpacked(tmp_path, content, ending)
+        decompressed(tmp_path, content, ending)
 
 
 def test_the_largest_usual_window_is_read(tmp_path: Path) -> None:
-    assert unpacked(tmp_path, with_window(27), ".zst") == LINES
+    assert decompressed(tmp_path, with_window(27), ".zst") == LINES
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_the_largest_usual_window_is_read(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_in_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, bomb: object
 ) -> None:
-    monkeypatch.setattr(packing, "EXPANSION_FREE", 1 << 24)
+    monkeypatch.setattr(compression, "EXPANSION_FREE", 1 << 24)
     assert callable(bomb)
     path = tmp_path / f"a{ending}"
     path.write_bytes(bomb(1 << 28))

@@ -20,22 +20,21 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
 from fim_assets.corpus.staging import write_receipt
 from fim_assets.corpus_report.summary import build_summary
+from fim_assets.io.locations import StorageError, is_remote, parse_url
+from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import (
-    StorageError,
     fetch,
-    is_remote,
     objects,
-    parse_url,
     read_bytes,
     remove,
     sizes_below,
     store,
-    working_folder,
     write_bytes,
 )
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
-from fim_assets_tests.corpora import ASSETS, corpus_of, partition_files
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import corpus_of, partition_files
 from fim_assets_tests.corpus.test_receipts import complete, publish, receipt_of
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
@@ -181,7 +180,7 @@ def test_what_no_second_try_mends_is_told_at_once(
 def test_another_size_than_expected_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim_assets.io.storage.TRIES", 2)
+    monkeypatch.setattr("fim_assets.io.storage._TRIES", 2)
     location = parse_url(f"{ROOT}/sizes/a.jsonl")
     write_bytes(location, b"12345")
     with pytest.raises(StorageError, match=r"sizes/a.jsonl: could not be fetched: 5 bytes came"):

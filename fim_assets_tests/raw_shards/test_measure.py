@@ -11,8 +11,9 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.errors import ShardError
+from fim_assets.io.locations import parse_url
 from fim_assets.io.parquet import ROW_GROUP_ROWS
-from fim_assets.io.storage import names_in, parse_url, read_bytes
+from fim_assets.io.storage import names_in, read_bytes
 from fim_assets.raw_shards.measure import measure, measure_shard
 from fim_assets.raw_shards.shard_reader import Documents, TooManyRejectedError
 from fim_assets.recipe import Recipe

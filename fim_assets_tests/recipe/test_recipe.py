@@ -21,7 +21,8 @@ from fim_assets.recipe.fim import Fim, SplitWeights
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer, Tokens
 from fim_assets.recipe.values import field_names, field_path
-from fim_assets_tests.corpora import ASSETS, fingerprint
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import fingerprint
 
 ALL = (*ASSETS, "corpus_report")
 

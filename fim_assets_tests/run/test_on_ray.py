@@ -1,4 +1,4 @@
-"""The Ray engine on a real cluster of two nodes, both on this machine's loopback."""
+"""The executor `ray` on a real cluster of two nodes, both on this machine's loopback."""
 
 import os
 import re
@@ -20,13 +20,13 @@ import s3fs
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.definitions import build_definitions
-from fim_assets.io.storage import Location, parse_url
+from fim_assets.io.locations import Location, parse_url
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Engine, Settings
+from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
-    ASSETS,
     TOLERANT,
     documents,
     open_corpus,
@@ -265,7 +265,7 @@ def test_a_node_that_cannot_do_this_runs_work_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(on_ray, "_law", lambda _corpus: ["another"])
+        patch.setattr(on_ray, "_fingerprints", lambda _corpus: ["another"])
         with pytest.raises(ClusterError, match="has another fim_assets or other grammars"):
             materialize_on_ray(root)
     monkeypatch.setattr(on_ray, "write_bytes", lambda _marker_file, _content: None)

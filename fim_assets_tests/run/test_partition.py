@@ -25,10 +25,10 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Outcome, Task, run_partition
-from fim_assets.tokenizer import dolma2
+from fim_assets.stages import ASSETS
+from fim_assets.tokenizer.find import DOLMA2
 from fim_assets_tests.corpora import (
     ALL_CHECKS,
-    ASSETS,
     CHECKS_OF,
     corpus_of,
     documents,
@@ -477,7 +477,7 @@ def test_tokens_refuse_two_contents_of_the_raw_shard(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_changed_since_loading_is_refused(tmp_path: Path) -> None:
-    shutil.copytree(dolma2.FOLDER, tmp_path / "tokenizer")
+    shutil.copytree(DOLMA2, tmp_path / "tokenizer")
     recipe = Recipe.model_validate(
         {"tokens": {"tokenizer": {"name_or_path": str(tmp_path / "tokenizer")}}}
     )

@@ -9,7 +9,8 @@ from fim_assets.cli.main import main
 from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Tokens
-from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
+from fim_assets.stages import ASSETS
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 MASKED = Recipe(tokens=Tokens(max_size=4000, label_mask="middle"))
 RECIPE_YAML = "raw: {max_rejected_share: 1}\ntokens: {max_size: 4000, label_mask: middle}\n"

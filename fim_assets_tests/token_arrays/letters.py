@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fim_assets.recipe import Recipe
-from fim_assets.tokenizer.dolma2 import byte_characters
+from fim_assets.tokenizer.byte_level import BYTE_OF
 
 AB, BC = 256, 257
 EOS, BOS, PRE, MID, SUF, SEP, REPO, END, PAD = range(300, 309)
@@ -27,7 +27,7 @@ def tokenizer_json(*, nfc: bool = False) -> dict[str, Any]:
         "trim_offsets": True,
         "use_regex": False,
     }
-    vocab = {character: byte for byte, character in byte_characters().items()}
+    vocab = dict(BYTE_OF)
     return {
         "version": "1.0",
         "truncation": None,

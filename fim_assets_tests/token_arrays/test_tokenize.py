@@ -29,8 +29,9 @@ from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE
 from fim_assets.token_arrays.tokenize import encode_documents, paragraphs, segments, tokenize_shard
-from fim_assets.tokenizer import dolma2
-from fim_assets.tokenizer.load import Controls, LoadedTokenizer, load_tokenizer
+from fim_assets.tokenizer.controls import Controls
+from fim_assets.tokenizer.find import DOLMA2
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, partition_files, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe, save, small_recipe
 
@@ -168,7 +169,7 @@ def test_a_repositorys_arrays_by_hand(tmp_path: Path) -> None:
 
 
 def plain_tokenizer() -> str:
-    content = orjson.loads((dolma2.FOLDER / "tokenizer.json").read_bytes())
+    content = orjson.loads((DOLMA2 / "tokenizer.json").read_bytes())
     return orjson.dumps(content | {"added_tokens": []}).decode()
 
 
@@ -217,7 +218,7 @@ def test_ids_are_those_of_the_whole_rearranged_text(tmp_path: Path) -> None:
     write_shard(tmp_path / "raw" / "a.jsonl.zst", rows)
     outcome = run_all(open_corpus(tmp_path, Recipe(fim=Fim(fim_rate=1.0))))["a"]
     assert outcome.failure is None
-    reference = Tokenizer.from_file(str(dolma2.FOLDER / "tokenizer.json"))
+    reference = Tokenizer.from_file(str(DOLMA2 / "tokenizer.json"))
     lines = decompress(tmp_path / "fim_shards" / "a.jsonl.zst")
     found = read_documents(tmp_path, "a")
     for number, line in enumerate(lines, 1):

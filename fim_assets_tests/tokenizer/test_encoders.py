@@ -1,12 +1,5 @@
 import json
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,43 +8,25 @@ from hypothesis import strategies as st
 
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.families import SENTINELS
-from fim_assets.tokenizer import encoders as engines
-from fim_assets.tokenizer.encoders import (
-    Encoders,
-    EngineError,
-    Offsets,
-    QuicktokEngine,
-    ReferenceEngine,
-    TokenIds,
-    choose_engine,
-)
-from fim_assets.tokenizer.load import _open_files, load_tokenizer
-from fim_assets.tokenizer.vocabulary import Vocabulary, read_vocabulary
-from fim_assets_tests.tokenizer.small_tokenizers import QWEN_SPLIT, byte_level_bpe
-
-
-def forget_tokenizers() -> None:
-    """What is loaded next is read from its files."""
-    load_tokenizer.cache_clear()
-    _open_files.cache_clear()
-
+from fim_assets.tokenizer.encoders import QuicktokEncoder, ReferenceEncoder, _can_begin
+from fim_assets.tokenizer.load import load_tokenizer
 
 VECTORS = Path(__file__).parent / "dolma2_vectors.jsonl"
 
 
 @pytest.fixture(scope="module")
-def reference() -> ReferenceEngine:
-    return load_tokenizer(Recipe()).engines.reference
+def reference() -> ReferenceEncoder:
+    return load_tokenizer(Recipe()).encoders.reference
 
 
 @pytest.fixture(scope="module")
-def quicktok() -> QuicktokEngine:
-    engine = load_tokenizer(Recipe()).engines.engine
-    assert isinstance(engine, QuicktokEngine)
-    return engine
+def quicktok() -> QuicktokEncoder:
+    encoder = load_tokenizer(Recipe()).encoder
+    assert isinstance(encoder, QuicktokEncoder)
+    return encoder
 
 
-def assert_equal(reference: ReferenceEngine, other: QuicktokEngine, texts: list[str]) -> None:
+def assert_equal(reference: ReferenceEncoder, other: QuicktokEncoder, texts: list[str]) -> None:
     (ids, offsets), (others, bounds) = reference.encode(texts), other.encode(texts)
     assert ids.dtype == others.dtype == np.uint32
     assert offsets.dtype == bounds.dtype == np.int64
@@ -59,14 +34,14 @@ def assert_equal(reference: ReferenceEngine, other: QuicktokEngine, texts: list[
     assert np.array_equal(ids, others)
 
 
-def test_both_engines_give_the_vectors(
-    reference: ReferenceEngine, quicktok: QuicktokEngine
+def test_both_encoders_give_the_vectors(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder
 ) -> None:
     rows = [json.loads(line) for line in VECTORS.read_text("utf-8").splitlines()]
     assert len(rows) == 220
     texts = [row["text"] for row in rows]
-    for engine in (reference, quicktok):
-        ids, offsets = engine.encode(texts)
+    for encoder in (reference, quicktok):
+        ids, offsets = encoder.encode(texts)
         assert ids.dtype == np.uint32
         for row, begin, end in zip(rows, offsets[:-1], offsets[1:], strict=True):
             assert ids[begin:end].tolist() == row["ids"], row["text"]
@@ -74,8 +49,8 @@ def test_both_engines_give_the_vectors(
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=8))
 @settings(max_examples=200, deadline=None)
-def test_engines_agree_on_any_text(
-    reference: ReferenceEngine, quicktok: QuicktokEngine, texts: list[str]
+def test_encoders_agree_on_any_text(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder, texts: list[str]
 ) -> None:
     assert_equal(reference, quicktok, texts)
 
@@ -97,14 +72,14 @@ PIECES = st.sampled_from(
 
 @given(st.lists(st.lists(PIECES, max_size=30).map("".join), max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_engines_agree_where_splits_are_awkward(
-    reference: ReferenceEngine, quicktok: QuicktokEngine, texts: list[str]
+def test_encoders_agree_where_splits_are_awkward(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder, texts: list[str]
 ) -> None:
     assert_equal(reference, quicktok, texts)
 
 
-def test_engines_agree_on_every_letter_of_unicode(
-    reference: ReferenceEngine, quicktok: QuicktokEngine
+def test_encoders_agree_on_every_letter_of_unicode(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder
 ) -> None:
     """Their tables are of different years: what one takes for a letter, the other may split.
 
@@ -118,46 +93,46 @@ def test_engines_agree_on_every_letter_of_unicode(
 
 
 @pytest.mark.parametrize("character", "a \n=é0日🚀")
-def test_engines_agree_on_long_runs(
-    reference: ReferenceEngine, quicktok: QuicktokEngine, character: str
+def test_encoders_agree_on_long_runs(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder, character: str
 ) -> None:
     run = character * 200_000
     assert_equal(reference, quicktok, [run, f"x{run}", f"{run}x"])
 
 
-def test_engines_agree_on_the_names_of_all_sentinels(
-    reference: ReferenceEngine, quicktok: QuicktokEngine
+def test_encoders_agree_on_the_names_of_all_sentinels(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder
 ) -> None:
     names = [name for family in SENTINELS.values() for name in family if name is not None]
     assert len(set(names)) == 15
     assert_equal(reference, quicktok, [*names, *(f"x{name}{name} y" for name in names)])
 
 
-def test_engines_agree_on_no_text_and_on_empty_ones(
-    reference: ReferenceEngine, quicktok: QuicktokEngine
+def test_encoders_agree_on_no_text_and_on_empty_ones(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder
 ) -> None:
-    for engine in (reference, quicktok):
+    for encoder in (reference, quicktok):
         for texts in ([], [""], ["", "", ""]):
-            ids, offsets = engine.encode(texts)
+            ids, offsets = encoder.encode(texts)
             assert len(ids) == 0
             assert offsets.tolist() == [0] * (len(texts) + 1)
 
 
-def test_doubtful_letters_go_to_the_reference_alone_or_among_others(
-    reference: ReferenceEngine, quicktok: QuicktokEngine
+def test_mismatching_letters_go_to_the_reference_alone_or_among_others(
+    reference: ReferenceEncoder, quicktok: QuicktokEncoder
 ) -> None:
     """U+0CDC is a letter since Unicode 14 or so: quicktok's tables are older."""
-    doubtful = quicktok._doubtful
-    assert "\u0cdc" in doubtful
+    mismatches = quicktok._mismatches
+    assert "\u0cdc" in mismatches
     alone, _ = quicktok._tokenizer.encode_batch(["_\u0cdc'll"], 1)
     exact, _ = reference.encode(["_\u0cdc'll"])
     assert not np.array_equal(alone, exact), "else this test shows nothing"
-    some = sorted(doubtful)[:: len(doubtful) // 50]
+    some = sorted(mismatches)[:: len(mismatches) // 50]
     texts = [text for c in some for text in ("plain", f"a{c}'ll {c}1", "é", c, f"{c}{c}x", "")]
     assert_equal(reference, quicktok, texts)
 
 
-def test_what_can_begin_a_doubtful_letter_by_hand() -> None:
+def test_what_can_begin_a_mismatching_letter_by_hand() -> None:
     """U+0CDC is E0 B3 9C: a token may hold it whole, or end in its first or first two bytes."""
     tokens = [
         b"a",
@@ -169,356 +144,5 @@ def test_what_can_begin_a_doubtful_letter_by_hand() -> None:
         b"\xe0\xb4",
         b"\xc3",
     ]
-    can = engines._can_begin([0x0CDC], tokens)
+    can = _can_begin([0x0CDC], tokens)
     assert can.tolist() == [False, False, True, True, True, False, False, False]
-
-
-# The proof. Its subject is a byte-level BPE so small that it takes a moment.
-
-
-@lru_cache(maxsize=1)
-def small() -> tuple[dict[str, Any], Vocabulary]:
-    content = json.loads(byte_level_bpe(["def add(a, b): return a + b"] * 3, split=QWEN_SPLIT))
-    return content | {"added_tokens": [], "post_processor": None}, read_vocabulary(content)
-
-
-NAMES = ["<eos>", "<fim_prefix>"]
-
-
-def choose() -> Encoders:
-    content, vocabulary = small()
-    return choose_engine(content, vocabulary.token_bytes, NAMES)
-
-
-@contextmanager
-def proved() -> Iterator[tuple[Path, list[int]]]:
-    content, vocabulary = small()
-    plain = json.dumps(content)
-    with engines._proved_tables(
-        plain, ReferenceEngine(plain), vocabulary.token_bytes, NAMES
-    ) as found:
-        yield found
-
-
-def differing_where(differs: Callable[[str], bool]) -> list[int]:
-    """Prove an engine that is the reference but for some texts, to which it adds an id."""
-    content, vocabulary = small()
-    reference = ReferenceEngine(json.dumps(content))
-
-    def encode(texts: list[str]) -> tuple[TokenIds, Offsets]:
-        ids, offsets = reference.encode(texts)
-        rows = [
-            np.append(ids[begin:end], np.uint32(0)) if differs(text) else ids[begin:end]
-            for text, begin, end in zip(texts, offsets[:-1], offsets[1:], strict=True)
-        ]
-        return np.concatenate([ids[:0], *rows]), np.cumsum([0, *map(len, rows)])
-
-    doubtful = engines._doubtful(encode, reference)
-    engines._prove(encode, reference, doubtful, vocabulary.token_bytes, NAMES)
-    return doubtful
-
-
-_doubtful_of_less = lru_cache(engines._doubtful_of.__wrapped__)
-
-
-def look_at_less(patch: pytest.MonkeyPatch) -> None:
-    """Prove on fewer code points and random texts: a proof of all takes seconds."""
-    patch.setattr(engines, "_DENSE", (range(0x1000), range(0x4E00, 0x5000)))
-    patch.setattr(engines, "_SPARSE", range(0x34000, 0x110000, 970))
-    patch.setattr(engines, "_RANDOM_TEXTS", 400)
-    patch.setattr(engines, "_doubtful_of", _doubtful_of_less)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    look_at_less(monkeypatch)
-
-
-@pytest.mark.usefixtures("quick")
-def test_an_engine_that_is_the_reference_is_proved() -> None:
-    assert differing_where(lambda _: False) == []
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    "word", ["<fim_prefix>", "def add(a, b):\n    return a + b\n", "=" * engines._RUN]
-)
-def test_an_engine_that_differs_on_one_text_is_refused_and_the_text_named(word: str) -> None:
-    with pytest.raises(EngineError) as caught:
-        differing_where(lambda text: text == word)
-    assert str(caught.value).endswith(f" on {word[:60]!r}")
-    assert ReferenceEngine.name in str(caught.value)
-
-
-@pytest.mark.usefixtures("quick")
-def test_an_engine_that_differs_with_some_code_points_is_doubted_there() -> None:
-    assert differing_where(lambda text: "é" in text or "\u0cdc" in text) == [0xE9, 0xCDC]
-
-
-@pytest.mark.usefixtures("quick")
-def test_an_engine_that_differs_with_an_ascii_character_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"on 1 code points, the first of them U\+007E"):
-        differing_where(lambda text: "~" in text)
-
-
-@pytest.mark.usefixtures("quick")
-def test_an_engine_that_differs_with_too_many_code_points_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(engines, "_DOUBTFUL_MOST", 511)
-    with pytest.raises(EngineError, match=r"code points, the first of them U\+4E00"):
-        differing_where(lambda text: any("\u4e00" <= c <= "\u9000" for c in text))
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_split_that_differs_is_seen_though_no_token_of_the_vocabulary_shows_it() -> None:
-    """Kannada's U+0CDC became a letter after quicktok's tables: before `'s` it is cut otherwise.
-
-    The tokenizer has a token for `'s` and none for `'ll`, by which the difference shows at once.
-    """
-    content = json.loads(byte_level_bpe(["it's that's x's"] * 3, split=QWEN_SPLIT))
-    content |= {"added_tokens": [], "post_processor": None}
-    vocabulary = read_vocabulary(content)
-    assert "'s" in content["model"]["vocab"]
-    assert "'ll" not in content["model"]["vocab"]
-    chosen = choose_engine(content, vocabulary.token_bytes, NAMES)
-    assert isinstance(chosen.engine, QuicktokEngine)
-    text = "\u0cdc's"
-    fast, _ = chosen.engine._tokenizer.encode_batch([text], 1)
-    exact, _ = chosen.reference.encode([text])
-    assert fast.tolist() != exact.tolist()
-    assert chosen.engine.encode([text])[0].tolist() == exact.tolist()
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    ("merges", "ids", "ignore", "reason"),
-    [
-        (
-            [["q", "z"], ["x", "q"]],
-            [1, 0],
-            False,
-            "knows no merge that comes before one of a lower",
-        ),
-        ([["q", "z"]], [0, 1], True, "knows no token that no merge makes: b'xq'"),
-    ],
-)
-def test_merges_that_the_ids_do_not_imply_leave_the_reference(
-    merges: list[list[str]], ids: list[int], ignore: bool, reason: str
-) -> None:
-    content, _ = small()
-    model = content["model"]
-    first = len(model["vocab"])
-    vocab = model["vocab"] | {"qz": first + ids[0], "xq": first + ids[1]}
-    model = model | {"vocab": vocab, "merges": model["merges"] + merges, "ignore_merges": ignore}
-    content = content | {"model": model}
-    chosen = choose_engine(content, read_vocabulary(content).token_bytes, NAMES)
-    assert chosen.engine is chosen.reference
-    assert chosen.reason is not None
-    assert reason in chosen.reason
-
-
-@pytest.mark.usefixtures("quick")
-def test_ids_with_a_gap_that_quicktok_cannot_hold_leave_the_reference() -> None:
-    """The reason stands in receipts: it names no temporary folder."""
-    content, _ = small()
-    vocab = content["model"]["vocab"]
-    model = content["model"] | {
-        "vocab": vocab | {"qz": 70_000},
-        "merges": [*content["model"]["merges"], ["q", "z"]],
-    }
-    content = content | {"model": model}
-    tokens = read_vocabulary(content).token_bytes
-    first, second = (choose_engine(content, tokens, NAMES) for _ in range(2))
-    assert first.engine is first.reference
-    assert first.reason == second.reason
-    assert first.reason is not None
-    assert first.reason.startswith("quicktok cannot use its tables: bad vocab file")
-    assert "tmp" not in first.reason
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    look_at_less(monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "fim_assets" / "engines"
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a proof that is whole."""
-    home = tmp_path_factory.mktemp("kept")
-    with pytest.MonkeyPatch.context() as patch:
-        look_at_less(patch)
-        patch.setenv("XDG_CACHE_HOME", str(home))
-        assert choose().reason is None
-    return next((home / "fim_assets" / "engines").iterdir())
-
-
-def times(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-
-
-def test_a_proof_is_kept_and_read_again(kept: Path, empty_cache: Path) -> None:
-    shutil.copytree(kept, empty_cache / kept.name)
-    with proved() as (folder, doubtful):
-        assert folder == empty_cache / kept.name, "by tokenizer and versions, not by place"
-        assert [path.name for path in empty_cache.iterdir()] == [folder.name]
-        verdict = json.loads((folder / "proof.json").read_text())
-        assert verdict["doubtful"] == doubtful
-        assert verdict["refused"] is None
-        assert set(verdict["files"]) | {"proof.json"} == set(times(folder))
-    made = times(folder)
-    (folder / "proof.json").write_text(json.dumps(verdict | {"doubtful": [0xE9]}))
-    with proved() as (again, believed):
-        assert again == folder
-        assert believed == [0xE9], "read, not proved again"
-    made["proof.json"] = times(folder)["proof.json"]
-    assert times(folder) == made
-
-
-def test_a_folder_that_another_process_filled_meanwhile_stays(
-    kept: Path, empty_cache: Path, tmp_path: Path
-) -> None:
-    """It may be reading it."""
-    folder = shutil.copytree(kept, empty_cache / kept.name)
-    inode = folder.stat().st_ino
-    engines._keep(shutil.copytree(kept, tmp_path / "made"), folder)
-    assert folder.stat().st_ino == inode
-    assert [path.name for path in empty_cache.iterdir()] == [folder.name]
-
-
-def test_tables_that_cannot_be_opened_leave_the_reference_for_this_time(
-    kept: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(kept, empty_cache / kept.name)
-
-    class Unlucky:
-        def __init__(self, *_: object) -> None:
-            raise RuntimeError("cannot open uniclass file")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("quicktok.Tokenizer", Unlucky)
-        chosen = choose()
-    assert chosen.engine is chosen.reference
-    assert chosen.reason == "quicktok cannot use its tables: cannot open uniclass file"
-    assert isinstance(choose().engine, QuicktokEngine)
-
-
-def test_a_proof_is_one_tokenizers_and_those_that_cut_alike_share_code_points(
-    empty_cache: Path,
-) -> None:
-    choose()
-    content, vocabulary = small()
-    before = _doubtful_of_less.cache_info()
-    choose_engine(content, vocabulary.token_bytes, [*NAMES, "<other>"])
-    assert len(list(empty_cache.iterdir())) == 2
-    after = _doubtful_of_less.cache_info()
-    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
-
-
-@pytest.mark.parametrize(
-    ("name", "damaged"),
-    [
-        ("tables.vocab", b""),
-        ("tables.vocab", None),
-        ("uniclass.bin", None),
-        ("tables.enc", b"scanner=llama3\n"),
-        ("proof.json", None),
-        ("proof.json", b""),
-        ("proof.json", b'{"refused":null,"doubtful":['),
-        ("proof.json", b"\xff\xfe"),
-        ("proof.json", b"[]"),
-        ("proof.json", b'{"older": true}'),
-        ("proof.json", b"{}"),
-        ("proof.json", b'{"refused":null,"doubtful":[1114112],"files":{"tables.enc":""}}'),
-        ("proof.json", b'{"refused":null,"doubtful":[],"files":{}}'),
-    ],
-)
-def test_damaged_tables_and_verdicts_are_made_anew(
-    kept: Path, empty_cache: Path, name: str, damaged: bytes | None
-) -> None:
-    folder = shutil.copytree(kept, empty_cache / kept.name)
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / name).unlink()
-    if damaged is not None:
-        (folder / name).write_bytes(damaged)
-    second = choose()
-    assert second.reason is None
-    assert isinstance(second.engine, QuicktokEngine)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
-    assert [path.name for path in empty_cache.iterdir()] == [folder.name]
-
-
-def test_without_a_folder_to_keep_it_the_engine_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file stands where the folder should be: also root cannot write there."""
-    look_at_less(monkeypatch)
-    file = tmp_path / "file"
-    file.write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    beside = tmp_path / f"fim_assets.cache.{os.getuid()}"
-    beside.write_text("no folder either")
-    choice = choose()
-    assert choice.reason is None
-    assert isinstance(choice.engine, QuicktokEngine)
-    assert_equal(choice.reference, choice.engine, ["def add(a, b):", "", "日本 é", "_\u0cdc'll"])
-    assert file.read_text() == "no folder"
-    beside.unlink()
-    assert choose().reason is None
-    [proof] = (beside / "engines").iterdir()
-    made = times(proof)
-    assert choose().reason is None
-    assert times(proof) == made, "the temporary folder has kept it"
-
-
-def test_a_refusal_is_kept_too(empty_cache: Path) -> None:
-    content = json.loads(byte_level_bpe(["def add(a, b): return a + b"] * 3))
-    content |= {"added_tokens": [], "post_processor": None}
-    tokens = read_vocabulary(content).token_bytes
-    reasons = [choose_engine(content, tokens, NAMES).reason]
-    folder = next(empty_cache.iterdir())
-    assert [path.name for path in folder.iterdir()] == ["proof.json"]
-    made = times(folder)
-    reasons.append(choose_engine(content, tokens, NAMES).reason)
-    assert times(folder) == made
-    assert reasons[0] == reasons[1]
-    assert reasons[0] is not None
-    assert "unrecognized pretokenizer pattern" in reasons[0]
-    assert "\n" not in reasons[0]
-
-
-def test_without_quicktok_the_reference_encodes_and_says_why(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with_it = load_tokenizer(Recipe())
-    monkeypatch.setitem(sys.modules, "quicktok", None)
-    forget_tokenizers()
-    try:
-        without = load_tokenizer(Recipe())
-    finally:
-        forget_tokenizers()
-    assert without.engine is without.engines.reference
-    assert without.engine_in_words == f"{ReferenceEngine.name} (quicktok is not installed)"
-    assert with_it.engine_in_words == with_it.engine.name
-    texts = ["def add(a, b):\n\treturn a", "<|endoftext|>é"]
-    assert isinstance(with_it.engine, QuicktokEngine)
-    assert_equal(without.engines.reference, with_it.engine, texts)
-
-
-def test_a_normalizer_that_quicktok_does_not_know_leaves_the_reference(empty_cache: Path) -> None:
-    content, vocabulary = small()
-    lower = content | {"normalizer": {"type": "Lowercase"}}
-    choice = choose_engine(lower, vocabulary.token_bytes, NAMES)
-    assert choice.engine is choice.reference
-    assert choice.reason == "quicktok does not know the normalizer Lowercase"
-    assert not empty_cache.exists()
-
-
-def test_bundled_tokenizers_tables_are_proved_once_for_all(cache_home: Path) -> None:
-    forget_tokenizers()
-    assert load_tokenizer(Recipe()).engines.reason is None
-    kept = cache_home / "fim_assets" / "engines"
-    assert any(json.loads(p.read_text())["doubtful"] for p in kept.glob("*/proof.json"))

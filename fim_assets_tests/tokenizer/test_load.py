@@ -23,15 +23,12 @@ from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.tokenizer import dolma2
-from fim_assets.tokenizer.encoders import EDGE_CASE_TEXTS, QuicktokEngine, ReferenceEngine
-from fim_assets.tokenizer.load import (
-    Controls,
-    TokenizerError,
-    content_hash,
-    find_tokenizer,
-    load_tokenizer,
-)
+from fim_assets.tokenizer.build_dolma2 import build
+from fim_assets.tokenizer.controls import Controls
+from fim_assets.tokenizer.encoders import QuicktokEncoder, ReferenceEncoder
+from fim_assets.tokenizer.find import DOLMA2, TokenizerError, content_hash, find_tokenizer
+from fim_assets.tokenizer.load import load_tokenizer
+from fim_assets.tokenizer.proof import EDGE_CASE_TEXTS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.tokenizer.small_tokenizers import (
@@ -52,13 +49,13 @@ from fim_assets_tests.tokenizer.small_tokenizers import (
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the script builds."""
     folder = tmp_path_factory.mktemp("built")
-    dolma2.build(folder)
+    build(folder)
     return folder
 
 
 def test_bundled_tokenizer_is_what_the_script_builds(built: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (built / name).read_bytes() == (dolma2.FOLDER / name).read_bytes()
+        assert (built / name).read_bytes() == (DOLMA2 / name).read_bytes()
 
 
 def test_bundled_tokenizer_has_the_published_ids() -> None:
@@ -79,7 +76,7 @@ def test_bundled_tokenizer_has_the_published_ids() -> None:
 
 
 def test_transformers_reads_the_bundled_files() -> None:
-    loaded = AutoTokenizer.from_pretrained(dolma2.FOLDER)
+    loaded = AutoTokenizer.from_pretrained(DOLMA2)
     assert loaded.encode("<|fim_prefix|>a<|fim_suffix|><|fim_middle|><|endoftext|>") == [
         *(100258, 64, 100260, 100259, 100257)
     ]
@@ -88,7 +85,7 @@ def test_transformers_reads_the_bundled_files() -> None:
 
 def test_no_added_token_is_matched_in_text() -> None:
     loaded = load_tokenizer(Recipe())
-    ids, _ = loaded.engine.encode([f"x{token}y" for token in loaded.added])
+    ids, _ = loaded.encoder.encode([f"x{token}y" for token in loaded.added])
     assert ids.max() < 100_256
     assert len(loaded.added) == 22
 
@@ -96,7 +93,7 @@ def test_no_added_token_is_matched_in_text() -> None:
 def test_decode_gives_the_bytes_back() -> None:
     loaded = load_tokenizer(Recipe())
     for text in EDGE_CASE_TEXTS:
-        ids, _ = loaded.engine.encode([text])
+        ids, _ = loaded.encoder.encode([text])
         assert loaded.decode(ids) == text.encode() == loaded.normal_form(text)
     with pytest.raises(ValueError, match="outside of the vocabulary of 100,278"):
         loaded.decode(np.array([100_278], np.uint32))
@@ -109,9 +106,9 @@ def test_content_hash_changes_with_any_file(tmp_path: Path, built: Path) -> None
     folder = shutil.copytree(built, tmp_path / "built")
     assert content_hash(folder) == content_hash(find_tokenizer(TokenizerRecipe()))
     (folder / "notes.txt").write_text("not the tokenizer's")
-    assert content_hash(folder) == content_hash(dolma2.FOLDER)
+    assert content_hash(folder) == content_hash(DOLMA2)
     (folder / "special_tokens_map.json").write_text("{}")
-    assert content_hash(folder) != content_hash(dolma2.FOLDER)
+    assert content_hash(folder) != content_hash(DOLMA2)
 
 
 def test_a_tokenizer_that_changed_since_is_refused(tmp_path: Path) -> None:
@@ -127,7 +124,7 @@ def test_recipes_share_what_was_read_of_a_tokenizer_until_its_files_change(tmp_p
     ids = save(folder, byte_level_bpe(CODE))
     recipes = [small_recipe(folder, ids, {"layout": layout}) for layout in LAYOUTS]
     first, second = map(load_tokenizer, recipes[:2])
-    assert first.engines is second.engines
+    assert first.encoders is second.encoders
     assert first.vocabulary is second.vocabulary
     save(folder, byte_level_bpe(CODE, size=300))
     assert len(load_tokenizer(recipes[2]).vocabulary.token_bytes) == 300
@@ -178,10 +175,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 
 _DOWNLOAD = """
 import json, sys
-from fim_assets.recipe import Tokenizer
-from fim_assets.tokenizer import load
-from fim_assets.tokenizer.load import TokenizerError, content_hash, find_tokenizer
-load._KNOCKS = 1
+from fim_assets.recipe.tokens import Tokenizer
+from fim_assets.tokenizer import find
+from fim_assets.tokenizer.find import TokenizerError, content_hash, find_tokenizer
+find._TRIES = 1
 for asked in sys.argv[1:]:
     name, commit = asked.split("@")
     try:
@@ -264,13 +261,13 @@ def test_another_tokenizer_from_a_folder(tmp_path: Path, split: str | None) -> N
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE, split=split))
     loaded = load_tokenizer(small_recipe(tmp_path / "bpe", ids))
     if split is None:
-        assert loaded.engine is loaded.engines.reference
-        assert "unrecognized pretokenizer pattern" in loaded.engine_in_words
+        assert loaded.encoder is loaded.encoders.reference
+        assert "unrecognized pretokenizer pattern" in loaded.encoder_description
     else:
-        assert isinstance(loaded.engine, QuicktokEngine)
-        assert loaded.engine_in_words == loaded.engine.name
+        assert isinstance(loaded.encoder, QuicktokEncoder)
+        assert loaded.encoder_description == loaded.encoder.name
     assert loaded.controls.boundaries == {"<sep>": ids["<sep>"]}
-    encoded, offsets = loaded.engine.encode(["def add", "", "<eos>é"])
+    encoded, offsets = loaded.encoder.encode(["def add", "", "<eos>é"])
     assert loaded.decode(encoded) == "def add<eos>é".encode()
     assert offsets[1] == offsets[2]
     assert ids["<eos>"] not in encoded
@@ -281,7 +278,7 @@ def qwen_like(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Any]
     folder = tmp_path_factory.mktemp("qwen") / "bpe"
     content = byte_level_bpe([*CODE, Path(__file__).read_text("utf-8")], split=QWEN_SPLIT, size=900)
     loaded = load_tokenizer(small_recipe(folder, save(folder, content)))
-    assert isinstance(loaded.engine, QuicktokEngine)
+    assert isinstance(loaded.encoder, QuicktokEncoder)
     plain = json.dumps(json.loads(content) | {"added_tokens": []})
     return Tokenizer.from_str(plain), loaded
 
@@ -297,7 +294,7 @@ def test_a_bpe_with_qwens_split_is_encoded_by_quicktok_as_by_tokenizers(
     qwen_like: tuple[Tokenizer, Any], text: str
 ) -> None:
     tokenizer, loaded = qwen_like
-    ids, offsets = loaded.engine.encode([text])
+    ids, offsets = loaded.encoder.encode([text])
     assert ids.tolist() == tokenizer.encode(text).ids
     assert offsets.tolist() == [0, len(ids)]
     assert loaded.decode(ids) == text.encode()
@@ -459,7 +456,7 @@ def test_a_tokenizer_is_what_its_file_says_whatever_class_it_claims(tmp_path: Pa
     for name in ("GPT2Tokenizer", "Qwen2Tokenizer", "LlamaTokenizer"):
         ids = save(tmp_path / name, tokenizer.to_str())
         (tmp_path / name / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{name}"}}')
-        encoded, offsets = load_tokenizer(small_recipe(tmp_path / name, ids)).engine.encode(texts)
+        encoded, offsets = load_tokenizer(small_recipe(tmp_path / name, ids)).encoder.encode(texts)
         assert [ids.tolist() for ids in np.split(encoded, offsets[1:-1])] == expected
 
 
@@ -507,7 +504,7 @@ def test_added_tokens_that_are_not_special_are_not_matched_in_text(
     recipe = small_recipe(tmp_path / "bpe", ids, fim={"fim_rate": rate})
     loaded = load_tokenizer(recipe)
     assert loaded.added == tuple(NAMES)
-    encoded, _ = loaded.engine.encode(NAMES)
+    encoded, _ = loaded.encoder.encode(NAMES)
     assert {*ids.values()}.isdisjoint(encoded.tolist())
     rows = [{"id": name, "text": f"{name} and {name} in code"} for name in NAMES if name != "<sep>"]
     write_shard(tmp_path / "raw" / "a.jsonl", rows)
@@ -634,7 +631,7 @@ def test_rearranged_documents_of_a_lossy_tokenizer_pass_every_check(
 @given(st.lists(st.text(st.sampled_from("ae\u0301é \nÅ\u212b日\u0cdcx1")), max_size=5))
 @settings(deadline=None)
 def test_quicktok_and_the_reference_agree_behind_nfc(
-    nfc: tuple[ReferenceEngine, QuicktokEngine], texts: list[str]
+    nfc: tuple[ReferenceEncoder, QuicktokEncoder], texts: list[str]
 ) -> None:
     reference, quicktok = nfc
     (ids, offsets), (others, bounds) = reference.encode(texts), quicktok.encode(texts)
@@ -643,14 +640,14 @@ def test_quicktok_and_the_reference_agree_behind_nfc(
 
 
 @pytest.fixture(scope="module")
-def nfc(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReferenceEngine, QuicktokEngine]:
+def nfc(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReferenceEncoder, QuicktokEncoder]:
     folder = tmp_path_factory.mktemp("nfc") / "bpe"
     ids = save(folder, byte_level_bpe(CODE, split=QWEN_SPLIT, nfc=True))
     loaded = load_tokenizer(small_recipe(folder, ids, {"allow_lossy": True}))
-    assert isinstance(loaded.engine, QuicktokEngine)
-    composed, _ = loaded.engine.encode(["é"])
-    decomposed, _ = loaded.engine.encode(["e\u0301"])
+    assert isinstance(loaded.encoder, QuicktokEncoder)
+    composed, _ = loaded.encoder.encode(["é"])
+    decomposed, _ = loaded.encoder.encode(["e\u0301"])
     assert composed.tolist() == decomposed.tolist()
     assert loaded.normal_form("e\u0301") == "é".encode()
     assert loaded.normal_form("plain") == b"plain"
-    return loaded.engines.reference, loaded.engine
+    return loaded.encoders.reference, loaded.encoder

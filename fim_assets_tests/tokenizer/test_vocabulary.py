@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from fim_assets.tokenizer.encoders import ReferenceEngine
+from fim_assets.tokenizer.encoders import ReferenceEncoder
 from fim_assets.tokenizer.vocabulary import (
     PUTS_SPACE,
     flattened,
@@ -248,7 +248,7 @@ def test_ids_decode_to_the_spelling_of_what_the_model_is_given(
     vocabulary = read_vocabulary(content)
     plain = json.dumps(content | {"added_tokens": [], "post_processor": None})
     ids = np.array(Tokenizer.from_str(plain).encode(text).ids, np.uint32)
-    spelled = vocabulary.spell(ReferenceEngine(plain).pieces(text))
+    spelled = vocabulary.spell(ReferenceEncoder(plain).pieces(text))
     assert vocabulary.decode(ids) == spelled
     if not vocabulary.lossy or (vocabulary.ascii_comes_back and text.isascii()):
         assert spelled == text.encode()
@@ -264,7 +264,7 @@ def test_a_text_that_spells_a_byte_token(kind: str) -> None:
         "Unigram": {"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": True},
     }
     content = REPLACING | {"model": models[kind], "added_tokens": []}
-    ids, _ = ReferenceEngine(json.dumps(content)).encode(["<0x41>"])
+    ids, _ = ReferenceEncoder(json.dumps(content)).encode(["<0x41>"])
     comes_back = read_vocabulary(content).decode(ids) == b"<0x41>"
     assert comes_back is (kind == "merges")
     reason = None if comes_back else "it reads <0x41> in text as the byte 0x41"

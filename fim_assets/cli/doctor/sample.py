@@ -21,7 +21,7 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import USER_ERRORS, ShardError, UserError
 from fim_assets.io.compression import CompressionError, CutShortError, decompress
 from fim_assets.io.hashing import HashingReader
-from fim_assets.io.storage import read_beginning
+from fim_assets.io.storage import read_bytes
 from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
 from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.run.partition import Outcome, Task, run_partition
@@ -90,7 +90,7 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     """
     shard.refuse_changed()
     location = shard.location
-    compressed = read_beginning(location, window + 1)
+    compressed = read_bytes(location, window + 1)
     complete = len(compressed) <= window
     copy = folder / f"beginning{location.suffix}"
     copy.write_bytes(compressed)

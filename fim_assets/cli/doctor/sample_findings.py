@@ -13,7 +13,8 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.sources import RawShard
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
-from fim_assets.io.storage import is_remote, working_folder
+from fim_assets.io.locations import is_remote
+from fim_assets.io.machine_folders import working_folder
 from fim_assets.raw_shards.rejections import NOT_EXPLAINED
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.raw_shards.stage import RAW_SHARDS

@@ -12,16 +12,9 @@ from fim_assets.cli.doctor.findings import Finding, error_finding
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt, why_incomplete
-from fim_assets.io.storage import (
-    REQUESTS_AT_ONCE,
-    Location,
-    StorageError,
-    is_remote,
-    read_bytes,
-    remove,
-    why_no_locks,
-    write_bytes,
-)
+from fim_assets.io.locations import Location, StorageError, is_remote
+from fim_assets.io.locks import why_no_locks
+from fim_assets.io.storage import REQUESTS_AT_ONCE, read_bytes, remove, write_bytes
 from fim_assets.settings import Settings
 from fim_assets.wording import file_size, plural
 

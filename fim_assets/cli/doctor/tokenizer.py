@@ -8,7 +8,8 @@ from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
 from fim_assets.errors import USER_ERRORS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.tokenizer.load import LoadedTokenizer, content_hash, find_tokenizer, load_tokenizer
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets.wording import plural
 
 
@@ -25,9 +26,9 @@ def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Fi
     ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
     text = (
         f"{named.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; "
-        f"{ids}, EOS {controls.eos}; encodes by {tokenizer.engine_in_words}"
+        f"{ids}, EOS {controls.eos}; encodes by {tokenizer.encoder_description}"
     )
-    if tokenizer.engines.reason is not None:
+    if tokenizer.encoders.reason is not None:
         return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
     if messages:
         return tokenizer, Finding("look", "tokenizer", "; ".join([text, *messages]))
@@ -39,7 +40,7 @@ def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[F
     separator = recipe.fim.file_separator_token
     if separator is None or separator in tokenizer.controls.boundaries:
         return
-    ids = len(tokenizer.engine.encode([separator])[0])
+    ids = len(tokenizer.encoder.encode([separator])[0])
     named = separator != Fim().file_separator_token
     close = get_close_matches(separator, tokenizer.added) if named else []
     yield Finding(

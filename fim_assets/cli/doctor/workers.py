@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from fim_assets.cli.doctor.findings import Finding
-from fim_assets.io.storage import is_remote
+from fim_assets.io.locations import is_remote
 from fim_assets.settings import Settings, usable_cores
 from fim_assets.wording import file_size, plural
 

@@ -29,8 +29,9 @@ from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome
+from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import ASSETS, documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 12))

@@ -14,7 +14,7 @@ from fim_assets.cli.doctor.examine import examine
 from fim_assets.cli.doctor.findings import Finding, Report, render_estimate
 from fim_assets.cli.doctor.tokenizer import separator_findings
 from fim_assets.cli.main import main
-from fim_assets.io.storage import parse_url
+from fim_assets.io.locations import parse_url
 from fim_assets.raw_shards.rejections import EMPTY_TEXTS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim

@@ -1,0 +1,109 @@
+"""Control tokens: the ids that the recipe places, and the refusal of those that it cannot place.
+
+Control tokens are placed and never matched in text, so that no text may give their ids.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from fim_assets.recipe import Recipe
+from fim_assets.tokenizer.find import TokenizerError
+
+
+class Controls(NamedTuple):
+    """Ids that are placed.
+
+    Attributes:
+        sentinels: By name: prefix, middle, suffix, end; those that the recipe has.
+        boundaries: Of the file separator and the repository tokens, by their text; those that the
+            tokenizer has an id for.
+        bos: Begins a document, None where nothing does.
+        eos: Ends a document.
+    """
+
+    sentinels: dict[str, int]
+    boundaries: dict[str, int]
+    bos: int | None
+    eos: int
+
+    def all(self) -> Iterator[int]:
+        """Every id that is placed."""
+        yield from self.sentinels.values()
+        yield from self.boundaries.values()
+        yield self.eos
+        if self.bos is not None:
+            yield self.bos
+
+
+class _AddedToken(msgspec.Struct):
+    content: str
+    id: int
+
+
+class _TokenizerJson(msgspec.Struct):
+    """The part of a tokenizer.json that is read: skipping the rest takes a tenth of the time."""
+
+    added_tokens: list[_AddedToken]
+
+
+_tokenizer_json = msgspec.json.Decoder(_TokenizerJson)
+
+
+def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
+    """Refuse control tokens that a tokenizer lacks, by its list of added tokens alone.
+
+    `load_tokenizer` looks at far more, and takes far longer. A folder without a readable
+    tokenizer.json is passed over: whoever loads it says what is wrong.
+
+    Raises:
+        TokenizerError: If a sentinel, BOS, EOS or padding is no added token.
+    """
+    try:
+        tokens = _tokenizer_json.decode((folder / "tokenizer.json").read_bytes()).added_tokens
+    except (OSError, msgspec.DecodeError):
+        return
+    find_controls(recipe, {token.content: token.id for token in tokens})
+
+
+def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
+    """The ids of the recipe's control tokens.
+
+    Args:
+        recipe: Names them.
+        added: The tokenizer's added tokens: ids by content.
+
+    Raises:
+        TokenizerError: If one is no added token, or stands for two things.
+    """
+    settings = recipe.tokens.tokenizer
+    sentinels = {
+        part: token for part, token in recipe.fim.sentinels._asdict().items() if token is not None
+    }
+    for part, token in sentinels.items():
+        if token not in added:
+            raise TokenizerError(
+                f"fim.fim_{part}_token = {token}: not one id in {settings.name_or_path}; its added "
+                f"tokens are {', '.join(added)}"
+            )
+    boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
+    controls = Controls(
+        sentinels={part: added[token] for part, token in sentinels.items()},
+        boundaries={token: added[token] for token in boundaries if token in added},
+        bos=settings.bos_token_id,
+        eos=settings.eos_token_id,
+    )
+    names = {number: token for token, number in added.items()}
+    inside = {*controls.sentinels.values(), *controls.boundaries.values()}
+    for field in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        number = getattr(settings, field)
+        fault = ""
+        if number is not None and number not in names:
+            fault = f"no added token of {settings.name_or_path} has this id"
+        elif number in inside:
+            fault = f"it is {names[number]}, which stands inside documents"
+        if fault:
+            raise TokenizerError(f"tokens.tokenizer.{field} = {number}: {fault}")
+    return controls
