@@ -8,19 +8,18 @@ from uuid import uuid4
 from upath import UPath
 
 from fim_assets.io.storage import Location, is_remote, sizes_below
+from fim_assets.layouts.registry import array_folders
 
 FAILED = ".failed.jsonl"
 """How the name of the rejected lines ends that a partition left which failed by them."""
 
 ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", FAILED)
-NUMBERED_ENDINGS = (
-    *(".npy", ".csv.gz", ".bin", ".idx"),
-    *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
-)
-"""How the names of a partition's outputs end; before the latter stands `-` and a number from 0."""
+"""How the names of a partition's outputs end that are not numbered; see `array_endings`."""
 
-FOLDERS_BESIDE = {"token_arrays": ("label_masks",)}
-"""Folders beside an asset's own that hold outputs of its partitions too."""
+
+def folders_beside(asset: str) -> tuple[str, ...]:
+    """Folders next to an asset's own that hold outputs of its partitions too."""
+    return array_folders() if asset == "token_arrays" else ()
 
 
 class ReceiptError(ValueError):
@@ -82,7 +81,7 @@ def sizes_of(folder: UPath, key: str = "") -> dict[str, int]:
         key: What the files' names begin with.
     """
     sizes = sizes_below(folder, key)
-    for name in FOLDERS_BESIDE.get(folder.name, ()):
+    for name in folders_beside(folder.name):
         beside = sizes_below(folder.parent / name, key)
         sizes |= {f"{name}/{file}": size for file, size in beside.items()}
     return sizes

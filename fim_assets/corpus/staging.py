@@ -11,23 +11,18 @@ from upath import UPath
 
 from fim_assets.corpus.partition_files import (
     ENDINGS,
-    FOLDERS_BESIDE,
-    NUMBERED_ENDINGS,
     PartitionFiles,
     ReceiptError,
+    folders_beside,
     fresh_folder,
     sizes_of,
 )
 from fim_assets.corpus.receipts import Receipt, delete_receipt, why_incomplete
 from fim_assets.io.hashing import FileRecord, HashingWriter
 from fim_assets.io.storage import etag, fetch, is_remote, remove, store, write_bytes
+from fim_assets.layouts.registry import array_endings
 
 _GAP = 8
-
-_ENDING = re.compile(
-    f"({'|'.join(map(re.escape, ENDINGS))}"
-    f"|-\\d{{5,}}({'|'.join(map(re.escape, NUMBERED_ENDINGS))}))"
-)
 
 
 class Staging:
@@ -111,9 +106,9 @@ def _remove_stale_outputs(place: PartitionFiles, records: Iterable[FileRecord]) 
     """
     written = {place.output(record.name) for record in records}
     others = [place.file(ending) for ending in ENDINGS]
-    for name in ("", *FOLDERS_BESIDE.get(place.local.name, ())):
+    for name in ("", *folders_beside(place.local.name)):
         folder = place.local.with_name(name) if name else place.local
-        for ending in NUMBERED_ENDINGS:
+        for ending in array_endings():
             number = missing = 0
             while missing < _GAP:
                 path = folder / f"{place.key}-{number:05d}{ending}"
@@ -170,9 +165,11 @@ def _upload(place: PartitionFiles, folder: UPath, receipt: Receipt) -> str | Non
 def _is_other(name: str, key: str, written: set[str]) -> bool:
     """Whether a name is an earlier run's output of this partition."""
     own = name.rpartition("/")[2]
-    return name not in written and bool(
-        own.startswith(key) and _ENDING.fullmatch(own.removeprefix(key))
-    )
+    if name in written or not own.startswith(key):
+        return False
+    ending = own.removeprefix(key)
+    number = re.match(r"-\d{5,}", ending)
+    return ending in ENDINGS or bool(number and ending[number.end() :] in array_endings())
 
 
 def fetch_outputs(place: PartitionFiles, receipt: Receipt) -> None:

@@ -25,7 +25,6 @@ from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.storage import Location, is_remote
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
-from fim_assets.recipe.tokens import Layout
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
@@ -216,18 +215,13 @@ def _tokens(corpus: Corpus, receipt: Receipt) -> _Own:
 _BY_ASSET = {"raw_shards": _raw, "fim_shards": _fim, "token_arrays": _tokens}
 
 
-_DATA_ENDING = {
-    "raw_shards": ".parquet",
-    "fim_shards": ".jsonl.zst",
-    **{f"token_arrays {name}": f"-00000{its.ending}" for name, its in LAYOUTS.items()},
-}
-"""How the file ends that holds an asset's data, the first where there are several."""
+_DATA_ENDING = {"raw_shards": ".parquet", "fim_shards": ".jsonl.zst"}
+"""How the file ends that holds an asset's data; of `token_arrays` it is the first array."""
 
 
-def _data_file(place: PartitionFiles, result: Result, layout: Layout) -> Location:
+def _data_file(place: PartitionFiles, result: Result, layout: str) -> Location:
     """The partition's data, or its folder where it has no document and so no array."""
-    name = f"token_arrays {layout}" if result.asset == "token_arrays" else result.asset
-    file = f"{place.key}{_DATA_ENDING[name]}"
+    file = place.key + _DATA_ENDING.get(result.asset, f"-00000{LAYOUTS[layout].ending}")
     written = file in {output.name for output in result.outputs}
     return place.folder / file if written else place.folder
 

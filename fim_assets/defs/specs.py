@@ -15,11 +15,13 @@ from fim_assets.defs.automation import FOLLOW
 from fim_assets.fim_shards import checks as fim_shards
 from fim_assets.fim_shards import record
 from fim_assets.fim_shards.transform import transform_shard
+from fim_assets.layouts.base import Layout
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards import measure as profile
 from fim_assets.raw_shards.measure import measure_shard
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays import arrays
-from fim_assets.token_arrays import checks as token_arrays
+from fim_assets.token_arrays.checks import registry as token_arrays
 from fim_assets.token_arrays.tokenize import tokenize_shard
 
 _RAW_SHARDS = """
@@ -55,15 +57,21 @@ middle and suffix behind their sentinels, in PSM or SPM order.
   their law. A partition that does not pass is not finished.
 """
 
-_TOKEN_ARRAYS = """
+
+def _layout_row(layout: Layout) -> str:
+    next_to_it = ", ".join(f"`{ending}`" for ending in layout.index_endings)
+    return f"| `{layout.name}` | `<key>-00000{layout.ending}` | {next_to_it} | {layout.trainer} |"
+
+
+_LAYOUT_ROWS = "\n".join(map(_layout_row, LAYOUTS.values()))
+
+_TOKEN_ARRAYS = f"""
 Token ids that a trainer maps into memory: raw, little-endian, without a header, each document whole
 in one array and ended by EOS.
 
 | layout | array | beside it | read by |
 | :-- | :-- | :-- | :-- |
-| `dolma` | `<key>-00000.npy` | `.csv.gz` | OLMo-core |
-| `megatron` | `<key>-00000.bin` | `.idx` | Megatron-LM |
-| `datatrove` | `<key>-00000.ds` | `.ds.index`, `.ds.metadata` | datatrove |
+{_LAYOUT_ROWS}
 
 With each: `<key>.parquet`, one row a document in the arrays' order, with the token offsets of its
 files and their parts; and `<key>.json`, the receipt, written last.

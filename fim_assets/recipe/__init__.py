@@ -90,7 +90,7 @@ class Recipe(Section):
         where `syntax` cuts, the grammars' versions too.
         Fields at their version-1 defaults are left out, so that an option added later changes no
         existing fingerprint; so are `raw.documents` and paths, which say where, not what, but for
-        the tokenizer's name in datatrove's layout, whose files hold it.
+        a tokenizer's name that stands in the layout's files (`Layout.identity`).
 
         Args:
             asset: One of `ASSETS`, or `corpus_report`, which depends on them all.
@@ -114,13 +114,7 @@ class Recipe(Section):
                 if self.raw.path_field != Raw().path_field:
                     law["raw"]["path_field"] = self.raw.path_field
         if "token_arrays" in stages:
-            tokens = self.tokens.model_dump(exclude_defaults=True)
-            where = (
-                {"revision"} if self.tokens.layout == "datatrove" else {"name_or_path", "revision"}
-            )
-            for name in where:
-                tokens.get("tokenizer", {}).pop(name, None)
-            law["tokens"] = {name: value for name, value in tokens.items() if value != {}}
+            law["tokens"] = self.tokens.identity()
             law["tokenizer"] = tokenizer_hash
         canonical = json.dumps(law, sort_keys=True, separators=(",", ":"))
         return blake2b(canonical.encode(), digest_size=16).hexdigest()

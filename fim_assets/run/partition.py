@@ -47,9 +47,9 @@ from fim_assets.raw_shards.measure import measure_shard
 from fim_assets.raw_shards.statistics import raw_statistics
 from fim_assets.recipe import ASSETS
 from fim_assets.statistics.histograms import Statistics
-from fim_assets.token_arrays import checks as token_arrays
 from fim_assets.token_arrays.arrays import ArraySettings
-from fim_assets.token_arrays.checks import TokenPartition
+from fim_assets.token_arrays.checks import registry as token_arrays
+from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.statistics import token_statistics
 from fim_assets.token_arrays.tokenize import tokenize_shard
 from fim_assets.tokenizer.encoders import is_panic

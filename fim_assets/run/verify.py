@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import orjson
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import FAILED, FOLDERS_BESIDE, ReceiptError
+from fim_assets.corpus.partition_files import FAILED, ReceiptError, folders_beside
 from fim_assets.corpus.receipts import Receipt, keys_of_receipts, read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.summary import ListedArray
@@ -135,7 +135,7 @@ def unlisted_files(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]
             outputs = (output.name for output in receipt.result.outputs)
             listed |= {place.receipt, *map(place.published, outputs)}
     folders = {corpus.folder(asset) for asset in ASSETS}
-    folders |= {corpus.folder(name) for asset in ASSETS for name in FOLDERS_BESIDE.get(asset, ())}
+    folders |= {corpus.folder(name) for asset in ASSETS for name in folders_beside(asset)}
     for folder in sorted(folders, key=str):
         for name in sorted(names_in(folder)):
             path = folder / name

@@ -1,10 +1,16 @@
-"""Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows."""
+"""Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows.
 
+What the files of an array are called and what stands in them is its layout's, see `layouts/`; which
+documents go into which array, and what a label mask trains on, is decided here.
+"""
+
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +20,8 @@ from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
-from fim_assets.layouts.registry import LAYOUTS, Entry, Index
+from fim_assets.layouts.base import ArrayInfo, IndexEntry
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, SpooledDocument
@@ -51,8 +58,9 @@ SCHEMA = pa.schema(
 
 `order`: its files', `mixed` where they differ. `files`: each file's order, and where it and its
 parts start and end, as tokens of the array like `start` and `end`; null for the parts of a file
-left alone. `added_token_literals`: times a control token's name stands in the document's text, as
-text. `changed`: whether the text does not come back from the ids exactly (`tokens.allow_lossy`).
+that is not rearranged. `added_token_literals`: times a control token's name stands in the
+document's text, as text. `changed`: whether the text does not come back from the ids exactly
+(`tokens.allow_lossy`).
 """
 
 
@@ -62,7 +70,7 @@ class ArraySettings:
 
     Attributes:
         tokens: Layout, dtype, array size and label mask.
-        fim: The law that made the documents.
+        fim: How the documents were rearranged.
         source: The FIM shard's path below the data root.
         tokenizer_hash: Content hash of the tokenizer that made the ids.
     """
@@ -86,11 +94,16 @@ class ArraySettings:
         }
 
 
+def id_dtype(tokens: Tokens) -> "np.dtype[Any]":
+    """The type of an id in an array."""
+    return np.dtype(LAYOUTS[tokens.layout].id_type(tokens.dtype))
+
+
 def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
     """Which tokens of a document are trained on, shape (tokens,).
 
-    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of a file
-    left alone; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
+    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of any other
+    file; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
     """
     trained = np.ones(len(document.tokens), np.bool_)
     for number, file in enumerate(document.files):
@@ -103,19 +116,25 @@ def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
 
 
 class ArrayReader:
-    """Reads spans of ids from a file of little-endian ids without a header; a context manager.
+    """Reads ids, or a label mask's values, from a file; a context manager.
 
     The file is read, not mapped: mapped pages would count as the process's memory, up to the whole
     array.
 
+    Args:
+        path: The file.
+        dtype: Of a value.
+        header_bytes: Bytes in front of the first value.
+
     Attributes:
-        size: Ids in the file.
+        size: Values in the file.
     """
 
-    def __init__(self, path: Path, dtype: "np.dtype[Any]") -> None:
+    def __init__(self, path: Path, dtype: "np.dtype[Any]", header_bytes: int = 0) -> None:
         self._dtype = dtype
+        self._begin = header_bytes
         self._file = path.open("rb", buffering=0)
-        self.size = path.stat().st_size // self._dtype.itemsize
+        self.size = (path.stat().st_size - header_bytes) // dtype.itemsize
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +150,7 @@ class ArrayReader:
         """
         ids = np.empty(end - start, self._dtype)
         left = memoryview(ids.data).cast("B")
-        self._file.seek(start * self._dtype.itemsize)
+        self._file.seek(self._begin + start * self._dtype.itemsize)
         while left:
             count = self._file.readinto(left)
             if not count:
@@ -180,7 +199,7 @@ def write_arrays(
 
 
 class _Array:
-    """One array while it is written, with all that lies beside it; a context manager.
+    """One array while it is written, with the files next to it; a context manager.
 
     Attributes:
         name: The file's name.
@@ -189,8 +208,8 @@ class _Array:
 
     def __init__(self, number: int, settings: ArraySettings, staging: Staging) -> None:
         tokens, stem = settings.tokens, f"-{number:05d}"
-        beside = LAYOUTS[tokens.layout]
-        self.name = f"{staging.place.key}{stem}{beside.ending}"
+        self._layout = LAYOUTS[tokens.layout]
+        self.name = f"{staging.place.key}{stem}{self._layout.ending}"
         self.size = 0
         self._fim = settings.fim
         self._files: list[HashingWriter] = []
@@ -199,27 +218,44 @@ class _Array:
             self._files.append(staging.create(f"{stem}{ending}", folder))
             return self._files[-1]
 
-        self._ids = create(beside.ending)
-        self._index: Index = beside.open_index(create, tokens, settings.source)
+        id_type = self._layout.id_type(tokens.dtype)
+        self._info = ArrayInfo(id_type, settings.source, tokens.tokenizer.name_or_path)
+        self._array = create(self._layout.ending)
+        self._index = self._layout.open_index(
+            self._info, [create(ending) for ending in self._layout.index_endings]
+        )
         self._mask: HashingWriter | None = None
         if tokens.label_mask is not None:
-            self._mask = create(beside.mask, beside.mask_folder)
+            self._mask = create(self._layout.mask_ending, self._layout.mask_folder)
+        # A header says how many ids follow, which the last document decides, and the array is
+        # hashed while it is written, from its first byte on: the ids wait in another file.
+        self._waiting: IO[bytes] | None = None
+        if self._layout.header is not None:
+            self._waiting = TemporaryFile(dir=staging.folder)  # noqa: SIM115 - see __exit__
+        self._ids = self._waiting or self._array
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the index and close the files: a partition may have very many."""
+        """Write what is left and close the files: a partition may have very many."""
         if kind is None:
             self._index.close()
+            if self._layout.header is not None and self._waiting is not None:
+                self._array.write(self._layout.header(self._info, self.size))
+                self._waiting.seek(0)
+                shutil.copyfileobj(self._waiting, self._array)
             for file in self._files:
                 file.close()
+        if self._waiting is not None:
+            self._waiting.close()
 
     def add(self, document: SpooledDocument) -> None:
         """Write the next document."""
         start, self.size = self.size, self.size + len(document.tokens)
         self._ids.write(document.tokens.data)
-        self._index.add(Entry(start, self.size, document.id, int(document.header["shard_line"][0])))
+        line = int(document.header["shard_line"][0])
+        self._index.add(IndexEntry(start, self.size, document.id, line))
         if self._mask is not None:
             self._mask.write(label_mask(document, self._fim).data)
 
@@ -260,13 +296,17 @@ class _Rows:
         documents = np.frombuffer(b"".join(self._documents), DOCUMENT)
         files = np.frombuffer(b"".join(self._files), FILE)
         starts = np.array(self._starts, np.int64)
+        # Offsets become the array's. Two documents, of 1 file at token 0 and of 2 files at token 9:
+        # starts = [0, 9]; base = [0, 9, 9], one a file; bounds = [0, 1, 3], where each document's
+        # files begin. A prefix at [1, -1, 4] of its document is at [1, null, 13] of the array.
         base = np.repeat(starts, documents["files"])
         bounds = np.concatenate([[0], np.cumsum(documents["files"])])
-        columns = [pa.array(np.array(ORDERS)[files["order"]])]
-        for name in (field.name.removeprefix("file_") for field in list(_FILES)[1:]):
-            nowhere = files[name] < 0
-            columns.append(pa.array(files[name] + base, pa.int64(), mask=nowhere))
         names = [field.name for field in _FILES]
+        columns = [pa.array(np.array(ORDERS)[files["order"]])]
+        columns += [
+            pa.array(files[name] + base, pa.int64(), mask=files[name] < 0)
+            for name in (name.removeprefix("file_") for name in names[1:])
+        ]
         low = np.minimum.reduceat(files["order"], bounds[:-1])
         high = np.maximum.reduceat(files["order"], bounds[:-1])
         orders = np.where(low == high, np.array(ORDERS)[low], "mixed")

@@ -282,9 +282,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt)
-        )
+        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None

@@ -17,10 +17,10 @@ from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.partition import CHECKS_OF
-from fim_assets.token_arrays.checks import (
+from fim_assets.token_arrays.checks.partition import TokenPartition
+from fim_assets.token_arrays.checks.texts import (
     _SAMPLE_DOCUMENT_TOKENS,
     SAMPLE_TOKENS,
-    TokenPartition,
     _sample,
 )
 from fim_assets.token_arrays.shuffle_buffer import Ids
