@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.partition_files import PartitionFiles, folders_beside
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.staging import Staging
-from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.raw_shards import shard_reader as shards
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -115,6 +115,16 @@ def read_all(place: PartitionFiles, layout: str, dtype: str) -> list[Documents]:
     reader, ending = READERS[layout], LAYOUTS[layout].ending
     stems = sorted(str(path).removesuffix(ending) for path in place.folder.glob(f"*{ending}"))
     return [reader.read(Path(stem), "<u2" if dtype == "uint16" else reader.wide) for stem in stems]
+
+
+def test_what_a_run_deletes_of_an_earlier_one_are_the_files_of_all_layouts() -> None:
+    """Corpora have these names: a run would leave files whose ending is not known any more."""
+    assert array_endings() == (
+        *(".npy", ".csv.gz", ".bin", ".idx"),
+        *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
+    )
+    assert array_folders() == ("label_masks",)
+    assert folders_beside("token_arrays") == array_folders()
 
 
 @pytest.mark.parametrize("layout", READERS)
@@ -223,6 +233,8 @@ def test_every_layout_passes_every_check_with_every_type(
     }
     found = {*file_bytes(tmp_path)}
     assert {name for name in found if not name.startswith(("raw", "fim", "bpe"))} == expected
+    named = LAYOUTS[layout].endings
+    assert all(name.endswith((*named, ".parquet")) for name in expected)
     receipt = read_receipt(corpus.place("token_arrays", "a"))
     assert receipt is not None
     assert {output.name for output in receipt.result.outputs} == {

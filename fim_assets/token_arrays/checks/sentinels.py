@@ -27,7 +27,7 @@ _KINDS = 8
 """A sentinel in an array is one number: 8 times its token, plus its kind.
 
 With the kinds prefix 0, middle 1, suffix 2 and separator 3, the `<suf>` at token 4 is 4 * 8 + 2 =
-34. So two arrays of numbers that are equal say that the same sentinels stand at the same tokens.
+34, and the file above is [0, 34, 73]. Equal numbers are the same sentinels at the same tokens.
 """
 
 
@@ -37,7 +37,7 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     Where there is a label mask, compare it with these offsets too.
 
     Raises:
-        ValueError: If orders or offsets are not those of the FIM shard and the recipe's layout.
+        ValueError: If orders are not the FIM shard's, or offsets do not fit together.
     """
     name = "sentinel_grammar"
     masked = partition.recipe.tokens.label_mask is not None
@@ -143,15 +143,8 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
         )
 
 
-_KINDS = 8
-"""A sentinel in an array is one number: its place times this, plus which of the recipe's it is.
-
-What parts the files of a document is one of them, if it is one id.
-"""
-
-
 def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
-    """The sentinels of some files of an array: between their parts, as the layout has them.
+    """The sentinels of some files of an array: between their parts, as the order has them.
 
     Raises:
         ValueError: If parts and sentinels do not make up a file.
@@ -202,8 +195,9 @@ def _actual_sentinels(span: TokenSpan, partition: TokenPartition) -> Ints:
 def _mask_changes(files: pl.DataFrame) -> Ints:
     """Where the label mask becomes false and true again, for some files of an array.
 
-    In every layout the middle is a file's last part, so that what is not trained on is one run
-    from where a rearranged file begins, or the BOS in front of it, to its middle.
+    In every order the middle is a file's last part, so that what is not trained on is one run from
+    where a rearranged file begins, or the BOS in front of it, to its middle: in the picture above,
+    [0, 10].
     """
     first = pl.col("file_start").shift(1).over("line").is_null()
     begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
