@@ -6,11 +6,11 @@ documents go into which array, and what a label mask trains on, is decided here.
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -182,24 +182,50 @@ def write_arrays(
         staging: Takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy` and
             so on, and `.parquet`.
     """
-    most = settings.tokens.max_size
-    with (
-        TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table,
-        _Rows(table) as rows,
-        ExitStack() as stack,
-    ):
-        number, current = 0, None
-        for document in documents:
-            if current is None or current.size + len(document.tokens) > most:
-                stack.close()
-                current = stack.enter_context(_Array(number, settings, staging))
-                number += 1
-            rows.add(document, current.name, current.size)
-            current.add(document)
+    with TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table:
+        rows = _fill_arrays(documents, settings, staging)
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            table.write(_columns(some))
+
+
+class _Row(NamedTuple):
+    """What the parquet says of a document, in copies: a view would keep all that it was read with.
+
+    Attributes:
+        document: A `DOCUMENT`.
+        files: Its `FILE`s.
+        id: Its id.
+        array: Its array.
+        start: Its first token there.
+    """
+
+    document: bytes
+    files: bytes
+    id: str | None
+    array: str
+    start: int
+
+
+def _fill_arrays(
+    documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
+) -> Iterator[_Row]:
+    """Write documents to arrays; each one's row."""
+    number, array = 0, None
+    for document in documents:
+        if array is None or array.size + len(document.tokens) > settings.tokens.max_size:
+            if array is not None:
+                array.close()
+            array = _Array(number, settings, staging)
+            number += 1
+        header, files = document.header.tobytes(), document.files.tobytes()
+        yield _Row(header, files, document.id, array.name, array.size)
+        array.add(document)
+    if array is not None:
+        array.close()
 
 
 class _Array:
-    """One array while it is written, with the files next to it; a context manager.
+    """One array while it is written, with the files next to it.
 
     Attributes:
         name: The file's name.
@@ -227,28 +253,23 @@ class _Array:
         self._mask: HashingWriter | None = None
         if tokens.label_mask is not None:
             self._mask = create(self._layout.mask_ending, self._layout.mask_folder)
-        # A header says how many ids follow, which the last document decides, and the array is
-        # hashed while it is written, from its first byte on: the ids wait in another file.
+        # A header says how many ids follow, which the last document decides, and an array is hashed
+        # from its first byte on while it is written: the ids wait for it in a nameless file.
         self._waiting: IO[bytes] | None = None
         if self._layout.header is not None:
-            self._waiting = TemporaryFile(dir=staging.folder)  # noqa: SIM115 - see __exit__
+            self._waiting = TemporaryFile(dir=staging.folder)  # noqa: SIM115 - see close
         self._ids = self._waiting or self._array
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def close(self) -> None:
         """Write what is left and close the files: a partition may have very many."""
-        if kind is None:
-            self._index.close()
-            if self._layout.header is not None and self._waiting is not None:
-                self._array.write(self._layout.header(self._info, self.size))
-                self._waiting.seek(0)
-                shutil.copyfileobj(self._waiting, self._array)
-            for file in self._files:
-                file.close()
-        if self._waiting is not None:
+        self._index.close()
+        if self._layout.header is not None and self._waiting is not None:
+            self._array.write(self._layout.header(self._info, self.size))
+            self._waiting.seek(0)
+            shutil.copyfileobj(self._waiting, self._array)
             self._waiting.close()
+        for file in self._files:
+            file.close()
 
     def add(self, document: SpooledDocument) -> None:
         """Write the next document."""
@@ -260,71 +281,34 @@ class _Array:
             self._mask.write(label_mask(document, self._fim).data)
 
 
-class _Rows:
-    """The parquet's rows, gathered until there are many; a context manager."""
-
-    def __init__(self, table: TableWriter) -> None:
-        self._table = table
-        # Copies: what a document was read as would stay in memory as a whole, tokens included.
-        self._documents: list[bytes] = []
-        self._files: list[bytes] = []
-        self._ids: list[str | None] = []
-        self._arrays: list[str] = []
-        self._starts: list[int] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write what is left, unless something failed."""
-        if kind is None:
-            self._flush()
-
-    def add(self, document: SpooledDocument, array: str, start: int) -> None:
-        """Note a document that begins at a token of an array."""
-        self._documents.append(document.header.tobytes())
-        self._files.append(document.files.tobytes())
-        self._ids.append(document.id)
-        self._arrays.append(array)
-        self._starts.append(start)
-        if len(self._documents) == _ROWS_AT_ONCE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._documents:
-            return
-        documents = np.frombuffer(b"".join(self._documents), DOCUMENT)
-        files = np.frombuffer(b"".join(self._files), FILE)
-        starts = np.array(self._starts, np.int64)
-        # Offsets become the array's. Two documents, of 1 file at token 0 and of 2 files at token 9:
-        # starts = [0, 9]; base = [0, 9, 9], one a file; bounds = [0, 1, 3], where each document's
-        # files begin. A prefix at [1, -1, 4] of its document is at [1, null, 13] of the array.
-        base = np.repeat(starts, documents["files"])
-        bounds = np.concatenate([[0], np.cumsum(documents["files"])])
-        names = [field.name for field in _FILES]
-        columns = [pa.array(np.array(ORDERS)[files["order"]])]
-        columns += [
-            pa.array(files[name] + base, pa.int64(), mask=files[name] < 0)
-            for name in (name.removeprefix("file_") for name in names[1:])
-        ]
-        low = np.minimum.reduceat(files["order"], bounds[:-1])
-        high = np.maximum.reduceat(files["order"], bounds[:-1])
-        orders = np.where(low == high, np.array(ORDERS)[low], "mixed")
-        self._table.write(
-            {
-                "line": documents["line"],
-                "id": self._ids,
-                "array": self._arrays,
-                "start": starts,
-                "end": starts + documents["tokens"],
-                "tokens": documents["tokens"],
-                "order": orders,
-                "files": pa.ListArray.from_arrays(
-                    pa.array(bounds, pa.int32()), pa.StructArray.from_arrays(columns, names)
-                ),
-                "added_token_literals": documents["literals"],
-                "changed": documents["changed"],
-            }
-        )
-        for gathered in (self._documents, self._files, self._ids, self._arrays, self._starts):
-            gathered.clear()
+def _columns(rows: list[_Row]) -> dict[str, Any]:
+    """The parquet's columns."""
+    documents = np.frombuffer(b"".join(row.document for row in rows), DOCUMENT)
+    files = np.frombuffer(b"".join(row.files for row in rows), FILE)
+    starts = np.array([row.start for row in rows], np.int64)
+    # Offsets become the array's. Two documents, of 1 file at token 0 and of 2 files at token 9:
+    # starts = [0, 9]; base = [0, 9, 9], one a file; bounds = [0, 1, 3], where each document's files
+    # begin. Prefixes that start at [1, -1, 4] of their documents start at [1, null, 13] here.
+    base = np.repeat(starts, documents["files"])
+    bounds = np.concatenate([[0], np.cumsum(documents["files"])])
+    names = [field.name for field in _FILES]
+    offsets = [
+        pa.array(files[name] + base, pa.int64(), mask=files[name] < 0)
+        for name in (name.removeprefix("file_") for name in names[1:])
+    ]
+    orders = np.array(ORDERS)
+    structs = pa.StructArray.from_arrays([pa.array(orders[files["order"]]), *offsets], names)
+    low = np.minimum.reduceat(files["order"], bounds[:-1])
+    high = np.maximum.reduceat(files["order"], bounds[:-1])
+    return {
+        "line": documents["line"],
+        "id": [row.id for row in rows],
+        "array": [row.array for row in rows],
+        "start": starts,
+        "end": starts + documents["tokens"],
+        "tokens": documents["tokens"],
+        "order": np.where(low == high, orders[low], "mixed"),
+        "files": pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), structs),
+        "added_token_literals": documents["literals"],
+        "changed": documents["changed"],
+    }
