@@ -4,9 +4,10 @@
     a-00000.idx               where documents are    `index_endings`, `open_index`
     label_masks/a-00000.npy   0 0 1 …                `mask_ending`, `mask_folder`; if asked for
 
-A layout is one module here, and one line in `registry.py`. Which documents go into which array,
-and which tokens a label mask trains on, is the same in all layouts: see `token_arrays/arrays.py`.
-Recipes choose layouts by name, so that nothing here knows recipes, nor loads numpy for them.
+A layout is one module here, and one line in `registry.py`; where it is to write other bytes, the
+number of the stage `token_arrays` is raised. Which documents go into which array, and which tokens
+a label mask trains on, is the same in all layouts: see `token_arrays/arrays.py`. Recipes choose
+layouts by name, so that nothing here knows recipes, nor loads numpy for them.
 """
 
 import sys

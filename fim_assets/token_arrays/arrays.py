@@ -286,7 +286,7 @@ def _columns(rows: list[_Row]) -> dict[str, Any]:
     documents = np.frombuffer(b"".join(row.document for row in rows), DOCUMENT)
     files = np.frombuffer(b"".join(row.files for row in rows), FILE)
     starts = np.array([row.start for row in rows], np.int64)
-    # Offsets become the array's. Two documents, of 1 file at token 0 and of 2 files at token 9:
+    # Offsets become the array's. Two documents, at token 0 with 1 file and at token 9 with 2 files:
     # starts = [0, 9]; base = [0, 9, 9], one a file; bounds = [0, 1, 3], where each document's files
     # begin. Prefixes that start at [1, -1, 4] of their documents start at [1, null, 13] here.
     base = np.repeat(starts, documents["files"])
