@@ -75,7 +75,7 @@ def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
     folder = _open_corpus(prefix)[0].folder(TOKEN_ARRAYS.name)
     if not isinstance(folder, Path):
         return []
-    endings = tuple(f"{n}{beside.ending}" for n in range(10) for beside in LAYOUTS.values())
+    endings = tuple(f"{n}{layout.ending}" for n in range(10) for layout in LAYOUTS.values())
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries]
     keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))

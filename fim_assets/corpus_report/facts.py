@@ -14,12 +14,13 @@ from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.checks import RATE_ERROR
 from fim_assets.io.storage import names_in
-from fim_assets.layouts.registry import id_dtype
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
 from fim_assets.recipe.fim import Fim
 from fim_assets.stages import ASSETS
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import verdict
+from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.wording import plural, shown_language, shown_name
 
 ROWS_SHOWN = 1000
@@ -116,6 +117,7 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
     titles = rate_titles()
     of_rearranged = summary.histograms.get("rearranged_tokens")
     lengths = summary.histograms
+    header_bytes = LAYOUTS[recipe.tokens.layout].header_bytes
     return {
         "summary": summary,
         "totals": totals,
@@ -161,7 +163,8 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
         },
         "begun": (gathered.making.first, gathered.making.last),
         "dtype": id_dtype(recipe.tokens).name,
-        "loading": _loading(corpus.relative("corpus_report", "summary.json")),
+        "header_bytes": header_bytes,
+        "loading": _loading(corpus.relative("corpus_report", "summary.json"), header_bytes),
         "prefix": "/".join(corpus.prefix),
         "built_in": built_in_name(recipe),
         "recipe_yaml": recipe_yaml(recipe),
@@ -171,11 +174,12 @@ def gather_facts(corpus: Corpus, gathered: Gathered, examples: Examples) -> dict
     }
 
 
-def _loading(summary_path: str) -> str:
+def _loading(summary_path: str, header_bytes: int) -> str:
+    offset = f", offset={header_bytes}" if header_bytes else ""
     return (
         "import json, numpy as np\n"
         f'arrays = json.load(open({json.dumps(summary_path)}))["arrays"]\n'
-        'ids = np.memmap(arrays[0]["path"], dtype=arrays[0]["dtype"], mode="r")'
+        f'ids = np.memmap(arrays[0]["path"], dtype=arrays[0]["dtype"], mode="r"{offset})'
     )
 
 

@@ -19,13 +19,14 @@ from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.locations import is_remote
 from fim_assets.io.storage import REQUESTS_AT_ONCE
-from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.tokens import Layout
+from fim_assets.recipe.tokens import LayoutName
 from fim_assets.stages import ASSETS
 from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -129,14 +130,14 @@ class ListedArray(FrozenModel):
         path: Where it lies, relative to the data root, with `/`.
         label_mask: Where its label mask lies, null where it has none.
         layout: Whose layout it is in, see `recipe.Tokens`.
-        dtype: Type of one id, little-endian; the file has no header.
+        dtype: Type of one id, little-endian; a header stands before them if the layout has one.
         tokens: Number of ids.
         partition: The partition's key.
     """
 
     path: str
     label_mask: str | None
-    layout: Layout
+    layout: LayoutName
     dtype: str
     tokens: int
     partition: str
@@ -458,7 +459,7 @@ def _totals(raw: Result, fim: Result, tokens: Result) -> CorpusTotals:
 
 def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
     tokens = corpus.recipe.tokens
-    beside, dtype = LAYOUTS[tokens.layout], id_dtype(tokens)
+    layout, dtype = LAYOUTS[tokens.layout], id_dtype(tokens)
 
     def path(name: str) -> str:
         return corpus.relative(result.asset, name)
@@ -466,15 +467,15 @@ def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
     outputs = {output.name: output.bytes for output in result.outputs}
     arrays = []
     for name, size in outputs.items():
-        if name.endswith(beside.ending) and "/" not in name:
-            mask = mask_name(name, tokens.layout)
+        if name.endswith(layout.ending) and "/" not in name:
+            mask = layout.mask_name(name)
             arrays.append(
                 ListedArray(
                     path=path(name),
                     label_mask=path(mask) if tokens.label_mask is not None else None,
                     layout=tokens.layout,
                     dtype=dtype.name,
-                    tokens=size // dtype.itemsize,
+                    tokens=layout.count_ids(size, dtype.itemsize),
                     partition=result.key,
                 )
             )

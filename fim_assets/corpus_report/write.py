@@ -12,6 +12,7 @@ from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
 from fim_assets.corpus_report.summary import ListedArray, Summary, gather
 from fim_assets.io.locations import Location
 from fim_assets.io.storage import remove, write_bytes
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FILES = ("report.html", "README.md", "summary.json")
@@ -24,7 +25,7 @@ _NO_FOLDER = "fim"
 def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
     """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`.
 
-    Each file takes the place of the old one at once. Only arrays in Dolma's layout are in a mix.
+    Each file replaces the old one at once. Only a layout whose trainer reads a mix has one.
 
     Args:
         corpus: Recipe, tokenizer and folders.
@@ -45,7 +46,7 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
         folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
     }
     mix = mix_file(corpus)
-    if corpus.recipe.tokens.layout == "dolma":
+    if LAYOUTS[corpus.recipe.tokens.layout].has_mix:
         contents[mix] = _mix(summary.arrays)
     else:
         remove([mix])

@@ -1,1 +1,1 @@
-"""How trainers find documents in an array of ids: one module a file format."""
+"""Array layouts: how trainers find documents in arrays of ids; one module a layout."""

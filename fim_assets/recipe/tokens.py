@@ -8,9 +8,19 @@ from pydantic import (
     Field,
 )
 
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.values import Section, Token, TokenId, commit
 
-Layout = Literal["dolma", "megatron", "datatrove"]
+
+def _known_layout(value: Any) -> Any:
+    if not isinstance(value, str) or value not in LAYOUTS:
+        *names, last = map(repr, LAYOUTS)
+        raise ValueError(f"Input should be {', '.join(names)} or {last}")
+    return value
+
+
+LayoutName = Annotated[str, BeforeValidator(_known_layout)]
+"""One of `LAYOUTS`, those registered later too."""
 
 
 def _label_mask(value: Any) -> Any:
@@ -48,6 +58,11 @@ class Tokenizer(Section):
     pad_token_id: TokenId | None = 100277
     segment_before_tokenization: bool = False
 
+    @property
+    def head(self) -> int:
+        """Ids in front of a document's text: 1 if documents begin with BOS, else 0."""
+        return 0 if self.bos_token_id is None else 1
+
 
 class Tokens(Section):
     """How the token arrays are written.
@@ -55,9 +70,8 @@ class Tokens(Section):
     Attributes:
         tokenizer: The tokenizer and its control ids.
         allow_lossy: Whether a tokenizer may be one that does not give every text back exactly.
-        layout: Whose files the arrays are: `dolma` (`.npy`, `.csv.gz`), `megatron` (`.bin`,
-            `.idx`) or `datatrove` (`.ds`, `.ds.index`, `.ds.metadata`).
-        label_mask: `middle`: beside each array, which of its tokens are trained on; None: all are.
+        layout: One of `LAYOUTS`: which trainer's files the arrays are.
+        label_mask: `middle`: next to each array, which of its tokens are trained on; None: all are.
         dtype: Type of one token id in an array; the smallest that holds the vocabulary. Megatron
             knows no uint32 and gets int32.
         max_size: Tokens in one array file; a document never spans two.
@@ -66,16 +80,18 @@ class Tokens(Section):
 
     tokenizer: Tokenizer = Tokenizer()
     allow_lossy: bool = False
-    layout: Layout = "dolma"
+    layout: LayoutName = "dolma"
     label_mask: Annotated[Literal["middle"] | None, BeforeValidator(_label_mask)] = None
     dtype: Literal["uint16", "uint32"] = "uint32"
     max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
 
     def identity(self) -> dict[str, Any]:
-        """What decides the bytes, for fingerprints; a path where a layout's files hold one."""
+        """Its part of fingerprints: fields that are not at their defaults and decide the bytes.
+
+        Where the tokenizer lies is left out, unless the layout's files say it.
+        """
         fields = self.model_dump(exclude_defaults=True)
-        paths = {"revision"} if self.layout == "datatrove" else {"name_or_path", "revision"}
-        for name in paths:
+        for name in {"name_or_path", "revision"} - LAYOUTS[self.layout].identity:
             fields.get("tokenizer", {}).pop(name, None)
         return {name: value for name, value in fields.items() if value != {}}

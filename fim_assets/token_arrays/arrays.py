@@ -1,10 +1,16 @@
-"""Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows."""
+"""Token arrays: encoded documents to files of ids, each with its index, mask and parquet rows.
 
+What the files of an array are called and what stands in them is its layout's, see `layouts/`; which
+documents go into which array, and what a label mask trains on, is decided here.
+"""
+
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +20,8 @@ from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
-from fim_assets.layouts.registry import LAYOUTS, Entry, Index
+from fim_assets.layouts.base import ArrayInfo, IndexEntry
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, SpooledDocument
@@ -51,8 +58,9 @@ SCHEMA = pa.schema(
 
 `order`: its files', `mixed` where they differ. `files`: each file's order, and where it and its
 parts start and end, as tokens of the array like `start` and `end`; null for the parts of a file
-left alone. `added_token_literals`: times a control token's name stands in the document's text, as
-text. `changed`: whether the text does not come back from the ids exactly (`tokens.allow_lossy`).
+that is not rearranged. `added_token_literals`: times a control token's name stands in the
+document's text, as text. `changed`: whether the text does not come back from the ids exactly
+(`tokens.allow_lossy`).
 """
 
 
@@ -62,7 +70,7 @@ class ArraySettings:
 
     Attributes:
         tokens: Layout, dtype, array size and label mask.
-        fim: The law that made the documents.
+        fim: How the documents were rearranged.
         source: The FIM shard's path below the data root.
         tokenizer_hash: Content hash of the tokenizer that made the ids.
     """
@@ -86,11 +94,16 @@ class ArraySettings:
         }
 
 
+def id_dtype(tokens: Tokens) -> "np.dtype[Any]":
+    """The type of an id in an array."""
+    return np.dtype(LAYOUTS[tokens.layout].id_type(tokens.dtype))
+
+
 def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
     """Which tokens of a document are trained on, shape (tokens,).
 
-    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of a file
-    left alone; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
+    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of any other
+    file; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
     """
     trained = np.ones(len(document.tokens), np.bool_)
     for number, file in enumerate(document.files):
@@ -103,19 +116,25 @@ def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
 
 
 class ArrayReader:
-    """Reads spans of ids from a file of little-endian ids without a header; a context manager.
+    """Reads ids, or a label mask's values, from a file; a context manager.
 
     The file is read, not mapped: mapped pages would count as the process's memory, up to the whole
     array.
 
+    Args:
+        path: The file.
+        dtype: Of a value.
+        header_bytes: Bytes in front of the first value.
+
     Attributes:
-        size: Ids in the file.
+        size: Values in the file.
     """
 
-    def __init__(self, path: Path, dtype: "np.dtype[Any]") -> None:
+    def __init__(self, path: Path, dtype: "np.dtype[Any]", header_bytes: int = 0) -> None:
         self._dtype = dtype
+        self._begin = header_bytes
         self._file = path.open("rb", buffering=0)
-        self.size = path.stat().st_size // self._dtype.itemsize
+        self.size = (path.stat().st_size - header_bytes) // dtype.itemsize
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +150,7 @@ class ArrayReader:
         """
         ids = np.empty(end - start, self._dtype)
         left = memoryview(ids.data).cast("B")
-        self._file.seek(start * self._dtype.itemsize)
+        self._file.seek(self._begin + start * self._dtype.itemsize)
         while left:
             count = self._file.readinto(left)
             if not count:
@@ -163,24 +182,50 @@ def write_arrays(
         staging: Takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy` and
             so on, and `.parquet`.
     """
-    most = settings.tokens.max_size
-    with (
-        TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table,
-        _Rows(table) as rows,
-        ExitStack() as stack,
-    ):
-        number, current = 0, None
-        for document in documents:
-            if current is None or current.size + len(document.tokens) > most:
-                stack.close()
-                current = stack.enter_context(_Array(number, settings, staging))
-                number += 1
-            rows.add(document, current.name, current.size)
-            current.add(document)
+    with TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table:
+        rows = _fill_arrays(documents, settings, staging)
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            table.write(_columns(some))
+
+
+class _Row(NamedTuple):
+    """What the parquet says of a document, in copies: a view would keep all that it was read with.
+
+    Attributes:
+        document: A `DOCUMENT`.
+        files: Its `FILE`s.
+        id: Its id.
+        array: Its array.
+        start: Its first token there.
+    """
+
+    document: bytes
+    files: bytes
+    id: str | None
+    array: str
+    start: int
+
+
+def _fill_arrays(
+    documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
+) -> Iterator[_Row]:
+    """Write documents to arrays; each one's row."""
+    number, array = 0, None
+    for document in documents:
+        if array is None or array.size + len(document.tokens) > settings.tokens.max_size:
+            if array is not None:
+                array.close()
+            array = _Array(number, settings, staging)
+            number += 1
+        header, files = document.header.tobytes(), document.files.tobytes()
+        yield _Row(header, files, document.id, array.name, array.size)
+        array.add(document)
+    if array is not None:
+        array.close()
 
 
 class _Array:
-    """One array while it is written, with all that lies beside it; a context manager.
+    """One array while it is written, with the files next to it.
 
     Attributes:
         name: The file's name.
@@ -189,8 +234,8 @@ class _Array:
 
     def __init__(self, number: int, settings: ArraySettings, staging: Staging) -> None:
         tokens, stem = settings.tokens, f"-{number:05d}"
-        beside = LAYOUTS[tokens.layout]
-        self.name = f"{staging.files.key}{stem}{beside.ending}"
+        self._layout = LAYOUTS[tokens.layout]
+        self.name = f"{staging.files.key}{stem}{self._layout.ending}"
         self.size = 0
         self._fim = settings.fim
         self._files: list[HashingWriter] = []
@@ -199,92 +244,71 @@ class _Array:
             self._files.append(staging.create(f"{stem}{ending}", folder))
             return self._files[-1]
 
-        self._ids = create(beside.ending)
-        self._index: Index = beside.open_index(create, tokens, settings.source)
+        id_type = self._layout.id_type(tokens.dtype)
+        self._info = ArrayInfo(id_type, settings.source, tokens.tokenizer.name_or_path)
+        self._array = create(self._layout.ending)
+        self._index = self._layout.open_index(
+            self._info, [create(ending) for ending in self._layout.index_endings]
+        )
         self._mask: HashingWriter | None = None
         if tokens.label_mask is not None:
-            self._mask = create(beside.mask, beside.mask_folder)
+            self._mask = create(self._layout.mask_ending, self._layout.mask_folder)
+        # A header says how many ids follow, which the last document decides, and an array is hashed
+        # from its first byte on while it is written: the ids wait for it in a nameless file.
+        self._waiting: IO[bytes] | None = None
+        if self._layout.header is not None:
+            self._waiting = TemporaryFile(dir=staging.folder)  # noqa: SIM115 - see close
+        self._ids = self._waiting or self._array
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the index and close the files: a partition may have very many."""
-        if kind is None:
-            self._index.close()
-            for file in self._files:
-                file.close()
+    def close(self) -> None:
+        """Write what is left and close the files: a partition may have very many."""
+        self._index.close()
+        if self._layout.header is not None and self._waiting is not None:
+            self._array.write(self._layout.header(self._info, self.size))
+            self._waiting.seek(0)
+            shutil.copyfileobj(self._waiting, self._array)
+            self._waiting.close()
+        for file in self._files:
+            file.close()
 
     def add(self, document: SpooledDocument) -> None:
         """Write the next document."""
         start, self.size = self.size, self.size + len(document.tokens)
         self._ids.write(document.tokens.data)
-        self._index.add(Entry(start, self.size, document.id, int(document.header["shard_line"][0])))
+        line = int(document.header["shard_line"][0])
+        self._index.add(IndexEntry(start, self.size, document.id, line))
         if self._mask is not None:
             self._mask.write(label_mask(document, self._fim).data)
 
 
-class _Rows:
-    """The parquet's rows, gathered until there are many; a context manager."""
-
-    def __init__(self, table: TableWriter) -> None:
-        self._table = table
-        # Copies: what a document was read as would stay in memory as a whole, tokens included.
-        self._documents: list[bytes] = []
-        self._files: list[bytes] = []
-        self._ids: list[str | None] = []
-        self._arrays: list[str] = []
-        self._starts: list[int] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write what is left, unless something failed."""
-        if kind is None:
-            self._flush()
-
-    def add(self, document: SpooledDocument, array: str, start: int) -> None:
-        """Note a document that begins at a token of an array."""
-        self._documents.append(document.header.tobytes())
-        self._files.append(document.files.tobytes())
-        self._ids.append(document.id)
-        self._arrays.append(array)
-        self._starts.append(start)
-        if len(self._documents) == _ROWS_AT_ONCE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._documents:
-            return
-        documents = np.frombuffer(b"".join(self._documents), DOCUMENT)
-        files = np.frombuffer(b"".join(self._files), FILE)
-        starts = np.array(self._starts, np.int64)
-        base = np.repeat(starts, documents["files"])
-        bounds = np.concatenate([[0], np.cumsum(documents["files"])])
-        columns = [pa.array(np.array(ORDERS)[files["order"]])]
-        for name in (field.name.removeprefix("file_") for field in list(_FILES)[1:]):
-            nowhere = files[name] < 0
-            columns.append(pa.array(files[name] + base, pa.int64(), mask=nowhere))
-        names = [field.name for field in _FILES]
-        low = np.minimum.reduceat(files["order"], bounds[:-1])
-        high = np.maximum.reduceat(files["order"], bounds[:-1])
-        orders = np.where(low == high, np.array(ORDERS)[low], "mixed")
-        self._table.write(
-            {
-                "line": documents["line"],
-                "id": self._ids,
-                "array": self._arrays,
-                "start": starts,
-                "end": starts + documents["tokens"],
-                "tokens": documents["tokens"],
-                "order": orders,
-                "files": pa.ListArray.from_arrays(
-                    pa.array(bounds, pa.int32()), pa.StructArray.from_arrays(columns, names)
-                ),
-                "added_token_literals": documents["literals"],
-                "changed": documents["changed"],
-            }
-        )
-        for gathered in (self._documents, self._files, self._ids, self._arrays, self._starts):
-            gathered.clear()
+def _columns(rows: list[_Row]) -> dict[str, Any]:
+    """The parquet's columns."""
+    documents = np.frombuffer(b"".join(row.document for row in rows), DOCUMENT)
+    files = np.frombuffer(b"".join(row.files for row in rows), FILE)
+    starts = np.array([row.start for row in rows], np.int64)
+    # Offsets become the array's. Two documents, at token 0 with 1 file and at token 9 with 2 files:
+    # starts = [0, 9]; base = [0, 9, 9], one a file; bounds = [0, 1, 3], where each document's files
+    # begin. Prefixes that start at [1, -1, 4] of their documents start at [1, null, 13] here.
+    base = np.repeat(starts, documents["files"])
+    bounds = np.concatenate([[0], np.cumsum(documents["files"])])
+    names = [field.name for field in _FILES]
+    offsets = [
+        pa.array(files[name] + base, pa.int64(), mask=files[name] < 0)
+        for name in (name.removeprefix("file_") for name in names[1:])
+    ]
+    orders = np.array(ORDERS)
+    structs = pa.StructArray.from_arrays([pa.array(orders[files["order"]]), *offsets], names)
+    low = np.minimum.reduceat(files["order"], bounds[:-1])
+    high = np.maximum.reduceat(files["order"], bounds[:-1])
+    return {
+        "line": documents["line"],
+        "id": [row.id for row in rows],
+        "array": [row.array for row in rows],
+        "start": starts,
+        "end": starts + documents["tokens"],
+        "tokens": documents["tokens"],
+        "order": np.where(low == high, orders[low], "mixed"),
+        "files": pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), structs),
+        "added_token_literals": documents["literals"],
+        "changed": documents["changed"],
+    }

@@ -5,7 +5,8 @@
     document.parts[0].ids
     document.text(load_tokenizer(load_recipe("olmo_midtraining")))
 
-An array and the parquet beside it suffice; to turn ids into text, the tokenizer is needed.
+An array and the parquet next to it suffice; to turn ids into text, the tokenizer is needed. The
+checks do not read arrays so: see `checks/partition.py`.
 """
 
 import re
@@ -24,20 +25,24 @@ from pydantic import ValidationError
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Order, Part, layout
 from fim_assets.io.parquet import read_metadata
-from fim_assets.layouts.registry import LAYOUTS, id_dtype
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.token_arrays.arrays import FORMAT
+from fim_assets.token_arrays.arrays import FORMAT, id_dtype
 from fim_assets.token_arrays.shuffle_buffer import Ids
 from fim_assets.tokenizer.load import LoadedTokenizer
 
-_ENDINGS = "|".join(re.escape(beside.ending) for beside in LAYOUTS.values())
-_NAME = re.compile(rf"(?P<key>.+)-\d{{5,}}({_ENDINGS})")
+
+def _key_of(name: str) -> str | None:
+    """The partition of a token array by the array's name, None if it is no array's name."""
+    endings = "|".join(re.escape(layout.ending) for layout in LAYOUTS.values())
+    match = re.fullmatch(rf"([^/]+)-\d{{5,}}({endings})", name)
+    return None if match is None else match[1]
 
 
 def is_array_name(name: str) -> bool:
     """Whether a file is a token array by its name."""
-    return _NAME.fullmatch(name) is not None and "/" not in name
+    return _key_of(name) is not None
 
 
 def array_names(folder: Path) -> Iterator[str]:
@@ -49,7 +54,7 @@ class TokenPart(NamedTuple):
     """A run of a document's ids that belong together.
 
     Attributes:
-        ids: They, a view of the array.
+        ids: Token ids, a view of the array.
         file: Index of their file, None between files and at the document's ends.
         part: The part of a rearranged file, None for a sentinel and outside of rearranged files.
         control: Whether it is a sentinel, BOS, EOS or what stands between files.
@@ -73,7 +78,7 @@ class TokenDocument:
         ids: Its ids, BOS and EOS included: a view of the array, shape (end - start,).
         orders: Its files' orders.
         parts: All its ids in order, run by run.
-        head: Ids in front of its text: 1 if it begins with BOS, else 0.
+        head: Ids in front of its text, see `recipe.tokens.Tokenizer`.
         tokenizer_hash: Content hash of the tokenizer that made it.
     """
 
@@ -88,7 +93,7 @@ class TokenDocument:
     tokenizer_hash: str
 
     def text(self, tokenizer: LoadedTokenizer) -> str:
-        """The document as it stands in the FIM shard, without BOS and EOS.
+        """The document's text in the FIM shard.
 
         Raises:
             ValueError: If it is not the tokenizer that made the array.
@@ -105,30 +110,29 @@ class TokenArray(Sequence[TokenDocument]):
     """An array's documents, in order; the ids are mapped into memory.
 
     Args:
-        path: The array, in any layout: `.npy`, `.bin` or `.ds`. The partition's parquet lies
-            beside it.
+        path: The array, in any layout. The partition's parquet lies next to it.
 
     Attributes:
-        ids: All its ids, read-only, shape (tokens,).
-        tokens: The recipe's part that says how it was written, without the tokenizer's name.
-        fim: The law that rearranged the files.
+        ids: All ids of the array, read-only, shape (tokens,).
+        tokens: The recipe's section that says how it was written, without the tokenizer's name.
+        fim: How the files were rearranged.
         tokenizer_hash: Content hash of the tokenizer's files.
 
     Raises:
-        ShardError: If it is no array of this project's by its name or by its parquet, or damaged.
+        ShardError: If neither name nor parquet are an array's of this project, or it is damaged.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         path = Path(path).resolve()
-        name = _NAME.fullmatch(path.name)
+        key = _key_of(path.name)
         if not path.is_file():
             raise ShardError(f"{path}: no such file")
-        if name is None:
+        if key is None:
             raise ShardError(
                 f"{path}: not a token array by its name, which ends in a number such as -00000 and "
-                f"one of {', '.join(beside.ending for beside in LAYOUTS.values())}"
+                f"one of {', '.join(layout.ending for layout in LAYOUTS.values())}"
             )
-        parquet = path.with_name(f"{name['key']}.parquet")
+        parquet = path.with_name(f"{key}.parquet")
         if not parquet.is_file():
             raise ShardError(f"{path}: no token array: {parquet} is missing, which lies beside one")
         try:
@@ -145,14 +149,15 @@ class TokenArray(Sequence[TokenDocument]):
             self._table = scan.filter(pl.col("array") == path.name).collect()
         except (pa.ArrowException, PolarsError, OSError, KeyError, ValidationError) as error:
             raise ShardError(f"{parquet}: cannot be read: {error}") from error
-        dtype = id_dtype(self.tokens)
+        dtype, header = id_dtype(self.tokens), LAYOUTS[self.tokens.layout].header_bytes
         size, tokens = path.stat().st_size, self._table["tokens"].sum()
-        if not size or size != tokens * dtype.itemsize:
+        if not tokens or size != header + tokens * dtype.itemsize:
             raise ShardError(
                 f"{path}: has {size:,} bytes, {parquet.name} says {tokens:,} tokens of "
-                f"{dtype.itemsize} bytes; materialize token_arrays again"
+                f"{dtype.itemsize} bytes{f' behind a header of {header}' if header else ''}; "
+                "materialize token_arrays again"
             )
-        self.ids: Ids = np.memmap(path, dtype, mode="r")
+        self.ids: Ids = np.memmap(path, dtype, mode="r", offset=header)
 
     def __len__(self) -> int:
         return self._table.height
@@ -168,7 +173,7 @@ class TokenArray(Sequence[TokenDocument]):
             IndexError: If there is none.
         """
         if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
+            return [self[n] for n in range(*number.indices(len(self)))]
         row = self._table.row(range(len(self))[number], named=True)
         start, end, files = row["start"], row["end"], row["files"]
         return TokenDocument(
@@ -179,7 +184,7 @@ class TokenArray(Sequence[TokenDocument]):
             self.ids[start:end],
             tuple(file["file_order"] for file in files),
             tuple(self._parts(start, end, files)),
-            0 if self.tokens.tokenizer.bos_token_id is None else 1,
+            self.tokens.tokenizer.head,
             self.tokenizer_hash,
         )
 

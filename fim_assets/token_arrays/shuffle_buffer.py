@@ -1,7 +1,13 @@
 """Encoded documents on their way from the shard's order to the arrays': written once, read once.
 
-What a document needs in the arrays and in the parquet lies together, so that memory holds two
-numbers a document, and a small partition never touches the disk.
+All that arrays and parquet need of a document lies together, so that memory holds two numbers a
+document, and a small partition never touches the disk. A document with 3 tokens of 2 bytes, 1 file
+and the id `a7`:
+
+    offset 0    `DOCUMENT`, 49 bytes: tokens 3, files 1, id_bytes 2, …
+          49    `FILE`, 65 bytes
+         114    its token ids, 6 bytes
+         120    its id, 2 bytes
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +38,8 @@ DOCUMENT = np.dtype(
     ]
 )
 """A document: numbers of its tokens, files and bytes of its id (-1: it has none), its line in the
-raw shard and in the FIM shard, added tokens' names in its text, and whether encoding changes it."""
+raw shard and in the FIM shard, how often added tokens' names stand in its text, and whether
+encoding changes it."""
 
 FILE = np.dtype(
     [
@@ -42,8 +49,8 @@ FILE = np.dtype(
         *((f"{part}_{edge}", "<i8") for part in PARTS for edge in ("start", "end")),
     ]
 )
-"""A file: its order, by its place in `orders.ORDERS`, and where it and its parts lie among its
-document's tokens, ends exclusive; -1 for the parts of a file left alone."""
+"""A file: its order, by its index in `arrangements.ORDERS`, and where it and its parts lie among
+its document's tokens, ends exclusive; -1 for the parts of a file that is not rearranged."""
 
 Records = npt.NDArray[np.void]
 
@@ -118,7 +125,7 @@ class Spool:
         )
 
     def __getitem__(self, number: int) -> SpooledDocument:
-        """The document that was appended as this one, 0-based, once all were."""
+        """The document with this number in the order of appending, 0-based, once all are there."""
         if self._bounds is None:
             self._bounds = np.concatenate(self._ends)
             self._ends.clear()
@@ -138,6 +145,6 @@ class Spool:
 
 
 def _cut(data: memoryview, sizes: Ints) -> Iterator[memoryview]:
-    """Pieces of these sizes, one after the other."""
+    """Cut data into pieces of these sizes."""
     bounds = [0, *np.cumsum(sizes).tolist()]
     return (data[begin:end] for begin, end in pairwise(bounds))

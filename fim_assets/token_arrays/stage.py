@@ -17,26 +17,34 @@ from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging, fetch_outputs
 from fim_assets.errors import ShardError
+from fim_assets.layouts.base import Layout
 from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.tables import languages, mean, share
 from fim_assets.token_arrays.arrays import SCHEMA, ArraySettings
-from fim_assets.token_arrays.checks import CHECKS, TokenPartition
+from fim_assets.token_arrays.checks.partition import TokenPartition
+from fim_assets.token_arrays.checks.registry import CHECKS
 from fim_assets.token_arrays.statistics import token_statistics
 from fim_assets.token_arrays.tokenize import tokenize_shard
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 
-_DESCRIPTION = """
+
+def _layout_row(layout: Layout) -> str:
+    next_to_it = ", ".join(f"`{ending}`" for ending in layout.index_endings)
+    return f"| `{layout.name}` | `<key>-00000{layout.ending}` | {next_to_it} | {layout.trainer} |"
+
+
+_LAYOUT_ROWS = "\n".join(map(_layout_row, LAYOUTS.values()))
+
+_DESCRIPTION = f"""
 Token ids that a trainer maps into memory: raw, little-endian, without a header, each document whole
 in one array and ended by EOS.
 
 | layout | array | next to it | read by |
 | :-- | :-- | :-- | :-- |
-| `dolma` | `<key>-00000.npy` | `.csv.gz` | OLMo-core |
-| `megatron` | `<key>-00000.bin` | `.idx` | Megatron-LM |
-| `datatrove` | `<key>-00000.ds` | `.ds.index`, `.ds.metadata` | datatrove |
+{_LAYOUT_ROWS}
 
 With each: `<key>.parquet`, one row a document in the arrays' order, with the token offsets of its
 files and their parts; and `<key>.json`, the receipt, written last.

@@ -37,7 +37,7 @@ def token_statistics(parquet: Path) -> Statistics:
             over = tokens.filter(tokens > length)
             longer[length] += len(over)
             tokens_longer[length] += int(over.sum())
-        # The parts of a file left alone are null.
+        # The parts of a file that is not rearranged are null.
         files = frame.select(pl.col("files").explode()).unnest("files").drop_nulls()
         for part in PARTS:
             lengths[part].add(files[f"{part}_end"] - files[f"{part}_start"])
@@ -50,5 +50,5 @@ def token_statistics(parquet: Path) -> Statistics:
             **{f"rearranged_longer:{length}": n for length, n in longer.items()},
             **{f"rearranged_tokens_longer:{length}": n for length, n in tokens_longer.items()},
         },
-        histograms={f"{name}_tokens": its.histogram() for name, its in lengths.items()},
+        histograms={f"{n}_tokens": summed.histogram() for n, summed in lengths.items()},
     )

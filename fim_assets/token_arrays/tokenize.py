@@ -1,4 +1,7 @@
-"""FIM shard to token arrays: parts encoded as ordinary text, control tokens placed by id."""
+"""FIM shard to token arrays: parts encoded as ordinary text, control tokens placed by id.
+
+Here documents become ids; what is written of these is decided in `arrays.py`.
+"""
 
 import re
 from bisect import bisect
@@ -17,10 +20,9 @@ from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement
 from fim_assets.fim_shards.record import FileRow, FimDocuments, FimShardReader, split_files
-from fim_assets.layouts.registry import id_dtype
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.counts import by_count
-from fim_assets.token_arrays.arrays import ArraySettings, write_arrays
+from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
@@ -50,18 +52,14 @@ def segments(
     Args:
         text: The rearranged document.
         files: Its files' rows.
-        fim: The law that rearranged it.
+        fim: How it was rearranged.
         tokenizer: The control ids, and whether texts are encoded paragraph by paragraph.
 
     Raises:
         ValueError: If text and rows disagree.
     """
-    whole = _segments(text, files, fim, tokenizer)
-    if not tokenizer.paragraphs:
-        yield from whole
-        return
-    for segment in whole:
-        if isinstance(segment.content, str):
+    for segment in _segments(text, files, fim, tokenizer):
+        if tokenizer.paragraphs and isinstance(segment.content, str):
             for paragraph in paragraphs(segment.content):
                 yield segment._replace(content=paragraph)
         else:
@@ -85,15 +83,15 @@ def _segments(
                 yield Segment(content, index, piece.part)
         elif fim.repository_tokens:
             pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
-            for found in [piece for piece in pieces if piece] or [""]:
-                yield Segment(controls.boundaries.get(found, found), index)
+            for piece in list(filter(None, pieces)) or [""]:
+                yield Segment(controls.boundaries.get(piece, piece), index)
         else:
             yield Segment(file, index)
     yield Segment(controls.eos)
 
 
 def paragraphs(text: str) -> list[str]:
-    """A text cut before each run of line feeds, but for one that it begins with.
+    """A text cut before each run of line feeds, except one at its beginning.
 
     This is what Dolma's `segment_before_tokenization` encodes one by one.
     """
@@ -104,7 +102,7 @@ class UnencodableDocumentError(ValueError):
     """A document that cannot be encoded; the message says why.
 
     Attributes:
-        row: Its place in its block.
+        row: Its index in its block.
     """
 
     def __init__(self, row: int, reason: UnencodableTextError) -> None:
@@ -117,8 +115,8 @@ class EncodedBlock(NamedTuple):
 
     Attributes:
         tokens: Their ids one after the other, uint32.
-        documents: `spool.DOCUMENT`s, shape (n,).
-        files: `spool.FILE`s of all of them, in order.
+        documents: `shuffle_buffer.DOCUMENT`s, shape (n,).
+        files: `shuffle_buffer.FILE`s of all of them, in order.
     """
 
     tokens: Ids
@@ -130,30 +128,30 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     """Encode the documents of one block.
 
     Raises:
-        UnencodableDocumentError: If the tokenizer's engine cannot encode a text.
+        UnencodableDocumentError: If the tokenizer cannot encode a text.
         ValueError: If texts and rows disagree.
     """
     texts: list[str] = []
-    placed: list[int] = []
+    control_ids: list[int] = []
     of_file: list[int] = []
     of_part: list[int] = []
     begins: list[int] = []
     first_file = 0
     for text, files in zip(block.documents.texts, block.files, strict=True):
-        begins.append(len(placed))
+        begins.append(len(control_ids))
         for content, file, part in segments(text, files, fim, tokenizer):
             if isinstance(content, str):
                 texts.append(content)
-                placed.append(-1)
+                control_ids.append(-1)
             else:
-                placed.append(content)
+                control_ids.append(content)
             of_file.append(-1 if file is None else first_file + file)
             of_part.append(-1 if part is None else PARTS.index(part))
         first_file += len(files)
     documents = np.zeros(len(begins), DOCUMENT)
     if not begins:
         return EncodedBlock(np.empty(0, np.uint32), documents, np.empty(0, FILE))
-    controls = np.array(placed, np.int64)
+    controls = np.array(control_ids, np.int64)
     is_text = controls < 0
     try:
         encoded, offsets = tokenizer.encoder.encode(texts)
@@ -161,17 +159,19 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     except UnencodableTextError as error:
         segment = np.flatnonzero(is_text)[error.index]
         raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
-    sizes = np.ones(len(placed), np.int64)
+    sizes = np.ones(len(controls), np.int64)
     sizes[is_text] = np.diff(offsets)
     ends = np.cumsum(sizes)
     starts = ends - sizes
     ids = np.empty(ends[-1], np.uint32)
     ids[starts[~is_text]] = controls[~is_text]
-    spans = zip(starts[is_text].tolist(), ends[is_text].tolist(), offsets.tolist(), strict=False)
-    for start, end, begin in spans:
+    text_spans = zip(
+        starts[is_text].tolist(), ends[is_text].tolist(), offsets[:-1].tolist(), strict=True
+    )
+    for start, end, begin in text_spans:
         ids[start:end] = encoded[begin : begin + end - start]
 
-    counts = np.zeros((2, len(placed)), np.int64)
+    counts = np.zeros((2, len(controls)), np.int64)
     counts[0, is_text] = _count_literals(texts, tokenizer.added)
     counts[1, is_text] = changed_texts
     literals, changed = np.add.reduceat(counts, begins, axis=1)
@@ -181,49 +181,59 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents["shard_line"] = block.documents.numbers
     documents["literals"] = literals
     documents["changed"] = changed > 0
-    places = _Places(of_file, of_part, starts, ends)
+    spans = _SegmentSpans(np.array(of_file), np.array(of_part), starts, ends)
     base = np.repeat(starts[begins], documents["files"])
-    return EncodedBlock(ids, documents, _file_records(block, places, base))
+    return EncodedBlock(ids, documents, _file_records(block, spans, base))
 
 
-class _Places(NamedTuple):
-    """The segments of a block: lists and arrays of the same length.
+class _SegmentSpans(NamedTuple):
+    """The segments of a block: arrays of shape (segments,).
 
     Attributes:
         files: The file of each, counted over the block, -1 for none.
-        parts: The part of each, by its place in `PARTS`, -1 for none.
-        starts: Where its tokens start in the block.
-        ends: Where they end.
+        parts: The part of each, by its index in `PARTS`, -1 for none.
+        starts: The first of its tokens, counted over the block.
+        ends: One past the last.
     """
 
-    files: list[int]
-    parts: list[int]
+    files: Ints
+    parts: Ints
     starts: Ints
     ends: Ints
 
 
-def _file_records(block: FimDocuments, places: _Places, base: Ints) -> Records:
+def _file_records(block: FimDocuments, spans: _SegmentSpans, base: Ints) -> Records:
     """Where the files of a block and their parts lie among their documents' tokens.
 
     Args:
         block: The documents.
-        places: Their segments.
-        base: Where each file's document starts in the block, shape (files,).
+        spans: Their segments.
+        base: The first token of each file's document, counted over the block, shape (files,).
     """
-    found = np.empty(len(base), FILE)
-    found["order"] = [ORDERS.index(row.order) for files in block.files for row in files]
-    file, part = np.array(places.files), np.array(places.parts)
-    chosen = {"": file >= 0, **{f"{name}_": part == n for n, name in enumerate(PARTS)}}
-    for name, segments_of_it in chosen.items():
-        # The segments of a file, and of a part, stand together: of what is assigned to one place,
-        # the last stays, which is where the first starts or the last ends.
-        some = np.flatnonzero(segments_of_it)
-        back = some[::-1]
+    # A document of one file in PSM order, encoded paragraph by paragraph, the first of its block,
+    # with a prefix of two paragraphs (3 and 2 tokens), a suffix of 4 and a middle of 1:
+    #
+    #     segment  <pre>  prefix  prefix  <suf>  suffix  <mid>  middle  <eos>
+    #     files      0       0       0      0       0      0       0     -1
+    #     parts     -1       0       0     -1       2     -1       1     -1
+    #     starts     0       1       4      6       7     11      12     13
+    #     ends       1       4       6      7      11     12      13     14
+    #
+    # The prefix is tokens 1 to 6. Numpy keeps the last of several values that are assigned to one
+    # index, so that an `end` assigned in order is the last segment's, 4 and then 6, and a `start`
+    # assigned in reverse order the first segment's, 4 and then 1.
+    records = np.empty(len(base), FILE)
+    records["order"] = [ORDERS.index(row.order) for files in block.files for row in files]
+    file = spans.files
+    chosen = {"": file >= 0, **{f"{name}_": spans.parts == n for n, name in enumerate(PARTS)}}
+    for name, is_chosen in chosen.items():
+        forward = np.flatnonzero(is_chosen)
+        back = forward[::-1]
         start, end = np.full((2, len(base)), -1)
-        start[file[back]] = places.starts[back] - base[file[back]]
-        end[file[some]] = places.ends[some] - base[file[some]]
-        found[f"{name}start"], found[f"{name}end"] = start, end
-    return found
+        start[file[back]] = spans.starts[back] - base[file[back]]
+        end[file[forward]] = spans.ends[forward] - base[file[forward]]
+        records[f"{name}start"], records[f"{name}end"] = start, end
+    return records
 
 
 def _count_literals(texts: list[str], added: tuple[str, ...]) -> Ints:
@@ -236,11 +246,11 @@ def _changed(texts: list[str], tokenizer: LoadedTokenizer) -> Ints:
     changed = np.zeros(len(texts), np.int64)
     if not tokenizer.vocabulary.lossy:
         return changed
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
-            changed[place] = tokenizer.normal_form(text) != text.encode()
+            changed[index] = tokenizer.normal_form(text) != text.encode()
         except UnencodableTextError as error:
-            error.index = place
+            error.index = index
             raise
     return changed
 
@@ -256,7 +266,7 @@ def tokenize_shard(
 
     Args:
         shard: The FIM shard.
-        parquet: The parquet beside it.
+        parquet: The FIM shard's parquet.
         settings: How arrays are written.
         tokenizer: The recipe's tokenizer.
         staging: Takes the files, see `arrays.write_arrays`.

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.staging import Staging
-from fim_assets.layouts.registry import LAYOUTS, id_dtype
+from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.raw_shards import shard_reader as shards
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.recipe.tokens import Layout, Tokens
-from fim_assets.token_arrays.arrays import ArraySettings, write_arrays
+from fim_assets.recipe.tokens import Tokens
+from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, SpooledDocument
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets_tests.corpora import (
     documents,
     file_bytes,
@@ -95,7 +96,7 @@ class Reader(NamedTuple):
     wide: str
 
 
-READERS: dict[Layout, Reader] = {
+READERS: dict[str, Reader] = {
     "dolma": Reader(read_dolma, "<u4"),
     "megatron": Reader(read_megatron, "<i4"),
     "datatrove": Reader(read_datatrove, "<u4"),
@@ -118,16 +119,26 @@ def write(folder: Path, rows: Documents, **tokens: object) -> PartitionFiles:
     return place
 
 
-def read_all(place: PartitionFiles, layout: Layout, dtype: str) -> list[Documents]:
+def read_all(place: PartitionFiles, layout: str, dtype: str) -> list[Documents]:
     reader, ending = READERS[layout], LAYOUTS[layout].ending
     stems = sorted(str(path).removesuffix(ending) for path in place.folder.glob(f"*{ending}"))
     return [reader.read(Path(stem), "<u2" if dtype == "uint16" else reader.wide) for stem in stems]
 
 
+def test_what_a_run_deletes_of_an_earlier_one_are_the_files_of_all_layouts() -> None:
+    """Corpora have these names: a run would leave files whose ending is not known any more."""
+    assert array_endings() == (
+        *(".npy", ".csv.gz", ".bin", ".idx"),
+        *(".ds", ".ds.index", ".ds.metadata", ".ds.loss"),
+    )
+    assert array_folders() == ("label_masks",)
+    assert TOKEN_ARRAYS.outputs.folders == array_folders()
+
+
 @pytest.mark.parametrize("layout", READERS)
 @pytest.mark.parametrize(("dtype", "highest"), [("uint16", 65_535), ("uint32", 100_277)])
 def test_each_layout_is_read_back_as_its_trainer_reads_it(
-    tmp_path: Path, layout: Layout, dtype: str, highest: int
+    tmp_path: Path, layout: str, dtype: str, highest: int
 ) -> None:
     """Nine tokens an array: 4 + 5 are exactly full, then 9, then 1 + 2."""
     rows = [[1, 2, 3, highest], [5, 0, 7, 8, 9], [highest] * 9, [4], [3, 2]]
@@ -146,7 +157,7 @@ def test_any_documents_are_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     rows: Documents,
     max_size: int,
-    layout: Layout,
+    layout: str,
     dtype: str,
 ) -> None:
     folder = tmp_path_factory.mktemp("arrays")
@@ -213,7 +224,7 @@ FILES = {
 @pytest.mark.parametrize(("layout", "mask"), FILES)
 @pytest.mark.parametrize("small", [False, True])
 def test_every_layout_passes_every_check_with_every_type(
-    tmp_path: Path, layout: Layout, mask: str | None, small: bool
+    tmp_path: Path, layout: str, mask: str | None, small: bool
 ) -> None:
     tokens = {"layout": layout, "label_mask": mask}
     recipe = Recipe(tokens=Tokens.model_validate(tokens))
@@ -230,6 +241,8 @@ def test_every_layout_passes_every_check_with_every_type(
     }
     found = {*file_bytes(tmp_path)}
     assert {name for name in found if not name.startswith(("raw", "fim", "bpe"))} == expected
+    named = LAYOUTS[layout].endings
+    assert all(name.endswith((*named, ".parquet")) for name in expected)
     receipt = read_receipt(corpus.files("token_arrays", "a"))
     assert receipt is not None
     assert {output.name for output in receipt.result.outputs} == {
@@ -284,7 +297,7 @@ def test_a_rerun_leaves_nothing_old_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", READERS)
 def test_blocks_and_runs_change_no_byte(
-    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     law: dict[str, object] = {"layout": layout, "label_mask": "middle", "max_size": 4000}
     first = run(tmp_path / "1", 40, **law)
@@ -292,12 +305,12 @@ def test_blocks_and_runs_change_no_byte(
     assert run(tmp_path / "1", 40, **law) == first
     for block_bytes in (1, 1000):
         # The default of ShardReader's argument is bound when the class is made.
-        monkeypatch.setattr(shards.ShardReader.__init__, "__defaults__", (block_bytes,))
+        monkeypatch.setattr(shards.ShardReader.__init__, "__defaults__", (block_bytes, None))
         assert run(tmp_path / str(block_bytes), 40, **law) == first
 
 
 @pytest.mark.parametrize("layout", [layout for layout in READERS if layout != "datatrove"])
-def test_where_a_tokenizer_lies_changes_no_byte(tmp_path: Path, layout: Layout) -> None:
+def test_where_a_tokenizer_lies_changes_no_byte(tmp_path: Path, layout: str) -> None:
     """As the fingerprint promises, which is the same for both; datatrove's metadata names it."""
     law: dict[str, object] = {"layout": layout, "label_mask": "middle"}
     assert run(tmp_path / "here" / "1", 9, **law) == run(tmp_path / "there" / "1", 9, **law)

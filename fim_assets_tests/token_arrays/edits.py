@@ -13,8 +13,9 @@ import zstandard
 
 from fim_assets.corpus.stage import CheckOutcome
 from fim_assets.io.hashing import record_file
-from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
+from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.shuffle_buffer import Ids
 from fim_assets_tests.corpora import CHECKS_OF, open_corpus, partition_files, run_all
 
@@ -71,7 +72,7 @@ class Partition:
 
     def mask(self, number: int = 0) -> Path:
         """A label mask's path."""
-        name = mask_name(self.array(number).name, self.recipe.tokens.layout)
+        name = LAYOUTS[self.recipe.tokens.layout].mask_name(self.array(number).name)
         return self.root / ("" if "/" in name else "token_arrays") / name
 
     def edit_mask(self, edit: Callable[[bytes], bytes]) -> None:

@@ -14,8 +14,8 @@ from fim_assets.fim_shards.record import FimShardReader, restore_document
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.recipe.tokens import Layout, Tokens
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
+from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
@@ -40,7 +40,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_text_and_part_comes_back_from_the_arrays(tmp_path: Path, layout: Layout) -> None:
+def test_every_text_and_part_comes_back_from_the_arrays(tmp_path: Path, layout: str) -> None:
     rows = documents(120)
     recipe = Recipe(
         fim=Fim(fim_rate=0.9),

@@ -1,0 +1,97 @@
+"""Checks of single ids, without a look at texts: BOS, EOS, and what the vocabulary has."""
+
+from bisect import bisect_left
+
+import numpy as np
+
+from fim_assets.corpus.stage import CheckOutcome, fault
+from fim_assets.token_arrays.arrays import ArrayReader
+from fim_assets.token_arrays.checks.partition import TokenPartition
+from fim_assets.token_arrays.checks.spans import Integers
+from fim_assets.token_arrays.shuffle_buffer import Ints
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import plural
+
+
+def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
+    """Compare where EOS stands in the arrays with where documents end."""
+    name = "one_eos_per_document"
+    spans, arrays = partition.spans, partition.arrays
+    expected, count = partition.receipt.result.documents, len(spans.lines)
+    if sorted(spans.names) != sorted(arrays):
+        return fault(name, f"the parquet names {sorted(spans.names)}, not {arrays}")
+    for array in arrays:
+        inside = spans.lie_in(array)
+        with partition.open(array) as ids:
+            starts, ends = spans.starts[inside], spans.ends[inside]
+            wrong = _misplaced_end(starts, ends, ids, partition.tokenizer)
+        if wrong:
+            return fault(name, f"{array}: {wrong}")
+    if count != expected:
+        return fault(name, f"{plural(count, 'document')}, expected {expected:,}")
+    bos = "" if partition.tokenizer.controls.bos is None else ", one BOS at its beginning"
+    return CheckOutcome(
+        name,
+        passed=True,
+        description=f"{plural(count, 'document')} in {plural(len(arrays), 'array')}, one EOS "
+        f"at the end of each document{bos}.",
+        numbers={"documents": count, "arrays": len(arrays)},
+    )
+
+
+def _misplaced_end(
+    starts: Integers, ends: Integers, ids: ArrayReader, tokenizer: LoadedTokenizer
+) -> str | None:
+    """Where documents do not cover an array, or BOS or EOS stand elsewhere than at their ends."""
+    covers = (
+        len(ends) and starts[0] == 0 and ends[-1] == ids.size and (starts[1:] == ends[:-1]).all()
+    )
+    if not covers or (ends <= starts).any():
+        return f"its documents do not cover its {ids.size:,} tokens"
+    bos, eos = tokenizer.controls.bos, tokenizer.controls.eos
+    for begin, block in ids.blocks():
+        for mark in {eos, bos} - {None}:
+            expected = np.zeros(len(block), np.bool_)
+            if mark == eos:
+                expected[_within(ends, begin + 1, len(block))] = True
+            if mark == bos:
+                expected[_within(starts, begin, len(block))] = True
+            if not np.array_equal(block == mark, expected):
+                if mark != eos:
+                    return "BOS does not stand once at each document's beginning"
+                return "EOS does not stand once at each document's end"
+    return None
+
+
+def _within(offsets: Integers, begin: int, size: int) -> Ints:
+    """Those of ascending offsets that lie in a block, counted from where it begins."""
+    # NumPy's search would turn all of them into a larger type first.
+    low, high = bisect_left(offsets, begin), bisect_left(offsets, begin + size)
+    return offsets[low:high].astype(np.int64) - begin
+
+
+def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
+    """Look up every id in the vocabulary, without those that the recipe never places."""
+    name = "ids_in_vocabulary"
+    used = partition.tokenizer.vocabulary.used.copy()
+    used[list(partition.tokenizer.forbidden_ids)] = False
+    highest, tokens = -1, 0
+    for array, begin, ids in partition.blocks():
+        # Ids are looked up in bounds: the highest is compared first.
+        low, high = int(ids.min()), int(ids.max())
+        known = used[ids] if low >= 0 and high < len(used) else (ids >= 0) & (ids < len(used))
+        if not known.all():
+            at = int(np.argmin(known))
+            why = f"the vocabulary of {len(used):,} does not use"
+            if ids[at] in partition.tokenizer.forbidden_ids:
+                why = "no document has: it is padding, or a control token that the recipe lacks"
+            return fault(name, f"{array}: token {begin + at} is {ids[at]}, which {why}")
+        highest = max(highest, high)
+        tokens += len(ids)
+    return CheckOutcome(
+        name,
+        passed=True,
+        description=f"Ids that are in the vocabulary of {len(used):,}: {tokens:,} of {tokens:,}; "
+        f"the highest is {highest:,}.",
+        numbers={"highest_id": highest, "vocabulary": len(used), "tokens": tokens},
+    )

@@ -1,0 +1,161 @@
+"""A finished partition, opened for the checks: its arrays, its parquet and the FIM shard."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from fim_assets.corpus.partition import Partition
+from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.receipts import Receipt, Result
+from fim_assets.corpus.stage import Stage
+from fim_assets.fim_shards.record import FimDocuments, FimShardReader
+from fim_assets.io.parquet import read_frames
+from fim_assets.layouts.base import Layout
+from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.recipe import Recipe
+from fim_assets.token_arrays.arrays import ArrayReader, id_dtype
+from fim_assets.token_arrays.checks.spans import DocumentSpans, TokenSpan
+from fim_assets.token_arrays.shuffle_buffer import Ids
+from fim_assets.tokenizer.load import LoadedTokenizer
+
+_OPEN_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class TokenPartition:
+    """A partition's token arrays, and what they were made of.
+
+    Attributes:
+        partition: The partition.
+        receipt: Of the arrays.
+        tokenizer: The recipe's.
+    """
+
+    partition: Partition
+    receipt: Receipt
+    tokenizer: LoadedTokenizer
+
+    @property
+    def recipe(self) -> Recipe:
+        """What made them."""
+        return self.partition.corpus.recipe
+
+    @cached_property
+    def tokens(self) -> PartitionFiles:
+        """The files of the arrays."""
+        return self.partition.files(self.partition.corpus.stage(self.receipt.result.asset))
+
+    @cached_property
+    def made_of(self) -> Stage:
+        """The stage whose documents they hold.
+
+        Raises:
+            ValueError: If none wrote any.
+        """
+        corpus = self.partition.corpus
+        source = corpus.source(corpus.stage(self.receipt.result.asset))
+        if source is None:
+            raise ValueError("no stage wrote the documents of the arrays")
+        return source
+
+    def earlier_results(self) -> list[Result]:
+        """Results of the stages before that one, as far as today's recipe made them."""
+        corpus, results = self.partition.corpus, []
+        for stage in corpus.before(self.made_of):
+            receipt = self.partition.receipt(stage)
+            if receipt and receipt.result.fingerprint == corpus.fingerprint(stage.name):
+                results.append(receipt.result)
+        return results
+
+    @cached_property
+    def fim(self) -> PartitionFiles:
+        """The files of the FIM shard."""
+        return self.partition.files(self.made_of)
+
+    @cached_property
+    def spans(self) -> DocumentSpans:
+        """Where each document lies."""
+        return DocumentSpans.gather(self.frames(["line", "array", "start", "end"]))
+
+    @property
+    def head(self) -> int:
+        """Ids in front of a document's text."""
+        return self.recipe.tokens.tokenizer.head
+
+    @property
+    def separator_id(self) -> int | None:
+        """The one id between the files of a document, None where the separator is text."""
+        separator = self.recipe.fim.file_separator_token
+        return None if separator is None else self.tokenizer.controls.boundaries.get(separator)
+
+    @property
+    def layout(self) -> Layout:
+        """The arrays' layout."""
+        return LAYOUTS[self.recipe.tokens.layout]
+
+    def frames(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """The arrays' parquet, many documents at a time."""
+        return read_frames(self.tokens.file(".parquet"), columns)
+
+    def files(self) -> Iterator[pl.DataFrame]:
+        """The files' offsets in the arrays' order, one row a file, many documents at a time."""
+        for frame in self.frames(["line", "array", "start", "end", "files"]):
+            yield frame.explode("files").unnest("files")
+
+    @cached_property
+    def arrays(self) -> list[str]:
+        """Names of the arrays."""
+        outputs = [output.name for output in self.receipt.result.outputs]
+        return [name for name in outputs if name.endswith(self.layout.ending) and "/" not in name]
+
+    def open(self, array: str) -> ArrayReader:
+        """Read an array."""
+        dtype = id_dtype(self.recipe.tokens)
+        return ArrayReader(self.tokens.output(array), dtype, self.layout.header_bytes)
+
+    def blocks(self) -> Iterator[tuple[str, int, Ids]]:
+        """All arrays, block by block: name, where the block begins, and its ids."""
+        for array in self.arrays:
+            with self.open(array) as reader:
+                for begin, ids in reader.blocks():
+                    yield array, begin, ids
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[TokenSpan], Ids]]:
+        """Reads spans of all arrays, however many there are."""
+        with ExitStack() as stack:
+            opened: dict[str, ArrayReader] = {}
+
+            def read(span: TokenSpan) -> Ids:
+                if span.array not in opened:
+                    if len(opened) == _OPEN_AT_ONCE:
+                        stack.close()
+                        opened.clear()
+                    opened[span.array] = stack.enter_context(self.open(span.array))
+                return opened[span.array].read(span.start, span.end)
+
+            yield read
+
+    def texts(self) -> Iterator[tuple[FimDocuments, list[TokenSpan]]]:
+        """The FIM shard block by block, with each document's span.
+
+        Raises:
+            ValueError: If a document is in no array, or the arrays hold another one.
+        """
+        arrays, count = set(self.arrays), 0
+        shard = self.fim.file(".jsonl.zst")
+        with FimShardReader(shard, self.fim.file(".parquet")) as reader:
+            for block in reader:
+                lines, spans = self.spans.in_line_order(count, count + len(block.raw_numbers))
+                count += len(spans)
+                for row, (number, raw) in enumerate(
+                    zip(block.documents.numbers, block.raw_numbers, strict=True)
+                ):
+                    if row >= len(spans) or lines[row] != raw or spans[row].array not in arrays:
+                        raise ValueError(f"line {number} of the FIM shard is in no array")
+                yield block, spans
+        if count < len(self.spans.lines):
+            raise ValueError("the arrays hold more documents than the FIM shard")

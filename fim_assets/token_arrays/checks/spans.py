@@ -1,0 +1,99 @@
+"""Where documents lie in the arrays, and hashes of rows whose order does not matter.
+
+All documents of a partition are held at once, so that everything here is small numbers in arrays.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fim_assets.draws import mix
+from fim_assets.token_arrays.shuffle_buffer import Ints
+
+Integers = npt.NDArray[np.integer]
+
+
+class TokenSpan(NamedTuple):
+    """Some tokens of an array: its name, the first of them, and one past the last."""
+
+    array: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class DocumentSpans:
+    """Where documents lie, in the arrays' order: each field but the names has shape (n,).
+
+    Attributes:
+        names: The arrays.
+        lines: Each document's line in the raw shard.
+        arrays: Its array, by the index in `names`.
+        starts: Its first token there.
+        ends: One past its last.
+    """
+
+    names: list[str]
+    lines: Integers
+    arrays: Integers
+    starts: Integers
+    ends: Integers
+
+    @classmethod
+    def gather(cls, frames: Iterable[pl.DataFrame]) -> "DocumentSpans":
+        """From the columns `line`, `array`, `start` and `end`, a few documents at a time."""
+        codes: dict[str, int] = {}
+        columns: list[list[Integers]] = [[np.empty(0, np.uint8)] for _ in range(4)]
+        for frame in frames:
+            for name in frame["array"].unique(maintain_order=True):
+                codes.setdefault(name, len(codes))
+            arrays = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
+            values = frame["line"], arrays, frame["start"], frame["end"]
+            for column, numbers in zip(columns, values, strict=True):
+                column.append(_small(numbers.to_numpy()))
+        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(4)))
+
+    def lie_in(self, array: str) -> "npt.NDArray[np.bool_]":
+        """Which documents lie in an array, shape (n,)."""
+        code = self.names.index(array) if array in self.names else len(self.names)
+        return np.equal(self.arrays, code)
+
+    def in_line_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
+        """Lines and spans of some documents, counted in the raw shard's order."""
+        rows = self._by_line[begin:end]
+        names = [self.names[code] for code in self.arrays[rows].tolist()]
+        spans = map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())
+        return self.lines[rows].tolist(), list(spans)
+
+    @cached_property
+    def _by_line(self) -> Integers:
+        return _small(np.argsort(self.lines, kind="stable"))
+
+
+def _small(values: Ints) -> Integers:
+    """The same numbers in the smallest type that holds them."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    return values.astype(np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high)))
+
+
+def unordered_rows_hash(columns: Sequence[pl.Series]) -> int:
+    """A number that tables share which hold the same rows, in whatever order.
+
+    It is a sum over the rows, so that the numbers of a table's parts add up to the table's, see
+    `equal_hashes`; tables with other rows share it by chance only.
+    """
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        numbers = column.hash() if column.dtype == pl.String else column.cast(pl.UInt64)
+        hashes = mix(mix(hashes) + numbers.to_numpy() + np.uint64(1))
+    return int(hashes.sum(dtype=np.uint64))
+
+
+def equal_hashes(one: int, other: int) -> bool:
+    """Whether sums of `unordered_rows_hash` are of the same rows: equal modulo 2**64."""
+    return (one - other) % (1 << 64) == 0

@@ -1,0 +1,233 @@
+"""Checks of the texts: what ids decode to, and what another tokenizer encodes texts to."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from fim_assets.corpus.stage import CheckOutcome, Number, fault
+from fim_assets.draws import RandomStream, draw_bits
+from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
+from fim_assets.fim_shards.record import FimDocuments, split_files
+from fim_assets.io.parquet import read_frames
+from fim_assets.recipe.fim import Fim
+from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.token_arrays.checks.partition import TokenPartition
+from fim_assets.token_arrays.checks.spans import TokenSpan
+from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
+from fim_assets.token_arrays.tokenize import paragraphs, segments
+from fim_assets.tokenizer.encoders import UnencodableTextError
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import plural
+
+SAMPLE_TOKENS = 1 << 14
+"""Tokens of each partition that are compared with the reference's, about 64 kB of code."""
+
+_SAMPLE_DOCUMENT_TOKENS = 1 << 18
+"""Documents with more are not compared: the reference would take seconds for each."""
+
+
+def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
+    """Decode every document's ids and compare them with its text in the FIM shard.
+
+    Raises:
+        ValueError: If documents are missing, or prefixes end elsewhere than the parquet says.
+    """
+    name = "decodes_to_fim_text"
+    tokenizer, recipe = partition.tokenizer, partition.recipe
+    prefixes = _touching_prefixes(partition)
+    documents = size = changed = 0
+    with partition.reading() as read:
+        for block, spans in partition.texts():
+            ids = [read(TokenSpan(a, start + partition.head, end - 1)) for a, start, end in spans]
+            texts = [text.encode() for text in block.documents.texts]
+            forms = texts
+            if tokenizer.vocabulary.lossy:
+                forms = list(_normal_forms(block, partition))
+                changed += sum(form != text for form, text in zip(forms, texts, strict=True))
+            together = np.concatenate([np.empty(0, id_dtype(recipe.tokens)), *ids])
+            try:
+                same = tokenizer.decode(together) == b"".join(forms)
+            except ValueError:
+                same = False
+            if not same:
+                number, (array, start, end), why = _first_difference(
+                    block, spans, ids, forms, tokenizer
+                )
+                return fault(
+                    name, f"{array}: tokens {start} to {end} {why} line {number} of the FIM shard"
+                )
+            _refuse_other_prefixes(block, spans, ids, prefixes, partition)
+            documents += len(texts)
+            size += sum(map(len, forms))
+    texts_named = f"their FIM texts: {documents:,} of {documents:,}"
+    if tokenizer.vocabulary.lossy:
+        texts_named = f"the normal form of {texts_named}; it differs from the text of {changed:,}"
+    description = f"Documents whose ids decode to {texts_named}."
+    numbers = {"documents": documents, "bytes": size, "changed_documents": changed}
+    return CheckOutcome(name, passed=True, description=description, numbers={**numbers})
+
+
+def _normal_forms(block: FimDocuments, partition: TokenPartition) -> Iterator[bytes]:
+    """What the ids of documents decode to, without BOS and EOS."""
+    fim, tokenizer = partition.recipe.fim, partition.tokenizer
+    table = tokenizer.vocabulary.token_bytes
+    for text, files in zip(block.documents.texts, block.files, strict=True):
+        parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
+        inside = parts[partition.head : -1]
+        yield b"".join(
+            tokenizer.normal_form(part) if isinstance(part, str) else table[part] or b""
+            for part in inside
+        )
+
+
+def _first_difference(
+    block: FimDocuments,
+    spans: list[TokenSpan],
+    ids: list[Ids],
+    forms: list[bytes],
+    tokenizer: LoadedTokenizer,
+) -> tuple[int, TokenSpan, str]:
+    """The first document whose ids are not its text: its line, its span, and why."""
+    for number, span, own, form in zip(block.documents.numbers, spans, ids, forms, strict=True):
+        try:
+            if tokenizer.decode(own) != form:
+                return number, span, "decode to another text than"
+        except ValueError as error:
+            return number, span, f"do not decode ({error}):"
+    raise AssertionError("documents decode one by one and not together")
+
+
+def _touching_prefixes(partition: TokenPartition) -> Iterator[tuple[int, int]]:
+    """Where prefixes start and end that no sentinel separates from their middle, in shard order.
+
+    `spm_format: v2` and recipes without a middle token arrange files so.
+    """
+    orders = _touching_orders(partition.recipe.fim)
+    if not orders:
+        return iter(())
+    names = ["line", "prefix_start", "prefix_end"]
+    touching = (
+        files.filter(pl.col("file_order").is_in(orders)).select(names)
+        for files in partition.files()
+    )
+    none = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64))
+    in_order = pl.concat([none, *touching]).sort("line", maintain_order=True)
+    return in_order.select("prefix_start", "prefix_end").iter_rows()
+
+
+def _touching_orders(fim: Fim) -> list[Order]:
+    return [
+        order
+        for order in REARRANGED
+        if ("prefix", "middle") in pairwise(piece.part for piece in layout(order, fim))
+    ]
+
+
+def _refuse_other_prefixes(
+    block: FimDocuments,
+    spans: list[TokenSpan],
+    ids: list[Ids],
+    prefixes: Iterator[tuple[int, int]],
+    partition: TokenPartition,
+) -> None:
+    """Compare offsets that no sentinel shows with the text.
+
+    Raises:
+        ValueError: If a prefix of the block ends elsewhere than the parquet says.
+    """
+    fim, tokenizer = partition.recipe.fim, partition.tokenizer
+    orders = _touching_orders(fim)
+    if not orders:
+        return
+    documents = zip(block.documents.texts, block.files, spans, ids, strict=True)
+    for text, files, (array, begin, _), own in documents:
+        for row, file in split_files(text, files, fim):
+            if row.order not in orders:
+                continue
+            start, end = next(prefixes)
+            pieces = parse_arrangement(file, row.order, row.lengths, fim)
+            prefix = next(piece.text for piece in pieces if piece.part == "prefix")
+            inside = own[start - begin - partition.head : end - begin - partition.head]
+            texts = paragraphs(prefix) if tokenizer.paragraphs else [prefix]
+            size = sum(len(tokenizer.normal_form(text)) for text in texts)
+            if tokenizer.vocabulary.sizes[inside].sum() != size:
+                raise ValueError(
+                    f"{array}: tokens {start} to {end} are not the prefix that the parquet says"
+                )
+
+
+def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
+    """Encode a sample of documents with the reference and compare ids.
+
+    The sample is drawn by the documents' keys, so that it is the same in every run. A document that
+    the reference cannot encode is skipped, and counted.
+    """
+    name = "matches_reference_tokenizer"
+    chosen = _sample(partition)
+    tokenizer = partition.tokenizer
+    reference = tokenizer.encoders.reference
+    tokens = passed_over = 0
+    with partition.reading() as read:
+        for block, spans in partition.texts():
+            for row, raw in enumerate(block.raw_numbers):
+                if raw not in chosen:
+                    continue
+                try:
+                    expected = _reference_ids(block, row, partition)
+                except UnencodableTextError:
+                    passed_over += 1
+                    continue
+                ids = read(spans[row])
+                if not np.array_equal(ids, expected):
+                    array, start, end = spans[row]
+                    return fault(
+                        name,
+                        f"{array}: tokens {start} to {end}, the document of line "
+                        f"{block.documents.numbers[row]} of the FIM shard, are not what "
+                        f"{reference.name} gives",
+                    )
+                tokens += len(ids)
+    compared = len(chosen) - passed_over
+    description = (
+        f"{plural(compared, 'document')} with {plural(tokens, 'token')}, drawn "
+        f"by key: the ids are what {reference.name} gives; encoded by "
+        f"{tokenizer.encoder_description}."
+    )
+    numbers: dict[str, Number] = {"documents": compared, "tokens": tokens}
+    if passed_over:
+        numbers["passed_over"] = passed_over
+        documents = plural(passed_over, "document")
+        description += f" Passed over: {documents} that {reference.name} cannot encode."
+    return CheckOutcome(name, passed=True, description=description, numbers=numbers)
+
+
+def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> Ints:
+    """What a document of a block is encoded to by the reference, controls included."""
+    tokenizer, fim = partition.tokenizer, partition.recipe.fim
+    text, files = block.documents.texts[row], block.files[row]
+    parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
+    texts = [part for part in parts if isinstance(part, str)]
+    ids, bounds = tokenizer.encoders.reference.encode(texts)
+    encoded = iter(np.split(ids, bounds[1:-1]))
+    return np.concatenate([next(encoded) if isinstance(part, str) else [part] for part in parts])
+
+
+def _sample(partition: TokenPartition) -> set[int]:
+    """Lines of the documents to compare: drawn, as many as `SAMPLE_TOKENS` asks for."""
+    count = 0
+    schema = {"line": pl.Int64, "tokens": pl.Int64, "draw": pl.UInt64}
+    drawn = pl.DataFrame(schema=schema)
+    for record in read_frames(partition.fim.file(".parquet"), ["line", "file", "draw_key"]):
+        keys = record.filter(pl.col("file") == 0)["draw_key"].to_numpy()
+        lines, spans = partition.spans.in_line_order(count, count + len(keys))
+        count += len(keys)
+        sizes = [end - start for _, start, end in spans]
+        draws = draw_bits(keys, np.zeros(1, np.int64), RandomStream.SAMPLE)[: len(lines)]
+        more = pl.DataFrame({"line": lines, "tokens": sizes, "draw": draws}, schema=schema)
+        more = more.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
+        ordered = pl.concat([drawn, more]).sort("draw", maintain_order=True)
+        before = pl.col("tokens").cum_sum() - pl.col("tokens")
+        drawn = ordered.filter(before < SAMPLE_TOKENS)
+    return set(drawn["line"].to_list())
