@@ -280,7 +280,7 @@ def summary() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fim_assets.corpus_report.summary import gather
+    from fim_assets.corpus_report.gather import gather
 
     settings = _settings()
     corpus = _corpus(settings)
@@ -300,11 +300,11 @@ def summary() -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for its in gathered.partitions:
-        table.add_row(Text(its.key), *_cells(its.totals, its.token_seconds, columns))
+        table.add_row(Text(its.key), *_cells(its.totals, its.seconds["token_arrays"], columns))
     if complete > _ROWS_SHOWN:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
-    seconds = gathered.making.seconds["token_arrays"]
+    seconds = gathered.made.seconds["token_arrays"]
     table.add_row("total", *_cells(found.totals, seconds, columns), style="bold")
     console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
@@ -382,7 +382,7 @@ def verify(keys: tuple[str, ...]) -> None:
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
     from fim_assets.corpus.corpus import list_shards
-    from fim_assets.corpus_report.summary import build_summary
+    from fim_assets.corpus_report.gather import build_summary
     from fim_assets.recipe import ASSETS
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 

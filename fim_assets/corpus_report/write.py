@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import find_examples
-from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
-from fim_assets.corpus_report.summary import ListedArray, Summary, gather
+from fim_assets.corpus_report.gather import gather
+from fim_assets.corpus_report.summary import ListedArray, Summary
+from fim_assets.corpus_report.view import ROWS_SHOWN, build_view
 from fim_assets.io.storage import remove, write_bytes
 
 FILES = ("report.html", "README.md", "summary.json")
@@ -34,14 +35,16 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
     gathered = gather(corpus, keys, ROWS_SHOWN)
     examples = find_examples(corpus, gathered.partitions)
-    folder = corpus.folder("corpus_report")
+    view = build_view(corpus, gathered, examples)
     summary = gathered.summary
-    facts = gather_facts(corpus, gathered, examples)
+    folder = corpus.folder("corpus_report")
     contents = {
-        folder / "report.html": render_page(facts, gathered, examples),
-        folder / "README.md": render_card(facts, gathered, examples),
+        folder / "report.html": render_page(view),
+        folder / "README.md": render_card(view),
         folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
     }
+    # It lies with the arrays, whose paths it lists for a trainer, and is written here, since no
+    # partition's run knows which others are complete.
     mix = corpus.folder("token_arrays") / "mix.txt"
     if corpus.recipe.tokens.layout == "dolma":
         contents[mix] = _mix(summary.arrays)

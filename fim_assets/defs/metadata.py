@@ -19,8 +19,8 @@ from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt, Result
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import Summary
-from fim_assets.fim_shards.checks import rates, rates_by_language
 from fim_assets.fim_shards.decisions import LEFT_ALONE
+from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.storage import Location, is_remote
 from fim_assets.layouts.registry import LAYOUTS
@@ -118,10 +118,10 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "rejected_lines": totals.rejected,
         "rejected_share": _share(totals.rejected, totals.lines - totals.blank),
         **_warnings(summary.warnings),
-        "rates": _rates(summary.tested),
-        **_realised(summary.tested),
-        "fallback_share": _share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
-        **_rates_by_language(summary.languages_tested),
+        "rates": _rates(summary.rates),
+        **_realised(summary.rates),
+        "fallback_share": _share(sum(summary.fallbacks.values()), totals.rearranged),
+        **_rates_by_language(summary.tested_languages),
         **_languages({"documents": summary.languages}),
         **_pictures(summary.histograms),
         "chars": totals.chars,
@@ -296,7 +296,7 @@ def _rates(tested: Mapping[str, Rate]) -> dg.TableMetadataValue:
                 "asked": round(rate.asked, 4),
                 "realised": _rounded(rate.realised),
                 "accepted": _accepted(rate),
-                "verdict": verdict(rate),
+                "verdict": rate.verdict,
                 "hits": rate.hits,
                 "trials": rate.trials,
             }
@@ -335,9 +335,7 @@ def _rates_by_language(
 
 def _accepted(rate: Rate) -> str | None:
     """The shares that a rate's test accepts, None without trials."""
-    if not rate.trials:
-        return None
-    return f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}"
+    return None if rate.accepted is None else "–".join(f"{share:.4f}" for share in rate.accepted)
 
 
 def _rounded(share: float | None) -> float | None:

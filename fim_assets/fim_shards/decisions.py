@@ -19,6 +19,7 @@ from fim_assets.cuts.splits import (
 )
 from fim_assets.draws import Floats, Ints, RandomStream, UInts, uniforms
 from fim_assets.recipe.fim import SPLITS, CharacterSplit, Fim, LanguageRates
+from fim_assets.wording import plural
 
 Codes = npt.NDArray[np.int8]
 
@@ -26,6 +27,17 @@ LeftAlone = Literal["repository", "too_short", "gate", "not_selected"]
 LEFT_ALONE: tuple[LeftAlone, ...] = get_args(LeftAlone)
 """Why a file is left alone, the first that holds: it is a repository's marker, it is too short for
 a law of the recipe, its document is no candidate, it was not drawn."""
+
+
+def unchanged_meanings(fim: Fim) -> dict[str, str]:
+    """What the reasons in `LEFT_ALONE` say about a file."""
+    return {
+        "repository": "holds a repository token",
+        "too_short": f"under {plural(min_chars(fim), 'character')}",
+        "gate": "its document was not drawn, at the probability document_rate",
+        "not_selected": "not drawn, at the probability fim_rate",
+    }
+
 
 FALLBACKS = ("one_line", *syntax.REASONS)
 """Why `lines` or `syntax` could not cut a file, so that `fim.split_fallback` did."""

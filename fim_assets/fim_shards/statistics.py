@@ -12,16 +12,13 @@ import polars as pl
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.fim_shards.decisions import LEFT_ALONE, REASONS
+from fim_assets.fim_shards.rates import DISTINCT
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.recipe.fim import SPLITS
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths, Statistics
 
 Bools = npt.NDArray[np.bool_]
-
-DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
-"""Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
-
 
 _FIM_COLUMNS = [
     *("file", "chars", "order", "split", "reason", "draw_key", "language"),

@@ -9,14 +9,20 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from fim_assets.fim_shards.arrangements import REARRANGED, Part
+from fim_assets.fim_shards.arrangements import REARRANGED
 from fim_assets.preview.documents import (
     DocumentPreview,
-    FilePreview,
     encode_segments,
     finished_documents,
 )
-from fim_assets.preview.excerpts import Limits, excerpt, shown_files, token_text
+from fim_assets.preview.view import (
+    Limits,
+    ShownFile,
+    ShownSentinel,
+    not_shown,
+    show_files,
+    token_text,
+)
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.tokenize import segments
@@ -41,13 +47,13 @@ _MARKDOWN_TOKENS = (40, 40, 40, 24, 8, 8)
 """Tokens shown of a document with each of these limits."""
 
 _MARKDOWN_ENCODED = 1 << 16
-_SQUARES: dict[Part, str] = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩"}
+_SQUARES = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩", "unchanged": "⬜"}
 
 
 def preview_markdown(
     shard: Path, parquet: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None
 ) -> str:
-    """Three documents as Markdown: the first in PSM order, the first other in SPM, one left alone.
+    """Three documents as Markdown: the first in PSM order, the first other in SPM, one unchanged.
 
     Args:
         shard: The FIM shard, of which the first few MB are read.
@@ -70,38 +76,34 @@ def preview_markdown(
         if len(found) == 3:
             break
     chosen = [found[order] for order in ("psm", "spm", "none") if order in found]
-    return to_markdown(chosen, recipe.fim, tokenizer)
+    if tokenizer is None:
+        return to_markdown(chosen)
+    return to_markdown(chosen, [first_tokens(its, recipe.fim, tokenizer) for its in chosen])
 
 
-def to_markdown(
-    previews: Sequence[DocumentPreview], fim: Fim, tokenizer: LoadedTokenizer | None
-) -> str:
+def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
     """A few documents as Markdown, see `preview_markdown`.
 
     Args:
         previews: Three documents at most.
-        fim: What was done to them.
-        tokenizer: As for `preview_markdown`.
+        tokens: The first tokens of each; none: no tokens are shown.
     """
     if not previews:
         return "No document in the shard's beginning.\n"
-    tokens = [_first_tokens(preview, fim, tokenizer) for preview in previews]
     markdown = ""
     for limits, most in zip(_MARKDOWN_LIMITS, _MARKDOWN_TOKENS, strict=True):
-        shown = [its[:most] for its in tokens]
-        documents = map(_document_markdown, previews, shown, [limits] * len(previews))
+        documents = (
+            _document_markdown(preview, first[:most], limits)
+            for preview, first in zip(previews, tokens or [[]] * len(previews), strict=True)
+        )
         markdown = "\n\n".join(chain.from_iterable(documents)) + "\n"
         if len(markdown.encode()) < MARKDOWN_BYTES:
             break
     return markdown
 
 
-def _first_tokens(
-    preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer | None
-) -> list[str]:
+def first_tokens(preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer) -> list[str]:
     """The first tokens of a document, each as its id and text."""
-    if tokenizer is None:
-        return []
     rows = [file.row for file in preview.files]
     beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS[0])
     # So few tokens do not depend on what stands this far behind them.
@@ -121,49 +123,41 @@ def _document_markdown(
     orders = [order.upper() for order in REARRANGED if order in preview.orders]
     identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
     language = "no language" if preview.language is None else code(preview.language)
-    kind = " and ".join(orders) or "Left alone"
+    kind = " and ".join(orders) or "Unchanged"
     yield f"### {kind}: line {preview.line}, {identifier}, {language}"
-    files = shown_files(preview.files, limits.files)
+    shown = show_files(preview.files, limits)
     rows = [
         "| file | order | split | reason | characters | prefix | middle | suffix |",
         "| --: | :-- | :-- | :-- | --: | --: | --: | --: |",
     ]
-    for file in files:
-        lengths = " | ".join(f"{length:,}" for length in file.row.lengths)
-        names = f"{file.row.order} | {file.split or ''} | {file.reason or ''}"
+    for file, *_ in shown.files:
+        lengths = " | ".join(f"{length:,}" for length in file.lengths)
+        names = f"{file.order} | {file.split or ''} | {file.reason or ''}"
         rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
     yield "\n".join(rows)
-    if len(files) < len(preview.files):
-        yield f"{plural(len(preview.files) - len(files), 'file')} not shown"
-    for file in files:
+    if shown.omitted:
+        yield not_shown(shown.omitted)
+    for its in shown.files:
         if len(preview.files) > 1:
-            yield f"**File {file.file}**"
-        yield from _file_markdown(file, limits)
+            yield f"**File {its.file.file}**"
+        yield from _file_markdown(its)
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
         yield f"**First {plural(len(tokens), 'token')}**"
         yield fenced("\n".join(lines))
 
 
-def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
-    if not file.pieces:
-        yield "⬜ as it came"
-        yield fenced(_shortened(file.text, limits))
+def _file_markdown(shown: ShownFile) -> Iterator[str]:
     label = ""
-    for piece in file.pieces:
-        if piece.part is None:
+    for piece in shown.pieces:
+        if isinstance(piece, ShownSentinel):
             label += f" {code(piece.text)}"
             continue
-        yield f"{_SQUARES[piece.part]}{label} {piece.part}"
-        yield fenced(_shortened(piece.text, limits))
+        yield f"{_SQUARES[piece.name]}{label} {piece.name}"
+        yield fenced("\n".join(piece.excerpt.lines))
         label = ""
     if label:
         yield f"⬛{label}"
-
-
-def _shortened(text: str, limits: Limits) -> str:
-    head, omitted, tail = excerpt(text or "(empty)", limits)
-    return "\n".join([*head, f"… {plural(omitted, 'character')} …", *tail] if omitted else head)
 
 
 def _fence(text: str, least: int) -> str:

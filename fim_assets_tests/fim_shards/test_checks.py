@@ -10,8 +10,8 @@ from scipy.stats import binom
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.cuts.splits import Cuts, character_cuts
 from fim_assets.draws import Ints, UInts
-from fim_assets.fim_shards.checks import rates, rates_by_language, rates_within_bounds
-from fim_assets.fim_shards.statistics import DISTINCT
+from fim_assets.fim_shards.checks import rates_within_bounds
+from fim_assets.fim_shards.rates import DISTINCT, rates, rates_by_language
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import CharacterSplit, Fim, LanguageRates, Split, SplitWeights
 from fim_assets.run.partition import CHECKS_OF, Outcome

@@ -20,7 +20,7 @@ from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
 from fim_assets.corpus.staging import write_receipt
-from fim_assets.corpus_report.summary import build_summary
+from fim_assets.corpus_report.gather import build_summary
 from fim_assets.io.storage import (
     StorageError,
     fetch,
@@ -282,9 +282,7 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt)
-        )
+        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None

@@ -181,7 +181,7 @@ def test_a_share_is_hits_by_trials() -> None:
 
 @pytest.mark.parametrize(("hits", "within"), [(1, False), (2, True), (4, True), (5, False)])
 def test_both_bounds_belong_to_the_accepted(hits: int, within: bool) -> None:
-    assert Rate(hits, 9, 0.3, low=2, high=4).within is within
+    assert Rate.of(hits, 9, 0.3, low=2, high=4).within is within
 
 
 # Profiles
@@ -331,8 +331,8 @@ def test_uniform_values_stay_within_their_bound() -> None:
 
 
 def test_sums_of_rates_by_hand() -> None:
-    total = sum_rates([Rate(1, 2, 0.5, 0, 2), Rate(6, 6, 1.0, 6, 6)])
-    assert total == Rate(hits=7, trials=8, asked=0.875, low=6, high=8)
+    total = sum_rates([Rate.of(1, 2, 0.5, 0, 2), Rate.of(6, 6, 1.0, 6, 6)])
+    assert total == Rate.of(hits=7, trials=8, asked=0.875, low=6, high=8)
     assert sum_rates([]).realised is None
 
 

@@ -1,0 +1,315 @@
+"""What the report says, ready to be laid out: page and card differ in markup and pictures alone.
+
+Numbers come from `gather`. Nothing is drawn or escaped here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus_report.examples import Examples
+from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
+from fim_assets.corpus_report.summary import Summary
+from fim_assets.fim_shards.arrangements import REARRANGED, layout
+from fim_assets.fim_shards.decisions import LEFT_ALONE, unchanged_meanings
+from fim_assets.fim_shards.rates import RATE_ERROR
+from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
+from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
+from fim_assets.recipe.fim import SPLITS
+from fim_assets.statistics.histograms import EDGES, Histogram
+from fim_assets.statistics.rates import Rate
+from fim_assets.wording import plural
+
+ROWS_SHOWN = 1000
+"""Partitions in each of the page's tables and charts; the summary has no such bound."""
+
+LANGUAGES_SHOWN = 50
+
+RATE_TITLES = {
+    "document_rate": "Documents that are candidates",
+    "fim_rate": "Files rearranged",
+    "psm_share": "Of these, in PSM order",
+    **{f"{split}_share": f"Of these, drawn for {split}" for split in SPLITS},
+}
+
+_LENGTHS = {
+    "In characters": {
+        "document_chars": ("Documents", "characters", "document"),
+        "prefix_chars": ("Prefixes", "characters", "file"),
+        "middle_chars": ("Middles", "characters", "file"),
+        "suffix_chars": ("Suffixes", "characters", "file"),
+    },
+    "In tokens": {
+        "document_tokens": ("Documents", "tokens", "document"),
+        "prefix_tokens": ("Prefixes", "tokens", "file"),
+        "middle_tokens": ("Middles", "tokens", "file"),
+        "suffix_tokens": ("Suffixes", "tokens", "file"),
+    },
+}
+"""The histograms that are shown: title, unit, what has such a length."""
+
+_CUT_MEANINGS = {
+    "dolma": "two distinct positions",
+    "uniform": "two independent positions, ends included",
+    "lines": "two distinct line starts",
+    "syntax": "around a node of the syntax tree, or sibling nodes",
+    "one_line": "has one line, and lines are to be cut between lines",
+    "no_grammar": "no language with a grammar is named",
+    "too_large": "larger than fim.syntax_max_bytes",
+    "repetitive": "repeats itself, which can cost a parser minutes",
+    "too_complex": "takes its grammar's parser more steps than code does",
+    "syntax_errors": "syntax errors over more than half of it",
+    "no_node": "its syntax tree has no node to cut out",
+    "parser_crashed": "its grammar's parser crashes on it",
+}
+"""Where the cut methods cut, and why they could not."""
+
+_LOADING = """\
+import json, numpy as np
+arrays = json.load(open({}))["arrays"]
+ids = np.memmap(arrays[0]["path"], dtype=arrays[0]["dtype"], mode="r")"""
+
+_COMMANDS = """\
+export FIM_RECIPE={recipe}
+export FIM_INPUT_ROOT=…    # folder or URL of the same raw shards
+export FIM_DATA_ROOT=…     # an empty folder or URL
+dagster asset materialize {corpus.definitions} --select {selection} \\
+  --partition-range "$(fim-assets keys --range)"
+{corpus.command} verify
+"""
+
+
+class Entry(NamedTuple):
+    """Something that is counted, and its share of all."""
+
+    name: str
+    number: int
+    share: float
+    meaning: str
+
+
+class Language(NamedTuple):
+    """A language's documents and tokens, and its share of all tokens."""
+
+    name: str
+    documents: int
+    tokens: int
+    share: float
+
+
+class LanguageRates(NamedTuple):
+    """A language's tested shares."""
+
+    name: str
+    fim_rate: Rate
+    psm_share: Rate
+
+
+class Length(NamedTuple):
+    """A distribution of lengths: of what, in which unit, and its numbers as text."""
+
+    title: str
+    unit: str
+    of: str
+    lengths: Histogram
+    text: str
+
+
+class LongDocuments(NamedTuple):
+    """Rearranged documents that are longer than a sequence; shares are of all rearranged ones."""
+
+    sequence: int
+    documents: int
+    share: float
+    tokens: int
+    token_share: float
+
+
+class StageTime(NamedTuple):
+    """What a stage took."""
+
+    stage: str
+    seconds: float
+    rate: str
+    engines: list[str]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """What page and card show.
+
+    Attributes:
+        rows: The first complete partitions.
+        rates: The tested shares of all files by title.
+        languages: Those with most documents.
+        language_rates: The tested shares of all languages.
+        orders: Files by what became of them.
+        lengths: Distributions by group.
+        versions: Of each library, and how many receipts name them, most first.
+        dtype: Type of a token id.
+        loading: Code that reads an array.
+        prefix: What the assets' keys begin with.
+        commands: What makes the same bytes again.
+        differing_fields: The recipe as YAML without its defaults.
+        counts_every_shard: Whether the FIM shards in their folder are those of the complete
+            partitions, and no others.
+    """
+
+    summary: Summary
+    rows: list[Partition]
+    made: RunStatistics
+    examples: Examples
+    rates: dict[str, Rate]
+    languages: list[Language]
+    language_rates: list[LanguageRates]
+    orders: list[Entry]
+    splits: list[Entry]
+    fallbacks: list[Entry]
+    rejections: list[Entry]
+    lengths: dict[str, list[Length]]
+    longer: list[LongDocuments]
+    stages: list[StageTime]
+    versions: dict[str, list[tuple[str, int]]]
+    dtype: str
+    loading: str
+    prefix: str
+    commands: str
+    built_in: str | None
+    all_fields: str
+    differing_fields: str
+    counts_every_shard: bool
+    rate_error: float = RATE_ERROR
+
+
+def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> ReportView:
+    """Put into words and shares what was gathered."""
+    summary, made = gathered.summary, gathered.made
+    recipe, totals = summary.recipe, summary.totals
+    built_in = built_in_name(recipe)
+    return ReportView(
+        summary=summary,
+        rows=gathered.partitions,
+        made=made,
+        examples=examples,
+        rates={
+            title: summary.rates[name]
+            for name, title in RATE_TITLES.items()
+            if name in summary.rates
+        },
+        languages=list(_languages(summary)),
+        language_rates=[
+            LanguageRates(name, **rates) for name, rates in summary.tested_languages.items()
+        ],
+        splits=_entries(summary.splits, totals.rearranged, _CUT_MEANINGS),
+        fallbacks=_entries(summary.fallbacks, totals.rearranged, _CUT_MEANINGS),
+        rejections=_entries(summary.rejections, totals.lines, REJECTION_MEANINGS),
+        lengths=_lengths(summary.histograms),
+        longer=list(_longer(summary)),
+        stages=list(_stages(gathered)),
+        versions={
+            library: sorted(versions.items(), key=lambda version: -version[1])
+            for library, versions in sorted(made.versions.items())
+        },
+        orders=_orders(summary),
+        loading=_LOADING.format(json.dumps(corpus.relative("corpus_report", "summary.json"))),
+        prefix="/".join(corpus.prefix),
+        dtype=gathered.dtype,
+        commands=_COMMANDS.format(
+            recipe=built_in or "recipe.yaml", corpus=corpus, selection=corpus.selection("*")
+        ),
+        built_in=built_in,
+        all_fields=harmless_yaml(recipe.model_dump(mode="json")),
+        differing_fields=recipe_yaml(recipe),
+        counts_every_shard=gathered.counts_every_shard,
+    )
+
+
+def _orders(summary: Summary) -> list[Entry]:
+    """Files by what became of them; of an order that is asked for, how it lays out the parts."""
+    totals, fim = summary.totals, summary.recipe.fim
+    unchanged = {reason: getattr(totals, reason) for reason in LEFT_ALONE}
+    counts = {"PSM": totals.psm, "SPM": totals.spm} | {r: n for r, n in unchanged.items() if n}
+    asked = {"psm": fim.psm_spm_split > 0, "spm": fim.psm_spm_split < 1}
+    meanings = {
+        order.upper(): " ".join(piece.part or piece.text for piece in layout(order, fim))
+        for order in REARRANGED
+        if asked[order]
+    }
+    return _entries(counts, totals.files, meanings | unchanged_meanings(fim))
+
+
+def _entries(counts: Mapping[str, int], total: int, meanings: Mapping[str, str]) -> list[Entry]:
+    return [Entry(name, n, _share(n, total), meanings.get(name, "")) for name, n in counts.items()]
+
+
+def _languages(summary: Summary) -> Iterator[Language]:
+    for name, documents in islice(summary.languages.items(), LANGUAGES_SHOWN):
+        tokens = summary.tokens_by_language.get(name, 0)
+        yield Language(name, documents, tokens, _share(tokens, summary.totals.tokens))
+
+
+def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
+    return {
+        group: [
+            Length(title, unit, of, histograms[name], describe(histograms[name], of))
+            for name, (title, unit, of) in shown.items()
+        ]
+        for group, shown in _LENGTHS.items()
+        if histograms
+    }
+
+
+def _longer(summary: Summary) -> Iterator[LongDocuments]:
+    rearranged = summary.histograms.get("rearranged_tokens")
+    if rearranged and rearranged.count:
+        for sequence, longer in summary.longer.items():
+            yield LongDocuments(
+                sequence,
+                longer.documents,
+                longer.documents / rearranged.count,
+                longer.tokens,
+                longer.tokens / rearranged.sum,
+            )
+
+
+def _stages(gathered: Gathered) -> Iterator[StageTime]:
+    """What each stage took, and its speed: tokens of the last one, characters of the others."""
+    totals, made = gathered.summary.totals, gathered.made
+    *_, last = made.seconds
+    for stage, seconds in made.seconds.items():
+        count, unit = (totals.tokens, "tokens") if stage == last else (totals.chars, "characters")
+        rate = f"{count / seconds:,.0f} {unit} a second" if seconds else "–"
+        engines = made.engines[stage].most_common()
+        named = [f"{e} ({plural(n, 'partition')})" if len(engines) > 1 else e for e, n in engines]
+        yield StageTime(stage, seconds, rate, named)
+
+
+def _share(part: int, total: int) -> float:
+    return part / total if total else 0.0
+
+
+def describe(lengths: Histogram, of: str) -> str:
+    """Count, mean, the median's bin and the largest of a distribution, as text.
+
+    Args:
+        lengths: The distribution.
+        of: What has such a length, one of them.
+    """
+    if lengths.max is None or lengths.min is None:
+        return f"no {of}"
+    rank = (lengths.count - 1) // 2
+    low = high = below = 0
+    for edge, n in lengths.bins.items():
+        low, high = edge, EDGES[EDGES.index(edge) + 1] - 1
+        below += n
+        if below > rank:
+            break
+    low, high = max(low, lengths.min), min(high, lengths.max)
+    median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    return (
+        f"{plural(lengths.count, of)}; mean {lengths.sum / lengths.count:,.0f}, "
+        f"median {median}, longest {lengths.max:,}"
+    )

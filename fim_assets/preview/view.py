@@ -1,0 +1,204 @@
+"""What is shown of a document, for every renderer: which of its files, and which ends of its texts.
+
+Renderers add markup and colours. Nothing in an excerpt can act on what shows it but markup, which
+each of them escapes in its own way; so must sentinels, ids and languages be, which stand here as
+they are in the document.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from fim_assets.fim_shards.arrangements import Control, Order, Part
+from fim_assets.preview.documents import FilePreview
+from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.wording import escape_control_characters, one_line, plural
+
+EMPTY = "(empty)"
+"""Stands for a text without a character."""
+
+PART_COLOURS: dict[str, str] = {"prefix": "#3f78e0", "middle": "#c96a00", "suffix": "#008f6b"}
+"""Each has a contrast of 3.5 or more against black and against white, and the three differ to
+colour-blind eyes."""
+
+_BLANKS = " \t\n"
+_TOKEN_CHARS = 20
+
+
+class Limits(NamedTuple):
+    """How much is shown: files of a document, and lines and characters of each text."""
+
+    files: int
+    lines: int
+    chars: int
+
+
+class Excerpt(NamedTuple):
+    """A text's lines, safe to show; of a long text the first and the last ones.
+
+    Attributes:
+        head: The first lines, or all.
+        omitted: Says how many characters are left out, None where all are shown.
+        tail: The last lines where some are left out.
+    """
+
+    head: Sequence[str]
+    omitted: str | None = None
+    tail: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All that is shown, line by line."""
+        return [*self.head, *([self.omitted] if self.omitted else []), *self.tail]
+
+
+class ShownSentinel(NamedTuple):
+    """A sentinel as it stands in the document."""
+
+    sentinel: Control | None
+    text: str
+
+
+class ShownText(NamedTuple):
+    """A part, or a file that is unchanged.
+
+    Attributes:
+        part: Which part it is, None for all of an unchanged file.
+        chars: Its length in code points.
+        excerpt: What is shown of it.
+    """
+
+    part: Part | None
+    chars: int
+    excerpt: Excerpt
+
+    @property
+    def name(self) -> str:
+        """The part's name, or `unchanged`."""
+        return self.part or "unchanged"
+
+
+class ShownFile(NamedTuple):
+    """A file of a document.
+
+    Attributes:
+        file: Its numbers.
+        skipped: How many files before it, up to the last one that is shown, are not.
+        name: Its number and order: `file 0 PSM`.
+        about: Which method cut it, or why it is unchanged; and its length.
+        pieces: Its sentinels and parts in the order in which they stand, or the file itself.
+    """
+
+    file: FilePreview
+    skipped: int
+    name: str
+    about: str
+    pieces: list[ShownSentinel | ShownText]
+
+
+class ShownFiles(NamedTuple):
+    """The files of a document that are shown.
+
+    Attributes:
+        files: These.
+        skipped: How many behind the last one are not shown.
+        omitted: How many are not shown in all.
+    """
+
+    files: list[ShownFile]
+    skipped: int
+    omitted: int
+
+
+def show_files(
+    files: Sequence[FilePreview], limits: Limits, unchanged: Limits | None = None
+) -> ShownFiles:
+    """What is shown of a document's files; rearranged ones come before unchanged ones.
+
+    Args:
+        files: All of them, in order.
+        limits: How much is shown.
+        unchanged: How much is shown of an unchanged file; None: the same.
+    """
+    chosen = sorted(files, key=lambda file: file.order == "none")[: limits.files]
+    shown = []
+    following = 0
+    for file in sorted(chosen, key=lambda file: file.file):
+        own = unchanged if unchanged and not file.pieces else limits
+        shown.append(
+            ShownFile(
+                file,
+                file.file - following,
+                f"file {file.file}{_order_name(file.order)}",
+                f"{_how_cut(file)}, {plural(file.row.chars, 'character')}",
+                list(_shown_pieces(file, own)),
+            )
+        )
+        following = file.file + 1
+    return ShownFiles(shown, len(files) - following, len(files) - len(shown))
+
+
+def not_shown(files: int) -> str:
+    """Says that so many files are not shown."""
+    return f"{plural(files, 'file')} not shown"
+
+
+def _order_name(order: Order) -> str:
+    return "" if order == "none" else f" {order.upper()}"
+
+
+def _how_cut(file: FilePreview) -> str:
+    """Which method cut a file, or why it is unchanged."""
+    if file.order == "none":
+        return f"unchanged: {file.reason}"
+    fallback = f" as the fallback: {file.reason}" if file.reason else ""
+    return f"cut by {file.split}{fallback}"
+
+
+def _shown_pieces(file: FilePreview, limits: Limits) -> Iterator[ShownSentinel | ShownText]:
+    if not file.pieces:
+        yield show_text(file.text, None, limits)
+    for piece in file.pieces:
+        if piece.part is None:
+            yield ShownSentinel(piece.sentinel, piece.text)
+        else:
+            yield show_text(piece.text, piece.part, limits)
+
+
+def show_text(text: str, part: Part | None, limits: Limits) -> ShownText:
+    """What is shown of a part, or of an unchanged file."""
+    return ShownText(part, len(text), _excerpt(text, limits))
+
+
+def _excerpt(text: str, limits: Limits) -> Excerpt:
+    """What is shown of a text; white space at its ends is marked."""
+    if not text:
+        return Excerpt([EMPTY])
+    if len(text) <= limits.chars and text.count("\n") < limits.lines:
+        lead = len(text) - len(text.lstrip(_BLANKS))
+        trail = max(lead, len(text.rstrip(_BLANKS)))
+        shown = (
+            _marked(text[:lead])
+            + escape_control_characters(text[lead:trail])
+            + _marked(text[trail:])
+        )
+        return Excerpt(shown.removesuffix("\n").split("\n"))
+    half = limits.lines // 2
+    head = "\n".join(text[: limits.chars // 2].split("\n")[:half])
+    tail = "\n".join(text[-(limits.chars // 2) :].split("\n")[-half:])
+    lead = len(head) - len(head.lstrip(_BLANKS))
+    trail = len(tail.rstrip(_BLANKS))
+    first = _marked(head[:lead]) + escape_control_characters(head[lead:])
+    last = escape_control_characters(tail[:trail]) + _marked(tail[trail:])
+    omitted = f"… {plural(len(text) - len(head) - len(tail), 'character')} …"
+    return Excerpt(first.split("\n"), omitted, last.removesuffix("\n").split("\n"))
+
+
+def _marked(blanks: str) -> str:
+    """White space at a part's edge, which would not be seen there otherwise."""
+    return blanks.replace(" ", "·").replace("\t", "→").replace("\n", "↵\n")
+
+
+def token_text(token: int, tokenizer: LoadedTokenizer) -> str:
+    """What a token id stands for, shortened, on one line."""
+    text = (tokenizer.vocabulary.token_bytes[token] or b"").decode("utf-8", "backslashreplace")
+    return one_line(text, _TOKEN_CHARS).replace(" ", "·")
