@@ -47,39 +47,17 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         unit: What a length is counted in, the title of the horizontal axis.
         counted: What has a length, the title of the vertical axis.
         longest: Length that the axis must reach, so that several charts share one axis.
-
-    Returns:
-        A chart.
     """
-    bars = max(longest, lengths.max or 0).bit_length() + 1
-    labels = _length_labels(bars)
+    end = max(longest, lengths.max or 0).bit_length() + 1
+    labels = _length_labels(end)
     counts: Counter[int] = Counter()
     for edge, n in lengths.bins.items():
         counts[edge.bit_length()] += n
-    values = [
-        {"from": place + _GAP, "to": place + 1 - _GAP, "count": n}
-        for place, n in sorted(counts.items())
-    ]
-    chart = (
-        alt.Chart(_VALUES)
-        .mark_rect(color="var(--accent)")
-        .encode(
-            x=alt.X("from:Q")
-            .title(unit)
-            .scale(domain=[0, bars], nice=False)
-            .axis(
-                values=list(labels),
-                labelExpr=f"{labels}[datum.value]",
-                grid=False,
-                labelAlign="center",
-            ),
-            x2="to:Q",
-            y=alt.Y("count:Q").title(counted).axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-        .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
-    )
-    return _specified(chart, values)
+    x = alt.X("from:Q").title(unit).scale(domain=[0, end], nice=False)
+    named = f"{labels}[datum.value]"
+    x = x.axis(values=list(labels), labelExpr=named, grid=False, labelAlign="center")
+    bars = _bars(dict(sorted(counts.items())), 1)
+    return _columns(bars, x, alt.Y("count:Q").title(counted), _LENGTHS_WIDTH, _LENGTHS_HEIGHT)
 
 
 def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
@@ -88,41 +66,45 @@ def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
     Args:
         cuts: Number of cuts by the bin's lower edge, in percent of the file's length.
         most: Count that the vertical axis must reach, so that two charts share one.
-
-    Returns:
-        A chart.
     """
-    step = 100 / len(cuts)
-    bars = [
-        {"from": place + _GAP * step, "to": place + (1 - _GAP) * step, "count": count}
-        for place, count in cuts.items()
+    x = alt.X("from:Q").title("share of the file's length").scale(domain=[0, 100], nice=False)
+    x = x.axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False)
+    y = alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)])
+    return _columns(_bars(cuts, 100 / len(cuts)), x, y, _WIDTH, _CUTS_HEIGHT)
+
+
+def partition_tokens(tokens: Sequence[int]) -> Chart:
+    """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
+    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
+    bars = _bars({place - 0.5: count for place, count in enumerate(tokens, start=1)}, 1, gap)
+    x, y = _partition_axis("from:Q", len(tokens)), alt.Y("count:Q").title("tokens")
+    width = _partitions_width(len(tokens))
+    # The stroke closes the hairlines between bars of a fraction of a pixel.
+    stroke = {"stroke": "var(--accent)", "strokeWidth": 0 if gap else 0.5}
+    return _columns(bars, x, y, width, _SHARES_HEIGHT, **stroke)
+
+
+def _bars(
+    counts: Mapping[int, int] | Mapping[float, int], width: float, gap: float = _GAP
+) -> list[dict[str, float]]:
+    """Bars by their left end, between gaps that are a share of their width."""
+    return [
+        {"from": left + gap * width, "to": left + width - gap * width, "count": count}
+        for left, count in counts.items()
     ]
-    chart = (
-        alt.Chart(_VALUES)
-        .mark_rect(color="var(--accent)")
-        .encode(
-            x=alt.X("from:Q")
-            .title("share of the file's length")
-            .scale(domain=[0, 100], nice=False)
-            .axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False),
-            x2="to:Q",
-            y=alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)]).axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-        .properties(width=_WIDTH, height=_CUTS_HEIGHT)
-    )
-    return _specified(chart, bars)
+
+
+def _columns(
+    bars: list[dict[str, float]], x: alt.X, y: alt.Y, width: float, height: float, **mark: Any
+) -> Chart:
+    """Draw upright bars, see `_bars`."""
+    chart = alt.Chart(_VALUES).mark_rect(color="var(--accent)", **mark)
+    chart = chart.encode(x=x, x2="to:Q", y=y.axis(_COUNTS), y2=alt.datum(0))
+    return _specified(chart.properties(width=width, height=height), bars)
 
 
 class Amount(NamedTuple):
-    """A bar with words on both sides.
-
-    Attributes:
-        name: What stands before it.
-        size: Its length.
-        words: What stands behind it.
-        colour: One of the page's.
-    """
+    """A bar, with its name before it, text behind it, and one of the page's colours."""
 
     name: str
     size: int
@@ -131,14 +113,7 @@ class Amount(NamedTuple):
 
 
 def amounts(bars: Sequence[Amount]) -> Chart:
-    """Draw some numbers as bars below one another, in order.
-
-    Args:
-        bars: What to draw; names are shortened by the caller.
-
-    Returns:
-        A chart.
-    """
+    """Draw some numbers as bars below one another, in order; the caller shortens names."""
     values = [
         {
             "place": place,
@@ -173,10 +148,7 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     Shares outside their bounds are triangles in another colour.
 
     Args:
-        rates: Each with the language's name, which is shortened by the caller; all with trials.
-
-    Returns:
-        A chart.
+        rates: Each with the language's name, which the caller shortens; all with trials.
     """
     values = [
         {
@@ -185,11 +157,7 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
             "from": place + 0.22,
             "to": place + 0.78,
             "name": name,
-            "low": rate.low / rate.trials,
-            "high": rate.high / rate.trials,
-            "asked": rate.asked,
-            "realised": rate.hits / rate.trials,
-            "within": rate.within,
+            **_shares(rate),
         }
         for place, (name, rate) in enumerate(rates)
     ]
@@ -215,6 +183,12 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     )
 
 
+def _shares(rate: Rate) -> dict[str, Any]:
+    low, high = rate.accepted or (0.0, 1.0)
+    shown = rate.model_dump(include={"asked", "realised", "within"})
+    return {**shown, "low": low, "high": high}
+
+
 def _names(base: alt.Chart) -> alt.Chart:
     """The rows' names as marks: as an axis they would have to differ."""
     text = base.mark_text(align="right", dx=-8, color="var(--fg)", fontSize=12)
@@ -229,33 +203,6 @@ def _points(base: alt.Chart, size: float) -> alt.Chart:
         shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
     )
     return points
-
-
-def partition_tokens(tokens: Sequence[int]) -> Chart:
-    """Draw the tokens of partitions, one bar each, in order.
-
-    Returns:
-        A chart, as wide as that of `realised_shares`.
-    """
-    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
-    bars = [
-        {"from": place - 0.5 + gap, "to": place + 0.5 - gap, "count": count}
-        for place, count in enumerate(tokens, start=1)
-    ]
-    chart = (
-        alt.Chart(_VALUES)
-        # The stroke closes the hairlines between bars of a fraction of a pixel.
-        .mark_rect(color="var(--accent)", stroke="var(--accent)", strokeWidth=0 if gap else 0.5)
-        .encode(
-            x=_partition_axis("from:Q", len(tokens)),
-            x2="to:Q",
-            y=alt.Y("count:Q").title("tokens").axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-    )
-    return _specified(
-        chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars
-    )
 
 
 def is_wide(partitions: int) -> bool:
@@ -282,28 +229,11 @@ def _partition_axis(field: str, partitions: int) -> alt.X:
 def realised_shares(rates: Sequence[Rate]) -> Chart:
     """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
 
-    Where all ask for the same, the line is dashed and goes through.
-
-    Points outside their bounds are triangles in another colour. Rates without trials have no share
-    and leave a gap.
-
-    Args:
-        rates: One rate a partition.
-
-    Returns:
-        A chart.
+    Where all ask for the same, the line is dashed and goes through. Points outside their bounds are
+    triangles in another colour. Rates without trials have no share and leave a gap.
     """
     shares = [
-        {
-            "place": place,
-            "from": place - 0.5,
-            "to": place + 0.5,
-            "low": rate.low / rate.trials,
-            "high": rate.high / rate.trials,
-            "asked": rate.asked,
-            "realised": rate.hits / rate.trials,
-            "within": rate.within,
-        }
+        {"place": place, "from": place - 0.5, "to": place + 0.5, **_shares(rate)}
         for place, rate in enumerate(rates, start=1)
         if rate.trials
     ]

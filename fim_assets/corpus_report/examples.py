@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus_report.gather import Partition
 from fim_assets.fim_shards.arrangements import REARRANGED
 from fim_assets.io.storage import is_remote, read_bytes, working_folder
@@ -79,9 +78,8 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
         remote = is_remote(corpus.data_root)
         if remote and sizes[".parquet"] > _PARQUET_BYTES:
             continue
-        files = corpus.place("fim_shards", key)
         try:
-            with _beginning(files) as (shard, parquet):
+            with _beginning(corpus, key) as (shard, parquet):
                 for preview in finished_documents(shard, parquet, corpus.recipe, _BLOCKS):
                     if preview.rearranged:
                         found = short if len(preview.text) in _SHORT else others
@@ -100,13 +98,14 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
 
 
 @contextmanager
-def _beginning(files: PartitionFiles) -> Iterator[tuple[Path, Path]]:
+def _beginning(corpus: Corpus, key: str) -> Iterator[tuple[Path, Path]]:
     """A FIM shard's first documents on this machine, and its parquet."""
+    files = corpus.place("fim_shards", key)
     if not is_remote(files.folder):
         yield files.file(".jsonl.zst"), files.file(".parquet")
         return
     with working_folder() as folder:
-        shard, parquet = folder / f"{files.key}.jsonl.zst", folder / f"{files.key}.parquet"
+        shard, parquet = folder / f"{key}.jsonl.zst", folder / f"{key}.parquet"
         shard.write_bytes(read_bytes(files.published(shard.name), _SHARD_BYTES))
         parquet.write_bytes(read_bytes(files.published(parquet.name)))
         yield shard, parquet

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from fim_assets.corpus_report import charts
 from fim_assets.corpus_report.drawing import Chart
-from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.templates import percent
 from fim_assets.corpus_report.view import (
     RATE_TITLES,
@@ -19,6 +18,7 @@ from fim_assets.corpus_report.view import (
     LanguageRates,
     Length,
     ReportView,
+    Row,
 )
 from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
 
@@ -58,7 +58,7 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
     }
 
 
-def _shares(rows: Sequence[Partition]) -> Iterator[Figure]:
+def _shares(rows: Sequence[Row]) -> Iterator[Figure]:
     for name, title in RATE_TITLES.items():
         rates = [row.rates[name] for row in rows if name in row.rates]
         if rates:
@@ -69,7 +69,7 @@ def _shares(rows: Sequence[Partition]) -> Iterator[Figure]:
             yield Figure(title, caption, charts.realised_shares(rates), wide)
 
 
-def _partitions(rows: Sequence[Partition]) -> Iterator[Figure]:
+def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
     counts = [row.totals.tokens for row in rows]
     if not counts:
         return

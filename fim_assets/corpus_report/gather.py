@@ -27,7 +27,6 @@ from fim_assets.layouts.registry import LAYOUTS, id_dtype, mask_name
 from fim_assets.recipe import ASSETS
 from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
-from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -42,8 +41,8 @@ class Partition:
 
     key: str
     receipts: Receipts
+    counts: dict[str, int]
     totals: CorpusTotals
-    rates: dict[str, Rate]
 
     @property
     def seed(self) -> str:
@@ -94,7 +93,6 @@ class Gathered:
         summary: Of all complete partitions.
         made: How they were made.
         partitions: The first of them one by one.
-        dtype: Type of a token id.
         counts_every_shard: Whether the FIM shards in their folder are those of the complete
             partitions, and no others.
     """
@@ -102,7 +100,6 @@ class Gathered:
     summary: Summary
     made: RunStatistics
     partitions: list[Partition]
-    dtype: str
     counts_every_shard: bool
 
 
@@ -149,8 +146,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         if not totals.documents:
             empty.append(key)
         if len(partitions) < shown:
-            tested = rates(of_partition, recipe)
-            partitions.append(Partition(key, receipts, totals, tested))
+            partitions.append(Partition(key, receipts, of_partition, totals))
     complete = len(keys) - len(incomplete)
     summary = Summary(
         recipe=recipe,
@@ -184,8 +180,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     )
     names = names_in(corpus.folder("fim_shards"))
     fim_shards = [name for name in names if name.endswith(".jsonl.zst")]
-    dtype = id_dtype(recipe.tokens).name
-    return Gathered(summary, made, partitions, dtype, 0 < complete == len(fim_shards))
+    return Gathered(summary, made, partitions, 0 < complete == len(fim_shards))
 
 
 class _Histograms:
@@ -229,9 +224,8 @@ def _totals(results: Sequence[Result], counts: Mapping[str, int]) -> CorpusTotal
 
 
 def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
-    tokens = corpus.recipe.tokens
-    ending, dtype = LAYOUTS[tokens.layout].ending, id_dtype(tokens)
-    masked = tokens.label_mask is not None
+    tokens, dtype = corpus.recipe.tokens, id_dtype(corpus.recipe.tokens)
+    ending, masked = LAYOUTS[tokens.layout].ending, tokens.label_mask is not None
     return [
         ListedArray(
             path=corpus.relative(result.asset, output.name),

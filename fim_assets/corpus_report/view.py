@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
-from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
-from fim_assets.corpus_report.summary import Summary
+from fim_assets.corpus_report.gather import Gathered, RunStatistics
+from fim_assets.corpus_report.summary import CorpusTotals, Summary
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.decisions import LEFT_ALONE, unchanged_meanings
-from fim_assets.fim_shards.rates import RATE_ERROR
+from fim_assets.fim_shards.rates import RATE_ERROR, rates
+from fim_assets.layouts.registry import id_dtype
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
 from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
 from fim_assets.recipe.fim import SPLITS
@@ -73,7 +74,6 @@ arrays = json.load(open({}))["arrays"]
 ids = np.memmap(arrays[0]["path"], dtype=arrays[0]["dtype"], mode="r")"""
 
 _COMMANDS = """\
-export FIM_RECIPE={recipe}
 export FIM_INPUT_ROOT=…    # folder or URL of the same raw shards
 export FIM_DATA_ROOT=…     # an empty folder or URL
 dagster asset materialize {corpus.definitions} --select {selection} \\
@@ -137,6 +137,15 @@ class StageTime(NamedTuple):
     engines: list[str]
 
 
+class Row(NamedTuple):
+    """A complete partition."""
+
+    key: str
+    totals: CorpusTotals
+    rates: dict[str, Rate]
+    seed: str
+
+
 @dataclass(frozen=True)
 class ReportView:
     """What page and card show.
@@ -152,14 +161,14 @@ class ReportView:
         dtype: Type of a token id.
         loading: Code that reads an array.
         prefix: What the assets' keys begin with.
-        commands: What makes the same bytes again.
+        commands: What makes the same bytes again, with FIM_RECIPE set to `built_in` or a file.
         differing_fields: The recipe as YAML without its defaults.
         counts_every_shard: Whether the FIM shards in their folder are those of the complete
             partitions, and no others.
     """
 
     summary: Summary
-    rows: list[Partition]
+    rows: list[Row]
     made: RunStatistics
     examples: Examples
     rates: dict[str, Rate]
@@ -188,10 +197,8 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
     """Put into words and shares what was gathered."""
     summary, made = gathered.summary, gathered.made
     recipe, totals = summary.recipe, summary.totals
-    built_in = built_in_name(recipe)
     return ReportView(
         summary=summary,
-        rows=gathered.partitions,
         made=made,
         examples=examples,
         rates={
@@ -201,7 +208,7 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         },
         languages=list(_languages(summary)),
         language_rates=[
-            LanguageRates(name, **rates) for name, rates in summary.tested_languages.items()
+            LanguageRates(name, **tested) for name, tested in summary.tested_languages.items()
         ],
         splits=_entries(summary.splits, totals.rearranged, _CUT_MEANINGS),
         fallbacks=_entries(summary.fallbacks, totals.rearranged, _CUT_MEANINGS),
@@ -216,11 +223,13 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         orders=_orders(summary),
         loading=_LOADING.format(json.dumps(corpus.relative("corpus_report", "summary.json"))),
         prefix="/".join(corpus.prefix),
-        dtype=gathered.dtype,
-        commands=_COMMANDS.format(
-            recipe=built_in or "recipe.yaml", corpus=corpus, selection=corpus.selection("*")
-        ),
-        built_in=built_in,
+        dtype=id_dtype(recipe.tokens).name,
+        rows=[
+            Row(its.key, its.totals, rates(its.counts, recipe), its.seed)
+            for its in gathered.partitions
+        ],
+        commands=_COMMANDS.format(corpus=corpus, selection=corpus.selection("*")),
+        built_in=built_in_name(recipe),
         all_fields=harmless_yaml(recipe.model_dump(mode="json")),
         differing_fields=recipe_yaml(recipe),
         counts_every_shard=gathered.counts_every_shard,
