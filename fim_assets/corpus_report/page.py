@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 from pydantic import BaseModel
@@ -14,29 +14,36 @@ from fim_assets.corpus_report.drawing import DrawingError, draw
 from fim_assets.corpus_report.figures import PARTITIONS_NAMED, Figure, make_figures
 from fim_assets.corpus_report.templates import load_template
 from fim_assets.corpus_report.view import ROWS_SHOWN, ReportView
-from fim_assets.preview.view import Limits, show_files
+from fim_assets.preview.documents import DocumentPreview
+from fim_assets.preview.view import Limits, ShownFile, show_files
 from fim_assets.recipe import Recipe, harmless_yaml
 from fim_assets.wording import escape_control_characters
 
 log = logging.getLogger(__name__)
 
-_EXAMPLE_LIMITS = Limits(files=2, lines=14, chars=1100)
+_LIMITS = Limits(files=2, lines=14, chars=1100)
 _SECTIONS = ("raw", "fim", "tokens", "tokenizer")
+
+
+class _Example(NamedTuple):
+    """A document of the page, and its partition."""
+
+    key: str
+    document: DocumentPreview
+    files: list[ShownFile]
+    omitted: str
 
 
 def render_page(view: ReportView) -> str:
     """The page."""
     template = load_template("page.html.j2", _harmless, sha256=_sha256)
-    figures = make_figures(view)
+    figures, documents = make_figures(view), view.examples.documents
     return template.render(
         vars(view),
         figures=figures,
         not_drawn=_draw([*chain.from_iterable(figures.values())]),
         partitions_named=len(view.rows) <= PARTITIONS_NAMED,
-        examples=[
-            {"key": key, "document": document, "shown": show_files(document.files, _EXAMPLE_LIMITS)}
-            for key, document in view.examples.documents
-        ],
+        examples=[_Example(key, its, *show_files(its.files, _LIMITS)) for key, its in documents],
         unread=view.examples.unread,
         most_rows=ROWS_SHOWN,
         recipe_lines=_recipe_lines(view.summary.recipe, Recipe()),

@@ -37,20 +37,12 @@ RATE_TITLES = {
 }
 
 _LENGTHS = {
-    "In characters": {
-        "document_chars": ("Documents", "characters", "document"),
-        "prefix_chars": ("Prefixes", "characters", "file"),
-        "middle_chars": ("Middles", "characters", "file"),
-        "suffix_chars": ("Suffixes", "characters", "file"),
-    },
-    "In tokens": {
-        "document_tokens": ("Documents", "tokens", "document"),
-        "prefix_tokens": ("Prefixes", "tokens", "file"),
-        "middle_tokens": ("Middles", "tokens", "file"),
-        "suffix_tokens": ("Suffixes", "tokens", "file"),
-    },
+    "document": ("Documents", "document"),
+    "prefix": ("Prefixes", "file"),
+    "middle": ("Middles", "file"),
+    "suffix": ("Suffixes", "file"),
 }
-"""The histograms that are shown: title, unit, what has such a length."""
+"""The histograms that are shown, in characters and in tokens: title, and what has such a length."""
 
 _CUT_MEANINGS = {
     "dolma": "two distinct positions",
@@ -261,12 +253,14 @@ def _languages(summary: Summary) -> Iterator[Language]:
 
 
 def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
+    groups = {"In characters": ("chars", "characters"), "In tokens": ("tokens", "tokens")}
     return {
         group: [
-            Length(title, unit, of, histograms[name], describe(histograms[name], of))
-            for name, (title, unit, of) in shown.items()
+            Length(title, unit, of, lengths, describe(lengths, of))
+            for name, (title, of) in _LENGTHS.items()
+            for lengths in [histograms[f"{name}_{suffix}"]]
         ]
-        for group, shown in _LENGTHS.items()
+        for group, (suffix, unit) in groups.items()
         if histograms
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from fim_assets.fim_shards.arrangements import REARRANGED
+from fim_assets.fim_shards.arrangements import REARRANGED, Piece
 from fim_assets.preview.documents import (
     DocumentPreview,
     encode_segments,
@@ -18,8 +18,6 @@ from fim_assets.preview.documents import (
 from fim_assets.preview.view import (
     Limits,
     ShownFile,
-    ShownSentinel,
-    not_shown,
     show_files,
     token_text,
 )
@@ -125,19 +123,19 @@ def _document_markdown(
     language = "no language" if preview.language is None else code(preview.language)
     kind = " and ".join(orders) or "Unchanged"
     yield f"### {kind}: line {preview.line}, {identifier}, {language}"
-    shown = show_files(preview.files, limits)
+    shown, omitted = show_files(preview.files, limits)
     rows = [
         "| file | order | split | reason | characters | prefix | middle | suffix |",
         "| --: | :-- | :-- | :-- | --: | --: | --: | --: |",
     ]
-    for file, *_ in shown.files:
+    for file, *_ in shown:
         lengths = " | ".join(f"{length:,}" for length in file.lengths)
         names = f"{file.order} | {file.split or ''} | {file.reason or ''}"
         rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
     yield "\n".join(rows)
-    if shown.omitted:
-        yield not_shown(shown.omitted)
-    for its in shown.files:
+    if omitted:
+        yield omitted
+    for its in shown:
         if len(preview.files) > 1:
             yield f"**File {its.file.file}**"
         yield from _file_markdown(its)
@@ -150,7 +148,7 @@ def _document_markdown(
 def _file_markdown(shown: ShownFile) -> Iterator[str]:
     label = ""
     for piece in shown.pieces:
-        if isinstance(piece, ShownSentinel):
+        if isinstance(piece, Piece):
             label += f" {code(piece.text)}"
             continue
         yield f"{_SQUARES[piece.name]}{label} {piece.name}"

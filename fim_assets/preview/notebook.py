@@ -8,15 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from fim_assets.fim_shards.arrangements import Part
+from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import restore_document
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import (
     PART_COLOURS,
     Limits,
     ShownFile,
-    ShownSentinel,
-    not_shown,
     show_files,
 )
 from fim_assets.raw_shards.documents import RejectionError, read_document
@@ -115,9 +113,8 @@ class TransformedText:
         return _Run(segment.file, segment.part, sentinel, place if sentinel else None)
 
     def _repr_html_(self) -> str:
-        shown = show_files(self.files, _LIMITS)
-        files = "".join(_skipped_html(file.skipped) + _file_html(file) for file in shown.files)
-        return f"<div>{files}{_skipped_html(shown.skipped)}</div>"
+        shown, omitted = show_files(self.files, _LIMITS)
+        return f"<div>{''.join(map(_file_html, shown))}<div>{omitted}</div></div>"
 
 
 def transform_text(
@@ -173,14 +170,10 @@ def transform_text(
     return TransformedText(preview.text, preview.files, recipe.fim)
 
 
-def _skipped_html(files: int) -> str:
-    return f"<div>… {not_shown(files)} …</div>" if files else ""
-
-
 def _file_html(shown: ShownFile) -> str:
     html = f"<div><b>{escape(f'{shown.name}: {shown.about}')}</b></div>"
     for piece in shown.pieces:
-        if isinstance(piece, ShownSentinel):
+        if isinstance(piece, Piece):
             html += f"<div><code>{escape(shown_name(piece.text))}</code></div>"
             continue
         colour = PART_COLOURS.get(piece.name, _GREY)

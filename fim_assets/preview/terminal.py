@@ -8,16 +8,14 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from fim_assets.fim_shards.arrangements import PARTS, Lengths, Part
+from fim_assets.fim_shards.arrangements import PARTS, Lengths, Part, Piece
 from fim_assets.preview.documents import DocumentPreview, EncodedSegment
 from fim_assets.preview.view import (
     EMPTY,
     PART_COLOURS,
     Limits,
     ShownFile,
-    ShownSentinel,
     ShownText,
-    not_shown,
     show_files,
     show_text,
     token_text,
@@ -48,10 +46,10 @@ def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
     """
     language = "no language" if preview.language is None else shown_name(preview.language)
     rows: list[RenderableType] = [_Heading(f"line {preview.line:,}", preview.id, language)]
-    shown = show_files(preview.files, _LIMITS, _UNCHANGED)
-    for file in shown.files:
-        rows += [*_skipped_files(file.skipped), Text(), *_render_file(file, fim)]
-    return Group(*rows, *_skipped_files(shown.skipped))
+    shown, omitted = show_files(preview.files, _LIMITS, _UNCHANGED)
+    for file in shown:
+        rows += [Text(), *_render_file(file, fim)]
+    return Group(*rows, *([Text(), _indented(omitted, _DIM)] if omitted else []))
 
 
 def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer) -> RenderableType:
@@ -90,10 +88,6 @@ class _Heading:
         yield Text.assemble((self._name, "bold"), " · ", " · ".join([identifier, *self._more]))
 
 
-def _skipped_files(count: int) -> list[RenderableType]:
-    return [Text(), _indented(f"… {not_shown(count)} …", _DIM)] if count else []
-
-
 def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
     number, lengths = shown.file.file, shown.file.lengths
     if number and fim.file_separator_token is not None:
@@ -109,7 +103,7 @@ def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
         ]
         yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
     for piece in shown.pieces:
-        if isinstance(piece, ShownSentinel):
+        if isinstance(piece, Piece):
             yield _indented(shown_name(piece.text), _style(piece.sentinel) + _CONTROL)
         else:
             yield _TextRows(piece, _style(piece.part))

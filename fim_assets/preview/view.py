@@ -8,7 +8,7 @@ they are in the document.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fim_assets.fim_shards.arrangements import Control, Order, Part
+from fim_assets.fim_shards.arrangements import Order, Part, Piece
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import escape_control_characters, one_line, plural
@@ -51,13 +51,6 @@ class Excerpt(NamedTuple):
         return [*self.head, *([self.omitted] if self.omitted else []), *self.tail]
 
 
-class ShownSentinel(NamedTuple):
-    """A sentinel as it stands in the document."""
-
-    sentinel: Control | None
-    text: str
-
-
 class ShownText(NamedTuple):
     """A part, or a file that is unchanged.
 
@@ -82,64 +75,42 @@ class ShownFile(NamedTuple):
 
     Attributes:
         file: Its numbers.
-        skipped: How many files before it, up to the last one that is shown, are not.
         name: Its number and order: `file 0 PSM`.
         about: Which method cut it, or why it is unchanged; and its length.
         pieces: Its sentinels and parts in the order in which they stand, or the file itself.
     """
 
     file: FilePreview
-    skipped: int
     name: str
     about: str
-    pieces: list[ShownSentinel | ShownText]
-
-
-class ShownFiles(NamedTuple):
-    """The files of a document that are shown.
-
-    Attributes:
-        files: These.
-        skipped: How many behind the last one are not shown.
-        omitted: How many are not shown in all.
-    """
-
-    files: list[ShownFile]
-    skipped: int
-    omitted: int
+    pieces: list[Piece | ShownText]
 
 
 def show_files(
     files: Sequence[FilePreview], limits: Limits, unchanged: Limits | None = None
-) -> ShownFiles:
+) -> tuple[list[ShownFile], str]:
     """What is shown of a document's files; rearranged ones come before unchanged ones.
 
     Args:
         files: All of them, in order.
         limits: How much is shown.
         unchanged: How much is shown of an unchanged file; None: the same.
+
+    Returns:
+        The files that are shown, in order, and how many are not, '' for none.
     """
     chosen = sorted(files, key=lambda file: file.order == "none")[: limits.files]
-    shown = []
-    following = 0
-    for file in sorted(chosen, key=lambda file: file.file):
-        own = unchanged if unchanged and not file.pieces else limits
-        shown.append(
-            ShownFile(
-                file,
-                file.file - following,
-                f"file {file.file}{_order_name(file.order)}",
-                f"{_how_cut(file)}, {plural(file.row.chars, 'character')}",
-                list(_shown_pieces(file, own)),
-            )
+    omitted = len(files) - len(chosen)
+    shown = [
+        ShownFile(
+            file,
+            f"file {file.file}{_order_name(file.order)}",
+            f"{_how_cut(file)}, {plural(file.row.chars, 'character')}",
+            list(_shown_pieces(file, limits if file.pieces else unchanged or limits)),
         )
-        following = file.file + 1
-    return ShownFiles(shown, len(files) - following, len(files) - len(shown))
-
-
-def not_shown(files: int) -> str:
-    """Says that so many files are not shown."""
-    return f"{plural(files, 'file')} not shown"
+        for file in sorted(chosen, key=lambda file: file.file)
+    ]
+    return shown, f"{plural(omitted, 'file')} not shown" if omitted else ""
 
 
 def _order_name(order: Order) -> str:
@@ -154,12 +125,12 @@ def _how_cut(file: FilePreview) -> str:
     return f"cut by {file.split}{fallback}"
 
 
-def _shown_pieces(file: FilePreview, limits: Limits) -> Iterator[ShownSentinel | ShownText]:
+def _shown_pieces(file: FilePreview, limits: Limits) -> Iterator[Piece | ShownText]:
     if not file.pieces:
         yield show_text(file.text, None, limits)
     for piece in file.pieces:
         if piece.part is None:
-            yield ShownSentinel(piece.sentinel, piece.text)
+            yield piece
         else:
             yield show_text(piece.text, piece.part, limits)
 

@@ -155,7 +155,7 @@ def test_a_notebook_shows_parts_and_nothing_in_them_is_markup() -> None:
 
 def test_many_files_are_counted_not_shown() -> None:
     recipe = Recipe.model_validate({"fim": {"file_separator_token": "====", "fim_rate": 0}})
-    assert "… 12 files not shown …" in read_html("====".join(["a file"] * 20), recipe).text
+    assert "12 files not shown" in read_html("====".join(["a file"] * 20), recipe).text
 
 
 @pytest.mark.parametrize("name", ["fim_assets", "fim_assets.preview.notebook"])
