@@ -10,6 +10,8 @@ import zstandard
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.sources import find_shards
+from fim_assets.io.hashing import HashingWriter
+from fim_assets.io.parquet import TableWriter
 from fim_assets.recipe import ASSETS, Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
@@ -86,6 +88,14 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
         data = gzip.compress(data)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    return path
+
+
+def write_rows(path: Path, schema: Any, rows: list[tuple[Any, ...]]) -> Path:
+    """Write a stage's parquet, its rows in the order of the schema's columns."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema.names)
+    with HashingWriter(path) as file, TableWriter(file, schema) as table:
+        table.write(dict(zip(schema.names, columns, strict=True)))
     return path
 
 
