@@ -76,7 +76,7 @@ def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
 def partition_tokens(tokens: Sequence[int]) -> Chart:
     """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
     gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
-    bars = _bars({place - 0.5: count for place, count in enumerate(tokens, start=1)}, 1, gap)
+    bars = _bars({n - 0.5: count for n, count in enumerate(tokens, start=1)}, 1, gap)
     x, y = _partition_axis("from:Q", len(tokens)), alt.Y("count:Q").title("tokens")
     width = _partitions_width(len(tokens))
     # The stroke closes the hairlines between bars of a fraction of a pixel.
@@ -108,7 +108,7 @@ class Amount(NamedTuple):
 
     name: str
     size: int
-    words: str
+    text: str
     colour: str = "accent"
 
 
@@ -116,15 +116,15 @@ def amounts(bars: Sequence[Amount]) -> Chart:
     """Draw some numbers as bars below one another, in order; the caller shortens names."""
     values = [
         {
-            "place": place,
-            "from": place + 0.18,
-            "to": place + 0.82,
+            "row": row,
+            "from": row + 0.18,
+            "to": row + 0.82,
             "name": bar.name,
             "size": bar.size,
-            "words": bar.words,
+            "text": bar.text,
             "colour": f"var(--{bar.colour})",
         }
-        for place, bar in enumerate(bars)
+        for row, bar in enumerate(bars)
     ]
     longest = max((bar.size for bar in bars), default=0)
     width = 2 * _WIDTH - _LABEL - _AMOUNT
@@ -134,11 +134,11 @@ def amounts(bars: Sequence[Amount]) -> Chart:
     rows = base.mark_rect().encode(
         x=x, x2=alt.datum(0), y=y, y2="to:Q", color=alt.Color("colour:N").scale(None)
     )
-    middle = base.transform_calculate(middle="datum.place + 0.5")
-    words = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
-        x=x, y=alt.Y("middle:Q"), text="words:N"
+    middle = base.transform_calculate(middle="datum.row + 0.5")
+    text = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
+        x=x, y=alt.Y("middle:Q"), text="text:N"
     )
-    layers = rows + _names(middle) + words
+    layers = rows + _names(middle) + text
     return _specified(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
 
 
@@ -152,14 +152,14 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     """
     values = [
         {
-            "place": place,
-            "middle": place + 0.5,
-            "from": place + 0.22,
-            "to": place + 0.78,
+            "row": row,
+            "middle": row + 0.5,
+            "from": row + 0.22,
+            "to": row + 0.78,
             "name": name,
             **_shares(rate),
         }
-        for place, (name, rate) in enumerate(rates)
+        for row, (name, rate) in enumerate(rates)
     ]
     base = alt.Chart(_VALUES)
     y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
@@ -173,9 +173,9 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
         x=x, x2="high:Q", y=y, y2="to:Q"
     )
     asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5).encode(
-        x="asked:Q", y="place:Q", y2="end:Q"
+        x="asked:Q", y="row:Q", y2="end:Q"
     )
-    asked = asked.transform_calculate(end="datum.place + 1")
+    asked = asked.transform_calculate(end="datum.row + 1")
     points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
     layers = bounds + asked + points + _names(base)
     return _specified(
@@ -233,8 +233,8 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
     triangles in another colour. Rates without trials have no share and leave a gap.
     """
     shares = [
-        {"place": place, "from": place - 0.5, "to": place + 0.5, **_shares(rate)}
-        for place, rate in enumerate(rates, start=1)
+        {"partition": n, "from": n - 0.5, "to": n + 0.5, **_shares(rate)}
+        for n, rate in enumerate(rates, start=1)
         if rate.trials
     ]
     ends = [share[end] for share in shares for end in ("low", "high", "realised")]
@@ -263,7 +263,7 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
             .encode(x="from:Q", x2="to:Q", y="asked:Q")
         )
     size = min(60, max(10, 3000 // max(len(rates), 1)))
-    points = _points(alt.Chart(_VALUES), size).encode(x="place:Q", y="realised:Q")
+    points = _points(alt.Chart(_VALUES), size).encode(x="partition:Q", y="realised:Q")
     width = _partitions_width(len(rates))
     return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 
@@ -271,7 +271,7 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
 def _length_labels(bars: int) -> dict[int, str]:
     """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
     step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
-    return {place: _binary(1 << (place - 1)) for place in range(1, bars + 1, step)}
+    return {bar: _binary(1 << (bar - 1)) for bar in range(1, bars + 1, step)}
 
 
 def _binary(length: int) -> str:

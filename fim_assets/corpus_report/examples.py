@@ -40,7 +40,7 @@ class Examples(NamedTuple):
     unread: list[str]
 
 
-class _Found(NamedTuple):
+class _Firsts(NamedTuple):
     """The first documents, with their partitions' keys, by order and by language."""
 
     orders: dict[str, tuple[str, DocumentPreview]]
@@ -57,7 +57,7 @@ class _Found(NamedTuple):
     def third(self) -> list[tuple[str, DocumentPreview]]:
         """One in another language than those of the orders, if it is there."""
         shown = {preview.language for _, preview in self.orders.values()}
-        return [its for language, its in self.languages.items() if language not in shown][:1]
+        return [first for language, first in self.languages.items() if language not in shown][:1]
 
 
 def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
@@ -70,7 +70,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
         corpus: Recipe and folders.
         partitions: Complete ones.
     """
-    short, others = _Found({}, {}), _Found({}, {})
+    short, others = _Firsts({}, {}), _Firsts({}, {})
     unread = []
     for partition in islice(partitions, _PARTITIONS):
         key, outputs = partition.key, partition.receipts["fim_shards"].result.outputs
@@ -82,8 +82,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
             with _beginning(corpus, key) as (shard, parquet):
                 for preview in finished_documents(shard, parquet, corpus.recipe, _BLOCKS):
                     if preview.rearranged:
-                        found = short if len(preview.text) in _SHORT else others
-                        found.keep(key, preview)
+                        (short if len(preview.text) in _SHORT else others).keep(key, preview)
                     if len(short.orders) == len(REARRANGED) and short.third():
                         break
         except (ValueError, LookupError, OSError, pa.ArrowException) as error:
@@ -93,8 +92,8 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
             unread.append(key)
         if len(short.orders) == len(REARRANGED):
             break
-    found = _Found(others.orders | short.orders, others.languages | short.languages)
-    return Examples([*found.orders.values(), *found.third()], unread)
+    both = _Firsts(others.orders | short.orders, others.languages | short.languages)
+    return Examples([*both.orders.values(), *both.third()], unread)
 
 
 @contextmanager

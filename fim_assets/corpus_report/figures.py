@@ -83,7 +83,7 @@ def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
 
 
 def _language_rates(languages: Sequence[LanguageRates]) -> Iterator[Figure]:
-    rates = [(its.name, its.fim_rate) for its in languages if its.fim_rate.trials]
+    rates = [(name, rate) for name, rate, _ in languages if rate.trials]
     if not rates:
         return
     within = sum(rate.within for _, rate in rates)

@@ -43,7 +43,10 @@ def render_page(view: ReportView) -> str:
         figures=figures,
         not_drawn=_draw([*chain.from_iterable(figures.values())]),
         partitions_named=len(view.rows) <= PARTITIONS_NAMED,
-        examples=[_Example(key, its, *show_files(its.files, _LIMITS)) for key, its in documents],
+        examples=[
+            _Example(key, document, *show_files(document.files, _LIMITS))
+            for key, document in documents
+        ],
         unread=view.examples.unread,
         most_rows=ROWS_SHOWN,
         recipe_lines=_recipe_lines(view.summary.recipe, Recipe()),

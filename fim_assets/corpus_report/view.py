@@ -186,7 +186,7 @@ class ReportView:
 
 
 def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> ReportView:
-    """Put into words and shares what was gathered."""
+    """Make texts and shares of what was gathered."""
     summary, made = gathered.summary, gathered.made
     recipe, totals = summary.recipe, summary.totals
     return ReportView(
@@ -217,8 +217,8 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         prefix="/".join(corpus.prefix),
         dtype=id_dtype(recipe.tokens).name,
         rows=[
-            Row(its.key, its.totals, rates(its.counts, recipe), its.seed)
-            for its in gathered.partitions
+            Row(partition.key, partition.totals, rates(partition.counts, recipe), partition.seed)
+            for partition in gathered.partitions
         ],
         commands=_COMMANDS.format(corpus=corpus, selection=corpus.selection("*")),
         built_in=built_in_name(recipe),

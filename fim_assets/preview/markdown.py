@@ -55,7 +55,7 @@ def preview_markdown(
 
     Args:
         shard: The FIM shard, of which the first few MB are read.
-        parquet: The parquet beside it.
+        parquet: Its parquet.
         recipe: What made them.
         tokenizer: Encodes the first tokens that are shown; None shows none.
 
@@ -65,18 +65,18 @@ def preview_markdown(
     Raises:
         ShardError: If the shard's beginning is damaged.
     """
-    found: dict[str, DocumentPreview] = {}
+    firsts: dict[str, DocumentPreview] = {}
     for preview in finished_documents(shard, parquet, recipe, _MARKDOWN_BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
-        new = [order for order in wanted if order in preview.orders and order not in found]
+        new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:
-            found[new[0]] = preview
-        if len(found) == 3:
+            firsts[new[0]] = preview
+        if len(firsts) == 3:
             break
-    chosen = [found[order] for order in ("psm", "spm", "none") if order in found]
+    chosen = [firsts[order] for order in (*REARRANGED, "none") if order in firsts]
     if tokenizer is None:
         return to_markdown(chosen)
-    return to_markdown(chosen, [first_tokens(its, recipe.fim, tokenizer) for its in chosen])
+    return to_markdown(chosen, [first_tokens(preview, recipe.fim, tokenizer) for preview in chosen])
 
 
 def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
@@ -135,10 +135,10 @@ def _document_markdown(
     yield "\n".join(rows)
     if omitted:
         yield omitted
-    for its in shown:
+    for shown_file in shown:
         if len(preview.files) > 1:
-            yield f"**File {its.file.file}**"
-        yield from _file_markdown(its)
+            yield f"**File {shown_file.file.file}**"
+        yield from _file_markdown(shown_file)
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
         yield f"**First {plural(len(tokens), 'token')}**"

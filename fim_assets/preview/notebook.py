@@ -36,12 +36,12 @@ _GREY = "#808080"
 
 
 class _Run(NamedTuple):
-    """What segments share that make one `TokenPart`; a sentinel stands alone, by its place."""
+    """What segments share that make one `TokenPart`; a sentinel stands alone, by its index."""
 
     file: int | None
     part: Part | None
     control: bool
-    place: int | None = None
+    segment: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,25 +92,25 @@ class TransformedText:
         None [100257]
         """
         rows = [file.row for file in self.files]
-        found = list(segments(self.text, rows, self.fim, tokenizer))
-        encoded = [segment.ids for segment in encode_segments(found, tokenizer)]
-        places = groupby(range(len(found)), lambda place: self._run(place, found[place]))
+        contents = list(segments(self.text, rows, self.fim, tokenizer))
+        encoded = [segment.ids for segment in encode_segments(contents, tokenizer)]
+        runs = groupby(range(len(contents)), lambda index: self._run(index, contents[index]))
         return tuple(
             TokenPart(
-                np.array([token for place in its for token in encoded[place]], np.uint32),
+                np.array([token for index in indices for token in encoded[index]], np.uint32),
                 run.file,
                 run.part,
                 run.control,
             )
-            for run, its in places
+            for run, indices in runs
         )
 
-    def _run(self, place: int, segment: Segment) -> _Run:
+    def _run(self, index: int, segment: Segment) -> _Run:
         if segment.file is None:
             return _Run(None, None, control=True)
         rearranged = self.files[segment.file].order != "none"
         sentinel = rearranged and isinstance(segment.content, int)
-        return _Run(segment.file, segment.part, sentinel, place if sentinel else None)
+        return _Run(segment.file, segment.part, sentinel, index if sentinel else None)
 
     def _repr_html_(self) -> str:
         shown, omitted = show_files(self.files, _LIMITS)

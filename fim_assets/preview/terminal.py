@@ -161,10 +161,10 @@ class _TokenRows:
         shown = ids if len(ids) <= _TOKENS else [*ids[:half], *ids[-half:]]
         self._cells = [
             [
-                Segment(f" {token} ", _SHADES[place % 2] + _OF_IDS),
-                Segment(f"{token_text(token, tokenizer)} ", _SHADES[place % 2]),
+                Segment(f" {token} ", _SHADES[index % 2] + _OF_IDS),
+                Segment(f"{token_text(token, tokenizer)} ", _SHADES[index % 2]),
             ]
-            for place, token in enumerate(shown)
+            for index, token in enumerate(shown)
         ]
         if len(shown) < len(ids):
             omitted = plural(len(ids) - len(shown), "token")
