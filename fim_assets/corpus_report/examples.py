@@ -29,12 +29,7 @@ _SHORT = range(200, 3000)
 
 
 class Examples(NamedTuple):
-    """Rearranged documents of a corpus.
-
-    Attributes:
-        documents: Each with its partition's key.
-        unread: Partitions whose FIM shards could not be read.
-    """
+    """Documents with their partitions' keys, and partitions whose FIM shards cannot be read."""
 
     documents: list[tuple[str, DocumentPreview]]
     unread: list[str]
@@ -65,10 +60,6 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
 
     Short ones are preferred. Only the beginnings of the first FIM shards are read, and on object
     storage only of those whose parquet is small; one that cannot be read is named.
-
-    Args:
-        corpus: Recipe and folders.
-        partitions: Complete ones.
     """
     short, others = _Firsts({}, {}), _Firsts({}, {})
     unread = []

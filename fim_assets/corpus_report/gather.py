@@ -104,22 +104,14 @@ class Gathered:
 
 
 def build_summary(corpus: Corpus, keys: Sequence[str]) -> Summary:
-    """Sum up the receipts of a corpus.
-
-    Args:
-        corpus: Recipe, tokenizer and folders.
-        keys: All partitions that there should be.
-    """
+    """Sum up the receipts of all partitions that there should be."""
     return gather(corpus, keys).summary
 
 
 def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
-    """Read the receipts of a corpus.
+    """Read the receipts of all partitions that there should be.
 
-    Args:
-        corpus: Recipe, tokenizer and folders.
-        keys: All partitions that there should be.
-        shown: Complete partitions that are kept one by one, the first in the order of keys.
+    So many complete ones as are `shown` are kept one by one, the first in the order of keys.
     """
     recipe = corpus.recipe
     partitions: list[Partition] = []

@@ -12,12 +12,9 @@ from fim_assets.wording import plural, shown_language, shown_name
 def load_template(
     name: str, finalize: Callable[[Any], Any], **filters: Callable[..., Any]
 ) -> Template:
-    """Read one of the package's templates.
+    """Read a template of this folder, with filters that it alone needs.
 
-    Args:
-        name: Its file.
-        finalize: What makes a value harmless, before it is escaped for HTML unless it is `Markup`.
-        filters: Filters that this template alone needs.
+    `finalize` makes a value harmless, before it is escaped for HTML unless it is `Markup`.
     """
     environment = Environment(
         autoescape=True,

@@ -295,12 +295,7 @@ def _share(part: int, total: int) -> float:
 
 
 def describe(lengths: Histogram, of: str) -> str:
-    """Count, mean, the median's bin and the largest of a distribution, as text.
-
-    Args:
-        lengths: The distribution.
-        of: What has such a length, one of them.
-    """
+    """Count, mean, the median's bin and the largest of a distribution `of` things, as text."""
     if lengths.max is None or lengths.min is None:
         return f"no {of}"
     rank = (lengths.count - 1) // 2

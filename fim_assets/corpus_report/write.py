@@ -21,13 +21,9 @@ _NO_FOLDER = "fim"
 
 
 def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
-    """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`.
+    """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`; `keys` are all partitions.
 
-    Each file takes the place of the old one at once. Only arrays in Dolma's layout are in a mix.
-
-    Args:
-        corpus: Recipe, tokenizer and folders.
-        keys: All partitions that there should be.
+    Each file replaces the old one at once. Only arrays in Dolma's layout are in a mix.
     """
     # What draws and lays out takes long to import, and is not needed to define or run the others.
     from fim_assets.corpus_report.card import render_card

@@ -102,13 +102,7 @@ class DocumentPreview:
 
 
 def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
-    """Preview the documents of one block, in order.
-
-    Args:
-        block: The documents.
-        seed: The partition's seed.
-        recipe: What is done to them.
-    """
+    """Preview the documents of one block, in order; `seed` is the partition's."""
     result = transform_block(block, seed, recipe)
     documents = (read_document(line, recipe.raw) for line in result.lines)
     rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
@@ -118,13 +112,7 @@ def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[D
 def finished_documents(
     shard: Path, parquet: Path, recipe: Recipe, blocks: int
 ) -> Iterator[DocumentPreview]:
-    """Preview the first documents of a FIM shard, as they stand there.
-
-    Args:
-        shard: The FIM shard.
-        parquet: Its parquet.
-        recipe: What made them.
-        blocks: Blocks of about 1 MB that are read at most.
+    """Preview the first documents of a FIM shard, of so many blocks of about 1 MB at most.
 
     Raises:
         ShardError: If the shard's beginning is damaged.
@@ -172,12 +160,7 @@ def _preview_files(text: str, rows: list[dict[str, Any]], fim: Fim) -> Iterator[
 
 
 def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
-    """Preview the first document of which a file is rearranged.
-
-    Args:
-        shard: The raw shard, read up to this document.
-        seed: The partition's seed.
-        recipe: What is done to it.
+    """Preview the first document of a raw shard of which a file is rearranged.
 
     Raises:
         ShardError: If there is none, or too many lines are no documents.
@@ -199,7 +182,7 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
 
 
 def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
-    """Preview the document at a physical line of the raw shard, 1-based; see `first_rearranged`.
+    """Preview the document at a physical line of a raw shard, 1-based.
 
     Raises:
         ShardError: If the line is blank, rejected or not there.
@@ -219,7 +202,7 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
 
 
 def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:
-    """Preview the first document with an id; see `first_rearranged`.
+    """Preview the first document of a raw shard with an id.
 
     Raises:
         ShardError: If there is none.

@@ -30,21 +30,20 @@ from fim_assets.wording import plural, shown_name
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
 
-_MARKDOWN_BLOCKS = 4
-_MARKDOWN_LIMITS = (
-    Limits(files=4, lines=16, chars=1200),
-    Limits(files=4, lines=16, chars=600),
-    Limits(files=4, lines=16, chars=300),
-    Limits(files=2, lines=8, chars=150),
-    Limits(files=1, lines=8, chars=75),
-    Limits(files=1, lines=4, chars=20),
+_BLOCKS = 4
+_SIZES = (
+    (Limits(files=4, lines=16, chars=1200), 40),
+    (Limits(files=4, lines=16, chars=600), 40),
+    (Limits(files=4, lines=16, chars=300), 40),
+    (Limits(files=2, lines=8, chars=150), 24),
+    (Limits(files=1, lines=8, chars=75), 8),
+    (Limits(files=1, lines=4, chars=20), 8),
 )
-"""Less and less, until it is small enough: a character can take 14 bytes."""
+"""How much is shown, and how many tokens: less and less, until it is small enough. A character can
+take 14 bytes."""
 
-_MARKDOWN_TOKENS = (40, 40, 40, 24, 8, 8)
-"""Tokens shown of a document with each of these limits."""
-
-_MARKDOWN_ENCODED = 1 << 16
+_MOST_TOKENS = 40
+_ENCODED_CHARS = 1 << 16
 _SQUARES = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩", "unchanged": "⬜"}
 
 
@@ -66,7 +65,7 @@ def preview_markdown(
         ShardError: If the shard's beginning is damaged.
     """
     firsts: dict[str, DocumentPreview] = {}
-    for preview in finished_documents(shard, parquet, recipe, _MARKDOWN_BLOCKS):
+    for preview in finished_documents(shard, parquet, recipe, _BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
         new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:
@@ -89,7 +88,7 @@ def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]]
     if not previews:
         return "No document in the shard's beginning.\n"
     markdown = ""
-    for limits, most in zip(_MARKDOWN_LIMITS, _MARKDOWN_TOKENS, strict=True):
+    for limits, most in _SIZES:
         documents = (
             _document_markdown(preview, first[:most], limits)
             for preview, first in zip(previews, tokens or [[]] * len(previews), strict=True)
@@ -103,16 +102,16 @@ def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]]
 def first_tokens(preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer) -> list[str]:
     """The first tokens of a document, each as its id and text."""
     rows = [file.row for file in preview.files]
-    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS[0])
+    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MOST_TOKENS)
     # So few tokens do not depend on what stands this far behind them.
     texts = (
         segment
         if isinstance(segment.content, int)
-        else segment._replace(content=segment.content[:_MARKDOWN_ENCODED])
+        else segment._replace(content=segment.content[:_ENCODED_CHARS])
         for segment in beginning
     )
     ids = chain.from_iterable(segment.ids for segment in encode_segments(texts, tokenizer))
-    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS[0])]
+    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MOST_TOKENS)]
 
 
 def _document_markdown(

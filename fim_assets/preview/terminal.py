@@ -38,12 +38,7 @@ _TOKENS = 24
 
 
 def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
-    """A document for the terminal: each file's cut as a picture, then the file as it will stand.
-
-    Args:
-        preview: The document.
-        fim: What was done to it.
-    """
+    """A document for the terminal: each file's cut as a picture, then the file as it will stand."""
     language = "no language" if preview.language is None else shown_name(preview.language)
     rows: list[RenderableType] = [_Heading(f"line {preview.line:,}", preview.id, language)]
     shown, omitted = show_files(preview.files, _LIMITS, _UNCHANGED)
@@ -53,12 +48,7 @@ def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
 
 
 def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer) -> RenderableType:
-    """A document's tokens for the terminal: ids and what they stand for, controls by name.
-
-    Args:
-        encoded: The document's segments.
-        tokenizer: What encoded them.
-    """
+    """A document's tokens for the terminal: ids and what they stand for, controls by name."""
     total = sum(len(segment.ids) for segment in encoded)
     controls = sum(segment.control for segment in encoded)
     rows: list[RenderableType] = [
@@ -191,11 +181,7 @@ def render_document(
 ) -> RenderableType:
     """A document of an array for the terminal, decoded: its parts in colour, controls by name.
 
-    Args:
-        document: The document.
-        number: Its number in the array.
-        tokenizer: What decodes it.
-        tokens: Whether ids are shown below each text.
+    `number` is the document's in the array; with `tokens`, ids are shown below each text.
     """
     rows: list[RenderableType] = [
         _Heading(

