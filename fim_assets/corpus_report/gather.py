@@ -93,14 +93,11 @@ class Gathered:
         summary: Of all complete partitions.
         made: How they were made.
         partitions: The first of them one by one.
-        counts_every_shard: Whether the FIM shards in their folder are those of the complete
-            partitions, and no others.
     """
 
     summary: Summary
     made: RunStatistics
     partitions: list[Partition]
-    counts_every_shard: bool
 
 
 def build_summary(corpus: Corpus, keys: Sequence[str]) -> Summary:
@@ -170,9 +167,16 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         histograms=histograms.sums(),
         arrays=sorted(arrays, key=lambda array: array.path),
     )
+    return Gathered(summary, made, partitions)
+
+
+def counts_every_shard(corpus: Corpus, complete: int) -> bool:
+    """Whether the FIM shards in their folder are those of the complete partitions, and no others.
+
+    This lists the folder, which on object storage takes a while.
+    """
     names = names_in(corpus.folder("fim_shards"))
-    fim_shards = [name for name in names if name.endswith(".jsonl.zst")]
-    return Gathered(summary, made, partitions, 0 < complete == len(fim_shards))
+    return 0 < complete == sum(name.endswith(".jsonl.zst") for name in names)
 
 
 class _Histograms:

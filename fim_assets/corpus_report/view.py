@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
-from fim_assets.corpus_report.gather import Gathered, RunStatistics
+from fim_assets.corpus_report.gather import Gathered, RunStatistics, counts_every_shard
 from fim_assets.corpus_report.summary import CorpusTotals, Summary
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.decisions import LEFT_ALONE, unchanged_meanings
@@ -155,8 +155,7 @@ class ReportView:
         prefix: What the assets' keys begin with.
         commands: What makes the same bytes again, with FIM_RECIPE set to `built_in` or a file.
         differing_fields: The recipe as YAML without its defaults.
-        counts_every_shard: Whether the FIM shards in their folder are those of the complete
-            partitions, and no others.
+        counts_every_shard: See `gather`.
     """
 
     summary: Summary
@@ -224,7 +223,7 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         built_in=built_in_name(recipe),
         all_fields=harmless_yaml(recipe.model_dump(mode="json")),
         differing_fields=recipe_yaml(recipe),
-        counts_every_shard=gathered.counts_every_shard,
+        counts_every_shard=counts_every_shard(corpus, summary.partitions.complete),
     )
 
 
