@@ -13,12 +13,12 @@ from fim_assets.corpus_report.drawing import Chart
 from fim_assets.corpus_report.templates import percent
 from fim_assets.corpus_report.view import (
     RATE_TITLES,
-    Entry,
+    Counted,
     Language,
-    LanguageRates,
     Length,
     ReportView,
     Row,
+    TestedLanguage,
 )
 from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
 
@@ -82,7 +82,7 @@ def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
     yield Figure("Tokens a partition", caption, chart, charts.is_wide(len(rows)))
 
 
-def _language_rates(languages: Sequence[LanguageRates]) -> Iterator[Figure]:
+def _language_rates(languages: Sequence[TestedLanguage]) -> Iterator[Figure]:
     rates = [(name, rate) for name, rate, _ in languages if rate.trials]
     if not rates:
         return
@@ -96,7 +96,7 @@ def _language_rates(languages: Sequence[LanguageRates]) -> Iterator[Figure]:
     yield Figure("Files rearranged, by language", caption, charts.language_rates(drawn))
 
 
-def _orders(orders: Sequence[Entry], files: int) -> Iterator[Figure]:
+def _orders(orders: Sequence[Counted], files: int) -> Iterator[Figure]:
     colours = {"PSM": "accent", "SPM": "second"}
     shares = "; ".join(f"{order.name} {percent(order.share)}" for order in orders)
     bars = [

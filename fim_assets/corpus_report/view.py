@@ -74,7 +74,7 @@ dagster asset materialize {corpus.definitions} --select {selection} \\
 """
 
 
-class Entry(NamedTuple):
+class Counted(NamedTuple):
     """Something that is counted, and its share of all."""
 
     name: str
@@ -92,7 +92,7 @@ class Language(NamedTuple):
     share: float
 
 
-class LanguageRates(NamedTuple):
+class TestedLanguage(NamedTuple):
     """A language's tested shares."""
 
     name: str
@@ -164,11 +164,11 @@ class ReportView:
     examples: Examples
     rates: dict[str, Rate]
     languages: list[Language]
-    language_rates: list[LanguageRates]
-    orders: list[Entry]
-    splits: list[Entry]
-    fallbacks: list[Entry]
-    rejections: list[Entry]
+    language_rates: list[TestedLanguage]
+    orders: list[Counted]
+    splits: list[Counted]
+    fallbacks: list[Counted]
+    rejections: list[Counted]
     lengths: dict[str, list[Length]]
     longer: list[LongDocuments]
     stages: list[StageTime]
@@ -199,11 +199,11 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         },
         languages=list(_languages(summary)),
         language_rates=[
-            LanguageRates(name, **tested) for name, tested in summary.tested_languages.items()
+            TestedLanguage(name, **tested) for name, tested in summary.tested_languages.items()
         ],
-        splits=_entries(summary.splits, totals.rearranged, _CUT_MEANINGS),
-        fallbacks=_entries(summary.fallbacks, totals.rearranged, _CUT_MEANINGS),
-        rejections=_entries(summary.rejections, totals.lines, REJECTION_MEANINGS),
+        splits=_counted(summary.splits, totals.rearranged, _CUT_MEANINGS),
+        fallbacks=_counted(summary.fallbacks, totals.rearranged, _CUT_MEANINGS),
+        rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
         lengths=_lengths(summary.histograms),
         longer=list(_longer(summary)),
         stages=list(_stages(gathered)),
@@ -227,7 +227,7 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
     )
 
 
-def _orders(summary: Summary) -> list[Entry]:
+def _orders(summary: Summary) -> list[Counted]:
     """Files by what became of them; of an order that is asked for, how it lays out the parts."""
     totals, fim = summary.totals, summary.recipe.fim
     unchanged = {reason: getattr(totals, reason) for reason in LEFT_ALONE}
@@ -238,11 +238,13 @@ def _orders(summary: Summary) -> list[Entry]:
         for order in REARRANGED
         if asked[order]
     }
-    return _entries(counts, totals.files, meanings | unchanged_meanings(fim))
+    return _counted(counts, totals.files, meanings | unchanged_meanings(fim))
 
 
-def _entries(counts: Mapping[str, int], total: int, meanings: Mapping[str, str]) -> list[Entry]:
-    return [Entry(name, n, _share(n, total), meanings.get(name, "")) for name, n in counts.items()]
+def _counted(counts: Mapping[str, int], total: int, meanings: Mapping[str, str]) -> list[Counted]:
+    return [
+        Counted(name, n, _share(n, total), meanings.get(name, "")) for name, n in counts.items()
+    ]
 
 
 def _languages(summary: Summary) -> Iterator[Language]:
