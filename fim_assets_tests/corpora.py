@@ -12,7 +12,9 @@ from fim_assets import open_corpus as module
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.sources import find_shards
+from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.locations import Location
+from fim_assets.io.parquet import TableWriter
 from fim_assets.layouts.registry import array_endings, array_folders
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
@@ -102,6 +104,14 @@ def write_shard(path: Path, rows: Iterable[Any]) -> Path:
 def corpus_of(recipe: Recipe, root: Location, prefix: Sequence[str] = ()) -> Corpus:
     """A corpus whose input and outputs lie below `root`."""
     return module.open_corpus(recipe, Settings(root, root, "", workers=1), prefix)
+
+
+def write_rows(path: Path, schema: Any, rows: list[tuple[Any, ...]]) -> Path:
+    """Write a stage's parquet, its rows in the order of the schema's columns."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema.names)
+    with HashingWriter(path) as file, TableWriter(file, schema) as table:
+        table.write(dict(zip(schema.names, columns, strict=True)))
+    return path
 
 
 def open_corpus(

@@ -46,7 +46,7 @@ def summary() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fim_assets.corpus_report.summary import gather
+    from fim_assets.corpus_report.gather import gather
 
     corpus, settings = open_command_corpus()
     shards = list(list_some_shards(corpus, settings))
@@ -65,11 +65,11 @@ def summary() -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in gathered.partitions:
-        table.add_row(Text(row.key), *_cells(row.totals, row.token_seconds, columns))
+        table.add_row(Text(row.key), *_cells(row.totals, row.seconds[TOKEN_ARRAYS.name], columns))
     if complete > _ROWS_SHOWN:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
-    seconds = gathered.making.seconds[TOKEN_ARRAYS.name]
+    seconds = gathered.made.seconds[TOKEN_ARRAYS.name]
     table.add_row("total", *_cells(totals, seconds, columns), style="bold")
     console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
@@ -167,7 +167,7 @@ def verify(keys: tuple[str, ...]) -> None:
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
     from fim_assets.corpus.corpus import list_shards
-    from fim_assets.corpus_report.summary import build_summary
+    from fim_assets.corpus_report.gather import build_summary
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 
     corpus, settings = open_command_corpus()

@@ -3,8 +3,6 @@
 from fim_assets.corpus.stage import About, functions
 from fim_assets.corpus_report.write import write_report
 
-CORPUS_REPORT = "corpus_report"
-
 _DESCRIPTION = """
 All complete partitions added up, from their receipts alone.
 

@@ -1,55 +1,46 @@
-"""The corpus as a data-set card."""
+"""The corpus as a data-set card: Markdown behind YAML."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fim_assets.corpus_report.examples import Examples
-from fim_assets.corpus_report.facts import FILTERS, template_text
-from fim_assets.corpus_report.summary import Gathered
+from fim_assets.corpus_report.templates import load_template
+from fim_assets.corpus_report.view import ReportView
 from fim_assets.preview.markdown import code, fenced, to_markdown
 from fim_assets.wording import escape_control_characters
 
+_MARKUP = frozenset("\\`*_[]<>|~&!#$@")
 
-def render_card(facts: Mapping[str, Any], gathered: Gathered, examples: Examples) -> str:
-    """The card, Markdown behind YAML."""
-    # What `finalize` has escaped for Markdown is not escaped for HTML too.
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_escaped,
+
+def render_card(view: ReportView) -> str:
+    """The card."""
+    template = load_template(
+        "card.md.j2",
+        _escaped,
+        code=lambda text: _markdown(code(text).replace("|", "\\|")),
+        fenced=lambda text, *of: _markdown(fenced(text.strip(), *of)),
     )
-    environment.filters |= FILTERS | {
-        "code": lambda text: _markdown(code(text).replace("|", "\\|")),
-        "fenced": lambda text, *of: _markdown(fenced(text.strip(), *of)),
-    }
-    summary = gathered.summary
-    documents = [document for _, document in examples.documents]
-    return environment.from_string(template_text("card.md.j2")).render(
-        facts,
-        front_matter=_markdown(yaml.safe_dump(_front_matter(facts), sort_keys=False)),
-        examples=_markdown(to_markdown(documents, summary.recipe.fim, None)) if documents else "",
+    documents = [document for _, document in view.examples.documents]
+    examples = to_markdown(documents) if documents else ""
+    return template.render(
+        vars(view),
+        front_matter=_markdown(yaml.safe_dump(_front_matter(view), sort_keys=False)),
+        examples=_markdown(examples),
     )
 
 
-def _front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _front_matter(view: ReportView) -> dict[str, Any]:
     """The fields of Hugging Face's data-set cards that are known to be true."""
-    folders = [*filter(None, [facts["prefix"]]), "fim_shards"]
     fields: dict[str, Any] = {
         "license": "unknown",
         "pretty_name": "Fill-in-the-middle token arrays",
         "task_categories": ["text-generation"],
         "tags": ["fill-in-the-middle", "pre-training", "tokenized"],
-        "size_categories": [_size_category(facts["totals"].documents)],
+        "size_categories": [_size_category(view.summary.totals.documents)],
     }
-    if facts["counts_every_shard"]:
-        path = "/".join([*folders, "*.jsonl.zst"])
+    if view.counts_every_shard:
+        path = "/".join(filter(None, [view.prefix, "fim_shards", "*.jsonl.zst"]))
         fields["configs"] = [{"config_name": "fim_shards", "data_files": path}]
     return fields
 
@@ -73,8 +64,5 @@ def _escaped(value: Any) -> Any:
 
 
 def _markdown(text: str) -> Markup:
-    """Text that is Markdown already."""
+    """Text that is Markdown already, which is not escaped for HTML too."""
     return Markup(text)  # noqa: S704 - the card is no HTML
-
-
-_MARKUP = frozenset("\\`*_[]<>|~&!#$@")

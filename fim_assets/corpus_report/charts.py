@@ -47,39 +47,17 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         unit: What a length is counted in, the title of the horizontal axis.
         counted: What has a length, the title of the vertical axis.
         longest: Length that the axis must reach, so that several charts share one axis.
-
-    Returns:
-        A chart.
     """
-    bars = max(longest, lengths.max or 0).bit_length() + 1
-    labels = _length_labels(bars)
+    end = max(longest, lengths.max or 0).bit_length() + 1
+    labels = _length_labels(end)
     counts: Counter[int] = Counter()
     for edge, n in lengths.bins.items():
         counts[edge.bit_length()] += n
-    values = [
-        {"from": place + _GAP, "to": place + 1 - _GAP, "count": n}
-        for place, n in sorted(counts.items())
-    ]
-    chart = (
-        alt.Chart(_VALUES)
-        .mark_rect(color="var(--accent)")
-        .encode(
-            x=alt.X("from:Q")
-            .title(unit)
-            .scale(domain=[0, bars], nice=False)
-            .axis(
-                values=list(labels),
-                labelExpr=f"{labels}[datum.value]",
-                grid=False,
-                labelAlign="center",
-            ),
-            x2="to:Q",
-            y=alt.Y("count:Q").title(counted).axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-        .properties(width=_LENGTHS_WIDTH, height=_LENGTHS_HEIGHT)
-    )
-    return _specified(chart, values)
+    x = alt.X("from:Q").title(unit).scale(domain=[0, end], nice=False)
+    named = f"{labels}[datum.value]"
+    x = x.axis(values=list(labels), labelExpr=named, grid=False, labelAlign="center")
+    bars = _bars(dict(sorted(counts.items())), 1)
+    return _columns(bars, x, alt.Y("count:Q").title(counted), _LENGTHS_WIDTH, _LENGTHS_HEIGHT)
 
 
 def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
@@ -88,68 +66,65 @@ def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
     Args:
         cuts: Number of cuts by the bin's lower edge, in percent of the file's length.
         most: Count that the vertical axis must reach, so that two charts share one.
-
-    Returns:
-        A chart.
     """
-    step = 100 / len(cuts)
-    bars = [
-        {"from": place + _GAP * step, "to": place + (1 - _GAP) * step, "count": count}
-        for place, count in cuts.items()
+    x = alt.X("from:Q").title("share of the file's length").scale(domain=[0, 100], nice=False)
+    x = x.axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False)
+    y = alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)])
+    return _columns(_bars(cuts, 100 / len(cuts)), x, y, _WIDTH, _CUTS_HEIGHT)
+
+
+def partition_tokens(tokens: Sequence[int]) -> Chart:
+    """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
+    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
+    bars = _bars({n - 0.5: count for n, count in enumerate(tokens, start=1)}, 1, gap)
+    x, y = _partition_axis("from:Q", len(tokens)), alt.Y("count:Q").title("tokens")
+    width = _partitions_width(len(tokens))
+    # The stroke closes the hairlines between bars of a fraction of a pixel.
+    stroke = {"stroke": "var(--accent)", "strokeWidth": 0 if gap else 0.5}
+    return _columns(bars, x, y, width, _SHARES_HEIGHT, **stroke)
+
+
+def _bars(
+    counts: Mapping[int, int] | Mapping[float, int], width: float, gap: float = _GAP
+) -> list[dict[str, float]]:
+    """Bars by their left end, between gaps that are a share of their width."""
+    return [
+        {"from": left + gap * width, "to": left + width - gap * width, "count": count}
+        for left, count in counts.items()
     ]
-    chart = (
-        alt.Chart(_VALUES)
-        .mark_rect(color="var(--accent)")
-        .encode(
-            x=alt.X("from:Q")
-            .title("share of the file's length")
-            .scale(domain=[0, 100], nice=False)
-            .axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False),
-            x2="to:Q",
-            y=alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)]).axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-        .properties(width=_WIDTH, height=_CUTS_HEIGHT)
-    )
-    return _specified(chart, bars)
+
+
+def _columns(
+    bars: list[dict[str, float]], x: alt.X, y: alt.Y, width: float, height: float, **mark: Any
+) -> Chart:
+    """Draw upright bars, see `_bars`."""
+    chart = alt.Chart(_VALUES).mark_rect(color="var(--accent)", **mark)
+    chart = chart.encode(x=x, x2="to:Q", y=y.axis(_COUNTS), y2=alt.datum(0))
+    return _specified(chart.properties(width=width, height=height), bars)
 
 
 class Amount(NamedTuple):
-    """A bar with words on both sides.
-
-    Attributes:
-        name: What stands before it.
-        size: Its length.
-        words: What stands behind it.
-        colour: One of the page's.
-    """
+    """A bar, with its name before it, text behind it, and one of the page's colours."""
 
     name: str
     size: int
-    words: str
+    text: str
     colour: str = "accent"
 
 
 def amounts(bars: Sequence[Amount]) -> Chart:
-    """Draw some numbers as bars below one another, in order.
-
-    Args:
-        bars: What to draw; names are shortened by the caller.
-
-    Returns:
-        A chart.
-    """
+    """Draw some numbers as bars below one another, in order; the caller shortens names."""
     values = [
         {
-            "place": place,
-            "from": place + 0.18,
-            "to": place + 0.82,
+            "row": row,
+            "from": row + 0.18,
+            "to": row + 0.82,
             "name": bar.name,
             "size": bar.size,
-            "words": bar.words,
+            "text": bar.text,
             "colour": f"var(--{bar.colour})",
         }
-        for place, bar in enumerate(bars)
+        for row, bar in enumerate(bars)
     ]
     longest = max((bar.size for bar in bars), default=0)
     width = 2 * _WIDTH - _LABEL - _AMOUNT
@@ -159,11 +134,11 @@ def amounts(bars: Sequence[Amount]) -> Chart:
     rows = base.mark_rect().encode(
         x=x, x2=alt.datum(0), y=y, y2="to:Q", color=alt.Color("colour:N").scale(None)
     )
-    middle = base.transform_calculate(middle="datum.place + 0.5")
-    words = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
-        x=x, y=alt.Y("middle:Q"), text="words:N"
+    middle = base.transform_calculate(middle="datum.row + 0.5")
+    text = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
+        x=x, y=alt.Y("middle:Q"), text="text:N"
     )
-    layers = rows + _names(middle) + words
+    layers = rows + _names(middle) + text
     return _specified(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
 
 
@@ -173,25 +148,18 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     Shares outside their bounds are triangles in another colour.
 
     Args:
-        rates: Each with the language's name, which is shortened by the caller; all with trials.
-
-    Returns:
-        A chart.
+        rates: Each with the language's name, which the caller shortens; all with trials.
     """
     values = [
         {
-            "place": place,
-            "middle": place + 0.5,
-            "from": place + 0.22,
-            "to": place + 0.78,
+            "row": row,
+            "middle": row + 0.5,
+            "from": row + 0.22,
+            "to": row + 0.78,
             "name": name,
-            "low": rate.low / rate.trials,
-            "high": rate.high / rate.trials,
-            "asked": rate.asked,
-            "realised": rate.hits / rate.trials,
-            "within": rate.within,
+            **_shares(rate),
         }
-        for place, (name, rate) in enumerate(rates)
+        for row, (name, rate) in enumerate(rates)
     ]
     base = alt.Chart(_VALUES)
     y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
@@ -205,14 +173,20 @@ def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
         x=x, x2="high:Q", y=y, y2="to:Q"
     )
     asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5).encode(
-        x="asked:Q", y="place:Q", y2="end:Q"
+        x="asked:Q", y="row:Q", y2="end:Q"
     )
-    asked = asked.transform_calculate(end="datum.place + 1")
+    asked = asked.transform_calculate(end="datum.row + 1")
     points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
     layers = bounds + asked + points + _names(base)
     return _specified(
         layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW), values
     )
+
+
+def _shares(rate: Rate) -> dict[str, Any]:
+    low, high = rate.accepted or (0.0, 1.0)
+    shown = rate.model_dump(include={"asked", "realised", "within"})
+    return {**shown, "low": low, "high": high}
 
 
 def _names(base: alt.Chart) -> alt.Chart:
@@ -229,33 +203,6 @@ def _points(base: alt.Chart, size: float) -> alt.Chart:
         shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
     )
     return points
-
-
-def partition_tokens(tokens: Sequence[int]) -> Chart:
-    """Draw the tokens of partitions, one bar each, in order.
-
-    Returns:
-        A chart, as wide as that of `realised_shares`.
-    """
-    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
-    bars = [
-        {"from": place - 0.5 + gap, "to": place + 0.5 - gap, "count": count}
-        for place, count in enumerate(tokens, start=1)
-    ]
-    chart = (
-        alt.Chart(_VALUES)
-        # The stroke closes the hairlines between bars of a fraction of a pixel.
-        .mark_rect(color="var(--accent)", stroke="var(--accent)", strokeWidth=0 if gap else 0.5)
-        .encode(
-            x=_partition_axis("from:Q", len(tokens)),
-            x2="to:Q",
-            y=alt.Y("count:Q").title("tokens").axis(_COUNTS),
-            y2=alt.datum(0),
-        )
-    )
-    return _specified(
-        chart.properties(width=_partitions_width(len(tokens)), height=_SHARES_HEIGHT), bars
-    )
 
 
 def is_wide(partitions: int) -> bool:
@@ -282,29 +229,12 @@ def _partition_axis(field: str, partitions: int) -> alt.X:
 def realised_shares(rates: Sequence[Rate]) -> Chart:
     """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
 
-    Where all ask for the same, the line is dashed and goes through.
-
-    Points outside their bounds are triangles in another colour. Rates without trials have no share
-    and leave a gap.
-
-    Args:
-        rates: One rate a partition.
-
-    Returns:
-        A chart.
+    Where all ask for the same, the line is dashed and goes through. Points outside their bounds are
+    triangles in another colour. Rates without trials have no share and leave a gap.
     """
     shares = [
-        {
-            "place": place,
-            "from": place - 0.5,
-            "to": place + 0.5,
-            "low": rate.low / rate.trials,
-            "high": rate.high / rate.trials,
-            "asked": rate.asked,
-            "realised": rate.hits / rate.trials,
-            "within": rate.within,
-        }
-        for place, rate in enumerate(rates, start=1)
+        {"partition": n, "from": n - 0.5, "to": n + 0.5, **_shares(rate)}
+        for n, rate in enumerate(rates, start=1)
         if rate.trials
     ]
     ends = [share[end] for share in shares for end in ("low", "high", "realised")]
@@ -333,7 +263,7 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
             .encode(x="from:Q", x2="to:Q", y="asked:Q")
         )
     size = min(60, max(10, 3000 // max(len(rates), 1)))
-    points = _points(alt.Chart(_VALUES), size).encode(x="place:Q", y="realised:Q")
+    points = _points(alt.Chart(_VALUES), size).encode(x="partition:Q", y="realised:Q")
     width = _partitions_width(len(rates))
     return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 
@@ -341,7 +271,7 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
 def _length_labels(bars: int) -> dict[int, str]:
     """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
     step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
-    return {place: _binary(1 << (place - 1)) for place in range(1, bars + 1, step)}
+    return {bar: _binary(1 << (bar - 1)) for bar in range(1, bars + 1, step)}
 
 
 def _binary(length: int) -> str:

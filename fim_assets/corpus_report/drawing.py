@@ -54,7 +54,7 @@ def draw(charts: Sequence[Chart]) -> list[str]:
 
 
 def _how(status: int) -> str:
-    """How a process ended, in words."""
+    """How a process ended, as text."""
     if status > 0:
         return f"with exit status {status}"
     known = {number.value: number.name for number in signal.Signals}

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus_report.summary import Partition
+from fim_assets.corpus_report.gather import Partition
 from fim_assets.fim_shards.arrangements import REARRANGED
+from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.locations import is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import read_bytes
@@ -19,30 +20,25 @@ from fim_assets.preview.documents import DocumentPreview, finished_documents
 
 log = logging.getLogger(__name__)
 
-_EXAMPLE_PARTITIONS = 4
-_EXAMPLE_BLOCKS = 4
-_EXAMPLE_BYTES = 4 << 20
-_EXAMPLE_PARQUET_BYTES = 16 << 20
+_PARTITIONS = 4
+_BLOCKS = 4
+_SHARD_BYTES = 4 << 20
+_PARQUET_BYTES = 16 << 20
 """How much is read to find examples: partitions, blocks of 1 MB of each, and on object storage so
-much of the packed shard, and of a parquet that is no larger."""
+much of the compressed shard, and of a parquet that is no larger."""
 
-_EXAMPLE_CHARS = range(200, 3000)
+_SHORT = range(200, 3000)
 """Code points of a document that can be read as a whole."""
 
 
 class Examples(NamedTuple):
-    """Rearranged documents of a corpus.
-
-    Attributes:
-        documents: Each with its partition's key.
-        unread: Partitions whose FIM shards could not be read.
-    """
+    """Documents with their partitions' keys, and partitions whose FIM shards cannot be read."""
 
     documents: list[tuple[str, DocumentPreview]]
     unread: list[str]
 
 
-class _Found(NamedTuple):
+class _Firsts(NamedTuple):
     """The first documents, with their partitions' keys, by order and by language."""
 
     orders: dict[str, tuple[str, DocumentPreview]]
@@ -59,7 +55,7 @@ class _Found(NamedTuple):
     def third(self) -> list[tuple[str, DocumentPreview]]:
         """One in another language than those of the orders, if it is there."""
         shown = {preview.language for _, preview in self.orders.values()}
-        return [its for language, its in self.languages.items() if language not in shown][:1]
+        return [first for language, first in self.languages.items() if language not in shown][:1]
 
 
 def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
@@ -67,54 +63,42 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
 
     Short ones are preferred. Only the beginnings of the first FIM shards are read, and on object
     storage only of those whose parquet is small; one that cannot be read is named.
-
-    Args:
-        corpus: Recipe and folders.
-        partitions: Complete ones.
     """
-    short, others = _Found({}, {}), _Found({}, {})
+    short, others = _Firsts({}, {}), _Firsts({}, {})
     unread = []
-    for partition in islice(partitions, _EXAMPLE_PARTITIONS):
-        if is_remote(corpus.data_root) and _bytes(partition, ".parquet") > _EXAMPLE_PARQUET_BYTES:
+    for partition in islice(partitions, _PARTITIONS):
+        key, outputs = partition.key, partition.receipts[FIM_SHARDS.name].result.outputs
+        sizes = {output.name.removeprefix(key): output.bytes for output in outputs}
+        remote = is_remote(corpus.data_root)
+        if remote and sizes[".parquet"] > _PARQUET_BYTES:
             continue
         try:
-            with _beginning(corpus, partition) as (shard, parquet):
-                for preview in finished_documents(shard, parquet, corpus.recipe, _EXAMPLE_BLOCKS):
+            with _beginning(corpus, key) as (shard, parquet):
+                for preview in finished_documents(shard, parquet, corpus.recipe, _BLOCKS):
                     if preview.rearranged:
-                        found = short if len(preview.text) in _EXAMPLE_CHARS else others
-                        found.keep(partition.key, preview)
+                        (short if len(preview.text) in _SHORT else others).keep(key, preview)
                     if len(short.orders) == len(REARRANGED) and short.third():
                         break
         except (ValueError, LookupError, OSError, pa.ArrowException) as error:
-            if _is_cut(corpus, partition):
-                continue  # at the end of what was fetched
-            log.warning("no examples from %s: %s", partition.key, error)
-            unread.append(partition.key)
+            if remote and sizes[".jsonl.zst"] > _SHARD_BYTES:
+                continue  # at the end of what was fetched, which is not the shard's
+            log.warning("no examples from %s: %s", key, error)
+            unread.append(key)
         if len(short.orders) == len(REARRANGED):
             break
-    found = _Found(others.orders | short.orders, others.languages | short.languages)
-    return Examples([*found.orders.values(), *found.third()], unread)
+    both = _Firsts(others.orders | short.orders, others.languages | short.languages)
+    return Examples([*both.orders.values(), *both.third()], unread)
 
 
 @contextmanager
-def _beginning(corpus: Corpus, partition: Partition) -> Iterator[tuple[Path, Path]]:
+def _beginning(corpus: Corpus, key: str) -> Iterator[tuple[Path, Path]]:
     """A FIM shard's first documents on this machine, and its parquet."""
-    place = corpus.files("fim_shards", partition.key)
-    names = f"{partition.key}.jsonl.zst", f"{partition.key}.parquet"
-    if not is_remote(place.folder):
-        yield place.file(".jsonl.zst"), place.file(".parquet")
+    files = corpus.files(FIM_SHARDS.name, key)
+    if not is_remote(files.folder):
+        yield files.file(".jsonl.zst"), files.file(".parquet")
         return
     with working_folder() as folder:
-        for name, most in zip(names, (_EXAMPLE_BYTES, None), strict=True):
-            (folder / name).write_bytes(read_bytes(place.published(name), most))
-        yield folder / names[0], folder / names[1]
-
-
-def _is_cut(corpus: Corpus, partition: Partition) -> bool:
-    """Whether a part of the shard is read, and its end is not the shard's."""
-    return is_remote(corpus.data_root) and _bytes(partition, ".jsonl.zst") > _EXAMPLE_BYTES
-
-
-def _bytes(partition: Partition, ending: str) -> int:
-    sizes = {output.name: output.bytes for output in partition.fim.outputs}
-    return sizes[f"{partition.key}{ending}"]
+        shard, parquet = folder / f"{key}.jsonl.zst", folder / f"{key}.parquet"
+        shard.write_bytes(read_bytes(files.published(shard.name), _SHARD_BYTES))
+        parquet.write_bytes(read_bytes(files.published(parquet.name)))
+        yield shard, parquet

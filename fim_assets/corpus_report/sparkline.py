@@ -21,9 +21,7 @@ def sparkline(histogram: Histogram) -> str:
     A bar is a doubling, from the smallest value's to the largest's, so that lengths grow
     logarithmically to the right. Heights are in proportion to the counts: the highest bar is 48
     pixels, and none that counts anything is without height. Below stand the lower ends of some.
-
-    Args:
-        histogram: Of one partition or of many; one without values has no bars.
+    A histogram without values has no bars.
     """
     by_doubling: Counter[int] = Counter()
     for edge, n in histogram.bins.items():

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import find_examples
-from fim_assets.corpus_report.facts import ROWS_SHOWN, gather_facts
-from fim_assets.corpus_report.summary import ListedArray, Summary, gather
+from fim_assets.corpus_report.gather import gather
+from fim_assets.corpus_report.summary import CORPUS_REPORT, ListedArray, Summary
+from fim_assets.corpus_report.view import ROWS_SHOWN, build_view
 from fim_assets.io.locations import Location
 from fim_assets.io.storage import remove, write_bytes
 from fim_assets.layouts.registry import LAYOUTS
@@ -23,13 +24,9 @@ _NO_FOLDER = "fim"
 
 
 def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
-    """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`.
+    """Write `FILES` to `corpus_report`, and `token_arrays/mix.txt`; `keys` are all partitions.
 
-    Each file replaces the old one at once. Only a layout whose trainer reads a mix has one.
-
-    Args:
-        corpus: Recipe, tokenizer and folders.
-        keys: All partitions that there should be.
+    Each file replaces the old one at once. Only arrays in Dolma's layout are in a mix.
     """
     # What draws and lays out takes long to import, and is not needed to define or run the others.
     from fim_assets.corpus_report.card import render_card
@@ -37,12 +34,12 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
     gathered = gather(corpus, keys, ROWS_SHOWN)
     examples = find_examples(corpus, gathered.partitions)
-    folder = corpus.folder("corpus_report")
+    view = build_view(corpus, gathered, examples)
     summary = gathered.summary
-    facts = gather_facts(corpus, gathered, examples)
+    folder = corpus.folder(CORPUS_REPORT)
     contents = {
-        folder / "report.html": render_page(facts, gathered, examples),
-        folder / "README.md": render_card(facts, gathered, examples),
+        folder / "report.html": render_page(view),
+        folder / "README.md": render_card(view),
         folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
     }
     mix = mix_file(corpus)
@@ -56,7 +53,10 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
 
 def mix_file(corpus: Corpus) -> Location:
-    """Where OLMo-core's mix is: next to the arrays that it lists, since readers join the two."""
+    """Where OLMo-core's mix is: with the arrays, whose paths it lists for a trainer.
+
+    The report writes it, since no partition's run knows which others are complete.
+    """
     return corpus.folder(TOKEN_ARRAYS.name) / "mix.txt"
 
 

@@ -13,7 +13,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_lock import no_locks_warning
 from fim_assets.corpus.receipts import Result, keys_of_receipts
 from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus_report.asset import CORPUS_REPORT
+from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
 from fim_assets.defs.executor import run_tasks

@@ -4,7 +4,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus_report.asset import CORPUS_REPORT
+from fim_assets.corpus_report.summary import CORPUS_REPORT
 
 _DUE = dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
 _HANDLED = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()

@@ -17,7 +17,7 @@ import dagster as dg
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.sparkline import sparkline
-from fim_assets.corpus_report.summary import Summary
+from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.run.partition import StageOutcome
@@ -77,7 +77,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
 
 def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
     """Metadata of the corpus's report."""
-    folder, totals, partitions = corpus.folder("corpus_report"), summary.totals, summary.partitions
+    folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
         "report": _where(folder / "report.html"),
@@ -97,14 +97,14 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         **_tables(
             {
                 "warnings": warnings_table(summary.warnings),
-                "rates": rates_table(summary.tested),
+                "rates": rates_table(summary.rates),
             }
         ),
-        **realised_shares(summary.tested),
-        "fallback_share": share(sum(summary.fallbacks.values()), totals.psm + totals.spm),
+        **realised_shares(summary.rates),
+        "fallback_share": share(sum(summary.fallbacks.values()), totals.rearranged),
         **_tables(
             {
-                "rates_by_language": rates_by_language_table(summary.languages_tested),
+                "rates_by_language": rates_by_language_table(summary.tested_languages),
                 "languages": languages({"documents": summary.languages}),
             }
         ),

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.stage import About
-from fim_assets.corpus_report.asset import ABOUT, CORPUS_REPORT
+from fim_assets.corpus_report.asset import ABOUT
+from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.defs.automation import FOLLOW
 
 

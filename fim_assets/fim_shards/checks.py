@@ -1,6 +1,6 @@
 """Checks of `fim_shards`: originals come back, and rates and cuts are those of the recipe."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,32 +14,21 @@ from fim_assets.corpus.stage import Check, CheckOutcome, Number, fault
 from fim_assets.cuts.base import Cuts, Ranks, RanksOf
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
+from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.fim_shards.record import PART_CHARS, FimShardReader, restore_document
-from fim_assets.fim_shards.statistics import DISTINCT
 from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import text_span
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.fim import Fim, LanguageRates
-from fim_assets.statistics.counts import counted
-from fim_assets.statistics.rates import (
-    Rate,
-    binomial_rate,
-    sum_rates,
-    uniform_bound,
-    uniform_distance,
-)
+from fim_assets.recipe.fim import Fim
+from fim_assets.statistics.rates import Rate, uniform_bound, uniform_distance
 from fim_assets.wording import plural, shown_language
 
-RATE_ERROR = 1e-9
-"""Probability that a partition with the right rates is refused, shared among its tests."""
-
 CUT_ERROR = 1e-9
-"""The same for a partition whose cuts follow their distributions."""
+"""Probability that a partition whose cuts follow their distributions is refused."""
 
 _LANGUAGES_NAMED = 10
-_FIRST = ("document_rate", "fim_rate")
 
 
 @dataclass(frozen=True)
@@ -125,58 +114,6 @@ def _difference(
     if outside != (bytes(found.line[: after.start]), bytes(found.line[after.stop :])):
         return "bytes outside the text differ"
     return None
-
-
-def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
-    """The rates that a recipe asks for, with their bounds.
-
-    Half of `RATE_ERROR` is shared among them, the other half among `rates_by_language`. A
-    `fim_rate` by language is the sum of the languages'.
-
-    Args:
-        counts: Of a `fim_shards` receipt, or the sums of several.
-        recipe: The probabilities.
-    """
-    fim = recipe.fim
-    eligible, psm, spm = (counts[name] for name in DISTINCT)
-    rearranged = psm + spm
-    drawn = counted(counts, "distinct_drawn")
-    asked: dict[str, tuple[int, int, float]] = {}
-    if fim.document_rate < 1:
-        candidates, documents = counts["distinct_candidates"], counts["distinct_documents"]
-        asked["document_rate"] = (candidates, documents, fim.document_rate)
-    if not isinstance(fim.fim_rate, LanguageRates):
-        asked["fim_rate"] = (rearranged, eligible, fim.fim_rate)
-    asked["psm_share"] = (psm, rearranged, fim.psm_spm_split)
-    if len(fim.weights) > 1:
-        asked |= {
-            f"{split}_share": (drawn.get(split, 0), rearranged, weight)
-            for split, weight in fim.weights.items()
-        }
-    error = RATE_ERROR / 2 / len(asked)
-    tested = {name: binomial_rate(*numbers, error) for name, numbers in asked.items()}
-    if isinstance(fim.fim_rate, LanguageRates):
-        by_language = [its["fim_rate"] for its in rates_by_language(counts, recipe).values()]
-        nothing = binomial_rate(0, 0, fim.fim_rate.default, error)
-        tested["fim_rate"] = sum_rates(by_language) if by_language else nothing
-    return {name: tested[name] for name in sorted(tested, key=lambda name: name not in _FIRST)}
-
-
-def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, dict[str, Rate]]:
-    """`fim_rate` and `psm_share` of each language, as `rates`; '' is no language named."""
-    eligible, psm, spm = (counted(counts, name) for name in DISTINCT)
-    error = RATE_ERROR / 4 / max(len(eligible), 1)
-    return {
-        language: {
-            "fim_rate": binomial_rate(
-                psm[language] + spm[language], files, recipe.fim.rate(language or None), error
-            ),
-            "psm_share": binomial_rate(
-                psm[language], psm[language] + spm[language], recipe.fim.psm_spm_split, error
-            ),
-        }
-        for language, files in eligible.items()
-    }
 
 
 def rates_within_bounds(partition: FimPartition) -> CheckOutcome:

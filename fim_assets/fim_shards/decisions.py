@@ -10,6 +10,18 @@ from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Floats, Ints, RandomStream, uniforms
 from fim_assets.recipe.fim import Fim, LanguageRates
+from fim_assets.wording import plural
+
+
+def unchanged_meanings(fim: Fim) -> dict[str, str]:
+    """What the reasons in `UNCHANGED` say about a file."""
+    return {
+        "repository": "holds a repository token",
+        "too_short": f"under {plural(fim.min_chars, 'character')}",
+        "gate": "its document was not drawn, at the probability document_rate",
+        "not_selected": "not drawn, at the probability fim_rate",
+    }
+
 
 Names = npt.NDArray[np.object_]
 

@@ -25,7 +25,7 @@ def rates_table(rates: Mapping[str, Rate]) -> Table:
                 "asked": round(rate.asked, 4),
                 "realised": _rounded(rate.realised),
                 "accepted": _accepted(rate),
-                "verdict": verdict(rate),
+                "verdict": rate.verdict,
                 "hits": rate.hits,
                 "trials": rate.trials,
             }
@@ -71,9 +71,7 @@ def realised_shares(rates: Mapping[str, Rate]) -> dict[str, float]:
 
 def _accepted(rate: Rate) -> str | None:
     """The shares that a rate's test accepts, None without trials."""
-    if not rate.trials:
-        return None
-    return f"{rate.low / rate.trials:.4f}–{rate.high / rate.trials:.4f}"
+    return None if rate.accepted is None else "–".join(f"{share:.4f}" for share in rate.accepted)
 
 
 def _rounded(share: float | None) -> float | None:

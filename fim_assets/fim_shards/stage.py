@@ -18,8 +18,9 @@ from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.base import UNCHANGED
-from fim_assets.fim_shards.checks import CHECKS, FimPartition, rates, rates_by_language
+from fim_assets.fim_shards.checks import CHECKS, FimPartition
 from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
+from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.fim_shards.record import SCHEMA
 from fim_assets.fim_shards.statistics import fim_statistics
 from fim_assets.fim_shards.transform import transform_shard

@@ -15,12 +15,10 @@ from fim_assets.cuts.files import Bools
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
+from fim_assets.fim_shards.rates import DISTINCT
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
-
-DISTINCT = ("distinct_eligible", "distinct_psm", "distinct_spm")
-"""Files that could be rearranged, those in PSM and those in SPM order; copies count once."""
 
 _FIM_COLUMNS = [
     *("file", "chars", "order", "split", "reason", "draw_key", "language"),

@@ -1,4 +1,7 @@
-"""What becomes of a document, by the same transformation as the whole shard goes through."""
+"""What becomes of a document, by the same transformation as its shard goes through.
+
+What of it is shown stands in `view`.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,10 +42,10 @@ class FilePreview(NamedTuple):
     Attributes:
         file: Its index in the document, 0-based.
         row: Its order and lengths.
-        split: The law that cut it, None where it was left alone.
-        reason: Why it was left alone, or why a fallback cut it; None otherwise.
+        split: The method that cut it, None where it is unchanged.
+        reason: Why it is unchanged, or why the fallback cut it; None otherwise.
         text: The file as it will stand.
-        pieces: Its sentinels and parts in the order they will stand; none where it is left alone.
+        pieces: Its sentinels and parts in the order they will stand; none where it is unchanged.
     """
 
     file: int
@@ -54,17 +57,17 @@ class FilePreview(NamedTuple):
 
     @property
     def order(self) -> Order:
-        """How its parts are laid out; `none` where it is left alone."""
+        """How its parts are laid out; `none` where it is unchanged."""
         return self.row.order
 
     @property
     def lengths(self) -> Lengths:
-        """Code points of its parts; zeros where it is left alone."""
+        """Code points of its parts; zeros where it is unchanged."""
         return self.row.lengths
 
     @property
     def parts(self) -> Parts | None:
-        """Its prefix, middle and suffix; None where it is left alone."""
+        """Its prefix, middle and suffix; None where it is unchanged."""
         texts = {piece.part: piece.text for piece in self.pieces}
         return Parts(*(texts[part] for part in PARTS)) if texts else None
 
@@ -99,13 +102,7 @@ class DocumentPreview:
 
 
 def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
-    """Preview the documents of one block, in order.
-
-    Args:
-        block: The documents.
-        seed: The partition's seed.
-        recipe: What is done to them.
-    """
+    """Preview the documents of one block, in order; `seed` is the partition's."""
     result = transform_block(block, seed, recipe)
     documents = (read_document(line, recipe.raw) for line in result.lines)
     rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
@@ -115,13 +112,7 @@ def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[D
 def finished_documents(
     shard: Path, parquet: Path, recipe: Recipe, blocks: int
 ) -> Iterator[DocumentPreview]:
-    """Preview the first documents of a FIM shard, as they stand there.
-
-    Args:
-        shard: The FIM shard.
-        parquet: The parquet beside it.
-        recipe: What made them.
-        blocks: Blocks of about 1 MB that are read at most.
+    """Preview the first documents of a FIM shard, of so many blocks of about 1 MB at most.
 
     Raises:
         ShardError: If the shard's beginning is damaged.
@@ -162,20 +153,14 @@ def _preview_files(text: str, rows: list[dict[str, Any]], fim: Fim) -> Iterator[
         for row in rows
     ]
     for row, (record, file) in zip(rows, split_files(text, records, fim), strict=True):
-        left_alone = record.order == "none"
-        pieces = (
-            () if left_alone else tuple(parse_arrangement(file, record.order, record.lengths, fim))
-        )
+        pieces: tuple[Piece, ...] = ()
+        if record.order != "none":
+            pieces = tuple(parse_arrangement(file, record.order, record.lengths, fim))
         yield FilePreview(row["file"], record, row["split"], row["reason"], file, pieces)
 
 
 def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
-    """Preview the first document of which a file is rearranged.
-
-    Args:
-        shard: The raw shard, read up to this document.
-        seed: The partition's seed.
-        recipe: What is done to it.
+    """Preview the first document of a raw shard of which a file is rearranged.
 
     Raises:
         ShardError: If there is none, or too many lines are no documents.
@@ -198,7 +183,7 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
 
 
 def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
-    """Preview the document at a physical line of the raw shard, 1-based; see `first_rearranged`.
+    """Preview the document at a physical line of a raw shard, 1-based.
 
     Raises:
         ShardError: If the line is blank, rejected or not there.
@@ -213,14 +198,13 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
                     raise ShardError(problem, refused.advice, shard)
             if line not in block.numbers:
                 raise ShardError(f"line {line} is blank", location=shard)
-            place = block.numbers.index(line)
-            return next(islice(preview_documents(block, seed, recipe), place, None))
+            return _nth_document(block, block.numbers.index(line), seed, recipe)
         lines = plural(reader.lines, "line")
         raise ShardError(f"no line {line}; the shard has {lines}", location=shard)
 
 
 def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:
-    """Preview the first document with an id; see `first_rearranged`.
+    """Preview the first document of a raw shard with an id.
 
     Raises:
         ShardError: If there is none.
@@ -228,8 +212,7 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
     with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
         for block in reader:
             if identifier in block.ids:
-                place = block.ids.index(identifier)
-                return next(islice(preview_documents(block, seed, recipe), place, None))
+                return _nth_document(block, block.ids.index(identifier), seed, recipe)
         raise ShardError(
             f"no document has the id {identifier!r}; the shard has {reader.lines:,} lines, "
             f"{reader.documents:,} of them documents",
@@ -237,13 +220,12 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
         )
 
 
-class EncodedSegment(NamedTuple):
-    """A segment of a document, see `tokens.tokenize.segments`.
+def _nth_document(block: Documents, index: int, seed: int, recipe: Recipe) -> DocumentPreview:
+    return next(islice(preview_documents(block, seed, recipe), index, None))
 
-    Attributes:
-        ids: Its token ids, one for a control.
-        control: Whether it was placed by id, not encoded.
-    """
+
+class EncodedSegment(NamedTuple):
+    """A segment's token ids, and whether they are one control, placed by id and not encoded."""
 
     ids: list[int]
     control: bool
@@ -260,7 +242,7 @@ def encode_document(
 def encode_segments(
     segments_of_it: Iterable[Segment], tokenizer: LoadedTokenizer
 ) -> list[EncodedSegment]:
-    """The token ids of segments, texts encoded one by one; see `tokens.tokenize.segments`."""
+    """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
     parts = [segment.content for segment in segments_of_it]
     ids, offsets = tokenizer.encoder.encode([part for part in parts if isinstance(part, str)])
     encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))

@@ -9,14 +9,18 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from fim_assets.fim_shards.arrangements import REARRANGED, Part
+from fim_assets.fim_shards.arrangements import REARRANGED, Piece
 from fim_assets.preview.documents import (
     DocumentPreview,
-    FilePreview,
     encode_segments,
     finished_documents,
 )
-from fim_assets.preview.excerpts import Limits, excerpt, shown_files, token_text
+from fim_assets.preview.view import (
+    Limits,
+    ShownFile,
+    show_files,
+    token_text,
+)
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.tokenize import segments
@@ -26,32 +30,31 @@ from fim_assets.wording import plural, shown_name
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
 
-_MARKDOWN_BLOCKS = 4
-_MARKDOWN_LIMITS = (
-    Limits(files=4, lines=16, chars=1200),
-    Limits(files=4, lines=16, chars=600),
-    Limits(files=4, lines=16, chars=300),
-    Limits(files=2, lines=8, chars=150),
-    Limits(files=1, lines=8, chars=75),
-    Limits(files=1, lines=4, chars=20),
+_BLOCKS = 4
+_SIZES = (
+    (Limits(files=4, lines=16, chars=1200), 40),
+    (Limits(files=4, lines=16, chars=600), 40),
+    (Limits(files=4, lines=16, chars=300), 40),
+    (Limits(files=2, lines=8, chars=150), 24),
+    (Limits(files=1, lines=8, chars=75), 8),
+    (Limits(files=1, lines=4, chars=20), 8),
 )
-"""Less and less, until it is small enough: a character can take 14 bytes."""
+"""How much is shown, and how many tokens: less and less, until it is small enough. A character can
+take 14 bytes."""
 
-_MARKDOWN_TOKENS = (40, 40, 40, 24, 8, 8)
-"""Tokens shown of a document with each of these limits."""
-
-_MARKDOWN_ENCODED = 1 << 16
-_SQUARES: dict[Part, str] = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩"}
+_MOST_TOKENS = 40
+_ENCODED_CHARS = 1 << 16
+_SQUARES = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩", "unchanged": "⬜"}
 
 
 def preview_markdown(
     shard: Path, parquet: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None
 ) -> str:
-    """Three documents as Markdown: the first in PSM order, the first other in SPM, one left alone.
+    """Three documents as Markdown: the first in PSM order, the first other in SPM, one unchanged.
 
     Args:
         shard: The FIM shard, of which the first few MB are read.
-        parquet: The parquet beside it.
+        parquet: Its parquet.
         recipe: What made them.
         tokenizer: Encodes the first tokens that are shown; None shows none.
 
@@ -61,58 +64,54 @@ def preview_markdown(
     Raises:
         ShardError: If the shard's beginning is damaged.
     """
-    found: dict[str, DocumentPreview] = {}
-    for preview in finished_documents(shard, parquet, recipe, _MARKDOWN_BLOCKS):
+    firsts: dict[str, DocumentPreview] = {}
+    for preview in finished_documents(shard, parquet, recipe, _BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
-        new = [order for order in wanted if order in preview.orders and order not in found]
+        new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:
-            found[new[0]] = preview
-        if len(found) == 3:
+            firsts[new[0]] = preview
+        if len(firsts) == 3:
             break
-    chosen = [found[order] for order in ("psm", "spm", "none") if order in found]
-    return to_markdown(chosen, recipe.fim, tokenizer)
+    chosen = [firsts[order] for order in (*REARRANGED, "none") if order in firsts]
+    if tokenizer is None:
+        return to_markdown(chosen)
+    return to_markdown(chosen, [first_tokens(preview, recipe.fim, tokenizer) for preview in chosen])
 
 
-def to_markdown(
-    previews: Sequence[DocumentPreview], fim: Fim, tokenizer: LoadedTokenizer | None
-) -> str:
+def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
     """A few documents as Markdown, see `preview_markdown`.
 
     Args:
         previews: Three documents at most.
-        fim: What was done to them.
-        tokenizer: As for `preview_markdown`.
+        tokens: The first tokens of each; none: no tokens are shown.
     """
     if not previews:
         return "No document in the shard's beginning.\n"
-    tokens = [_first_tokens(preview, fim, tokenizer) for preview in previews]
     markdown = ""
-    for limits, most in zip(_MARKDOWN_LIMITS, _MARKDOWN_TOKENS, strict=True):
-        shown = [its[:most] for its in tokens]
-        documents = map(_document_markdown, previews, shown, [limits] * len(previews))
+    for limits, most in _SIZES:
+        documents = (
+            _document_markdown(preview, first[:most], limits)
+            for preview, first in zip(previews, tokens or [[]] * len(previews), strict=True)
+        )
         markdown = "\n\n".join(chain.from_iterable(documents)) + "\n"
         if len(markdown.encode()) < MARKDOWN_BYTES:
             break
     return markdown
 
 
-def _first_tokens(
-    preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer | None
-) -> list[str]:
+def first_tokens(preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer) -> list[str]:
     """The first tokens of a document, each as its id and text."""
-    if tokenizer is None:
-        return []
     rows = [file.row for file in preview.files]
-    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MARKDOWN_TOKENS[0])
+    beginning = islice(segments(preview.text, rows, fim, tokenizer), _MOST_TOKENS)
     # So few tokens do not depend on what stands this far behind them.
     texts = (
         segment
         if isinstance(segment.content, int)
-        else segment._replace(content=segment.content[:_MARKDOWN_ENCODED])
+        else segment._replace(content=segment.content[:_ENCODED_CHARS])
         for segment in beginning
     )
     ids = chain.from_iterable(segment.ids for segment in encode_segments(texts, tokenizer))
-    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MARKDOWN_TOKENS[0])]
+    return [f"{token} {token_text(token, tokenizer)}" for token in islice(ids, _MOST_TOKENS)]
 
 
 def _document_markdown(
@@ -121,49 +120,41 @@ def _document_markdown(
     orders = [order.upper() for order in REARRANGED if order in preview.orders]
     identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
     language = "no language" if preview.language is None else code(preview.language)
-    kind = " and ".join(orders) or "Left alone"
+    kind = " and ".join(orders) or "Unchanged"
     yield f"### {kind}: line {preview.line}, {identifier}, {language}"
-    files = shown_files(preview.files, limits.files)
+    shown, omitted = show_files(preview.files, limits)
     rows = [
         "| file | order | split | reason | characters | prefix | middle | suffix |",
         "| --: | :-- | :-- | :-- | --: | --: | --: | --: |",
     ]
-    for file in files:
-        lengths = " | ".join(f"{length:,}" for length in file.row.lengths)
-        names = f"{file.row.order} | {file.split or ''} | {file.reason or ''}"
+    for file, *_ in shown:
+        lengths = " | ".join(f"{length:,}" for length in file.lengths)
+        names = f"{file.order} | {file.split or ''} | {file.reason or ''}"
         rows.append(f"| {file.file} | {names} | {file.row.chars:,} | {lengths} |")
     yield "\n".join(rows)
-    if len(files) < len(preview.files):
-        yield f"{plural(len(preview.files) - len(files), 'file')} not shown"
-    for file in files:
+    if omitted:
+        yield omitted
+    for shown_file in shown:
         if len(preview.files) > 1:
-            yield f"**File {file.file}**"
-        yield from _file_markdown(file, limits)
+            yield f"**File {shown_file.file.file}**"
+        yield from _file_markdown(shown_file)
     if tokens:
         lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
         yield f"**First {plural(len(tokens), 'token')}**"
         yield fenced("\n".join(lines))
 
 
-def _file_markdown(file: FilePreview, limits: Limits) -> Iterator[str]:
-    if not file.pieces:
-        yield "⬜ as it came"
-        yield fenced(_shortened(file.text, limits))
+def _file_markdown(shown: ShownFile) -> Iterator[str]:
     label = ""
-    for piece in file.pieces:
-        if piece.part is None:
+    for piece in shown.pieces:
+        if isinstance(piece, Piece):
             label += f" {code(piece.text)}"
             continue
-        yield f"{_SQUARES[piece.part]}{label} {piece.part}"
-        yield fenced(_shortened(piece.text, limits))
+        yield f"{_SQUARES[piece.name]}{label} {piece.name}"
+        yield fenced("\n".join(piece.excerpt.lines))
         label = ""
     if label:
         yield f"⬛{label}"
-
-
-def _shortened(text: str, limits: Limits) -> str:
-    head, omitted, tail = excerpt(text or "(empty)", limits)
-    return "\n".join([*head, f"… {plural(omitted, 'character')} …", *tail] if omitted else head)
 
 
 def _fence(text: str, least: int) -> str:

@@ -1,6 +1,5 @@
 """A text through the recipe's transformation, for notebooks and scripts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
@@ -9,10 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from fim_assets.fim_shards.arrangements import Part
+from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import restore_document
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
-from fim_assets.preview.excerpts import PART_COLOURS, Limits, excerpt, how_cut, shown_files
+from fim_assets.preview.view import (
+    PART_COLOURS,
+    Limits,
+    ShownFile,
+    show_files,
+)
 from fim_assets.raw_shards.documents import RejectionError, read_document
 from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
@@ -21,7 +25,7 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.token_arrays.reader import TokenPart
 from fim_assets.token_arrays.tokenize import Segment, segments
 from fim_assets.tokenizer.load import LoadedTokenizer
-from fim_assets.wording import plural, shown_name
+from fim_assets.wording import shown_name
 
 _LIMITS = Limits(files=8, lines=40, chars=4000)
 
@@ -32,12 +36,12 @@ _GREY = "#808080"
 
 
 class _Run(NamedTuple):
-    """What segments share that make one `TokenPart`; a sentinel stands alone, by its place."""
+    """What segments share that make one `TokenPart`; a sentinel stands alone, by its index."""
 
     file: int | None
     part: Part | None
     control: bool
-    place: int | None = None
+    segment: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,10 @@ class TransformedText:
     Attributes:
         text: The document as it stands in a FIM shard.
         files: Its files in order, one where it holds no separator. Each has `text`, `order`
-            (`psm`, `spm`, or `none` where it was left alone), `split` (the law that cut it),
-            `reason` (why it was left alone, or why another law cut it) and, where it was
+            (`psm`, `spm`, or `none` where it is unchanged), `split` (how it was cut),
+            `reason` (why it is unchanged, or was cut by the fallback) and, where it was
             rearranged, `parts` (prefix, middle, suffix) and `lengths` (their code points).
-        fim: The law that made it.
+        fim: What was done to it.
     """
 
     text: str
@@ -88,38 +92,29 @@ class TransformedText:
         None [100257]
         """
         rows = [file.row for file in self.files]
-        found = list(segments(self.text, rows, self.fim, tokenizer))
-        encoded = [segment.ids for segment in encode_segments(found, tokenizer)]
-        places = groupby(range(len(found)), lambda place: self._run(place, found[place]))
+        contents = list(segments(self.text, rows, self.fim, tokenizer))
+        encoded = [segment.ids for segment in encode_segments(contents, tokenizer)]
+        runs = groupby(range(len(contents)), lambda index: self._run(index, contents[index]))
         return tuple(
             TokenPart(
-                np.array([token for place in its for token in encoded[place]], np.uint32),
+                np.array([token for index in indices for token in encoded[index]], np.uint32),
                 run.file,
                 run.part,
                 run.control,
             )
-            for run, its in places
+            for run, indices in runs
         )
 
-    def _run(self, place: int, segment: Segment) -> _Run:
+    def _run(self, index: int, segment: Segment) -> _Run:
         if segment.file is None:
             return _Run(None, None, control=True)
         rearranged = self.files[segment.file].order != "none"
         sentinel = rearranged and isinstance(segment.content, int)
-        return _Run(segment.file, segment.part, sentinel, place if sentinel else None)
+        return _Run(segment.file, segment.part, sentinel, index if sentinel else None)
 
     def _repr_html_(self) -> str:
-        return "".join(self._html())
-
-    def _html(self) -> Iterator[str]:
-        yield "<div>"
-        following = 0
-        for file in shown_files(self.files, _LIMITS.files):
-            yield from _omitted(file.file - following)
-            yield from _file_html(file)
-            following = file.file + 1
-        yield from _omitted(len(self.files) - following)
-        yield "</div>"
+        shown, omitted = show_files(self.files, _LIMITS)
+        return f"<div>{''.join(map(_file_html, shown))}<div>{omitted}</div></div>"
 
 
 def transform_text(
@@ -138,7 +133,7 @@ def transform_text(
 
     Args:
         text: The document.
-        recipe: The law.
+        recipe: What is done to it.
         partition_key: The partition's key, as `fim-assets keys` prints it.
         document_id: The document's id; a number as it is written in the shard.
         language: The document's language, for rates by language and for `syntax`.
@@ -175,31 +170,16 @@ def transform_text(
     return TransformedText(preview.text, preview.files, recipe.fim)
 
 
-def _omitted(files: int) -> Iterator[str]:
-    if files:
-        yield f"<div>… {plural(files, 'file')} not shown …</div>"
-
-
-def _file_html(file: FilePreview) -> Iterator[str]:
-    order = "" if file.order == "none" else f" {file.order.upper()}"
-    characters = plural(file.row.chars, "character")
-    heading = f"file {file.file}{order}: {how_cut(file)}, {characters}"
-    yield f"<div><b>{escape(heading)}</b></div>"
-    if not file.pieces:
-        yield _part_html("as it came", file.text, _GREY)
-    for piece in file.pieces:
-        if piece.part is None:
-            yield f"<div><code>{escape(shown_name(piece.text))}</code></div>"
-        else:
-            label = f"{piece.part} {len(piece.text):,}"
-            yield _part_html(label, piece.text, PART_COLOURS[piece.part])
-
-
-def _part_html(label: str, text: str, colour: str) -> str:
-    # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
-    head, omitted, tail = excerpt(text or "(empty)", _LIMITS)
-    lines = [*head, f"… {plural(omitted, 'character')} …", *tail] if omitted else head
-    return (
-        f'<div style="color:{colour}">{label}</div>'
-        f'<pre style="{_PRE} {colour}">{escape(chr(10).join(lines))}</pre>'
-    )
+def _file_html(shown: ShownFile) -> str:
+    html = f"<div><b>{escape(f'{shown.name}: {shown.about}')}</b></div>"
+    for piece in shown.pieces:
+        if isinstance(piece, Piece):
+            html += f"<div><code>{escape(shown_name(piece.text))}</code></div>"
+            continue
+        colour = PART_COLOURS.get(piece.name, _GREY)
+        length = f" {piece.chars:,}" if piece.part else ""
+        # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
+        text = escape("\n".join(piece.excerpt.lines))
+        html += f'<div style="color:{colour}">{piece.name}{length}</div>'
+        html += f'<pre style="{_PRE} {colour}">{text}</pre>'
+    return html

@@ -8,14 +8,16 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from fim_assets.fim_shards.arrangements import Lengths, Part
-from fim_assets.preview.documents import DocumentPreview, EncodedSegment, FilePreview
-from fim_assets.preview.excerpts import (
+from fim_assets.fim_shards.arrangements import PARTS, Lengths, Part, Piece
+from fim_assets.preview.documents import DocumentPreview, EncodedSegment
+from fim_assets.preview.view import (
+    EMPTY,
     PART_COLOURS,
     Limits,
-    excerpt,
-    how_cut,
-    shown_files,
+    ShownFile,
+    ShownText,
+    show_files,
+    show_text,
     token_text,
 )
 from fim_assets.recipe.fim import Fim
@@ -29,34 +31,24 @@ _DIM = Style(dim=True)
 _SHADES = (Style.parse("#ffffff on #262626"), Style.parse("#ffffff on #5c5c5c"))
 _OF_IDS = Style(color="#c8c8c8")
 _BAR_CELLS = 60
-_PART = Limits(files=6, lines=16, chars=1000)
-_LEFT_ALONE = Limits(files=6, lines=8, chars=500)
+_LIMITS = Limits(files=6, lines=16, chars=1000)
+_UNCHANGED = Limits(files=6, lines=8, chars=500)
 _SEGMENTS = 40
 _TOKENS = 24
 
 
 def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
-    """A document for the terminal: each file's cut as a picture, then the file as it will stand.
-
-    Args:
-        preview: The document.
-        fim: What was done to it.
-    """
-    rows: list[RenderableType] = [_heading(preview)]
-    following = 0
-    for file in shown_files(preview.files, _PART.files):
-        rows += [*_omitted_files(file.file - following), Text(), *_render_file(file, fim)]
-        following = file.file + 1
-    return Group(*rows, *_omitted_files(len(preview.files) - following))
+    """A document for the terminal: each file's cut as a picture, then the file as it will stand."""
+    language = "no language" if preview.language is None else shown_name(preview.language)
+    rows: list[RenderableType] = [_Heading(f"line {preview.line:,}", preview.id, language)]
+    shown, omitted = show_files(preview.files, _LIMITS, _UNCHANGED)
+    for file in shown:
+        rows += [Text(), *_render_file(file, fim)]
+    return Group(*rows, *([Text(), _indented(omitted, _DIM)] if omitted else []))
 
 
 def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer) -> RenderableType:
-    """A document's tokens for the terminal: ids and what they stand for, controls by name.
-
-    Args:
-        encoded: The document's segments.
-        tokenizer: What encoded them.
-    """
+    """A document's tokens for the terminal: ids and what they stand for, controls by name."""
     total = sum(len(segment.ids) for segment in encoded)
     controls = sum(segment.control for segment in encoded)
     rows: list[RenderableType] = [
@@ -74,11 +66,6 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
     return Group(*rows)
 
 
-def _heading(preview: DocumentPreview) -> RenderableType:
-    language = "no language" if preview.language is None else shown_name(preview.language)
-    return _Heading(f"line {preview.line:,}", preview.id, language)
-
-
 class _Heading:
     """What tells a document from others; a long id is cut on a terminal, and nowhere else."""
 
@@ -87,37 +74,34 @@ class _Heading:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         shown = shown_name if options.is_terminal else escape_to_one_line
-        identifier = f"id {shown(self._id) or '(empty)'}" if self._id is not None else "no id"
+        identifier = f"id {shown(self._id) or EMPTY}" if self._id is not None else "no id"
         yield Text.assemble((self._name, "bold"), " · ", " · ".join([identifier, *self._more]))
 
 
-def _omitted_files(count: int) -> list[RenderableType]:
-    return [Text(), _indented(f"… {plural(count, 'file')} not shown …", _DIM)] if count else []
-
-
-def _render_file(file: FilePreview, fim: Fim) -> Iterator[RenderableType]:
-    if file.file and fim.file_separator_token is not None:
+def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
+    number, lengths = shown.file.file, shown.file.lengths
+    if number and fim.file_separator_token is not None:
         yield Text(shown_name(fim.file_separator_token), _CONTROL)
-    order = "" if file.row.order == "none" else f"  {file.row.order.upper()}"
-    characters = plural(file.row.chars, "character")
-    yield Text.assemble((f"file {file.file}{order}", "bold"), f"  {how_cut(file)}  {characters}")
-    if not file.pieces:
-        yield _PartRows(file.text, _LEFT_ALONE, Style())
-        return
-    parts = [piece.part for piece in file.pieces if piece.part is not None]
-    yield _bar("original  ", file.row.lengths, list(PART_COLOURS))
-    yield _bar("rearranged", file.row.lengths, parts)
-    legend = [
-        (f"{_GLYPHS[part]} {part} {getattr(file.row.lengths, part):,}", colour)
-        for part, colour in PART_COLOURS.items()
-    ]
-    yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
-    for piece in file.pieces:
-        if piece.part is not None:
-            yield _PartRows(piece.text, _PART, Style.parse(PART_COLOURS[piece.part]))
-        elif piece.sentinel is not None:
-            tint = Style() if piece.sentinel == "end" else Style.parse(PART_COLOURS[piece.sentinel])
-            yield _indented(shown_name(piece.text), tint + _CONTROL)
+    yield Text.assemble((shown.name, "bold"), f": {shown.about}")
+    parts = [piece.part for piece in shown.file.pieces if piece.part is not None]
+    if parts:
+        yield _bar("original  ", lengths, PARTS)
+        yield _bar("rearranged", lengths, parts)
+        legend = [
+            (f"{_GLYPHS[part]} {part} {getattr(lengths, part):,}", PART_COLOURS[part])
+            for part in PARTS
+        ]
+        yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
+    for piece in shown.pieces:
+        if isinstance(piece, Piece):
+            yield _indented(shown_name(piece.text), _style(piece.sentinel) + _CONTROL)
+        else:
+            yield _TextRows(piece, _style(piece.part))
+
+
+def _style(name: str | None) -> Style:
+    """The colour of a part or its sentinel, none for another text."""
+    return Style(color=PART_COLOURS.get(name or ""))
 
 
 def _indented(text: str, style: Style) -> RenderableType:
@@ -138,18 +122,18 @@ def _bar(label: str, lengths: Lengths, parts: Sequence[Part]) -> Text:
     return Text.assemble(f"  {label}  ", *pictures)
 
 
-class _PartRows:
-    """A text, folded at the terminal's edge, with a bar beside it."""
+class _TextRows:
+    """A text, folded at the terminal's edge, with a bar at its left."""
 
-    def __init__(self, text: str, limits: Limits, style: Style) -> None:
-        head, omitted, tail = excerpt(text, limits)
+    def __init__(self, text: ShownText, style: Style) -> None:
         self._style = style
+        if not text.chars:
+            style = _DIM
+        head, omitted, tail = text.excerpt
         self._lines = [(line.expandtabs(4), style) for line in head]
-        if omitted:
-            self._lines.append((f"… {plural(omitted, 'character')} …", _DIM))
+        if omitted is not None:
+            self._lines.append((omitted, _DIM))
         self._lines += [(line.expandtabs(4), style) for line in tail]
-        if not text:
-            self._lines = [("(empty)", _DIM)]
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         for line, style in self._lines:
@@ -167,16 +151,16 @@ class _TokenRows:
         shown = ids if len(ids) <= _TOKENS else [*ids[:half], *ids[-half:]]
         self._cells = [
             [
-                Segment(f" {token} ", _SHADES[place % 2] + _OF_IDS),
-                Segment(f"{token_text(token, tokenizer)} ", _SHADES[place % 2]),
+                Segment(f" {token} ", _SHADES[index % 2] + _OF_IDS),
+                Segment(f"{token_text(token, tokenizer)} ", _SHADES[index % 2]),
             ]
-            for place, token in enumerate(shown)
+            for index, token in enumerate(shown)
         ]
         if len(shown) < len(ids):
             omitted = plural(len(ids) - len(shown), "token")
             self._cells.insert(half, [Segment(f" … {omitted} … ", _DIM)])
         if not ids:
-            self._cells = [[Segment("(empty)", _DIM)]]
+            self._cells = [[Segment(EMPTY, _DIM)]]
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         used = 0
@@ -197,11 +181,7 @@ def render_document(
 ) -> RenderableType:
     """A document of an array for the terminal, decoded: its parts in colour, controls by name.
 
-    Args:
-        document: The document.
-        number: Its number in the array.
-        tokenizer: What decodes it.
-        tokens: Whether ids are shown below each text.
+    `number` is the document's in the array; with `tokens`, ids are shown below each text.
     """
     rows: list[RenderableType] = [
         _Heading(
@@ -217,8 +197,7 @@ def render_document(
         if part.control:
             rows.append(_indented(shown_name(text), _CONTROL))
         else:
-            colour = Style() if part.part is None else Style.parse(PART_COLOURS[part.part])
-            rows.append(_PartRows(text, _PART, colour))
+            rows.append(_TextRows(show_text(text, part.part, _LIMITS), _style(part.part)))
         if tokens:
             rows.append(_TokenRows(part.ids.tolist(), tokenizer))
     return Group(*rows)

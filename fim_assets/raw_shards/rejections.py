@@ -46,6 +46,20 @@ ONE_DOCUMENT = (
     "`jq -c .` does"
 )
 
+REJECTION_MEANINGS = {
+    "not_json": "is no JSON",
+    "not_utf8": "is no UTF-8",
+    "byte_order_mark": "begins with a byte order mark",
+    "not_an_object": "is JSON, but no object",
+    "nested_too_deep": "is nested deeper than 128 levels",
+    "no_text": "has no raw.text_field",
+    "text_not_string": "its text is no string",
+    "empty": "its text is empty",
+    "id_not_string": "its id is neither a string nor a number",
+    "too_long": "is longer than raw.max_line_bytes",
+}
+"""What the reasons say about a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedLine:

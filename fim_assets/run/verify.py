@@ -11,8 +11,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import FAILED, ReceiptError
 from fim_assets.corpus.receipts import Receipt, keys_of_receipts, read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus_report.asset import CORPUS_REPORT
-from fim_assets.corpus_report.summary import ListedArray
+from fim_assets.corpus_report.summary import CORPUS_REPORT, ListedArray
 from fim_assets.corpus_report.write import FILES as REPORT_FILES
 from fim_assets.corpus_report.write import mix_file
 from fim_assets.io.hashing import record_file

@@ -1,46 +1,64 @@
 """Realised shares tested against the probabilities asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import log, sqrt
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc
 
+from fim_assets.io.frozen_model import FrozenModel
 
-@dataclass(frozen=True)
-class Rate:
-    """A realised share against the probability asked for.
+
+class Rate(FrozenModel):
+    """A realised share and its test against the probability asked for, as `summary.json` holds it.
 
     Attributes:
+        asked: The probability.
+        realised: The share, null without trials.
         hits: Times it happened.
         trials: Times it could.
-        asked: The probability.
         low: Fewest hits that the test accepts.
         high: Most hits that the test accepts.
+        within: Whether the test accepts the hits.
     """
 
+    asked: float
+    realised: float | None
     hits: int
     trials: int
-    asked: float
     low: int
     high: int
+    within: bool
+
+    @classmethod
+    def of(cls, hits: int, trials: int, asked: float, low: int, high: int) -> Self:
+        """The share of hits, accepted from `low` to `high`."""
+        return cls(
+            asked=asked,
+            realised=hits / trials if trials else None,
+            hits=hits,
+            trials=trials,
+            low=low,
+            high=high,
+            within=low <= hits <= high,
+        )
 
     @property
-    def realised(self) -> float | None:
-        """The share, None without trials."""
-        return self.hits / self.trials if self.trials else None
-
-    @property
-    def within(self) -> bool:
-        """Whether the test accepts the hits."""
-        return self.low <= self.hits <= self.high
+    def accepted(self) -> tuple[float, float] | None:
+        """The least and the largest share that the test accepts, None without trials."""
+        return (self.low / self.trials, self.high / self.trials) if self.trials else None
 
     @property
     def can_fail(self) -> bool:
         """Whether there are enough trials for the test to refuse anything."""
         return self.low > 0 or self.high < self.trials
+
+    @property
+    def verdict(self) -> str:
+        """See `verdict`."""
+        return verdict(self)
 
 
 def verdict(*tested: Rate) -> str:
@@ -53,13 +71,8 @@ def verdict(*tested: Rate) -> str:
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     """Test a share with the exact two-sided binomial test.
 
-    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2.
-
-    Args:
-        hits: Times it happened.
-        trials: Times it could.
-        asked: Probability of each.
-        error: Probability that a true rate of `asked` is refused, at most.
+    The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2, so that a
+    true rate of `asked` is refused with a probability of `error` at most.
     """
 
     def at_most(k: int) -> float:
@@ -70,13 +83,13 @@ def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
 
     low = _first(trials, lambda k: at_most(k) > error / 2)
     high = _first(trials, lambda k: more_than(k) <= error / 2)
-    return Rate(hits, trials, asked, low, high)
+    return Rate.of(hits, trials, asked, low, high)
 
 
 def sum_rates(rates: Sequence[Rate]) -> Rate:
     """Several rates as one: its bounds hold wherever theirs do."""
     trials = sum(rate.trials for rate in rates)
-    return Rate(
+    return Rate.of(
         hits=sum(rate.hits for rate in rates),
         trials=trials,
         asked=sum(rate.asked * rate.trials for rate in rates) / trials if trials else 0.0,

@@ -151,8 +151,8 @@ def test_a_language_has_bounds_asked_and_realised() -> None:
 def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
     for chart in (
         length_distribution(lengths(1, 2, 3), "tokens", "files"),
-        realised_shares([Rate(hits=5, trials=10, asked=0.5, low=1, high=9)]),
-        language_rates([("C", Rate(hits=5, trials=10, asked=0.5, low=1, high=9))]),
+        realised_shares([Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9)]),
+        language_rates([("C", Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9))]),
         amounts([Amount("C", 1, "1", "second")]),
         cut_places({0: 1}, 1),
         partition_tokens([1, 2]),

@@ -9,7 +9,7 @@ from upath import UPath
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report import examples
-from fim_assets.corpus_report.summary import Partition, gather
+from fim_assets.corpus_report.gather import Partition, gather
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.corpora import open_corpus, run_all, write_shard
@@ -66,7 +66,7 @@ def test_what_is_fetched_of_a_shard_may_end_anywhere(
     whole = examples.find_examples(cut, complete)
     assert len(whole.documents) == 3
     for share in (0.1, 0.5, 0.99):
-        monkeypatch.setattr(examples, "_EXAMPLE_BYTES", int(shard.stat().st_size * share))
+        monkeypatch.setattr(examples, "_SHARD_BYTES", int(shard.stat().st_size * share))
         assert examples.find_examples(cut, complete).unread == []
     shard.write_bytes(shard.read_bytes()[:-20])
     monkeypatch.undo()
@@ -74,7 +74,7 @@ def test_what_is_fetched_of_a_shard_may_end_anywhere(
 
 
 def test_a_large_record_is_not_fetched(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "_EXAMPLE_PARQUET_BYTES", 10)
+    monkeypatch.setattr(examples, "_PARQUET_BYTES", 10)
     complete = partitions(corpus)
     assert examples.find_examples(remote(corpus), complete) == ([], [])
     assert len(examples.find_examples(corpus, complete).documents) == 3

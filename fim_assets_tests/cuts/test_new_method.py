@@ -18,7 +18,7 @@ from fim_assets.cuts.files import Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.definitions import build_definitions
 from fim_assets.draws import Ints
-from fim_assets.fim_shards.checks import rates
+from fim_assets.fim_shards.rates import rates
 from fim_assets.fim_shards.record import FimShardReader, record_metadata
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe, recipe_yaml
 from fim_assets.recipe.errors import RecipeError

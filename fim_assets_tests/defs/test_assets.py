@@ -190,7 +190,7 @@ def test_a_preview_stands_in_the_metadata_with_tokens_where_they_are_made(root: 
     assert materialize(root, key="a", instance=instance).success
     fim = str(materialized(instance, "fim_shards")["a"]["preview"])
     tokens = str(materialized(instance, "token_arrays")["a"]["preview"])
-    assert [kind in fim for kind in ("### PSM", "### SPM", "### Left alone")] == [True] * 3
+    assert [kind in fim for kind in ("### PSM", "### SPM", "### Unchanged")] == [True] * 3
     assert "<|fim_middle|>" in fim
     assert "100259 <|fim_middle|>" not in fim
     assert "100259 <|fim_middle|>" in tokens

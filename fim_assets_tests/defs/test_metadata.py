@@ -10,9 +10,9 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus_report.summary import build_summary
+from fim_assets.corpus_report.gather import build_summary
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.fim_shards.checks import rates, rates_by_language
+from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.run.partition import StageOutcome

@@ -15,8 +15,8 @@ from fim_assets.cuts.base import Cuts, cut_by_length
 from fim_assets.cuts.dolma import dolma_cuts
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, UInts
-from fim_assets.fim_shards.checks import FimPartition, rates, rates_by_language, rates_within_bounds
-from fim_assets.fim_shards.statistics import DISTINCT
+from fim_assets.fim_shards.checks import FimPartition, rates_within_bounds
+from fim_assets.fim_shards.rates import DISTINCT, rates, rates_by_language
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
 from fim_assets.run.partition import Outcome

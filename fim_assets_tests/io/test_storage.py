@@ -19,7 +19,7 @@ from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus.sources import RawShard, find_shards
 from fim_assets.corpus.staging import write_receipt
-from fim_assets.corpus_report.summary import build_summary
+from fim_assets.corpus_report.gather import build_summary
 from fim_assets.io.locations import StorageError, is_remote, parse_url
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import (

@@ -149,13 +149,13 @@ def test_a_notebook_shows_parts_and_nothing_in_them_is_markup() -> None:
     for expected in ("prefix", "middle", "suffix", "<img src=x", "&amp;", "‹U+202E›", "␛[2J"):
         assert expected in shown.text
     assert "<b onclick=x>" in shown.text
-    assert "left alone: too_short" in shown.text
+    assert "too_short" in shown.text
     assert "characters …" in shown.text
 
 
 def test_many_files_are_counted_not_shown() -> None:
     recipe = Recipe.model_validate({"fim": {"file_separator_token": "====", "fim_rate": 0}})
-    assert "… 12 files not shown …" in read_html("====".join(["a file"] * 20), recipe).text
+    assert "12 files not shown" in read_html("====".join(["a file"] * 20), recipe).text
 
 
 @pytest.mark.parametrize("name", ["fim_assets", "fim_assets.preview.notebook"])

@@ -29,7 +29,12 @@ from fim_assets.preview.documents import (
     first_rearranged,
     preview_documents,
 )
-from fim_assets.preview.markdown import MARKDOWN_BYTES, preview_markdown, to_markdown
+from fim_assets.preview.markdown import (
+    MARKDOWN_BYTES,
+    first_tokens,
+    preview_markdown,
+    to_markdown,
+)
 from fim_assets.preview.terminal import render, render_tokens
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
@@ -139,13 +144,13 @@ def test_what_is_shown_is_what_is_written(tmp_path: Path, layout: str) -> None:
 
 
 def test_terminal_by_hand() -> None:
-    """PSM of 20 characters, then a file left alone; edges' white space is marked."""
+    """PSM of 20 characters, then an unchanged file; edges' white space is marked."""
     psm = file_preview("psm", Parts("int a;\n  ", "b = 2", ";\nend\n"))
     alone = file_preview("none", Parts("a\tb\n\n", "", ""), number=1)
     assert printed(render(document(psm, alone), FIM)).splitlines() == [
         "line 3 · id x · C",
         "",
-        "file 0  PSM  cut by dolma  20 characters",
+        "file 0 PSM: cut by dolma, 20 characters",
         "  original    " + "░" * 27 + "█" * 15 + "▒" * 18,
         "  rearranged  " + "░" * 27 + "▒" * 18 + "█" * 15,
         "              ░ prefix 9   █ middle 5   ▒ suffix 6",
@@ -159,7 +164,7 @@ def test_terminal_by_hand() -> None:
         "  ▌ b = 2",
         "",
         "<|file_sep|>",
-        "file 1  left alone: not_selected  5 characters",
+        "file 1: unchanged: not_selected, 5 characters",
         "  ▌ a   b↵",
         "  ▌ ↵",
     ]
@@ -207,11 +212,10 @@ def test_of_many_files_the_rearranged_ones_are_shown() -> None:
     files = [file_preview("none", Parts(f"n{n}", "", ""), number=n) for n in range(100)]
     files[60] = file_preview("spm", Parts("a", "b", "cde"), number=60)
     shown = printed(render(document(*files), FIM))
-    assert "file 60  SPM" in shown
-    assert "… 55 files not shown …" in shown
-    assert "… 39 files not shown …" in shown
-    assert shown.count("left alone") == 5
-    markdown = to_markdown([document(*files)], FIM, None)
+    assert "file 60 SPM:" in shown
+    assert "94 files not shown" in shown
+    assert shown.count("not_selected") == 5
+    markdown = to_markdown([document(*files)])
     assert "| 60 | spm | dolma |  | 5 | 1 | 1 | 3 |" in markdown
     assert "96 files not shown" in markdown
 
@@ -294,7 +298,7 @@ def test_many_tokens_are_shortened(tokenizer: LoadedTokenizer) -> None:
 
 
 ROWS = [
-    {"id": "left alone", "text": "ab"},
+    {"id": "too short", "text": "ab"},
     {"id": 7, "text": "0123456789"},
     b"",
     b"[1]",
@@ -370,7 +374,7 @@ def structure(markdown: str) -> tuple[int, list[str]]:
 
 def test_markdown_by_hand(tokenizer: LoadedTokenizer) -> None:
     psm = document(file_preview("psm", Parts("a", " b", "")), identifier="x|`y`", language=None)
-    assert to_markdown([psm], FIM, tokenizer) == (
+    assert to_markdown([psm], [first_tokens(psm, FIM, tokenizer)]) == (
         "### PSM: line 3, id `` x|`y` ``, no language\n\n"
         "| file | order | split | reason | characters | prefix | middle | suffix |\n"
         "| --: | :-- | :-- | :-- | --: | --: | --: | --: |\n"
@@ -405,7 +409,7 @@ def test_markdown_by_hand(tokenizer: LoadedTokenizer) -> None:
 def test_layouts_in_markdown(layout: str, labels: list[str]) -> None:
     fim = Fim.model_validate(LAYOUTS[layout])
     order: Order = "spm" if fim.psm_spm_split == 0 else "psm"
-    markdown = to_markdown([document(file_preview(order, Parts("p", "m", "s"), fim))], fim, None)
+    markdown = to_markdown([document(file_preview(order, Parts("p", "m", "s"), fim))])
     assert [line for line in markdown.splitlines() if line[0:1] in "🟦🟧🟩⬛" and line] == labels
 
 
@@ -427,7 +431,8 @@ def test_three_documents_in_markdown(tmp_path: Path, tokenizer: LoadedTokenizer)
     spm = next(p for p in found if "spm" in p.orders and p is not psm)
     alone = next(p for p in found if p.orders == {"none"})
     assert finished_markdown(shard, recipe, tokenizer) == to_markdown(
-        [psm, spm, alone], recipe.fim, tokenizer
+        [psm, spm, alone],
+        [first_tokens(preview, recipe.fim, tokenizer) for preview in (psm, spm, alone)],
     )
     headings, _ = structure(finished_markdown(shard, recipe, tokenizer))
     assert headings == 3
@@ -437,7 +442,7 @@ def test_only_kinds_that_exist_in_markdown(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.jsonl", documents(40))
     never = Recipe(raw=TOLERANT, fim=Fim(fim_rate=0))
     assert finished_markdown(shard, never).count("### ") == 1
-    assert finished_markdown(shard, never).startswith("### Left alone: line 1, id `0`, `Py")
+    assert finished_markdown(shard, never).startswith("### Unchanged: line 1, id `0`, `Py")
     nothing = write_shard(tmp_path / "b.jsonl", [b"refused"])
     assert "No document" in finished_markdown(nothing, never)
 
@@ -449,7 +454,7 @@ def test_no_text_breaks_out_of_the_markdown(text: str, identifier: str, language
         file_preview("none", Parts(text, "", ""), number=1),
     ]
     preview = document(*files, identifier=identifier, language=language)
-    headings, fences = structure(to_markdown([preview], FIM, None))
+    headings, fences = structure(to_markdown([preview]))
     assert headings == 1
     assert len(fences) == 4
 
@@ -475,7 +480,7 @@ def test_markdown_is_small_and_safe(text: str, files: int, tokenizer: LoadedToke
         identifier=text,
         language=text,
     )
-    markdown = to_markdown([preview] * 3, FIM, tokenizer)
+    markdown = to_markdown([preview] * 3, [first_tokens(preview, FIM, tokenizer)] * 3)
     assert len(markdown.encode()) < MARKDOWN_BYTES
     headings, fences = structure(markdown)
     assert headings == 3

@@ -26,7 +26,7 @@ from fim_assets.corpus.stage import (
     functions,
 )
 from fim_assets.corpus.staging import Staging
-from fim_assets.corpus_report.summary import build_summary
+from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.assets import CorpusDefinition, build_assets
 from fim_assets.io.parquet import TableWriter

@@ -1,0 +1,304 @@
+"""From the receipts of all partitions to one summary: no other file is read.
+
+Stages are taken as they come, in their order. What a certain stage alone knows has names of its own
+in its receipt's counts and histograms, so that those of all stages can be put together.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.partition_files import ReceiptError, published_sizes
+from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
+from fim_assets.corpus.stage import Stage
+from fim_assets.corpus_report.summary import (
+    CorpusTotals,
+    ListedArray,
+    Longer,
+    Partitions,
+    Summary,
+)
+from fim_assets.fim_shards.rates import rates, rates_by_language
+from fim_assets.fim_shards.stage import FIM_SHARDS
+from fim_assets.io.locations import is_remote
+from fim_assets.io.storage import REQUESTS_AT_ONCE, names_in
+from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.statistics.counts import CUT_BINS, counted
+from fim_assets.statistics.histograms import Histogram, add_histograms
+from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
+
+_ADDED_AT_ONCE = 256
+
+Receipts = dict[str, Receipt]
+"""The receipts of one complete partition by stage, in the order of the stages."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A complete partition: its receipts, and what they add up to."""
+
+    key: str
+    receipts: Receipts
+    counts: dict[str, int]
+    totals: CorpusTotals
+
+    @property
+    def seed(self) -> str:
+        """Its seed, of which every receipt says the same."""
+        return next(iter(self.receipts.values())).result.seed
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took, checks left out."""
+        return {stage: receipt.made.seconds for stage, receipt in self.receipts.items()}
+
+
+@dataclass
+class RunStatistics:
+    """How the complete partitions were made: free to differ between runs of the same corpus.
+
+    Attributes:
+        seconds: How long each stage took, all partitions together, checks left out.
+        engines: What did a stage's work, and for how many partitions.
+        versions: Each library's versions, and how many receipts name them.
+        first: When the first partition was begun.
+        last: When the last one was.
+    """
+
+    seconds: dict[str, float]
+    engines: dict[str, Counter[str]]
+    versions: dict[str, Counter[str]] = field(default_factory=dict)
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, receipts: Receipts) -> None:
+        """Take one more partition into account."""
+        for stage, receipt in receipts.items():
+            made = receipt.made
+            self.seconds[stage] += made.seconds
+            self.engines[stage][made.engine] += 1
+            for library, version in made.versions.items():
+                self.versions.setdefault(library, Counter())[version] += 1
+            self.first = min(self.first or made.at, made.at)
+            self.last = max(self.last or made.at, made.at)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A corpus in numbers.
+
+    Attributes:
+        summary: Of all complete partitions.
+        made: How they were made.
+        partitions: The first of them one by one.
+    """
+
+    summary: Summary
+    made: RunStatistics
+    partitions: list[Partition]
+
+
+def build_summary(corpus: Corpus, keys: Sequence[str]) -> Summary:
+    """Sum up the receipts of all partitions that there should be."""
+    return gather(corpus, keys).summary
+
+
+def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
+    """Read the receipts of all partitions that there should be.
+
+    So many complete ones as are `shown` are kept one by one, the first in the order of keys.
+    """
+    recipe = corpus.recipe
+    partitions: list[Partition] = []
+    made = RunStatistics(
+        dict.fromkeys(corpus.names, 0.0), {stage: Counter() for stage in corpus.names}
+    )
+    incomplete: dict[str, str] = {}
+    empty: list[str] = []
+    sums: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    histograms = _Histograms()
+    arrays: list[ListedArray] = []
+    for key, receipts in _read_all(corpus, sorted(keys)):
+        if isinstance(receipts, str):
+            incomplete[key] = receipts
+            continue
+        results = [receipt.result for receipt in receipts.values()]
+        of_partition = _counts(results)
+        totals = _totals(results, of_partition)
+        made.add(receipts)
+        sums.update(totals.model_dump())
+        counts.update(of_partition)
+        for result in results:
+            histograms.add(result.histograms)
+        arrays += _arrays(corpus, results[-1])
+        if not totals.documents:
+            empty.append(key)
+        if len(partitions) < shown:
+            partitions.append(Partition(key, receipts, of_partition, totals))
+    complete = len(keys) - len(incomplete)
+    summary = Summary(
+        recipe=recipe,
+        seed=recipe.seed,
+        tokenizer_hash=corpus.tokenizer_hash,
+        fingerprints={stage: corpus.fingerprint(stage) for stage in corpus.names},
+        partitions=Partitions(
+            total=len(keys), complete=complete, incomplete=incomplete, empty=empty
+        ),
+        totals=CorpusTotals(**sums),
+        rates=rates(counts, recipe),
+        rates_by_language=rates_by_language(counts, recipe),
+        splits=_most_first(counts, "split"),
+        fallbacks=_most_first(counts, "fallback"),
+        rejections=_most_first(counts, "rejected"),
+        dropped=_most_first(counts, "dropped"),
+        languages=_most_first(counts, "documents"),
+        tokens_by_language=_most_first(counts, "tokens"),
+        cuts={
+            name: {edge: counts[f"{name}:{edge}"] for edge in range(0, 100, 100 // CUT_BINS)}
+            for name in ("first_cut", "second_cut")
+        },
+        longer={
+            length: Longer(
+                documents=counts[f"rearranged_longer:{length}"],
+                tokens=counts[f"rearranged_tokens_longer:{length}"],
+            )
+            for length in TRAINED_LENGTHS
+        },
+        histograms=histograms.sums(),
+        arrays=sorted(arrays, key=lambda array: array.path),
+    )
+    return Gathered(summary, made, partitions)
+
+
+def counts_every_shard(corpus: Corpus, complete: int) -> bool:
+    """Whether the FIM shards in their folder are those of the complete partitions, and no others.
+
+    This lists the folder, which on object storage takes a while.
+    """
+    names = names_in(corpus.folder(FIM_SHARDS.name))
+    return 0 < complete == sum(name.endswith(FIM_SHARDS.shard) for name in names)
+
+
+class _Histograms:
+    """Histograms by name, added up some hundred at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[Histogram]] = {}
+
+    def add(self, histograms: Mapping[str, Histogram]) -> None:
+        """Take some more into account."""
+        for name, lengths in histograms.items():
+            waiting = self._waiting.setdefault(name, [])
+            waiting.append(lengths)
+            if len(waiting) == _ADDED_AT_ONCE:
+                waiting[:] = [add_histograms(waiting)]
+
+    def sums(self) -> dict[str, Histogram]:
+        """The sums."""
+        return {name: add_histograms(waiting) for name, waiting in self._waiting.items()}
+
+
+def _counts(results: Sequence[Result]) -> dict[str, int]:
+    """The counts of all stages: the first stage's where two count the same, as rejected lines."""
+    return {name: n for result in reversed(results) for name, n in result.counts.items()}
+
+
+def _totals(results: Sequence[Result], counts: Mapping[str, int]) -> CorpusTotals:
+    """The numbers of a partition: the first stage knows what was read, the last what was made."""
+    first, last = results[0], results[-1]
+    return CorpusTotals(
+        lines=first.lines,
+        blank=first.blank,
+        rejected=first.rejected,
+        documents=first.documents,
+        files=last.files or 0,
+        chars=first.chars,
+        fim_chars=last.chars,
+        tokens=last.tokens or 0,
+        **{name: n for name, n in counts.items() if name in CorpusTotals.model_fields},
+    )
+
+
+def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
+    tokens, dtype = corpus.recipe.tokens, id_dtype(corpus.recipe.tokens)
+    layout, masked = LAYOUTS[tokens.layout], tokens.label_mask is not None
+    return [
+        ListedArray(
+            path=corpus.relative(result.asset, output.name),
+            label_mask=corpus.relative(result.asset, layout.mask_name(output.name))
+            if masked
+            else None,
+            layout=tokens.layout,
+            dtype=dtype.name,
+            tokens=(output.bytes - layout.header_bytes) // dtype.itemsize,
+            partition=result.key,
+        )
+        for output in result.outputs
+        if output.name.endswith(layout.ending) and "/" not in output.name
+    ]
+
+
+def _most_first(counts: Mapping[str, int], name: str) -> dict[str, int]:
+    entries = counted(counts, name).items()
+    return dict(sorted(entries, key=lambda entry: (-entry[1], entry[0])))
+
+
+def _read_all(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, Receipts | str]]:
+    """Each partition's receipts, or why it is not complete."""
+
+    def read(key: str) -> Receipts | str:
+        try:
+            return _read_receipts(corpus, key, sizes)
+        except ReceiptError as error:
+            return str(error).replace(f"{corpus.data_root}{os.sep}", "")
+
+    sizes: dict[str, dict[str, int]] = {}
+    if not is_remote(corpus.data_root):
+        yield from zip(keys, map(read, keys), strict=True)
+        return
+    # One listing a thousand files, and many receipts at once: each is a request that waits.
+    for stage in corpus.stages:
+        if is_remote(folder := corpus.folder(stage.name)):
+            sizes[stage.name] = published_sizes(folder, stage.outputs.folders)
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        yield from zip(keys, pool.map(read, keys), strict=True)
+
+
+def _read_receipts(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, int]]) -> Receipts:
+    """Read a partition's receipts.
+
+    Raises:
+        ReceiptError: If the partition is not complete; the message says why.
+    """
+    receipts: Receipts = {}
+    for stage in corpus.stages:
+        name = stage.name
+        files = corpus.files(name, key)
+        receipt = read_receipt(files)
+        if receipt is None:
+            raise ReceiptError(f"{name}: not materialized")
+        reason = why_incomplete(receipt, files, corpus.fingerprint(name), sizes.get(name))
+        if reason:
+            raise ReceiptError(f"{name}: {reason}")
+        _refuse_other_input(corpus, stage, receipt, receipts)
+        receipts[name] = receipt
+    return receipts
+
+
+def _refuse_other_input(corpus: Corpus, stage: Stage, receipt: Receipt, before: Receipts) -> None:
+    """Refuse what was made of other documents than there are now, or than an earlier stage."""
+    source, read = corpus.source(stage), receipt.result.input
+    if source is not None and read not in before[source.name].result.outputs:
+        raise ReceiptError(f"{stage.name}: made of another output of {source.name} than there is")
+    for other in corpus.before(stage) if source is None else ():
+        same = corpus.source(other) is None
+        if same and before[other.name].result.input.blake2b != read.blake2b:
+            raise ReceiptError(
+                f"{stage.name}: made of another content of the raw shard than {other.name}"
+            )

@@ -1,0 +1,314 @@
+"""What the report says, ready to be laid out: page and card differ in markup and pictures alone.
+
+Numbers come from `gather`. Nothing is drawn or escaped here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus_report.examples import Examples
+from fim_assets.corpus_report.gather import Gathered, RunStatistics, counts_every_shard
+from fim_assets.corpus_report.summary import CORPUS_REPORT, CorpusTotals, Summary
+from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.registry import CUTS
+from fim_assets.fim_shards.arrangements import REARRANGED, layout
+from fim_assets.fim_shards.decisions import unchanged_meanings
+from fim_assets.fim_shards.rates import RATE_ERROR, rates
+from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
+from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
+from fim_assets.statistics.histograms import EDGES, Histogram
+from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.wording import plural
+
+ROWS_SHOWN = 1000
+"""Partitions in each of the page's tables and charts; the summary has no such bound."""
+
+LANGUAGES_SHOWN = 50
+
+_LENGTHS = {
+    "document": ("Documents", "document"),
+    "prefix": ("Prefixes", "file"),
+    "middle": ("Middles", "file"),
+    "suffix": ("Suffixes", "file"),
+}
+"""The histograms that are shown, in characters and in tokens: title, and what has such a length."""
+
+_LOADING = """\
+import json, numpy as np
+arrays = json.load(open({}))["arrays"]
+ids = np.memmap(arrays[0]["path"], dtype=arrays[0]["dtype"], mode="r"{})"""
+
+_COMMANDS = """\
+export FIM_INPUT_ROOT=…    # folder or URL of the same raw shards
+export FIM_DATA_ROOT=…     # an empty folder or URL
+dagster asset materialize {corpus.definitions} --select {selection} \\
+  --partition-range "$(fim-assets keys --range)"
+{corpus.command} verify
+"""
+
+
+class Counted(NamedTuple):
+    """Something that is counted, and its share of all."""
+
+    name: str
+    number: int
+    share: float
+    meaning: str
+
+
+class Language(NamedTuple):
+    """A language's documents and tokens, and its share of all tokens."""
+
+    name: str
+    documents: int
+    tokens: int
+    share: float
+
+
+class TestedLanguage(NamedTuple):
+    """A language's tested shares."""
+
+    name: str
+    fim_rate: Rate
+    psm_share: Rate
+
+
+class Length(NamedTuple):
+    """A distribution of lengths: of what, in which unit, and its numbers as text."""
+
+    title: str
+    unit: str
+    of: str
+    lengths: Histogram
+    text: str
+
+
+class LongDocuments(NamedTuple):
+    """Rearranged documents that are longer than a sequence; shares are of all rearranged ones."""
+
+    sequence: int
+    documents: int
+    share: float
+    tokens: int
+    token_share: float
+
+
+class StageTime(NamedTuple):
+    """What a stage took."""
+
+    stage: str
+    seconds: float
+    rate: str
+    engines: list[str]
+
+
+class Row(NamedTuple):
+    """A complete partition."""
+
+    key: str
+    totals: CorpusTotals
+    rates: dict[str, Rate]
+    seed: str
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """What page and card show.
+
+    Attributes:
+        rows: The first complete partitions.
+        rates: The tested shares of all files by title.
+        languages: Those with most documents.
+        language_rates: The tested shares of all languages.
+        orders: Files by what became of them.
+        lengths: Distributions by group.
+        versions: Of each library, and how many receipts name them, most first.
+        dropped: Documents that stages did not write, by reason.
+        dtype: Type of a token id.
+        header_bytes: Bytes in front of an array's ids.
+        loading: Code that reads an array.
+        prefix: What the assets' keys begin with.
+        commands: What makes the same bytes again, with FIM_RECIPE set to `built_in` or a file.
+        differing_fields: The recipe as YAML without its defaults.
+        counts_every_shard: See `gather`.
+    """
+
+    summary: Summary
+    rows: list[Row]
+    made: RunStatistics
+    examples: Examples
+    rates: dict[str, Rate]
+    languages: list[Language]
+    language_rates: list[TestedLanguage]
+    orders: list[Counted]
+    splits: list[Counted]
+    fallbacks: list[Counted]
+    rejections: list[Counted]
+    lengths: dict[str, list[Length]]
+    longer: list[LongDocuments]
+    stages: list[StageTime]
+    versions: dict[str, list[tuple[str, int]]]
+    dropped: list[Counted]
+    dtype: str
+    header_bytes: int
+    loading: str
+    prefix: str
+    commands: str
+    built_in: str | None
+    all_fields: str
+    differing_fields: str
+    counts_every_shard: bool
+    rate_error: float = RATE_ERROR
+
+
+def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> ReportView:
+    """Make texts and shares of what was gathered."""
+    summary, made = gathered.summary, gathered.made
+    recipe, totals = summary.recipe, summary.totals
+    header_bytes = LAYOUTS[recipe.tokens.layout].header_bytes
+    cut_texts = {name: method.text for name, method in CUTS.items()}
+    return ReportView(
+        summary=summary,
+        made=made,
+        examples=examples,
+        rates={
+            title: summary.rates[name]
+            for name, title in rate_titles().items()
+            if name in summary.rates
+        },
+        languages=list(_languages(summary)),
+        language_rates=[
+            TestedLanguage(name, **tested) for name, tested in summary.tested_languages.items()
+        ],
+        splits=_counted(summary.splits, totals.rearranged, cut_texts),
+        fallbacks=_counted(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
+        rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
+        lengths=_lengths(summary.histograms),
+        longer=list(_longer(summary)),
+        stages=list(_stages(gathered)),
+        versions={
+            library: sorted(versions.items(), key=lambda version: -version[1])
+            for library, versions in sorted(made.versions.items())
+        },
+        orders=_orders(summary),
+        loading=_LOADING.format(
+            json.dumps(corpus.relative(CORPUS_REPORT, "summary.json")),
+            f", offset={header_bytes}" if header_bytes else "",
+        ),
+        header_bytes=header_bytes,
+        dropped=_counted(summary.dropped, totals.documents, {}),
+        prefix="/".join(corpus.prefix),
+        dtype=id_dtype(recipe.tokens).name,
+        rows=[
+            Row(partition.key, partition.totals, rates(partition.counts, recipe), partition.seed)
+            for partition in gathered.partitions
+        ],
+        commands=_COMMANDS.format(corpus=corpus, selection=corpus.selection("*")),
+        built_in=built_in_name(recipe),
+        all_fields=harmless_yaml(recipe.model_dump(mode="json")),
+        differing_fields=recipe_yaml(recipe),
+        counts_every_shard=counts_every_shard(corpus, summary.partitions.complete),
+    )
+
+
+def rate_titles() -> dict[str, str]:
+    """What each tested share is of."""
+    return {
+        "document_rate": "Documents that are candidates",
+        "fim_rate": "Files rearranged",
+        "psm_share": "Of these, in PSM order",
+        **{f"{method}_share": f"Of these, drawn for {method}" for method in CUTS},
+    }
+
+
+def _orders(summary: Summary) -> list[Counted]:
+    """Files by what became of them; of an order that is asked for, how it lays out the parts."""
+    totals, fim = summary.totals, summary.recipe.fim
+    unchanged = {reason: getattr(totals, reason) for reason in UNCHANGED}
+    counts = {"PSM": totals.psm, "SPM": totals.spm} | {r: n for r, n in unchanged.items() if n}
+    asked = {"psm": fim.psm_spm_split > 0, "spm": fim.psm_spm_split < 1}
+    meanings = {
+        order.upper(): " ".join(piece.part or piece.text for piece in layout(order, fim))
+        for order in REARRANGED
+        if asked[order]
+    }
+    return _counted(counts, totals.files, meanings | unchanged_meanings(fim))
+
+
+def _counted(counts: Mapping[str, int], total: int, meanings: Mapping[str, str]) -> list[Counted]:
+    return [
+        Counted(name, n, _share(n, total), meanings.get(name, "")) for name, n in counts.items()
+    ]
+
+
+def _languages(summary: Summary) -> Iterator[Language]:
+    for name, documents in islice(summary.languages.items(), LANGUAGES_SHOWN):
+        tokens = summary.tokens_by_language.get(name, 0)
+        yield Language(name, documents, tokens, _share(tokens, summary.totals.tokens))
+
+
+def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
+    groups = {"In characters": ("chars", "characters"), "In tokens": ("tokens", "tokens")}
+    return {
+        group: [
+            Length(title, unit, of, lengths, describe(lengths, of))
+            for name, (title, of) in _LENGTHS.items()
+            for lengths in [histograms[f"{name}_{suffix}"]]
+        ]
+        for group, (suffix, unit) in groups.items()
+        if histograms
+    }
+
+
+def _longer(summary: Summary) -> Iterator[LongDocuments]:
+    rearranged = summary.histograms.get("rearranged_tokens")
+    if rearranged and rearranged.count:
+        for sequence, longer in summary.longer.items():
+            yield LongDocuments(
+                sequence,
+                longer.documents,
+                longer.documents / rearranged.count,
+                longer.tokens,
+                longer.tokens / rearranged.sum,
+            )
+
+
+def _stages(gathered: Gathered) -> Iterator[StageTime]:
+    """What each stage took, and its speed: tokens of the last one, characters of the others."""
+    totals, made = gathered.summary.totals, gathered.made
+    *_, last = made.seconds
+    for stage, seconds in made.seconds.items():
+        count, unit = (totals.tokens, "tokens") if stage == last else (totals.chars, "characters")
+        rate = f"{count / seconds:,.0f} {unit} a second" if seconds else "–"
+        engines = made.engines[stage].most_common()
+        named = [f"{e} ({plural(n, 'partition')})" if len(engines) > 1 else e for e, n in engines]
+        yield StageTime(stage, seconds, rate, named)
+
+
+def _share(part: int, total: int) -> float:
+    return part / total if total else 0.0
+
+
+def describe(lengths: Histogram, of: str) -> str:
+    """Count, mean, the median's bin and the largest of a distribution `of` things, as text."""
+    if lengths.max is None or lengths.min is None:
+        return f"no {of}"
+    rank = (lengths.count - 1) // 2
+    low = high = below = 0
+    for edge, n in lengths.bins.items():
+        low, high = edge, EDGES[EDGES.index(edge) + 1] - 1
+        below += n
+        if below > rank:
+            break
+    low, high = max(low, lengths.min), min(high, lengths.max)
+    median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    return (
+        f"{plural(lengths.count, of)}; mean {lengths.sum / lengths.count:,.0f}, "
+        f"median {median}, longest {lengths.max:,}"
+    )
