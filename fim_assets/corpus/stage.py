@@ -17,19 +17,19 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import pyarrow as pa
-
 from fim_assets.corpus.partition_files import Outputs
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
-from fim_assets.statistics.histograms import Histogram
-from fim_assets.statistics.tables import Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus.partition import Partition, Source
     from fim_assets.corpus.receipts import Receipt
     from fim_assets.corpus.staging import Staging
+    from fim_assets.statistics.histograms import Histogram
+    from fim_assets.statistics.tables import Table
 
 Number = int | float | str | None
 
@@ -96,7 +96,7 @@ class Statistics:
     """Counts and distributions of one partition of a stage, for its receipt."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    histograms: dict[str, Histogram] = field(default_factory=dict)
+    histograms: "dict[str, Histogram]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Facts:
     """
 
     headline: dict[str, int | float] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)
+    tables: "dict[str, Table]" = field(default_factory=dict)
     numbers: dict[str, int | float | str] = field(default_factory=dict)
 
 
@@ -130,7 +130,7 @@ class About:
     description: str
     kinds: frozenset[str]
     work: tuple[FunctionType, ...] = ()
-    schema: pa.Schema | None = None
+    schema: "pa.Schema | None" = None
     columns: Mapping[str, str] = field(default_factory=dict)
     section: str | None = None
 
@@ -138,11 +138,12 @@ class About:
 class Stage(ABC):
     """One asset with a partition for each raw shard. Holds no state: workers unpickle it.
 
+    Its module imports what works and checks only where that is used: commands that list partitions
+    load every stage, and must answer at once.
+
     Attributes:
         name: The asset's key, the folder of its files, and the name in receipts.
         version: Raised whenever the same input would give other bytes, or another `result`.
-        about: What it says of itself.
-        checks: What must be true of a finished partition, in the order of running.
         shard: How the name of the documents that it writes ends; None where it writes none.
         libraries: Packages that have a part in it, beside those of every stage.
         read_by: The command that reads its files, None where there is none.
@@ -152,12 +153,20 @@ class Stage(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
-    about: ClassVar[About]
-    checks: tuple[Check, ...] = ()
     shard: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ()
     read_by: ClassVar[str | None] = None
     preview: ClassVar[Literal["texts", "tokens"] | None] = None
+
+    @property
+    @abstractmethod
+    def about(self) -> About:
+        """What it says of itself."""
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What must be true of a finished partition, in the order of running."""
+        return ()
 
     @property
     @abstractmethod

@@ -7,28 +7,22 @@ judge and count. Where a file is cut is `fim_assets/cuts/`.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import Outputs
-from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
-from fim_assets.corpus.staging import Staging
+from fim_assets.corpus.stage import About, Check, Facts, Stage, Statistics, Totals, functions
 from fim_assets.cuts.base import UNCHANGED
-from fim_assets.fim_shards.checks import CHECKS, FimPartition
-from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
-from fim_assets.fim_shards.rates import rates, rates_by_language
-from fim_assets.fim_shards.record import SCHEMA
-from fim_assets.fim_shards.statistics import fim_statistics
-from fim_assets.fim_shards.transform import transform_shard
-from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
-from fim_assets.statistics.counts import counted
-from fim_assets.statistics.tables import share, warnings_table
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.partition import Partition, Source
+    from fim_assets.corpus.receipts import Receipt
+    from fim_assets.corpus.staging import Staging
+    from fim_assets.fim_shards.checks import FimPartition
 
 _DESCRIPTION = """
 The same documents in the same order, part of their files rearranged for fill-in-the-middle: prefix,
@@ -72,15 +66,23 @@ class FimShards(Stage):
     shard = ".jsonl.zst"
     read_by = "fim-assets restore"
     preview = "texts"
-    about = About(
-        _DESCRIPTION,
-        frozenset({"python", "json", "parquet"}),
-        functions(transform_shard, *(check.run for check in CHECKS)),
-        SCHEMA,
-        _COLUMNS,
-        "fim",
-    )
-    checks = CHECKS
+
+    @property
+    @override
+    def about(self) -> About:
+        from fim_assets.fim_shards.record import SCHEMA
+        from fim_assets.fim_shards.transform import transform_shard
+
+        kinds = frozenset({"python", "json", "parquet"})
+        work = functions(transform_shard, *(check.run for check in self.checks))
+        return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "fim")
+
+    @property
+    @override
+    def checks(self) -> tuple[Check, ...]:
+        from fim_assets.fim_shards.checks import CHECKS
+
+        return CHECKS
 
     @property
     @override
@@ -98,16 +100,30 @@ class FimShards(Stage):
         return {"split": weights, "spm_format": recipe.fim.spm_format}
 
     @override
-    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+        from fim_assets.fim_shards.transform import transform_shard
+
         recipe = partition.corpus.recipe
         return transform_shard(source.path, partition.seed, recipe, staging, source.parquet)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
+        from fim_assets.fim_shards.statistics import fim_statistics
+
         return fim_statistics(parquet)
 
     @override
-    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+        from fim_assets.fim_shards.rate_tables import (
+            rates_by_language_table,
+            rates_table,
+            realised_shares,
+        )
+        from fim_assets.fim_shards.rates import rates, rates_by_language
+        from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
+        from fim_assets.statistics.counts import counted
+        from fim_assets.statistics.tables import share, warnings_table
+
         result, counts, recipe = receipt.result, receipt.result.counts, corpus.recipe
         tested = rates(counts, recipe)
         occurrences = Occurrences()
@@ -141,7 +157,9 @@ class FimShards(Stage):
         )
 
     @override
-    def opened(self, partition: Partition, receipt: Receipt) -> FimPartition:
+    def opened(self, partition: "Partition", receipt: "Receipt") -> "FimPartition":
+        from fim_assets.fim_shards.checks import FimPartition
+
         return FimPartition(
             lambda: partition.source(self),
             partition.files(self),

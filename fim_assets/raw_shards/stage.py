@@ -5,21 +5,19 @@ too; `measure` is this stage's work; `rejections` explains lines that are no doc
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import FAILED, Outputs
-from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
-from fim_assets.corpus.staging import Staging
-from fim_assets.raw_shards.measure import SCHEMA, measure_shard
-from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES, raw_statistics
 from fim_assets.recipe import Recipe
-from fim_assets.statistics.counts import counted
-from fim_assets.statistics.tables import languages, share
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.partition import Partition, Source
+    from fim_assets.corpus.receipts import Receipt
+    from fim_assets.corpus.staging import Staging
 
 _DESCRIPTION = """
 Raw code shards, read line by line and judged: which lines are documents, and how long they are.
@@ -56,14 +54,15 @@ class RawShards(Stage):
 
     name = "raw_shards"
     version = 3
-    about = About(
-        _DESCRIPTION,
-        frozenset({"python", "polars", "parquet"}),
-        functions(measure_shard),
-        SCHEMA,
-        _COLUMNS,
-        "raw",
-    )
+
+    @property
+    @override
+    def about(self) -> About:
+        from fim_assets.raw_shards.measure import SCHEMA, measure_shard
+
+        kinds = frozenset({"python", "polars", "parquet"})
+        work = functions(measure_shard)
+        return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "raw")
 
     @property
     @override
@@ -79,15 +78,23 @@ class RawShards(Stage):
         }
 
     @override
-    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+        from fim_assets.raw_shards.measure import measure_shard
+
         return measure_shard(source.path, partition.corpus.recipe, staging)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
+        from fim_assets.raw_shards.statistics import raw_statistics
+
         return raw_statistics(parquet)
 
     @override
-    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+        from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
+        from fim_assets.statistics.counts import counted
+        from fim_assets.statistics.tables import languages, share
+
         result, counts = receipt.result, receipt.result.counts
         by_language = {name: counted(counts, name) for name in LANGUAGE_MEASURES}
         return Facts(

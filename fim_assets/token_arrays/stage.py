@@ -6,29 +6,25 @@ next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/t
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import Outputs
-from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
-from fim_assets.corpus.staging import Staging, fetch_outputs
+from fim_assets.corpus.stage import About, Check, Facts, Stage, Statistics, Totals, functions
 from fim_assets.errors import ShardError
 from fim_assets.layouts.base import Layout
 from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
-from fim_assets.statistics.counts import counted
-from fim_assets.statistics.tables import languages, mean, share
-from fim_assets.token_arrays.arrays import SCHEMA, ArraySettings
-from fim_assets.token_arrays.checks.partition import TokenPartition
-from fim_assets.token_arrays.checks.registry import CHECKS
-from fim_assets.token_arrays.statistics import token_statistics
-from fim_assets.token_arrays.tokenize import tokenize_shard
-from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from fim_assets.corpus.corpus import Corpus
+    from fim_assets.corpus.partition import Partition, Source
+    from fim_assets.corpus.receipts import Receipt
+    from fim_assets.corpus.staging import Staging
+    from fim_assets.token_arrays.checks.partition import TokenPartition
+    from fim_assets.tokenizer.load import LoadedTokenizer
 
 
 def _layout_row(layout: Layout) -> str:
@@ -83,15 +79,23 @@ class TokenArrays(Stage):
     libraries = ("quicktok-v1", "tokenizers", "transformers")
     read_by = "fim-assets show"
     preview = "tokens"
-    about = About(
-        _DESCRIPTION,
-        frozenset({"huggingface", "numpy", "parquet"}),
-        functions(tokenize_shard, *(check.run for check in CHECKS)),
-        SCHEMA,
-        _COLUMNS,
-        "tokens",
-    )
-    checks = CHECKS
+
+    @property
+    @override
+    def about(self) -> About:
+        from fim_assets.token_arrays.arrays import SCHEMA
+        from fim_assets.token_arrays.tokenize import tokenize_shard
+
+        kinds = frozenset({"huggingface", "numpy", "parquet"})
+        work = functions(tokenize_shard, *(check.run for check in self.checks))
+        return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "tokens")
+
+    @property
+    @override
+    def checks(self) -> tuple[Check, ...]:
+        from fim_assets.token_arrays.checks.registry import CHECKS
+
+        return CHECKS
 
     @property
     @override
@@ -107,11 +111,14 @@ class TokenArrays(Stage):
         return {"layout": recipe.tokens.layout, "dtype": recipe.tokens.dtype}
 
     @override
-    def prepare(self, partition: Partition) -> str:
+    def prepare(self, partition: "Partition") -> str:
         return _tokenizer(partition).encoder_description
 
     @override
-    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
+    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+        from fim_assets.token_arrays.arrays import ArraySettings
+        from fim_assets.token_arrays.tokenize import tokenize_shard
+
         recipe = partition.corpus.recipe
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
@@ -122,10 +129,15 @@ class TokenArrays(Stage):
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
+        from fim_assets.token_arrays.statistics import token_statistics
+
         return token_statistics(parquet)
 
     @override
-    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+        from fim_assets.statistics.counts import counted
+        from fim_assets.statistics.tables import languages, mean, share
+
         result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
         longer = counted(counts, "rearranged_longer")
         return Facts(
@@ -146,7 +158,10 @@ class TokenArrays(Stage):
         )
 
     @override
-    def opened(self, partition: Partition, receipt: Receipt) -> TokenPartition:
+    def opened(self, partition: "Partition", receipt: "Receipt") -> "TokenPartition":
+        from fim_assets.corpus.staging import fetch_outputs
+        from fim_assets.token_arrays.checks.partition import TokenPartition
+
         for stage in partition.corpus.before(self):
             if made := partition.receipt(stage):
                 fetch_outputs(partition.files(stage), made)
@@ -157,7 +172,9 @@ class TokenArrays(Stage):
         return f"-00000{LAYOUTS[recipe.tokens.layout].ending}"
 
 
-def _tokenizer(partition: Partition) -> LoadedTokenizer:
+def _tokenizer(partition: "Partition") -> "LoadedTokenizer":
+    from fim_assets.tokenizer.load import load_tokenizer
+
     return load_tokenizer(partition.corpus.recipe, partition.corpus.tokenizer_hash)
 
 

@@ -431,7 +431,7 @@ def test_a_failed_check_alone_leaves_the_receipt_of_another_run(
 def test_a_run_that_is_told_to_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = write_corpus(tmp_path, 2)
     profile = Mock(side_effect=InterruptedRun)
-    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", profile)
+    monkeypatch.setattr("fim_assets.raw_shards.measure.measure_shard", profile)
     with pytest.raises(InterruptedRun):
         run_all(corpus)
     profile.assert_called_once()
@@ -446,7 +446,7 @@ def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.Monk
             raise PanicException("index out of bounds")
         return profile(shard, recipe, staging)
 
-    monkeypatch.setattr("fim_assets.raw_shards.stage.measure_shard", panic)
+    monkeypatch.setattr("fim_assets.raw_shards.measure.measure_shard", panic)
     outcomes = run_all(corpus)
     assert outcomes["x__0"].failure == "raw_shards: PanicException: index out of bounds"
     assert outcomes["x__1"].failure is None
