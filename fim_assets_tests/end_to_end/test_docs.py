@@ -18,7 +18,7 @@ from fim_assets_tests.corpora import CHECKS_OF
 from fim_assets_tests.end_to_end.commands import REPOSITORY
 from fim_assets_tests.end_to_end.pages import PAGES, page, relative
 
-_LINKING = [*PAGES, *sorted((REPOSITORY / "deploy").glob("*.md"))]
+_LINKING = [*PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "deploy").glob("*.md"))]
 
 
 def without_blocks(text: str) -> str:
