@@ -380,7 +380,7 @@ def test_page_shows_how_to_read_the_arrays(
     assert snippet
     names: dict[str, Any] = {}
     monkeypatch.chdir(str(reported.data_root))
-    exec(unescape(snippet[1]), names)  # noqa: S102 - the page's own words
+    exec(unescape(snippet[1]), names)
     eos = reported.recipe.tokens.tokenizer.eos_token_id
     assert len(names["ids"]) == 4
     assert names["ids"][-1] == eos
@@ -533,7 +533,7 @@ def test_the_card_is_one_of_hugging_faces(
     assert snippet
     names: dict[str, Any] = {}
     monkeypatch.chdir(str(reported.data_root))
-    exec(snippet[1], names)  # noqa: S102 - the card's own words
+    exec(snippet[1], names)
     assert len(names["ids"]) == 4
     # A glob would take in the FIM shards of partitions that are not counted.
     write_report(corpus, ["a"])
