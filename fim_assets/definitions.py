@@ -8,7 +8,7 @@ import dagster as dg
 
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.defs.assets import CorpusDefinition, build_assets
-from fim_assets.defs.automation import all_assets, automation_sensor
+from fim_assets.defs.automation import automation
 from fim_assets.defs.partitions import refuse_command
 from fim_assets.errors import USER_ERRORS
 from fim_assets.open_corpus import open_corpus
@@ -55,12 +55,8 @@ def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) 
 def _definitions(
     graph: CorpusDefinition, executor: dg.ExecutorDefinition = dg.in_process_executor
 ) -> dg.Definitions:
-    return dg.Definitions(
-        assets=build_assets(graph),
-        jobs=[all_assets(graph.corpus)],
-        sensors=[automation_sensor(graph.corpus)],
-        executor=executor,
-    )
+    assets = dg.Definitions(assets=build_assets(graph), executor=executor)
+    return dg.Definitions.merge(assets, automation(graph.corpus))
 
 
 @dg.definitions

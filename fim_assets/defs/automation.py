@@ -1,7 +1,6 @@
 """What runs by itself once somebody switches it on, and the job of all assets."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.summary import CORPUS_REPORT
@@ -22,27 +21,24 @@ asked for and failed is not asked for again until what it is made from is made a
 """
 
 
-def automation_sensor(corpus: Corpus) -> dg.AutomationConditionSensorDefinition:
-    """Asks for what `FOLLOW` says is due; switched off until somebody switches it on in the UI."""
-    return dg.AutomationConditionSensorDefinition(
+def automation(corpus: Corpus) -> dg.Definitions:
+    """The job of all assets, and the sensor that asks for what `FOLLOW` says is due.
+
+    The sensor is switched off until somebody switches it on in the UI.
+    """
+    names = (*corpus.names, CORPUS_REPORT)
+    assets = dg.AssetSelection.assets(*(dg.AssetKey([*corpus.prefix, name]) for name in names))
+    job = dg.define_asset_job(
+        "__".join([*corpus.prefix, "whole_way"]),
+        selection=assets,
+        description="From raw shards to token arrays and report.",
+    )
+    sensor = dg.AutomationConditionSensorDefinition(
         "__".join([*corpus.prefix, "follow_upstream"]),
-        target=_selection(corpus),
+        target=assets,
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,
         description="Makes the partitions of new shards, and later stages again whose earlier one "
         "was made again; the report when all partitions are there.",
     )
-
-
-def all_assets(corpus: Corpus) -> UnresolvedAssetJobDefinition:
-    """Every asset of chosen partitions in one job, for schedules, sensors and `dagster job`."""
-    return dg.define_asset_job(
-        "__".join([*corpus.prefix, "whole_way"]),
-        selection=_selection(corpus),
-        description="From raw shards to token arrays and report.",
-    )
-
-
-def _selection(corpus: Corpus) -> dg.AssetSelection:
-    names = (*corpus.names, CORPUS_REPORT)
-    return dg.AssetSelection.assets(*(dg.AssetKey([*corpus.prefix, name]) for name in names))
+    return dg.Definitions(jobs=[job], sensors=[sensor])
