@@ -32,13 +32,13 @@ bench: $(READY)  ## time and memory on real code; CORPUS=<folder> takes that fol
 bench-scale: $(READY)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
 	$(BIN)/python -m fim_assets_tests.benchmarks.partitions 100 1000 10000
 
-faults: $(READY)  ## put every fault in on purpose: what was lost, wrong, and told
+faults: $(READY)  ## inject every fault: what was lost, wrong, and reported
 	$(BIN)/python -m fim_assets_tests.faults
 
 fuzz: $(READY)  ## hostile texts through every grammar and cut method, for twenty minutes
 	$(BIN)/python -m fim_assets_tests.faults.grammars
 
-screenshots: $(READY)  ## take the documentation's pictures anew, in docs/pictures; needs Chromium
+screenshots: $(READY)  ## take the documentation's pictures again, in docs/pictures; needs Chromium
 	$(BIN)/python -m fim_assets_tests.end_to_end.screenshots
 
 setup: $(READY)  ## the environment in .venv, as requirements.lock pins it
@@ -55,7 +55,7 @@ $(READY): requirements.lock pyproject.toml | .env
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: $(READY)  ## pin the dependencies of pyproject.toml anew
+lock: $(READY)  ## pin the dependencies of pyproject.toml again
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header \
 		--extra dev pyproject.toml -o requirements.lock
