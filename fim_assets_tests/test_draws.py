@@ -95,7 +95,7 @@ def test_shuffle_is_a_permutation_that_other_documents_do_not_change() -> None:
     assert keys[order][np.isin(order, kept)].tolist() == keys[kept][shuffled(keys[kept])].tolist()
 
 
-def test_shuffle_spreads_true_copies() -> None:
+def test_shuffle_spreads_exact_duplicates() -> None:
     keys = np.repeat(keys_of(50), 20)
     order = shuffled(keys)
     assert sorted(order.tolist()) == list(range(1000))

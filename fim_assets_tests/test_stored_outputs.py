@@ -1,4 +1,4 @@
-"""What recipes make of a small corpus, held against what they made before.
+"""What recipes make of a small corpus, compared with what they made before.
 
 `stored_outputs.json` has, for every recipe of `RECIPES`, the fingerprints, the hash of each file
 and of each receipt's `result`, and the names that Dagster is told; and what else others call: the

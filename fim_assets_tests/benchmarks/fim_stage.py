@@ -123,7 +123,7 @@ def stage_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
 def variant_rows(
     variants: Sequence[Variant], costs: Mapping[str, Sequence[Cost]], workers: int
 ) -> list[Row]:
-    """Medians of the rounds, held against the floor and the targets.
+    """Medians of the rounds, compared with the floor and the targets.
 
     Args:
         variants: All that were measured.

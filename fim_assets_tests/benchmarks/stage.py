@@ -205,7 +205,7 @@ def parse_lines(lines: Iterable[bytes]) -> None:
 
 
 def peak_row(name: str, code: str, folder: Path, target_mb: float) -> Row:
-    """Peak memory of a process of its own, held against a target.
+    """Peak memory of a process of its own, compared with a target.
 
     Args:
         name: What is measured.

@@ -105,7 +105,7 @@ def variant_rows(
     workers: int,
     tokenizer: LoadedTokenizer,
 ) -> list[Row]:
-    """Medians of the rounds, held against the floor and the targets.
+    """Medians of the rounds, compared with the floor and the targets.
 
     Args:
         costs: Each variant's rounds by its name.

@@ -105,7 +105,7 @@ def test_restore_is_the_inverse(
     assert restore(arranged, order, lengths, fim) == prefix + middle + suffix
 
 
-def test_file_left_alone_is_itself() -> None:
+def test_file_unchanged_is_itself() -> None:
     assert restore("<PRE>abc", "none", Lengths(0, 0, 0), PLAIN) == "<PRE>abc"
 
 

@@ -166,7 +166,7 @@ def test_all_tests_together_refuse_a_right_partition_once_in_a_thousand_million(
     assert 1e-10 < refused <= 1e-9
 
 
-def test_rates_by_language_are_held_against_their_own_probabilities(tmp_path: Path) -> None:
+def test_rates_by_language_are_compared_with_their_own_probabilities(tmp_path: Path) -> None:
     counts = counts_of({"Python": (100, 50, 50), "C": (100, 0, 0)})
     rate = LanguageRates.model_validate({"default": 0.0, "Python": 1.0})
     check = check_rates(tmp_path, counts, Recipe(fim=Fim(fim_rate=rate)))

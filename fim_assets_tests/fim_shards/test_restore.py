@@ -59,7 +59,7 @@ def test_every_document_comes_back(tmp_path: Path, law: str) -> None:
     assert b"".join(line + b"\n" for line in restored) == json_lines(rows)
 
 
-def test_lines_left_alone_are_as_they_came(tmp_path: Path) -> None:
+def test_lines_unchanged_are_as_they_came(tmp_path: Path) -> None:
     odd = b' {"z": 1.50, "n":12345678901234567890123, "text":"caf\\u00e9 \\/ tail" , "a":{}}\r'
     shard, parquet = transform(tmp_path, [odd], Fim(fim_rate=0))
     assert list(restore_shard(shard, parquet)) == [odd]

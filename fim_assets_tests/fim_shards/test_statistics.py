@@ -36,7 +36,7 @@ FIM_ROWS = [
     fim_row(2, 0, "psm", (1, 2, 3), 50, None),
     fim_row(2, 1, "none", (0, 0, 0), 50, "too_short"),
     fim_row(2, 2, "none", (0, 0, 0), 50, "not_selected"),
-    # another that was left alone, one in SPM order and two copies of it.
+    # another that was not rearranged, one in SPM order and two copies of it.
     fim_row(4, 0, "none", (0, 0, 0), 1 << 63, "not_selected"),
     fim_row(5, 0, "spm", (4, 1, 7), 60, None),
     fim_row(6, 0, "spm", (4, 1, 7), 60, None),

@@ -57,7 +57,7 @@ def block_of(rows: list[Document]) -> Documents:
     )
 
 
-def test_lines_left_alone_are_as_they_came_and_others_differ_in_the_text_alone(
+def test_lines_unchanged_are_as_they_came_and_others_differ_in_the_text_alone(
     tmp_path: Path,
 ) -> None:
     odd = b' {"z": 1.50, "n":12345678901234567890123, "text":"caf\\u00e9 %d \\/ tail" , "a":{}}\r'

@@ -71,7 +71,7 @@ def test_every_document_names_its_language(documents: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("other", ["mine.jsonl", "stdlib-8.jsonl.zst", ".hidden"])
-def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path, other: str) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path, other: str) -> None:
     (tmp_path / other).write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="FIM_DATA_ROOT") as caught:
         write_sample(tmp_path)

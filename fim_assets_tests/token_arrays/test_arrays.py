@@ -185,7 +185,7 @@ CASES = {
         [file_record("psm", (0, 5), prefix=(1, 2), suffix=(3, 4), middle=(5, 5))],
         "000001",
     ),
-    "one left alone, one rearranged": Case(
+    "one unchanged, one rearranged": Case(
         [7, 7, 5, 1, 11, 3, 33, 2, 22, 9],
         [
             file_record("none", (0, 2)),
@@ -193,7 +193,7 @@ CASES = {
         ],
         "1110000011",
     ),
-    "one rearranged, one left alone": Case(
+    "one rearranged, one unchanged": Case(
         [1, 11, 3, 33, 2, 22, 5, 7, 7, 9],
         [
             file_record("psm", (0, 6), prefix=(1, 2), suffix=(3, 4), middle=(5, 6)),
@@ -206,7 +206,7 @@ CASES = {
         [file_record("psm", (1, 7), prefix=(2, 3), suffix=(4, 5), middle=(6, 7))],
         "00000011",
     ),
-    "BOS before a file left alone": Case([8, 7, 7, 9], [file_record("none", (1, 3))], "1111"),
+    "BOS before an unchanged file": Case([8, 7, 7, 9], [file_record("none", (1, 3))], "1111"),
 }
 
 
@@ -234,7 +234,7 @@ ENDINGS = {"dolma": ".npy", "megatron": ".bin", "datatrove": ".ds"}
 def test_label_masks_lie_beside_the_arrays_as_raw_bytes(
     tmp_path: Path, layout: str, dtype: str
 ) -> None:
-    chosen = [CASES[name] for name in ("psm", "one left alone, one rearranged", "spm")]
+    chosen = [CASES[name] for name in ("psm", "one unchanged, one rearranged", "spm")]
     little = "<u2" if dtype == "uint16" else "<u4"
     documents = [document(case.ids, case.files, little) for case in chosen]
     place = write(tmp_path, documents, layout=layout, label_mask="middle", dtype=dtype)
@@ -255,9 +255,9 @@ def test_each_array_has_a_mask_of_its_length(tmp_path: Path) -> None:
     ]
 
 
-def test_offsets_are_the_arrays_and_null_for_files_left_alone(tmp_path: Path) -> None:
+def test_offsets_are_the_arrays_and_null_for_files_unchanged(tmp_path: Path) -> None:
     """The second document begins at token 9 of the array, so its spans are 9 higher."""
-    chosen = [CASES["psm"], CASES["one left alone, one rearranged"]]
+    chosen = [CASES["psm"], CASES["one unchanged, one rearranged"]]
     place = write(tmp_path, [document(case.ids, case.files) for case in chosen])
     table = pl.read_parquet(place.file(".parquet"))
     assert table["order"].to_list() == ["psm", "mixed"]

@@ -12,7 +12,7 @@ from fim_assets_tests.corpora import write_rows
 
 
 def token_row(order: str, tokens: int, *parts: tuple[int, int, int]) -> tuple[Any, ...]:
-    """A document; of each rearranged file its parts' tokens, behind one left alone."""
+    """A document; of each rearranged file its parts' tokens, behind one unchanged."""
     files = [dict.fromkeys(names_of_files(), None) | {"file_order": "none"}]
     for prefix, middle, suffix in parts:
         bounds = {"prefix": (0, prefix), "middle": (40, 40 + middle), "suffix": (50, 50 + suffix)}

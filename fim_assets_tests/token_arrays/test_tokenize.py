@@ -39,7 +39,7 @@ EOS = 100257
 
 
 def test_segments_by_hand() -> None:
-    """A PSM file and one left alone; the separator has no id in dolma2, so it is text."""
+    """A PSM file and one unchanged; the separator has no id in dolma2, so it is text."""
     fim = Fim()
     text = "<|fim_prefix|>ab<|fim_suffix|>de<|fim_middle|>c<|file_sep|>xy"
     files = [FileRow("psm", 5, Lengths(2, 1, 2)), FileRow("none", 2, Lengths(0, 0, 0))]

@@ -18,7 +18,7 @@ REFERENCE = "matches_reference_tokenizer"
 ALL = [ONE_EOS, VOCABULARY, GRAMMAR, LOST, DECODES, REFERENCE]
 
 REPOSITORY, SHORT, PSM, SPM = 1, 2, 4, 5
-"""Lines of the raw shard of `conftest.ROWS`: of four files, left alone, PSM and SPM order."""
+"""Lines of the raw shard of `conftest.ROWS`: of four files, unchanged, PSM and SPM order."""
 
 LAST = 24
 """The last line of the raw shard."""

@@ -77,7 +77,7 @@ def a_sentinel_moved(partition: Partition) -> dict[str, str]:
     return {GRAMMAR: its.sentinel(at - 1), DECODES: its.other_text, REFERENCE: its.other_ids}
 
 
-def a_sentinel_in_a_file_left_alone(partition: Partition) -> dict[str, str]:
+def a_sentinel_in_a_file_unchanged(partition: Partition) -> dict[str, str]:
     its = Document(partition, REPOSITORY)
     at = its.files[0]["file_end"] - 1
     put(partition, at, PRE)
@@ -96,7 +96,7 @@ FAULTS = [
     a_sentinel_doubled,
     a_sentinel_removed,
     a_sentinel_moved,
-    a_sentinel_in_a_file_left_alone,
+    a_sentinel_in_a_file_unchanged,
     a_sentinel_in_place_of_the_last_eos,
 ]
 
@@ -140,7 +140,7 @@ def test_an_offset_off_by_one_is_found(
 @pytest.mark.parametrize("edge", ["file_start", "file_end"])
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize(("line", "file"), [(SHORT, 0), (REPOSITORY, 0), (REPOSITORY, 3)])
-def test_an_offset_of_a_file_left_alone_off_by_one_is_found(
+def test_an_offset_of_a_file_unchanged_off_by_one_is_found(
     partition: Partition, line: int, file: int, edge: str, by: int
 ) -> None:
     its = Document(partition, line)
@@ -243,7 +243,7 @@ def test_a_repositorys_sentinels_and_separators_are_found_by_hand(finish: Finish
 
 
 @pytest.mark.parametrize("by", [-1, 1])
-def test_a_boundary_of_two_files_left_alone_off_by_one_is_found(finish: Finish, by: int) -> None:
+def test_a_boundary_of_two_files_unchanged_off_by_one_is_found(finish: Finish, by: int) -> None:
     """No sentinel shows it; the separator does."""
     partition = finish(letters_recipe({"fim_rate": 0.0}), [{"text": "abc<sep>abc<sep>abc"}])
 
