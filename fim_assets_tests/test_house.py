@@ -24,7 +24,7 @@ def test_a_module_is_short_and_begins_with_what_it_is_for(module: Path) -> None:
 
 @pytest.mark.parametrize("asset", [*ASSETS, CORPUS_REPORT])
 def test_an_assets_name_as_text_stands_in_its_own_folder(asset: str) -> None:
-    """Everything else asks the stage for its name, so that a new stage costs a folder and a line."""
+    """Everything else asks the stage: a new stage costs a folder and a line."""
     named = [
         module.relative_to(PACKAGE).as_posix()
         for module in MODULES

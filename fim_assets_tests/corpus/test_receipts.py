@@ -29,10 +29,10 @@ MASKS = "label_masks"
 ENDINGS = (".parquet", ".jsonl.zst", ".rejected.jsonl", ".failed.jsonl")
 
 
-def receipt_of(place: PartitionFiles, outputs: list[FileRecord]) -> Receipt:
+def receipt_of(files: PartitionFiles, outputs: list[FileRecord]) -> Receipt:
     result = Result(
-        asset=place.local.name,
-        key=place.key,
+        asset=files.local.name,
+        key=files.key,
         fingerprint="f" * 32,
         seed="0123456789abcdef",
         input=FileRecord(name="ü.jsonl.zst", bytes=12, blake2b="0" * 64),
@@ -55,21 +55,21 @@ def receipt_of(place: PartitionFiles, outputs: list[FileRecord]) -> Receipt:
     return Receipt(result=result, made=made)
 
 
-def publish(place: PartitionFiles, contents: dict[str, bytes]) -> list[FileRecord]:
-    with Staging(place) as staging:
+def publish(files: PartitionFiles, contents: dict[str, bytes]) -> list[FileRecord]:
+    with Staging(files) as staging:
         for ending, content in contents.items():
             staging.create(ending).write(content)
         return staging.publish()
 
 
-def complete(place: PartitionFiles, contents: dict[str, bytes]) -> Receipt:
-    receipt = receipt_of(place, publish(place, contents))
-    write_receipt(place, receipt)
+def complete(files: PartitionFiles, contents: dict[str, bytes]) -> Receipt:
+    receipt = receipt_of(files, publish(files, contents))
+    write_receipt(files, receipt)
     return receipt
 
 
-def fail_half_way(place: PartitionFiles) -> None:
-    with Staging(place) as staging:
+def fail_half_way(files: PartitionFiles) -> None:
+    with Staging(files) as staging:
         staging.create(".parquet").write(b"new")
         staging.create("-00001.npy").write(b"new")
         staging.create("-00001.npy", MASKS).write(b"new")
@@ -90,25 +90,25 @@ def arrays(count: int) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> PartitionFiles:
+def files(tmp_path: Path) -> PartitionFiles:
     return partition_files(tmp_path / "token_arrays", "a")
 
 
 def test_a_partitions_files_lie_in_the_assets_folder(tmp_path: Path) -> None:
-    place = partition_files(tmp_path / "fim_shards", "C__a")
-    assert place.receipt == tmp_path / "fim_shards" / "C__a.json"
-    assert place.file(".jsonl.zst") == tmp_path / "fim_shards" / "C__a.jsonl.zst"
+    files = partition_files(tmp_path / "fim_shards", "C__a")
+    assert files.receipt == tmp_path / "fim_shards" / "C__a.json"
+    assert files.file(".jsonl.zst") == tmp_path / "fim_shards" / "C__a.jsonl.zst"
 
 
-def test_a_receipt_reads_back_as_it_was_written(place: PartitionFiles) -> None:
-    assert read_receipt(place) is None
-    receipt = complete(place, {".parquet": b"rows"})
-    assert read_receipt(place) == receipt
+def test_a_receipt_reads_back_as_it_was_written(files: PartitionFiles) -> None:
+    assert read_receipt(files) is None
+    receipt = complete(files, {".parquet": b"rows"})
+    assert read_receipt(files) == receipt
 
 
-def test_a_receipt_is_json_with_the_documented_fields(place: PartitionFiles) -> None:
-    complete(place, {".parquet": b"rows"})
-    stored = json.loads(place.receipt.read_text("utf-8"))
+def test_a_receipt_is_json_with_the_documented_fields(files: PartitionFiles) -> None:
+    complete(files, {".parquet": b"rows"})
+    stored = json.loads(files.receipt.read_text("utf-8"))
     assert list(stored) == ["format", "result", "made"]
     assert stored["format"] == 1
     assert list(stored["result"]) == [
@@ -118,13 +118,13 @@ def test_a_receipt_is_json_with_the_documented_fields(place: PartitionFiles) -> 
     ]
     assert list(stored["result"]["input"]) == ["name", "bytes", "blake2b"]
     assert list(stored["made"]) == ["at", "seconds", "versions", "engine", "checks"]
-    assert list(place.local.glob(".*")) == []
+    assert list(files.local.glob(".*")) == []
 
 
 @pytest.mark.parametrize("damage", ["", "{", "null", "[]", "{}", "cut", "format", "field", "type"])
-def test_a_damaged_receipt_is_an_error_that_names_it(place: PartitionFiles, damage: str) -> None:
-    complete(place, {".parquet": b"rows"})
-    text = place.receipt.read_text("utf-8")
+def test_a_damaged_receipt_is_an_error_that_names_it(files: PartitionFiles, damage: str) -> None:
+    complete(files, {".parquet": b"rows"})
+    text = files.receipt.read_text("utf-8")
     stored: dict[str, Any] = json.loads(text)
     if damage == "cut":
         damage = text[: len(text) // 2]
@@ -135,51 +135,51 @@ def test_a_damaged_receipt_is_an_error_that_names_it(place: PartitionFiles, dama
     elif damage == "type":
         stored["result"]["documents"] = "many"
         damage = json.dumps(stored)
-    place.receipt.write_text(damage, "utf-8")
+    files.receipt.write_text(damage, "utf-8")
     with pytest.raises(ReceiptError, match=r"token_arrays.a\.json: not a receipt: "):
-        read_receipt(place)
+        read_receipt(files)
 
 
-def test_a_receipt_that_is_not_utf8_is_an_error(place: PartitionFiles) -> None:
-    place.local.mkdir()
-    place.receipt.write_bytes(b'{"format": "\xff"}')
+def test_a_receipt_that_is_not_utf8_is_an_error(files: PartitionFiles) -> None:
+    files.local.mkdir()
+    files.receipt.write_bytes(b'{"format": "\xff"}')
     with pytest.raises(ReceiptError, match="not a receipt"):
-        read_receipt(place)
+        read_receipt(files)
 
 
-def test_withdrawing_deletes_the_receipt_and_nothing_else(place: PartitionFiles) -> None:
-    complete(place, {".parquet": b"rows"})
-    delete_receipt(place)
-    delete_receipt(place)
-    assert content_of(place.local) == {"a.parquet": b"rows"}
+def test_withdrawing_deletes_the_receipt_and_nothing_else(files: PartitionFiles) -> None:
+    complete(files, {".parquet": b"rows"})
+    delete_receipt(files)
+    delete_receipt(files)
+    assert content_of(files.local) == {"a.parquet": b"rows"}
 
 
-def test_entering_deletes_the_receipt_before_anything_is_made(place: PartitionFiles) -> None:
-    complete(place, {".parquet": b"rows"})
-    with Staging(place):
-        assert not place.receipt.exists()
-        assert place.file(".parquet").read_bytes() == b"rows"
+def test_entering_deletes_the_receipt_before_anything_is_made(files: PartitionFiles) -> None:
+    complete(files, {".parquet": b"rows"})
+    with Staging(files):
+        assert not files.receipt.exists()
+        assert files.file(".parquet").read_bytes() == b"rows"
 
 
-def test_published_files_are_recorded_as_they_lie(place: PartitionFiles) -> None:
+def test_published_files_are_recorded_as_they_lie(files: PartitionFiles) -> None:
     contents = {".parquet": b"rows", "-00000.npy": b"\0" * 8, "-00000.csv.gz": b""}
-    records = publish(place, contents)
-    assert content_of(place.local) == {f"a{end}": content for end, content in contents.items()}
-    assert records == [record_file(place.file(ending)) for ending in contents]
+    records = publish(files, contents)
+    assert content_of(files.local) == {f"a{end}": content for end, content in contents.items()}
+    assert records == [record_file(files.file(ending)) for ending in contents]
 
 
-def test_nothing_is_in_its_place_before_publishing(place: PartitionFiles) -> None:
-    complete(place, {".parquet": b"old"})
-    with Staging(place) as staging:
+def test_nothing_is_in_its_place_before_publishing(files: PartitionFiles) -> None:
+    complete(files, {".parquet": b"old"})
+    with Staging(files) as staging:
         staging.create(".parquet").write(b"new")
         staging.create("-00000.npy").write(b"new")
-        assert place.file(".parquet").read_bytes() == b"old"
-        assert not place.file("-00000.npy").exists()
+        assert files.file(".parquet").read_bytes() == b"old"
+        assert not files.file("-00000.npy").exists()
 
 
-def test_temporary_files_match_no_documented_glob(place: PartitionFiles) -> None:
-    folder = place.local
-    with Staging(place) as staging:
+def test_temporary_files_match_no_documented_glob(files: PartitionFiles) -> None:
+    folder = files.local
+    with Staging(files) as staging:
         for ending in (*ENDINGS, *arrays(1)):
             staging.create(ending).write(b"half")
         (staging.folder / "spool").write_bytes(b"half")
@@ -191,224 +191,224 @@ def test_temporary_files_match_no_documented_glob(place: PartitionFiles) -> None
     assert len(list(folder.rglob("*.npy"))) == 1
 
 
-def test_what_else_lies_in_the_hidden_folder_is_gone_in_the_end(place: PartitionFiles) -> None:
-    with Staging(place) as staging:
+def test_what_else_lies_in_the_hidden_folder_is_gone_in_the_end(files: PartitionFiles) -> None:
+    with Staging(files) as staging:
         staging.create(".parquet").write(b"rows")
         (staging.folder / "spool").write_bytes(b"half")
         staging.publish()
-    assert content_of(place.local) == {"a.parquet": b"rows"}
+    assert content_of(files.local) == {"a.parquet": b"rows"}
 
 
 @pytest.mark.parametrize(("before", "after"), [(5, 2), (3, 1), (2, 2), (1, 4), (12, 3), (2, 0)])
 def test_arrays_of_an_earlier_run_do_not_stay(
-    place: PartitionFiles, before: int, after: int
+    files: PartitionFiles, before: int, after: int
 ) -> None:
-    publish(place, arrays(before))
-    publish(place, arrays(after))
-    assert content_of(place.local) == {f"a{end}": data for end, data in arrays(after).items()}
+    publish(files, arrays(before))
+    publish(files, arrays(after))
+    assert content_of(files.local) == {f"a{end}": data for end, data in arrays(after).items()}
 
 
 @pytest.mark.parametrize("left", ["-00001.npy", "-00002.npy", "-00003.csv.gz"])
-def test_an_old_array_does_not_stay_behind_a_gap(place: PartitionFiles, left: str) -> None:
-    publish(place, arrays(4))
-    for path in list(place.local.iterdir()):
+def test_an_old_array_does_not_stay_behind_a_gap(files: PartitionFiles, left: str) -> None:
+    publish(files, arrays(4))
+    for path in list(files.local.iterdir()):
         if path.name != f"a{left}":
             path.unlink()
-    publish(place, {".parquet": b"rows"})
-    assert content_of(place.local) == {"a.parquet": b"rows"}
+    publish(files, {".parquet": b"rows"})
+    assert content_of(files.local) == {"a.parquet": b"rows"}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_that_is_not_made_any_more_does_not_stay(place: PartitionFiles, ending: str) -> None:
-    publish(place, {ending: b"old"})
-    publish(place, {"-00000.npy": b"new"})
-    assert content_of(place.local) == {"a-00000.npy": b"new"}
+def test_a_file_that_is_not_made_any_more_does_not_stay(files: PartitionFiles, ending: str) -> None:
+    publish(files, {ending: b"old"})
+    publish(files, {"-00000.npy": b"new"})
+    assert content_of(files.local) == {"a-00000.npy": b"new"}
 
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a-00001", "a.b", "a.failed", "b", "aa"])
-def test_another_partitions_files_stay(place: PartitionFiles, other: str) -> None:
-    neighbour = partition_files(place.local, other)
+def test_another_partitions_files_stay(files: PartitionFiles, other: str) -> None:
+    neighbour = partition_files(files.local, other)
     contents = dict.fromkeys(ENDINGS, b"theirs") | arrays(3)
     complete(neighbour, contents)
-    theirs = content_of(place.local)
-    complete(place, dict.fromkeys(ENDINGS, b"ours") | arrays(3))
-    publish(place, {})
-    assert content_of(place.local) == theirs
+    theirs = content_of(files.local)
+    complete(files, dict.fromkeys(ENDINGS, b"ours") | arrays(3))
+    publish(files, {})
+    assert content_of(files.local) == theirs
 
 
 @pytest.mark.parametrize("old", [{}, {".parquet": b"old", "-00000.npy": b"old"}])
 def test_an_exception_leaves_old_outputs_and_nothing_new(
-    place: PartitionFiles, old: dict[str, bytes]
+    files: PartitionFiles, old: dict[str, bytes]
 ) -> None:
     if old:
-        complete(place, old)
+        complete(files, old)
     with pytest.raises(KeyboardInterrupt):
-        fail_half_way(place)
-    assert content_of(place.local) == {f"a{ending}": data for ending, data in old.items()}
+        fail_half_way(files)
+    assert content_of(files.local) == {f"a{ending}": data for ending, data in old.items()}
 
 
-def test_what_a_killed_run_left_does_not_mix_in(place: PartitionFiles) -> None:
-    killed = Staging(place).__enter__()
+def test_what_a_killed_run_left_does_not_mix_in(files: PartitionFiles) -> None:
+    killed = Staging(files).__enter__()
     killed.create(".parquet").write(b"half")
     killed.create("-00000.npy").write(b"half")
-    publish(place, {".parquet": b"rows"})
-    assert content_of(place.local) == {"a.parquet": b"rows"}
+    publish(files, {".parquet": b"rows"})
+    assert content_of(files.local) == {"a.parquet": b"rows"}
 
 
-def test_a_complete_partition_agrees(place: PartitionFiles) -> None:
-    receipt = complete(place, {".parquet": b"rows", "-00000.npy": b""})
-    assert why_incomplete(receipt, place, "f" * 32) is None
+def test_a_complete_partition_agrees(files: PartitionFiles) -> None:
+    receipt = complete(files, {".parquet": b"rows", "-00000.npy": b""})
+    assert why_incomplete(receipt, files, "f" * 32) is None
 
 
-def test_another_law_disagrees(place: PartitionFiles) -> None:
-    receipt = complete(place, {".parquet": b"rows"})
-    assert why_incomplete(receipt, place, "e" * 32) == (
+def test_another_law_disagrees(files: PartitionFiles) -> None:
+    receipt = complete(files, {".parquet": b"rows"})
+    assert why_incomplete(receipt, files, "e" * 32) == (
         f"made by another recipe (fingerprint {'f' * 32}, now {'e' * 32})"
     )
 
 
-def test_a_receipt_of_another_partition_disagrees(place: PartitionFiles) -> None:
-    receipt = complete(place, {})
+def test_a_receipt_of_another_partition_disagrees(files: PartitionFiles) -> None:
+    receipt = complete(files, {})
     copies = [
-        partition_files(place.local, "b"),
-        partition_files(place.local.parent / "fim_shards", "a"),
+        partition_files(files.local, "b"),
+        partition_files(files.local.parent / "fim_shards", "a"),
     ]
     for copy in copies:
         copy.local.mkdir(exist_ok=True)
-        shutil.copy(place.file(".json"), copy.file(".json"))
+        shutil.copy(files.file(".json"), copy.file(".json"))
         assert read_receipt(copy) == receipt
         reason = why_incomplete(receipt, copy, "f" * 32)
         assert reason == f"{copy.receipt} is the receipt of token_arrays a"
 
 
 @pytest.mark.parametrize("ending", [".parquet", "-00000.npy", "-00001.npy"])
-def test_a_missing_file_disagrees(place: PartitionFiles, ending: str) -> None:
-    receipt = complete(place, {".parquet": b"rows", "-00000.npy": b"0", "-00001.npy": b"1"})
-    place.file(ending).unlink()
-    assert why_incomplete(receipt, place, "f" * 32) == f"{place.file(ending)} is missing"
+def test_a_missing_file_disagrees(files: PartitionFiles, ending: str) -> None:
+    receipt = complete(files, {".parquet": b"rows", "-00000.npy": b"0", "-00001.npy": b"1"})
+    files.file(ending).unlink()
+    assert why_incomplete(receipt, files, "f" * 32) == f"{files.file(ending)} is missing"
 
 
 @pytest.mark.parametrize("content", [b"", b"row", b"rows and more"])
-def test_a_file_of_another_size_disagrees(place: PartitionFiles, content: bytes) -> None:
-    receipt = complete(place, {"-00000.npy": b"0", ".parquet": b"rows"})
-    place.file(".parquet").write_bytes(content)
-    assert why_incomplete(receipt, place, "f" * 32) == (
-        f"{place.file('.parquet')} has {len(content)} bytes, the receipt says 4"
+def test_a_file_of_another_size_disagrees(files: PartitionFiles, content: bytes) -> None:
+    receipt = complete(files, {"-00000.npy": b"0", ".parquet": b"rows"})
+    files.file(".parquet").write_bytes(content)
+    assert why_incomplete(receipt, files, "f" * 32) == (
+        f"{files.file('.parquet')} has {len(content)} bytes, the receipt says 4"
     )
 
 
 def test_a_receipt_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
-    place = partition_files(tmp_path, "a")
-    place.receipt.mkdir()
+    files = partition_files(tmp_path, "a")
+    files.receipt.mkdir()
     with pytest.raises(ReceiptError, match="cannot be read"):
-        read_receipt(place)
+        read_receipt(files)
 
 
-def publish_masks(place: PartitionFiles, count: int, content: bytes = b"mask") -> list[FileRecord]:
+def publish_masks(files: PartitionFiles, count: int, content: bytes = b"mask") -> list[FileRecord]:
     """Arrays with a label mask each, in the folder beside theirs."""
-    with Staging(place) as staging:
+    with Staging(files) as staging:
         for number in range(count):
             staging.create(f"-{number:05d}.npy").write(b"ids")
             staging.create(f"-{number:05d}.npy", MASKS).write(content)
         return staging.publish()
 
 
-def test_a_file_beside_lies_in_the_folder_that_its_record_names(place: PartitionFiles) -> None:
-    array, mask = publish_masks(place, 1)
+def test_a_file_beside_lies_in_the_folder_that_its_record_names(files: PartitionFiles) -> None:
+    array, mask = publish_masks(files, 1)
     assert (array.name, mask.name) == ("a-00000.npy", "label_masks/a-00000.npy")
-    assert place.output(array.name) == place.local / "a-00000.npy"
-    assert place.output(mask.name) == place.local.parent / MASKS / "a-00000.npy"
-    assert content_of(place.local) == {"a-00000.npy": b"ids"}
-    assert content_of(place.local.parent / MASKS) == {"a-00000.npy": b"mask"}
-    assert mask.blake2b == record_file(place.output(mask.name)).blake2b
+    assert files.output(array.name) == files.local / "a-00000.npy"
+    assert files.output(mask.name) == files.local.parent / MASKS / "a-00000.npy"
+    assert content_of(files.local) == {"a-00000.npy": b"ids"}
+    assert content_of(files.local.parent / MASKS) == {"a-00000.npy": b"mask"}
+    assert mask.blake2b == record_file(files.output(mask.name)).blake2b
 
 
-def test_no_folder_beside_is_made_before_publishing(place: PartitionFiles) -> None:
-    with Staging(place) as staging:
+def test_no_folder_beside_is_made_before_publishing(files: PartitionFiles) -> None:
+    with Staging(files) as staging:
         staging.create("-00000.npy", MASKS).write(b"mask")
-        assert not (place.local.parent / MASKS).exists()
-        assert list(place.local.parent.rglob("*.npy")) == []
-    assert not (place.local.parent / MASKS).exists()
+        assert not (files.local.parent / MASKS).exists()
+        assert list(files.local.parent.rglob("*.npy")) == []
+    assert not (files.local.parent / MASKS).exists()
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 2), (2, 0), (12, 3)])
 def test_masks_of_an_earlier_run_do_not_stay(
-    place: PartitionFiles, before: int, after: int
+    files: PartitionFiles, before: int, after: int
 ) -> None:
-    publish_masks(place, before, b"old")
-    publish_masks(place, after, b"new")
+    publish_masks(files, before, b"old")
+    publish_masks(files, after, b"new")
     masks = {f"a-{number:05d}.npy": b"new" for number in range(after)}
-    assert content_of(place.local.parent / MASKS) == masks
+    assert content_of(files.local.parent / MASKS) == masks
 
 
-def test_masks_do_not_stay_where_the_recipe_has_none_any_more(place: PartitionFiles) -> None:
-    publish_masks(place, 2)
-    publish(place, arrays(2))
-    assert content_of(place.local.parent / MASKS) == {}
+def test_masks_do_not_stay_where_the_recipe_has_none_any_more(files: PartitionFiles) -> None:
+    publish_masks(files, 2)
+    publish(files, arrays(2))
+    assert content_of(files.local.parent / MASKS) == {}
 
 
 @pytest.mark.parametrize("asset", ["raw_shards", "fim_shards", "corpus_report", "label_mask"])
-def test_no_other_asset_deletes_masks(place: PartitionFiles, asset: str) -> None:
-    publish_masks(place, 2)
-    publish(partition_files(place.local.with_name(asset), place.key), {".parquet": b"rows"})
-    assert len(content_of(place.local.parent / MASKS)) == 2
+def test_no_other_asset_deletes_masks(files: PartitionFiles, asset: str) -> None:
+    publish_masks(files, 2)
+    publish(partition_files(files.local.with_name(asset), files.key), {".parquet": b"rows"})
+    assert len(content_of(files.local.parent / MASKS)) == 2
 
 
-def test_token_arrays_delete_nothing_in_other_assets_folders(place: PartitionFiles) -> None:
-    fim = partition_files(place.local.with_name("fim_shards"), place.key)
+def test_token_arrays_delete_nothing_in_other_assets_folders(files: PartitionFiles) -> None:
+    fim = partition_files(files.local.with_name("fim_shards"), files.key)
     publish(fim, {".parquet": b"rows", ".jsonl.zst": b"lines"})
-    publish_masks(place, 1)
-    publish(place, {})
+    publish_masks(files, 1)
+    publish(files, {})
     assert content_of(fim.local) == {"a.parquet": b"rows", "a.jsonl.zst": b"lines"}
 
 
 @pytest.mark.parametrize("other", ["ab", "a-00000", "a.b", "b", "aa"])
-def test_another_partitions_masks_stay(place: PartitionFiles, other: str) -> None:
-    publish_masks(partition_files(place.local, other), 2, b"theirs")
-    publish_masks(place, 2, b"ours")
-    publish(place, {})
+def test_another_partitions_masks_stay(files: PartitionFiles, other: str) -> None:
+    publish_masks(partition_files(files.local, other), 2, b"theirs")
+    publish_masks(files, 2, b"ours")
+    publish(files, {})
     masks = {f"{other}-{number:05d}.npy": b"theirs" for number in range(2)}
-    assert content_of(place.local.parent / MASKS) == masks
+    assert content_of(files.local.parent / MASKS) == masks
 
 
-def test_an_exception_leaves_old_masks_and_no_new_one(place: PartitionFiles) -> None:
-    publish_masks(place, 1, b"old")
+def test_an_exception_leaves_old_masks_and_no_new_one(files: PartitionFiles) -> None:
+    publish_masks(files, 1, b"old")
     with pytest.raises(KeyboardInterrupt):
-        fail_half_way(place)
-    assert content_of(place.local.parent / MASKS) == {"a-00000.npy": b"old"}
+        fail_half_way(files)
+    assert content_of(files.local.parent / MASKS) == {"a-00000.npy": b"old"}
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "is missing"), (b"ma", "has 2 bytes, the")])
 def test_a_mask_that_is_missing_or_of_another_size_disagrees(
-    place: PartitionFiles, content: bytes | None, reason: str
+    files: PartitionFiles, content: bytes | None, reason: str
 ) -> None:
-    receipt = receipt_of(place, publish_masks(place, 1))
-    assert why_incomplete(receipt, place, "f" * 32) is None
-    mask = place.local.parent / MASKS / "a-00000.npy"
+    receipt = receipt_of(files, publish_masks(files, 1))
+    assert why_incomplete(receipt, files, "f" * 32) is None
+    mask = files.local.parent / MASKS / "a-00000.npy"
     mask.unlink()
     if content is not None:
         mask.write_bytes(content)
-    assert (why_incomplete(receipt, place, "f" * 32) or "").startswith(f"{mask} {reason}")
+    assert (why_incomplete(receipt, files, "f" * 32) or "").startswith(f"{mask} {reason}")
 
 
-def test_a_receipt_of_files_that_changed_meanwhile_is_not_written(place: PartitionFiles) -> None:
-    receipt = receipt_of(place, publish(place, {".parquet": b"rows"}))
-    place.file(".parquet").write_bytes(b"more rows")
+def test_a_receipt_of_files_that_changed_meanwhile_is_not_written(files: PartitionFiles) -> None:
+    receipt = receipt_of(files, publish(files, {".parquet": b"rows"}))
+    files.file(".parquet").write_bytes(b"more rows")
     with pytest.raises(ReceiptError, match="another run has written here"):
-        write_receipt(place, receipt)
-    assert read_receipt(place) is None
-    assert [path.name for path in place.local.iterdir()] == ["a.parquet"]
+        write_receipt(files, receipt)
+    assert read_receipt(files) is None
+    assert [path.name for path in files.local.iterdir()] == ["a.parquet"]
 
 
-def test_two_runs_without_a_lock_never_mix(place: PartitionFiles) -> None:
+def test_two_runs_without_a_lock_never_mix(files: PartitionFiles) -> None:
     """The second deletes what the first has begun: the first fails, the second is whole."""
-    with Staging(place) as first:
+    with Staging(files) as first:
         first.create(".parquet").write(b"first")
-        records = publish(place, {".parquet": b"second"})
+        records = publish(files, {".parquet": b"second"})
         with pytest.raises(FileNotFoundError):
             first.publish()
-    assert place.file(".parquet").read_bytes() == b"second"
-    write_receipt(place, receipt_of(place, records))
+    assert files.file(".parquet").read_bytes() == b"second"
+    write_receipt(files, receipt_of(files, records))
 
 
 def hold(folder: Path, key: str, seconds: float, log: Path) -> None:

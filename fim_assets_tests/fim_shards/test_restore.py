@@ -29,13 +29,13 @@ LAWS: dict[str, dict[str, Any]] = {
 
 def transform(folder: Path, rows: list[Any], fim: Fim) -> tuple[Path, Path]:
     """A FIM shard and its parquet."""
-    place = partition_files(folder / "fim", "a")
-    with Staging(place) as staging:
+    files = partition_files(folder / "fim", "a")
+    with Staging(files) as staging:
         transform_shard(
             write_shard(folder / "a.jsonl", rows), 7, Recipe(raw=TOLERANT, fim=fim), staging
         )
         staging.publish()
-    return place.file(".jsonl.zst"), place.file(".parquet")
+    return files.file(".jsonl.zst"), files.file(".parquet")
 
 
 def rewrite(parquet: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
