@@ -56,6 +56,11 @@ def fault(name: str, description: str) -> CheckOutcome:
     return CheckOutcome(name, passed=False, description=description)
 
 
+def passed(name: str, description: str, **numbers: Number) -> CheckOutcome:
+    """The verdict of a check that found none, with what it counted."""
+    return CheckOutcome(name, passed=True, description=description, numbers=numbers)
+
+
 @dataclass(frozen=True)
 class Check:
     """What must be true of a finished partition of a stage.

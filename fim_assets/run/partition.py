@@ -146,8 +146,7 @@ def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
 
     stages = [
         replace(
-            stage,
-            checks=tuple(replace(c, description=named(c.description)) for c in stage.checks),
+            stage, checks=tuple(replace(c, description=named(c.description)) for c in stage.checks)
         )
         for stage in outcome.stages
     ]
