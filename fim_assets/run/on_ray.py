@@ -45,7 +45,7 @@ _SECONDS_TO_CONNECT = 10.0
 _DIED = (
     LocalRayletDiedError,
     NodeDiedError,
-    ObjectLostError,  # an outcome that lay on a node which died afterwards
+    ObjectLostError,  # an outcome that was on a node which died afterwards
     OutOfMemoryError,
     WorkerCrashedError,
 )
@@ -94,11 +94,8 @@ def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, Non
                     if deaths[task.key] < _TRIES:
                         waiting.append(task)
                         continue
-                    outcome = failed(
-                        task,
-                        f"a worker process died each of the {_TRIES} times that it was being "
-                        "worked on; was it killed for want of memory?",
-                    )
+                    died = f"a worker process died each of the {_TRIES} times that it was being"
+                    outcome = failed(task, f"{died} worked on; was it killed for want of memory?")
                 outcome.interrupted = task.key in deaths
                 yield outcome
 

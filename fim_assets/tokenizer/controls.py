@@ -14,14 +14,12 @@ from fim_assets.tokenizer.find import TokenizerError
 
 
 class Controls(NamedTuple):
-    """Ids that are placed.
+    """Ids that are placed; `bos` is None where nothing begins a document.
 
     Attributes:
         sentinels: By name: prefix, middle, suffix, end; those that the recipe has.
         boundaries: Of the file separator and the repository tokens, by their text; those that the
             tokenizer has an id for.
-        bos: Begins a document, None where nothing does.
-        eos: Ends a document.
     """
 
     sentinels: dict[str, int]
@@ -31,9 +29,7 @@ class Controls(NamedTuple):
 
     def all(self) -> Iterator[int]:
         """Every id that is placed."""
-        yield from self.sentinels.values()
-        yield from self.boundaries.values()
-        yield self.eos
+        yield from (*self.sentinels.values(), *self.boundaries.values(), self.eos)
         if self.bos is not None:
             yield self.bos
 
@@ -53,13 +49,10 @@ _tokenizer_json = msgspec.json.Decoder(_TokenizerJson)
 
 
 def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
-    """Refuse control tokens that a tokenizer lacks, by its list of added tokens alone.
+    """Refuse sentinels, BOS, EOS and padding that are no added tokens of a tokenizer.
 
     `load_tokenizer` looks at far more, and takes far longer. A folder without a readable
     tokenizer.json is passed over: whoever loads it says what is wrong.
-
-    Raises:
-        TokenizerError: If a sentinel, BOS, EOS or padding is no added token.
     """
     try:
         tokens = _tokenizer_json.decode((folder / "tokenizer.json").read_bytes()).added_tokens
@@ -69,11 +62,7 @@ def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
 
 
 def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
-    """The ids of the recipe's control tokens.
-
-    Args:
-        recipe: Names them.
-        added: The tokenizer's added tokens: ids by content.
+    """The ids of the recipe's control tokens, by the tokenizer's added ones: ids by content.
 
     Raises:
         TokenizerError: If one is no added token, or stands for two things.

@@ -1,6 +1,6 @@
 """A recipe's tokenizer: its files read, and refused where they cannot do what the recipe asks.
 
-`find` says where the files lie, `vocabulary` what ids stand for, `choose` which encoder serves.
+`find` says where the files are, `vocabulary` what ids stand for, `choose` which encoder serves.
 """
 
 import json
@@ -33,17 +33,13 @@ from fim_assets.tokenizer.vocabulary import (
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
-    """A tokenizer that was verified for a recipe.
+    """A tokenizer that was verified for a recipe; `content_hash` is that of its files.
 
     Attributes:
-        encoders: The one that is used, and the reference.
-        vocabulary: What its ids stand for.
-        controls: The ids to place.
         added: Contents of all added tokens.
         forbidden_ids: Ids that neither a text gives nor the recipe places: padding, other control
             tokens.
         paragraphs: Whether texts are encoded paragraph by paragraph, see `tokenize.paragraphs`.
-        content_hash: Of its files.
     """
 
     encoders: Encoders
@@ -80,9 +76,7 @@ class LoadedTokenizer:
 def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTokenizer:
     """Load the recipe's tokenizer and verify that it can do what the recipe asks.
 
-    Args:
-        recipe: Names the tokenizer, the sentinels, the control ids and the dtype.
-        expected_hash: Content hash that fingerprints were made with; None takes any.
+    `expected_hash` is the content hash that fingerprints were made with; None takes any.
 
     Raises:
         TokenizerError: If it is not there, is another than expected, changes text without
@@ -120,12 +114,8 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
 class _TokenizerFiles:
     """What a tokenizer's files say, whatever a recipe asks of it; `name` is the recipe's for them.
 
-    Attributes:
-        content_hash: Of the files: changed ones are read again.
-        vocabulary: What its ids stand for.
-        added: Ids of the added tokens, by content.
-        special: Those that are special.
-        byte_ids: See `vocabulary.byte_ids`.
+    `added` are the ids of the added tokens, by content; `special` those that are special. The
+    content hash is an argument so that changed files are read again.
     """
 
     def __init__(self, folder: Path, content_hash: str, name: str) -> None:
@@ -150,8 +140,8 @@ class _TokenizerFiles:
         return chosen
 
 
+# Recipes that differ in other things share what was read, and the encoders.
 _open_files = lru_cache(maxsize=2)(_TokenizerFiles)
-"""Recipes that differ in other things share what was read, and the encoders."""
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
