@@ -17,14 +17,10 @@ from fim_assets.recipe import Recipe
 
 @dataclass(frozen=True)
 class Corpus:
-    """What all partitions share.
+    """What all partitions share: the stages in the order of the data, and where outputs are.
 
-    Attributes:
-        data_root: Folder of all outputs.
-        stages: The stages in the order of the data.
-        prefix: Folders between the data root and the assets' folders.
-        work: A folder of this machine that stands for the data root while a partition of object
-            storage is worked on.
+    `prefix` are folders between the data root and the assets' folders; `work` is a folder of this
+    machine that stands for the data root while a partition of object storage is worked on.
     """
 
     recipe: Recipe

@@ -70,9 +70,8 @@ class Partition:
     def source(self, stage: Stage) -> Source:
         """The documents that a stage reads, on this machine.
 
-        Raises:
-            ReceiptError: If the stage that writes them is not finished.
-            ShardError: If it is made of another content of the raw shard than earlier stages.
+        Raises a ReceiptError if the stage that writes them is not finished, and a ShardError if it
+        is made of another content of the raw shard than earlier stages.
         """
         before = self.corpus.source(stage)
         if before is None or before.shard is None:
@@ -136,17 +135,13 @@ class Partition:
         for other in self.corpus.before(stage):
             receipt = self.receipt(other) if self.corpus.source(other) is source else None
             if receipt is not None and receipt.result.input.blake2b != read.blake2b:
-                raise ShardError(
-                    f"{self.shard}: {other.name} and {stage.name} are made of different contents "
-                    "of it; materialize both again"
-                )
+                both = f"{other.name} and {stage.name} are made of different contents of it"
+                raise ShardError(f"{self.shard}: {both}; materialize both again")
 
     def refuse_other_inputs(self, stage: Stage, receipt: Receipt) -> None:
-        """Refuse to judge outputs by inputs that are gone, damaged, or not what they are made of.
+        """Raise a ShardError for inputs that are gone, damaged, or not what outputs are made of.
 
-        Raises:
-            ShardError: If they are.
-            ReceiptError: If an earlier stage is not complete.
+        A ReceiptError is raised if an earlier stage is not complete.
         """
         before = self.corpus.source(stage)
         if before is None:
@@ -159,10 +154,9 @@ class Partition:
             source = str(self.files(before).published(receipt.result.input.name))
             inputs = self._undamaged(before)
         if receipt.result.input not in inputs:
-            raise ShardError(
-                f"{source}: its content is not the one that {stage.name} are made of; bring that "
-                f"back, or materialize {stage.name} again"
-            )
+            problem = f"its content is not the one that {stage.name} are made of"
+            advice = f"bring that back, or materialize {stage.name} again"
+            raise ShardError(f"{source}: {problem}; {advice}")
 
     def _undamaged(self, stage: Stage) -> list[FileRecord]:
         """A finished stage's outputs, by their content."""
@@ -174,7 +168,6 @@ class Partition:
 
     def _refuse_damage(self, stage: Stage, record: FileRecord, receipt: Receipt) -> None:
         if record not in receipt.result.outputs:
-            raise ShardError(
-                f"{self.files(stage).folder / record.name}: its content is not the one that its "
-                f"receipt says; materialize {stage.name} again"
-            )
+            problem = "its content is not the one that its receipt says"
+            path = self.files(stage).folder / record.name
+            raise ShardError(f"{path}: {problem}; materialize {stage.name} again")

@@ -80,11 +80,9 @@ class Receipt(FrozenModel):
 
 
 def read_receipt(files: PartitionFiles) -> Receipt | None:
-    """The partition's receipt, or None where there is none.
+    """The partition's receipt, or None where there is none; a ReceiptError for another file.
 
-    Raises:
-        ReceiptError: If the file is there and is no receipt.
-        StorageError: If object storage does not say: the partition may well be complete.
+    A StorageError says nothing of it: the partition may well be complete.
     """
     try:
         return Receipt.model_validate_json(read_bytes(files.receipt))

@@ -47,12 +47,8 @@ _FETCHED_AT_ONCE = 8
 class RawShard:
     """A raw shard, and what is known of it before it is read; None and '' are unknown.
 
-    Attributes:
-        place: Its path or URL.
-        bytes: Its size.
-        etag: The storage's tag of its content.
-        blake2b: Its content hash, 64 hex digits.
-        pinned_by: The manifest and its line, which it must agree with; '' where none names it.
+    `place` is its path or URL, `etag` the storage's tag of its content, `blake2b` 64 hex digits.
+    `pinned_by` is the manifest and its line, which it must agree with; '' where none names it.
     """
 
     place: str
@@ -131,11 +127,9 @@ class RawShard:
 
 
 def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]:
-    """List the shards that globs match, or manifests name.
+    """List the shards that globs of files or URLs match, or manifests (`.tsv`) name.
 
-    Args:
-        documents: Globs of files or URLs, and manifests (`.tsv`), relative to `root` or absolute.
-        root: Folder that relative ones start from.
+    `documents` are absolute, or relative to `root`.
 
     Returns:
         Shards by partition key, sorted by key. The key is the path below the glob's fixed part (the
@@ -158,10 +152,8 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
             # Two globs may reach a file, by a link too; in a manifest each line was looked at.
             real = shard.place if shard.pinned_by else _real(shard.location)
             if keys.setdefault(real, key) != key:
-                raise ShardError(
-                    f"{shard} has two keys, {keys[real]} and {key}: its documents would "
-                    "count twice; do globs overlap, or is there a link?"
-                )
+                problem = f"has two keys, {keys[real]} and {key}: its documents would count twice"
+                raise ShardError(f"{shard} {problem}; do globs overlap, or is there a link?")
     return dict(sorted(shards.items()))
 
 
@@ -282,14 +274,9 @@ def _rows(text: str, manifest: Location) -> Iterator[list[str]]:
 def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[str]:
     """A manifest's lines, each shard pinned as it is now.
 
-    Args:
-        shards: From `find_shards`.
-        content: Whether the content of shards on object storage is read and hashed too; that of
-            files always is.
-
-    Raises:
-        ShardError: If a shard is gone, is compressed and has 0 bytes, or its path holds a tab or a
-            line feed.
+    `content`: whether the content of shards on object storage is read and hashed too; that of files
+    always is. A ShardError is raised if a shard is gone, is compressed and has 0 bytes, or its path
+    holds a tab or a line feed.
     """
     if empty := [shard.location for shard in shards.values() if shard.lacks_content]:
         raise ShardError(f"{_shown(empty)}: {NOTHING_COMPRESSED}", FAILED_DOWNLOAD)
@@ -312,8 +299,7 @@ def _pin(shard: RawShard, *, content: bool) -> RawShard:
     if not content:
         return RawShard(shard.place, size, tag)
     with fetched(location, size) as path:
-        record = record_file(path)
-    return RawShard(shard.place, size, tag, record.blake2b)
+        return RawShard(shard.place, size, tag, record_file(path).blake2b)
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
@@ -352,10 +338,8 @@ _NAME_RULE = "a shard's name ends in .json or .jsonl, with .gz or .zst behind it
 
 def _refuse_other_names(locations: Iterable[Location]) -> None:
     if others := [location for location in locations if not _SHARD_NAME.search(location.name)]:
-        raise ShardError(
-            f"{_shown(others)}: raw.documents matches what is no shard by its name; {_NAME_RULE}: "
-            "narrow the glob or move the files"
-        )
+        problem = f"raw.documents matches what is no shard by its name; {_NAME_RULE}"
+        raise ShardError(f"{_shown(others)}: {problem}: narrow the glob or move the files")
 
 
 def _shown(locations: Iterable[Location]) -> str:

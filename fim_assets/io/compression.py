@@ -133,10 +133,9 @@ def _decompressed(file: HashingReader, form: _Format) -> Iterator[bytes]:
                 raise _refusal(error, form, begin, head, size - size_before) from error
             size += len(piece)
             if size > max(EXPANSION_FREE, MAX_EXPANSION * compressed):
-                raise CompressionError(
-                    f"its first {compressed:,} bytes expand to more than {size:,}, over "
-                    f"{MAX_EXPANSION:,} times their number: this is a decompression bomb"
-                )
+                expand = f"its first {compressed:,} bytes expand to more than {size:,}"
+                bomb = "times their number: this is a decompression bomb"
+                raise CompressionError(f"{expand}, over {MAX_EXPANSION:,} {bomb}")
             if piece:
                 yield piece
             data = frame.unused_data if frame.eof else b""

@@ -80,5 +80,5 @@ def refuse_chain(text: str) -> None:
 
 
 def is_remote(location: Location) -> TypeIs[UPath]:
-    """Whether it lies on object storage."""
+    """Whether it is on object storage."""
     return not isinstance(location, Path)

@@ -46,13 +46,11 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to work on.
+    """One partition to work on: assets to materialize, and checks to run, by name.
 
-    Attributes:
-        assets: The assets to materialize.
-        checks: The checks to run, by name; of an asset not materialized, on the existing files.
-        skip_complete: Whether a stage stays as it is where it is complete: its receipt agrees with
-            the recipe, its input's content and its files' sizes, and names these checks.
+    Checks of an asset that is not materialized look at the existing files. `skip_complete`: whether
+    a stage stays as it is where it is complete: its receipt agrees with the recipe, its input's
+    content and its files' sizes, and names these checks.
     """
 
     corpus: Corpus
@@ -65,12 +63,10 @@ class Task:
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What became of one stage.
+    """What became of one stage; its receipt is None where it was not made or a check failed.
 
-    Attributes:
-        receipt: Its receipt, None where it was not made or a check failed.
-        preview: A few of its documents as Markdown, where it was made and has any to show.
-        skipped: Whether it was complete and stayed as it is.
+    `preview` is a few of its documents as Markdown, where it was made and has any to show;
+    `skipped` says that it was complete and stayed as it is.
     """
 
     asset: str

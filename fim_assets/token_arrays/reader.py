@@ -90,10 +90,9 @@ class TokenDocument:
     def text(self, tokenizer: LoadedTokenizer) -> str:
         """The document's text in the FIM shard; a ValueError with another tokenizer."""
         if tokenizer.content_hash != self.tokenizer_hash:
-            raise ValueError(
-                f"the array was made with another tokenizer (content hash {self.tokenizer_hash}, "
-                f"not {tokenizer.content_hash}): load the one of its recipe"
-            )
+            hashes = f"content hash {self.tokenizer_hash}, not {tokenizer.content_hash}"
+            made = f"the array was made with another tokenizer ({hashes})"
+            raise ValueError(f"{made}: load the one of its recipe")
         return tokenizer.decode(self.ids[self.head : -1]).decode()
 
 
@@ -118,20 +117,17 @@ class TokenArray(Sequence[TokenDocument]):
         if not path.is_file():
             raise ShardError(f"{path}: no such file")
         if key is None:
-            raise ShardError(
-                f"{path}: not a token array by its name, which ends in a number such as -00000 and "
-                f"one of {', '.join(layout.ending for layout in LAYOUTS.values())}"
-            )
+            ends = ", ".join(layout.ending for layout in LAYOUTS.values())
+            name = f"its name, which ends in a number such as -00000 and one of {ends}"
+            raise ShardError(f"{path}: not a token array by {name}")
         parquet = path.with_name(f"{key}.parquet")
         if not parquet.is_file():
             raise ShardError(f"{path}: no token array: {parquet} is missing, which is next to one")
         try:
             metadata = read_metadata(parquet)
             if metadata.get("fim_assets.format") != FORMAT:
-                raise ShardError(
-                    f"{parquet}: not a record of token arrays of format {FORMAT}; materialize "
-                    "token_arrays again"
-                )
+                problem = f"not a record of token arrays of format {FORMAT}"
+                raise ShardError(f"{parquet}: {problem}; materialize token_arrays again")
             self.tokens = Tokens.model_validate_json(metadata["fim_assets.tokens"])
             self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
             self.tokenizer_hash = metadata["fim_assets.tokenizer_hash"]
@@ -142,11 +138,10 @@ class TokenArray(Sequence[TokenDocument]):
         dtype, header = id_dtype(self.tokens), LAYOUTS[self.tokens.layout].header_bytes
         size, tokens = path.stat().st_size, self._table["tokens"].sum()
         if not tokens or size != header + tokens * dtype.itemsize:
-            raise ShardError(
-                f"{path}: has {size:,} bytes, {parquet.name} says {tokens:,} tokens of "
-                f"{dtype.itemsize} bytes{f' behind a header of {header}' if header else ''}; "
-                "materialize token_arrays again"
-            )
+            behind = f" behind a header of {header}" if header else ""
+            stated = f"{parquet.name} says {tokens:,} tokens of {dtype.itemsize} bytes{behind}"
+            problem = f"has {size:,} bytes, {stated}"
+            raise ShardError(f"{path}: {problem}; materialize token_arrays again")
         self.ids: Ids = np.memmap(path, dtype, mode="r", offset=header)
 
     def __len__(self) -> int:
@@ -162,10 +157,17 @@ class TokenArray(Sequence[TokenDocument]):
             return [self[n] for n in range(*number.indices(len(self)))]
         row = self._table.row(range(len(self))[number], named=True)
         start, end, files = row["start"], row["end"], row["files"]
-        orders, parts = (file["file_order"] for file in files), self._parts(start, end, files)
-        ids, head = self.ids[start:end], self.tokens.tokenizer.head
-        own = row["line"], row["id"], start, end, ids, tuple(orders), tuple(parts), head
-        return TokenDocument(*own, self.tokenizer_hash)
+        return TokenDocument(
+            row["line"],
+            row["id"],
+            start,
+            end,
+            self.ids[start:end],
+            tuple(file["file_order"] for file in files),
+            tuple(self._parts(start, end, files)),
+            self.tokens.tokenizer.head,
+            self.tokenizer_hash,
+        )
 
     def _parts(self, start: int, end: int, files: list[dict[str, Any]]) -> Iterator[TokenPart]:
         at = start

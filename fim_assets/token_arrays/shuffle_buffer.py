@@ -69,11 +69,8 @@ class Spool:
     ) -> None:
         """Append the n documents of a block.
 
-        Args:
-            tokens: Their ids, one document after the other.
-            documents: `DOCUMENT`s, shape (n,); `id_bytes` is filled in here.
-            files: `FILE`s of all of them, in order.
-            ids: The documents' ids, n of them.
+        `tokens` are their ids, one document after the other; `documents` n `DOCUMENT`s, in which
+        `id_bytes` is filled in here; `files` the `FILE`s of all of them, in order; `ids` n names.
         """
         if not len(documents):
             return

@@ -109,9 +109,8 @@ class EncodedBlock(NamedTuple):
 def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) -> EncodedBlock:
     """Encode the documents of one block.
 
-    Raises:
-        UnencodableDocumentError: If the tokenizer cannot encode a text.
-        ValueError: If texts and rows disagree.
+    Raises an UnencodableDocumentError if the tokenizer cannot encode a text, and another ValueError
+    if texts and rows disagree.
     """
     texts: list[str] = []
     control_ids: list[int] = []

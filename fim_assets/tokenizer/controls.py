@@ -68,15 +68,13 @@ def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
         TokenizerError: If one is no added token, or stands for two things.
     """
     settings = recipe.tokens.tokenizer
-    sentinels = {
-        part: token for part, token in recipe.fim.sentinels._asdict().items() if token is not None
-    }
+    named = recipe.fim.sentinels._asdict().items()
+    sentinels = {part: token for part, token in named if token is not None}
     for part, token in sentinels.items():
         if token not in added:
-            raise TokenizerError(
-                f"fim.fim_{part}_token = {token}: not one id in {settings.name_or_path}; its added "
-                f"tokens are {', '.join(added)}"
-            )
+            problem, where = f"not one id in {settings.name_or_path}", f"fim.fim_{part}_token"
+            known = f"its added tokens are {', '.join(added)}"
+            raise TokenizerError(problem, known, f"{where} = {token}")
     boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
     controls = Controls(
         sentinels={part: added[token] for part, token in sentinels.items()},

@@ -118,17 +118,10 @@ def _naming_the_text(index: int, text: str) -> Iterator[None]:
 
 
 class QuicktokEncoder:
-    """quicktok, for the byte-level BPE tokenizers whose splitting it knows.
+    """quicktok, for the byte-level BPE tokenizers whose splitting it knows, its tables in `folder`.
 
     Texts that the tokenizer's normalizer changes, and texts with mismatching code points, go to the
-    reference.
-
-    Args:
-        folder: Its tables.
-        mismatches: Code points with which it gives other ids.
-        reference: Encodes what it cannot.
-        token_bytes: Each id's bytes.
-        normalizes: Whether the tokenizer has a normalizer, one that leaves ASCII unchanged.
+    reference. `normalizes`: whether there is a normalizer, one that leaves ASCII unchanged.
     """
 
     def __init__(

@@ -52,18 +52,15 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
         raise TokenizerError(f"tokens.tokenizer.name_or_path = {name[:200]}: {error}") from error
     if is_folder:
         if revision is not None:
-            raise TokenizerError(
-                f"tokens.tokenizer.revision = {revision}: {folder} is a folder, which has none; "
-                "take the field away"
-            )
+            problem, where = f"{folder} is a folder, which has none", "tokens.tokenizer.revision"
+            raise TokenizerError(problem, "take the field away", f"{where} = {revision}")
         if not any((folder / file).is_file() for file in _FILES):
             raise TokenizerError(f"{folder}: holds none of a tokenizer's files")
         return folder
     if revision is None:
-        raise TokenizerError(
-            f"tokens.tokenizer.name_or_path = {name}: no folder of this name; if it is a name on "
-            f"the Hub, pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
-        )
+        pin = f"pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
+        advice, where = f"if it is a name on the Hub, {pin}", "tokens.tokenizer.name_or_path"
+        raise TokenizerError("no folder of this name", advice, f"{where} = {name}")
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     unreachable = _why_unreachable()

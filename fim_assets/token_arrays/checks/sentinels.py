@@ -82,11 +82,9 @@ def _wrong_sentinels(span: TokenSpan, expected: Ints, partition: TokenPartition)
     if not len(before):
         return f"{span.array}: token {at} is a sentinel and belongs to no document"
     row = before[-1]
-    return (
-        f"{span.array}: the document at tokens {spans.starts[row]} to {spans.ends[row]}, line "
-        f"{spans.lines[row]} of the raw shard, has a sentinel too many, too few or another one at "
-        f"token {at}"
-    )
+    document = f"at tokens {spans.starts[row]} to {spans.ends[row]}, line {spans.lines[row]}"
+    problem = f"has a sentinel too many, too few or another one at token {at}"
+    return f"{span.array}: the document {document} of the raw shard, {problem}"
 
 
 def _joined(parts: Iterable[Ints]) -> Ints:
@@ -128,10 +126,9 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
     wrong = files.filter(~fits.fill_null(value=False))
     if not wrong.is_empty():
         row = wrong.row(0, named=True)
-        raise ValueError(
-            f"{row['array']}: a file of line {row['line']} at tokens {row['file_start']} to "
-            f"{row['file_end']} does not fit in its document, {row['start']} to {row['end']}"
-        )
+        where = f"of line {row['line']} at tokens {row['file_start']} to {row['file_end']}"
+        document = f"its document, {row['start']} to {row['end']}"
+        raise ValueError(f"{row['array']}: a file {where} does not fit in {document}")
 
 
 def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
@@ -158,10 +155,9 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
         fits &= at == chosen["file_end"].to_numpy()
         if not fits.all():
             row = chosen.row(int(np.argmin(fits)), named=True)
-            raise ValueError(
-                f"{row['array']}: the parts of the file at tokens {row['file_start']} to "
-                f"{row['file_end']} and their sentinels do not make it up in {order} order"
-            )
+            parts = f"parts of the file at tokens {row['file_start']} to {row['file_end']}"
+            problem = f"the {parts} and their sentinels do not make it up in {order} order"
+            raise ValueError(f"{row['array']}: {problem}")
     return np.sort(_joined(expected))
 
 
