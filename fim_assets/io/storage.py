@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 REQUESTS_AT_ONCE = 32
 """Small files that are read at once: each waits for an answer far longer than it works."""
 
-_TRIES = 5
-"""Times that an operation is tried, each with the retries of the storage's own client."""
-
+_TRIES = 5  # times that an operation is tried, each with the retries of the storage's own client
 _LONGEST_PAUSE = 20.0
 
 # Ten parts of these are held in memory at once; the client's own 50 MB would be 500.

@@ -25,12 +25,8 @@ from fim_assets.run.partition import Outcome, Task, run_partition
 Stop = Future[None]
 """Done as soon as nobody takes outcomes any more."""
 
-_WAITING_OUTCOMES = 8
-"""Outcomes that may wait to be taken, while the next partitions are worked on."""
-
-_SECONDS_TO_LEAVE = 5.0
-"""What a worker that is told to end may take to remove unfinished files."""
-
+_WAITING_OUTCOMES = 8  # outcomes that may wait to be taken, while the next partitions are worked on
+_SECONDS_TO_LEAVE = 5.0  # what a worker that is told to end may take to remove unfinished files
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 _DIED_AGAIN = (

@@ -29,9 +29,7 @@ from fim_assets.run.partition import Outcome, Task, run_partition
 _TRIES = 4
 """Workers that may die over one partition: other partitions may be why the first ones did."""
 
-_TASKS_A_CPU = 2
-"""Enough that none waits for work, and that an autoscaler sees a demand."""
-
+_TASKS_A_CPU = 2  # enough that none waits for work, and that an autoscaler sees a demand
 _SECONDS_BETWEEN_COUNTS = 1.0
 _SECONDS_TO_LEAVE = 5.0
 _SECONDS_TO_CONNECT = 10.0
