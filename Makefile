@@ -61,7 +61,7 @@ lock: $(READY)  ## pin the dependencies of pyproject.toml again
 		--extra dev pyproject.toml -o requirements.lock
 
 tokenizer: $(READY)  ## build the bundled dolma2 tokenizer again
-	$(BIN)/python -m fim_assets.tokenizer.build_dolma2
+	$(BIN)/python -m fim_assets_tests.tokenizer.build_dolma2
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
 	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report

@@ -1,1 +1,1 @@
-"""What lies where, and when a partition is complete."""
+"""Which files there are, and when a partition is complete."""

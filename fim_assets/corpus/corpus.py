@@ -17,16 +17,10 @@ from fim_assets.recipe import Recipe
 
 @dataclass(frozen=True)
 class Corpus:
-    """What all partitions share.
+    """What all partitions share: the stages in the order of the data, and where outputs are.
 
-    Attributes:
-        recipe: What decides the bytes.
-        tokenizer_hash: Content hash of the recipe's tokenizer.
-        data_root: Folder of all outputs.
-        stages: The stages in the order of the data.
-        prefix: Folders between the data root and the assets' folders.
-        work: A folder of this machine that stands for the data root while a partition of object
-            storage is worked on.
+    `prefix` are folders between the data root and the assets' folders; `work` is a folder of this
+    machine that stands for the data root while a partition of object storage is worked on.
     """
 
     recipe: Recipe
@@ -109,15 +103,7 @@ class Corpus:
 
 
 def list_shards(corpus: Corpus, input_root: Location) -> dict[str, RawShard]:
-    """The corpus's raw shards by partition key.
-
-    Args:
-        corpus: Names the globs, and where outputs are.
-        input_root: Folder that relative globs start from.
-
-    Raises:
-        ShardError: As `find_shards`, or if a glob matches outputs.
-    """
+    """The corpus's raw shards by key; a ShardError as of `find_shards`, or if they are outputs."""
     return list_raw_shards(corpus.recipe.raw.documents, input_root, [*corpus.folders()])
 
 

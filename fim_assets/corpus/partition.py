@@ -23,7 +23,6 @@ class Source:
     """The documents that a stage reads.
 
     Attributes:
-        path: The shard.
         parquet: The parquet next to it, which names each document's line in the raw shard; None
             for the raw shard.
         name: The shard's path from the data root; of the raw shard its file name.
@@ -37,17 +36,9 @@ class Source:
 
 
 class Partition:
-    """One partition of a corpus, on this machine."""
+    """One partition of a corpus, on this machine; its raw shard is fetched into `folder`."""
 
     def __init__(self, corpus: Corpus, key: str, shard: RawShard, folder: Path) -> None:
-        """Nothing is read yet.
-
-        Args:
-            corpus: Recipe, stages and folders.
-            key: The partition.
-            shard: Its raw shard.
-            folder: Takes the raw shard where it is fetched.
-        """
         self.corpus = corpus
         self.key = key
         self.shard = shard
@@ -79,9 +70,8 @@ class Partition:
     def source(self, stage: Stage) -> Source:
         """The documents that a stage reads, on this machine.
 
-        Raises:
-            ReceiptError: If the stage that writes them is not finished.
-            ShardError: If it is made of another content of the raw shard than earlier stages.
+        Raises a ReceiptError if the stage that writes them is not finished, and a ShardError if it
+        is made of another content of the raw shard than earlier stages.
         """
         before = self.corpus.source(stage)
         if before is None or before.shard is None:
@@ -98,22 +88,14 @@ class Partition:
         return read_receipt(self.files(stage))
 
     def finished(self, stage: Stage) -> Receipt:
-        """The receipt of a stage that is complete.
-
-        Raises:
-            ReceiptError: If it is not; says why.
-        """
-        receipt = self.receipt(stage)
+        """The receipt of a stage that is complete; a ReceiptError says why if it is not."""
+        receipt, files = self.receipt(stage), self.files(stage)
         if receipt is None:
-            raise ReceiptError(
-                f"{self.files(stage).receipt}: no receipt, so {stage.name} is not finished for "
-                f"{self.key}; materialize {stage.name} first"
-            )
-        reason = why_incomplete(receipt, self.files(stage), self.corpus.fingerprint(stage.name))
-        if reason:
-            raise ReceiptError(
-                f"{stage.name} of {self.key}: {reason}; materialize {stage.name} again"
-            )
+            problem = f"no receipt, so {stage.name} is not finished for {self.key}"
+            raise ReceiptError(problem, f"materialize {stage.name} first", files.receipt)
+        if reason := why_incomplete(receipt, files, self.corpus.fingerprint(stage.name)):
+            where = f"{stage.name} of {self.key}"
+            raise ReceiptError(reason, f"materialize {stage.name} again", where)
         return receipt
 
     def fetched(self, stage: Stage) -> Receipt:
@@ -125,8 +107,7 @@ class Partition:
     def possible_inputs(self, stage: Stage) -> list[FileRecord]:
         """What the input of a complete stage may be; none if an earlier stage does not agree.
 
-        Raises:
-            ReceiptError: If an earlier stage is not complete.
+        A ReceiptError is raised if an earlier stage is not complete.
         """
         before = self.corpus.source(stage)
         if before is None:
@@ -137,13 +118,8 @@ class Partition:
     def refuse_other_source(self, stage: Stage, source: Source, read: FileRecord) -> None:
         """Refuse to finish a stage that has read other documents than the earlier stages.
 
-        Args:
-            stage: What has read its source.
-            source: The source.
-            read: The shard as it was read.
-
-        Raises:
-            ShardError: If the source has changed meanwhile, or is not what its manifest says.
+        `read` is the shard as it was read. A ShardError is raised if the source has changed
+        meanwhile, or is not what its manifest says.
         """
         before = self.corpus.source(stage)
         if before is None or source.receipt is None or source.parquet is None:
@@ -159,17 +135,13 @@ class Partition:
         for other in self.corpus.before(stage):
             receipt = self.receipt(other) if self.corpus.source(other) is source else None
             if receipt is not None and receipt.result.input.blake2b != read.blake2b:
-                raise ShardError(
-                    f"{self.shard}: {other.name} and {stage.name} are made of different contents "
-                    "of it; materialize both again"
-                )
+                both = f"{other.name} and {stage.name} are made of different contents of it"
+                raise ShardError(f"{self.shard}: {both}; materialize both again")
 
     def refuse_other_inputs(self, stage: Stage, receipt: Receipt) -> None:
-        """Refuse to judge outputs by inputs that are gone, damaged, or not what they are made of.
+        """Raise a ShardError for inputs that are gone, damaged, or not what outputs are made of.
 
-        Raises:
-            ShardError: If they are.
-            ReceiptError: If an earlier stage is not complete.
+        A ReceiptError is raised if an earlier stage is not complete.
         """
         before = self.corpus.source(stage)
         if before is None:
@@ -182,10 +154,9 @@ class Partition:
             source = str(self.files(before).published(receipt.result.input.name))
             inputs = self._undamaged(before)
         if receipt.result.input not in inputs:
-            raise ShardError(
-                f"{source}: its content is not the one that {stage.name} are made of; bring that "
-                f"back, or materialize {stage.name} again"
-            )
+            problem = f"its content is not the one that {stage.name} are made of"
+            advice = f"bring that back, or materialize {stage.name} again"
+            raise ShardError(f"{source}: {problem}; {advice}")
 
     def _undamaged(self, stage: Stage) -> list[FileRecord]:
         """A finished stage's outputs, by their content."""
@@ -197,7 +168,6 @@ class Partition:
 
     def _refuse_damage(self, stage: Stage, record: FileRecord, receipt: Receipt) -> None:
         if record not in receipt.result.outputs:
-            raise ShardError(
-                f"{self.files(stage).folder / record.name}: its content is not the one that its "
-                f"receipt says; materialize {stage.name} again"
-            )
+            problem = "its content is not the one that its receipt says"
+            path = self.files(stage).folder / record.name
+            raise ShardError(f"{path}: {problem}; materialize {stage.name} again")

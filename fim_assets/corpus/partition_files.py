@@ -1,4 +1,4 @@
-"""Where the files of one partition of one asset lie."""
+"""Where the files of one partition of one asset are."""
 
 import re
 import shutil
@@ -21,10 +21,8 @@ FAILED = ".failed.jsonl"
 class Outputs:
     """The names that files of a partition may have, so that those of an earlier run are found.
 
-    Attributes:
-        endings: What stands behind the key.
-        numbered: What stands behind the key, `-` and a number from 0.
-        folders: Folders next to the asset's own that hold numbered files too.
+    `endings` stand behind the key, `numbered` behind the key, `-` and a number from 0; `folders`
+    next to the asset's own hold numbered files too.
     """
 
     endings: tuple[str, ...]
@@ -33,11 +31,10 @@ class Outputs:
 
     def hold(self, name: str, key: str) -> bool:
         """Whether a file may be an output of the partition `key`."""
-        if not name.startswith(key):
-            return False
         ending = name.removeprefix(key)
-        number = re.match(r"-\d{5,}", ending)
-        return ending in self.endings or bool(number and ending[number.end() :] in self.numbered)
+        numbered = re.sub(r"^-\d{5,}", "", ending)
+        known = ending in self.endings or (numbered != ending and numbered in self.numbered)
+        return known and name.startswith(key)
 
 
 class ReceiptError(UserError):
@@ -46,14 +43,10 @@ class ReceiptError(UserError):
 
 @dataclass(frozen=True)
 class PartitionFiles:
-    """Where one partition of one asset lies.
+    """The files of one partition of one asset, in the asset's `folder`.
 
-    Attributes:
-        folder: The asset's folder.
-        key: The partition's key.
-        outputs: The names that its files may have.
-        work: A folder of this machine in which the files are made and read, where `folder` is on
-            object storage.
+    `outputs` are the names that they may have. Where `folder` is on object storage, they are made
+    and read in `work`, a folder of this machine.
     """
 
     folder: Location
@@ -75,16 +68,16 @@ class PartitionFiles:
         return self.local / f"{self.key}{ending}"
 
     def output(self, name: str) -> Path:
-        """An output that its record names, on this machine: in the folder, or in one beside it."""
+        """An output that its record names, on this machine: in the folder, or in one next to it."""
         return (self.local.parent if "/" in name else self.local) / name
 
     def published(self, name: str) -> Location:
-        """Where an output lies for those who read it."""
+        """Where an output is for those who read it."""
         return (self.folder.parent if "/" in name else self.folder) / name
 
     @property
     def receipt(self) -> Location:
-        """Where the receipt lies."""
+        """Where the receipt is."""
         return self.folder / f"{self.key}.json"
 
     @property
@@ -94,12 +87,9 @@ class PartitionFiles:
 
 
 def published_sizes(folder: UPath, folders: Iterable[str], key: str = "") -> dict[str, int]:
-    """Sizes of the files in an asset's folder on object storage, and in those next to it.
+    """Sizes of the files in an asset's folder on object storage, and in `folders` next to it.
 
-    Args:
-        folder: The asset's.
-        folders: Those next to it that hold its files too; their name stands before the file's.
-        key: What the files' names begin with.
+    The folder's name stands before a name of these. `key` is what the files' names begin with.
     """
     sizes = sizes_below(folder, key)
     for name in folders:

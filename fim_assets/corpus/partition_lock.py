@@ -15,11 +15,8 @@ _LOCKS = ".locks"
 def no_locks_warning(folder: Location) -> str | None:
     """What to warn of where two runs of a partition do not wait for each other, None if they do.
 
-    Object storage never has locks, and gets no warning; a folder that cannot be written fails with
-    the first file.
-
-    Args:
-        folder: Holds the assets' folders.
+    `folder` holds the assets' folders. Object storage never has locks, and gets no warning; a
+    folder that cannot be written fails with the first file.
     """
     if is_remote(folder):
         return None
@@ -39,12 +36,9 @@ def no_locks_warning(folder: Location) -> str | None:
 def partition_lock(folder: Location, key: str) -> Iterator[None]:
     """Hold a partition for this run alone: another run that wants it waits, and says so.
 
-    The lock goes with the process that holds it, so that a killed run leaves none behind. Object
-    storage and some file systems have none: there nobody waits (`no_locks_warning`).
-
-    Args:
-        folder: Holds the assets' folders.
-        key: The partition.
+    `folder` holds the assets' folders. The lock goes with the process that holds it, so that a
+    killed run leaves none behind. Object storage and some file systems have none: there nobody
+    waits (`no_locks_warning`).
     """
     if is_remote(folder):
         yield

@@ -22,15 +22,11 @@ from fim_assets.statistics.histograms import Histogram
 
 
 class Result(FrozenModel):
-    """What was made of what: the same for the same input and law.
+    """What was made of what: the same for the same input and recipe.
 
     Attributes:
-        asset: Which asset.
-        key: Its partition.
-        fingerprint: The law that made it, see `Recipe.fingerprint`.
+        fingerprint: Of what decided the bytes, see `Corpus.fingerprint`.
         seed: The partition's seed, 16 hex digits.
-        input: The file that was read.
-        outputs: The files that were written.
         lines: Lines of the raw shard (`raw_shards`, `fim_shards`) or of the FIM shard.
         blank: Lines without anything but white space.
         rejected: Lines that are no document.
@@ -38,8 +34,6 @@ class Result(FrozenModel):
         files: Files in these documents; null where they were not looked at.
         chars: Unicode code points of the texts as this asset leaves them.
         tokens: Token ids written, BOS and EOS included; null where there are none.
-        counts: Further numbers by name, each a number of what its name says.
-        histograms: Distributions of lengths by name.
     """
 
     asset: str
@@ -62,12 +56,8 @@ class Result(FrozenModel):
 class Provenance(FrozenModel):
     """About the run that made it; free to differ between runs.
 
-    Attributes:
-        at: When it began.
-        seconds: How long it took.
-        versions: Of the libraries that had a part in it.
-        engine: What did the work.
-        checks: The checks that it passed before it counted as finished.
+    `engine` is what encoded or worked, `checks` are those that it passed before it counted as
+    finished, `versions` those of the libraries that had a part in it.
     """
 
     at: datetime
@@ -90,11 +80,9 @@ class Receipt(FrozenModel):
 
 
 def read_receipt(files: PartitionFiles) -> Receipt | None:
-    """The partition's receipt, or None where there is none.
+    """The partition's receipt, or None where there is none; a ReceiptError for another file.
 
-    Raises:
-        ReceiptError: If the file is there and is no receipt.
-        StorageError: If object storage does not say: the partition may well be complete.
+    A StorageError says nothing of it: the partition may well be complete.
     """
     try:
         return Receipt.model_validate_json(read_bytes(files.receipt))
@@ -103,11 +91,10 @@ def read_receipt(files: PartitionFiles) -> Receipt | None:
     except StorageError:
         raise
     except OSError as error:
-        raise ReceiptError(f"{files.receipt}: cannot be read: {error}") from error
+        raise ReceiptError(f"cannot be read: {error}", location=files.receipt) from error
     except ValidationError as error:
-        raise ReceiptError(
-            f"{files.receipt}: not a receipt: {error.errors()[0]['msg']}; materialize it again"
-        ) from error
+        problem = f"not a receipt: {error.errors()[0]['msg']}"
+        raise ReceiptError(problem, "materialize it again", files.receipt) from error
 
 
 def why_incomplete(
@@ -118,13 +105,8 @@ def why_incomplete(
 ) -> str | None:
     """Why a partition is not complete in spite of its receipt, or None if it is.
 
-    Looks at the law and at the files' sizes, not at their content.
-
-    Args:
-        receipt: The partition's.
-        files: Its files.
-        fingerprint: The law of today.
-        sizes: What lies there, from `published_sizes`; None looks.
+    Looks at the fingerprint and at the files' sizes, not at their content. `sizes` are those of
+    `published_sizes`; None looks.
     """
     result = receipt.result
     if (result.asset, result.key) != (files.folder.name, files.key):
@@ -149,16 +131,9 @@ def _file_size(files: PartitionFiles, name: str) -> int | None:
 
 
 def keys_of_receipts(folder: Location) -> set[str]:
-    """The partitions that have a receipt in an asset's folder, whatever it says.
-
-    Raises:
-        StorageError: If object storage cannot be listed.
-    """
-    return {
-        name.removesuffix(".json")
-        for name in names_in(folder)
-        if name.endswith(".json") and not name.startswith(".")
-    }
+    """The partitions that have a receipt in an asset's folder, whatever it says."""
+    names = (name for name in names_in(folder) if not name.startswith("."))
+    return {name.removesuffix(".json") for name in names if name.endswith(".json")}
 
 
 def delete_receipt(files: PartitionFiles) -> None:

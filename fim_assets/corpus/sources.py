@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -45,14 +45,10 @@ _FETCHED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class RawShard:
-    """A raw shard, and what is known of it before it is read.
+    """A raw shard, and what is known of it before it is read; None and '' are unknown.
 
-    Attributes:
-        place: Where it lies: a path or a URL.
-        bytes: Its size; None is unknown.
-        etag: The storage's tag of its content; '' is unknown.
-        blake2b: Its content hash, 64 hex digits; '' is unknown.
-        pinned_by: The manifest and its line, which it must agree with; '' where none names it.
+    `place` is its path or URL, `etag` the storage's tag of its content, `blake2b` 64 hex digits.
+    `pinned_by` is the manifest and its line, which it must agree with; '' where none names it.
     """
 
     place: str
@@ -62,12 +58,12 @@ class RawShard:
     pinned_by: str = ""
 
     def __str__(self) -> str:
-        """Where it lies."""
+        """Its path or URL."""
         return self.place
 
     @property
     def location(self) -> Location:
-        """Where it lies, as what reads it takes it."""
+        """Its path or URL, as what reads it takes it."""
         return parse_url(self.place) if is_url(self.place) else Path(self.place)
 
     @property
@@ -82,46 +78,32 @@ class RawShard:
 
     @property
     def lacks_content(self) -> bool:
-        """Whether it has 0 bytes though its name says that it is packed."""
+        """Whether it has 0 bytes though its name says that it is compressed."""
         return self.place.endswith(COMPRESSED_ENDINGS) and self.size == 0
 
     def fetch(self, folder: Path) -> Path:
-        """Its file on this machine, fetched into a folder if it lies elsewhere.
-
-        Raises:
-            ShardError: If it is gone, or is not what its manifest says.
-            StorageError: If it cannot be fetched.
-        """
+        """Its file on this machine, fetched into a folder from elsewhere; see `refuse_changed`."""
         self.refuse_changed()
         # Where nothing pins it, what was listed may be days old.
         return fetch(self.location, folder, self.bytes if self.pinned_by else None)
 
     def known_record(self) -> FileRecord | None:
-        """Its identity, where a manifest says it and the storage says that it is unchanged.
-
-        Raises:
-            ShardError: If it is gone, or is not what its manifest says.
-        """
+        """Its identity, where a manifest says it and the storage says that it is unchanged."""
         if not (self.blake2b and self.etag and self.bytes is not None):
             return None
         if not self.refuse_changed():
             return None
         return FileRecord(name=self.location.name, bytes=self.bytes, blake2b=self.blake2b)
 
-    def refuse_other(self, found: FileRecord) -> None:
-        """Refuse a content that is not the manifest's.
-
-        Raises:
-            ShardError: If it is another one.
-        """
-        if self.blake2b and found.blake2b != self.blake2b:
-            self._refuse("blake2b", self.blake2b, found.blake2b)
+    def refuse_other(self, record: FileRecord) -> None:
+        """Raise a ShardError for a content that is not the manifest's."""
+        if self.blake2b and record.blake2b != self.blake2b:
+            self._refuse("blake2b", self.blake2b, record.blake2b)
 
     def refuse_changed(self) -> bool:
         """Refuse what is seen to have changed; whether the tag of its content was looked at.
 
-        Raises:
-            ShardError: If it is gone, or is not what its manifest says.
+        A ShardError is raised if it is gone, or is not what its manifest says.
         """
         if not self.pinned_by:
             return False
@@ -139,19 +121,15 @@ class RawShard:
             self._refuse("etag", self.etag, tag)
         return bool(self.etag and tag)
 
-    def _refuse(self, field: str, said: str, found: str) -> None:
-        raise ShardError(
-            f"{self}: has changed: {self.pinned_by} says {field} {said}, it has {found}; list the "
-            "shards anew with `fim-assets manifest`"
-        )
+    def _refuse(self, field: str, expected: str, actual: str) -> None:
+        problem = f"has changed: {self.pinned_by} says {field} {expected}, it has {actual}"
+        raise ShardError(f"{self}: {problem}; list the shards again with `fim-assets manifest`")
 
 
 def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]:
-    """List the shards that globs match, or manifests name.
+    """List the shards that globs of files or URLs match, or manifests (`.tsv`) name.
 
-    Args:
-        documents: Globs of files or URLs, and manifests (`.tsv`), relative to `root` or absolute.
-        root: Folder that relative ones start from.
+    `documents` are absolute, or relative to `root`.
 
     Returns:
         Shards by partition key, sorted by key. The key is the path below the glob's fixed part (the
@@ -161,7 +139,6 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
     Raises:
         ShardError: If a matched file is no shard by its name, two shards have one key, a shard has
             two, a key holds what Dagster or a file name cannot carry, or a manifest is none.
-        StorageError: If object storage cannot be listed.
     """
     shards: dict[str, RawShard] = {}
     keys: dict[str, str] = {}
@@ -175,30 +152,18 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawShard]
             # Two globs may reach a file, by a link too; in a manifest each line was looked at.
             real = shard.place if shard.pinned_by else _real(shard.location)
             if keys.setdefault(real, key) != key:
-                raise ShardError(
-                    f"{shard} has two keys, {keys[real]} and {key}: its documents would "
-                    "count twice; do globs overlap, or is there a link?"
-                )
+                problem = f"has two keys, {keys[real]} and {key}: its documents would count twice"
+                raise ShardError(f"{shard} {problem}; do globs overlap, or is there a link?")
     return dict(sorted(shards.items()))
 
 
 def refuse_outputs(shards: Iterable[RawShard], folders: Iterable[Location]) -> None:
-    """Refuse globs that match what was made of shards.
-
-    Args:
-        shards: From `find_shards`.
-        folders: Hold outputs.
-
-    Raises:
-        ShardError: If a shard lies in one of them.
-    """
+    """Refuse globs that match what was made of shards, which is in these folders."""
     outputs = tuple(f"{folder}{os.sep}" for folder in folders)
     for shard in shards:
         if str(shard).startswith(outputs):
-            raise ShardError(
-                f"{shard}: raw.documents matches this output; narrow the glob, or set "
-                "FIM_INPUT_ROOT to the folder of the raw shards"
-            )
+            advice = "narrow the glob, or set FIM_INPUT_ROOT to the folder of the raw shards"
+            raise ShardError(f"{shard}: raw.documents matches this output; {advice}")
 
 
 def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
@@ -217,25 +182,25 @@ def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawShard]]:
         yield _key(path, path.relative_to(base).as_posix()), RawShard(str(path))
 
 
-def _absolute(place: str, root: Location) -> Location:
-    if is_url(place):
-        return parse_url(place)
+def _absolute(pattern: str, root: Location) -> Location:
+    if is_url(pattern):
+        return parse_url(pattern)
     try:
-        local = expand_home(place)
+        local = expand_home(pattern)
     except FileNotFoundError as error:
         raise ShardError(f"raw.documents: {error}") from error
-    return local if local.is_absolute() else root / place
+    return local if local.is_absolute() else root / pattern
 
 
 def _start(pattern: str, root: Location) -> tuple[Location, str]:
     """The folder that a glob starts from, whose own name is none, and the glob from there."""
-    place = _absolute(pattern, Path())
-    if is_remote(place):
-        bucket, _, rest = place.path.partition("/")
+    path = _absolute(pattern, Path())
+    if is_remote(path):
+        bucket, _, rest = path.path.partition("/")
         if not rest or WILDCARD.search(bucket):
             raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
-        return place.parents[-1], rest
-    return (Path(place.anchor), str(place)) if place.is_absolute() else (root, pattern)
+        return path.parents[-1], rest
+    return (Path(path.anchor), str(path)) if path.is_absolute() else (root, pattern)
 
 
 def _real(location: Location) -> str:
@@ -244,24 +209,26 @@ def _real(location: Location) -> str:
 
 def _objects(pattern: str, root: UPath) -> Iterator[tuple[str, RawShard]]:
     parts = pattern.rstrip("/").split("/")
-    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    wild = _first_wild(parts)
     base, rest = root.joinpath(*parts[:wild]), "/".join(parts[wild:])
-    found = objects(base, rest)
-    if not found:
+    matching = objects(base, rest)
+    if not matching:
         log.warning("raw.documents: %s matches nothing", base / rest)
-    _refuse_other_names(list(found))
-    for location, info in found.items():
+    _refuse_other_names(matching)
+    for location, info in matching.items():
         key = _key(location, location.path.removeprefix(f"{base.path.rstrip('/')}/"))
         yield key, RawShard(str(location), int(info["size"]), tag_of(info))
+
+
+def _first_wild(parts: Sequence[str]) -> int:
+    return next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
 
 
 def read_manifest(manifest: Location) -> dict[str, RawShard]:
     """The shards that a manifest pins, none of which is looked at.
 
-    Paths that are relative start from the manifest's folder.
-
-    Raises:
-        ShardError: If it is no manifest; the message names line, column and value.
+    Paths that are relative start from the manifest's folder. A ShardError names line, column and
+    value if it is no manifest.
     """
     try:
         text = read_bytes(manifest).decode()
@@ -289,10 +256,10 @@ def read_manifest(manifest: Location) -> dict[str, RawShard]:
         if not _SHARD_NAME.search(url):
             raise ShardError(f"{where}: url {url!r}: {_NAME_RULE}")
         try:
-            place = url_of_storage(url) if is_url(url) else str(manifest.parent / url)
+            path = url_of_storage(url) if is_url(url) else str(manifest.parent / url)
         except StorageError as error:
             raise ShardError(f"{where}: url {error}") from error
-        shards[key] = RawShard(place, int(size), tag, blake2b, where)
+        shards[key] = RawShard(path, int(size), tag, blake2b, where)
     return shards
 
 
@@ -307,15 +274,9 @@ def _rows(text: str, manifest: Location) -> Iterator[list[str]]:
 def manifest_rows(shards: Mapping[str, RawShard], *, content: bool) -> Iterator[str]:
     """A manifest's lines, each shard pinned as it is now.
 
-    Args:
-        shards: From `find_shards`.
-        content: Whether the content of shards on object storage is read and hashed too; that of
-            files always is.
-
-    Raises:
-        ShardError: If a shard is gone, is packed and has 0 bytes, or its place holds a tab or a
-            line feed.
-        StorageError: If it cannot be read.
+    `content`: whether the content of shards on object storage is read and hashed too; that of files
+    always is. A ShardError is raised if a shard is gone, is compressed and has 0 bytes, or its path
+    holds a tab or a line feed.
     """
     if empty := [shard.location for shard in shards.values() if shard.lacks_content]:
         raise ShardError(f"{_shown(empty)}: {NOTHING_COMPRESSED}", FAILED_DOWNLOAD)
@@ -338,15 +299,14 @@ def _pin(shard: RawShard, *, content: bool) -> RawShard:
     if not content:
         return RawShard(shard.place, size, tag)
     with fetched(location, size) as path:
-        record = record_file(path)
-    return RawShard(shard.place, size, tag, record.blake2b)
+        return RawShard(shard.place, size, tag, record_file(path).blake2b)
 
 
 def _expand(pattern: str, root: Path) -> tuple[Path, list[Path]]:
     parts = Path(pattern).parts
     if not parts or parts[-1] in ("**", "/"):
         raise ShardError(f"raw.documents: {pattern!r} names no files; should it end in **/*?")
-    wild = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    wild = _first_wild(parts)
     base = root.joinpath(*parts[:wild])
     _refuse_unreadable(base)
     names = glob.glob(str(Path(*parts[wild:])), root_dir=base, recursive=True)  # noqa: PTH207 - follows links
@@ -366,11 +326,9 @@ def _refuse_unreadable(base: Path) -> None:
 
 
 def _refuse_other_files(paths: list[Path]) -> None:
-    missing = [path for path in paths if not path.exists()]
-    if missing:
+    if missing := [path for path in paths if not path.exists()]:
         raise ShardError(f"{_shown(missing)}: a link to nothing")
-    special = [path for path in paths if path.exists() and not path.is_file()]
-    if special:
+    if special := [path for path in paths if not path.is_file()]:
         raise ShardError(f"{_shown(special)}: no file, but a pipe, a socket or a device")
     _refuse_other_names(paths)
 
@@ -379,12 +337,9 @@ _NAME_RULE = "a shard's name ends in .json or .jsonl, with .gz or .zst behind it
 
 
 def _refuse_other_names(locations: Iterable[Location]) -> None:
-    others = [location for location in locations if not _SHARD_NAME.search(location.name)]
-    if others:
-        raise ShardError(
-            f"{_shown(others)}: raw.documents matches what is no shard by its name; {_NAME_RULE}: "
-            "narrow the glob or move the files"
-        )
+    if others := [location for location in locations if not _SHARD_NAME.search(location.name)]:
+        problem = f"raw.documents matches what is no shard by its name; {_NAME_RULE}"
+        raise ShardError(f"{_shown(others)}: {problem}: narrow the glob or move the files")
 
 
 def _shown(locations: Iterable[Location]) -> str:

@@ -36,14 +36,7 @@ Number = int | float | str | None
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """A check's verdict on one partition.
-
-    Attributes:
-        name: The check.
-        passed: Its verdict.
-        description: The verdict in one sentence, with the first fault if there is one.
-        numbers: What was counted.
-    """
+    """A check's verdict on one partition in one sentence, with the first fault if there is one."""
 
     name: str
     passed: bool
@@ -56,15 +49,17 @@ def fault(name: str, description: str) -> CheckOutcome:
     return CheckOutcome(name, passed=False, description=description)
 
 
+def passed(name: str, description: str, **numbers: Number) -> CheckOutcome:
+    """The verdict of a check that found none, with what it counted."""
+    return CheckOutcome(name, passed=True, description=description, numbers=numbers)
+
+
 @dataclass(frozen=True)
 class Check:
-    """What must be true of a finished partition of a stage.
+    """What must be true of a finished partition of a stage; no other check has its name.
 
-    Attributes:
-        name: Its name, which no other check of any stage has.
-        description: What it compares with what, as Dagster shows it.
-        run: Judges the partition, which it gets as `Stage.opened` returns it. It reads the files
-            that were written; a ValueError is a fault that it found.
+    `run` gets the partition as `Stage.opened` returns it, and reads the files that were written; a
+    ValueError is a fault that it found.
     """
 
     name: str
@@ -101,13 +96,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a stage shows of a finished partition beside what every stage shows.
-
-    Attributes:
-        headline: The numbers that are looked at first.
-        tables: Tables of numbers; one without rows is not shown.
-        numbers: Further numbers.
-    """
+    """What a stage shows of a partition, the headline first, next to what every stage shows."""
 
     headline: dict[str, int | float] = field(default_factory=dict)
     tables: "dict[str, Table]" = field(default_factory=dict)
@@ -122,8 +111,7 @@ class About:
         description: Markdown.
         kinds: What it is made of, three at most, by names that Dagster's UI has pictures for.
         work: The plain functions that make it.
-        schema: Of its parquet files, None where it has none.
-        columns: What each of their columns holds; `files.order` is a field of a list.
+        columns: What each column of its parquet files holds; `files.order` is a field of a list.
         section: The recipe's section that is its own, None where it has none.
     """
 
@@ -145,7 +133,7 @@ class Stage(ABC):
         name: The asset's key, the folder of its files, and the name in receipts.
         version: Raised whenever the same input would give other bytes, or another `result`.
         shard: How the name of the documents that it writes ends; None where it writes none.
-        libraries: Packages that have a part in it, beside those of every stage.
+        libraries: Packages that have a part in it, next to those of every stage.
         read_by: The command that reads its files, None where there is none.
         preview: Whether a few documents of a partition are shown as text, or with their tokens;
             for stages that read or write FIM documents.
@@ -174,7 +162,7 @@ class Stage(ABC):
         """Names that its files may have, so that those of an earlier run are found."""
 
     def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
-        """What decides its bytes beside its version and the stages before it, for fingerprints.
+        """What decides its bytes next to its version and the stages before it, for fingerprints.
 
         Values are JSON; a mapping is merged with what earlier stages gave under the same name.
         """
@@ -193,11 +181,7 @@ class Stage(ABC):
 
     @abstractmethod
     def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
-        """Read the documents of a partition and write its files.
-
-        Raises:
-            ShardError: If the documents cannot be used.
-        """
+        """Read the documents of a partition and write its files; a ShardError for unusable ones."""
 
     def statistics(self, parquet: Path) -> Statistics:
         """Statistics of a partition, from its parquet."""
@@ -220,5 +204,5 @@ class Stage(ABC):
 
 
 def functions(*work: Callable[..., Any]) -> tuple[FunctionType, ...]:
-    """Functions that have a place in a source file."""
+    """Functions that are written in a source file."""
     return tuple(function for function in work if isinstance(function, FunctionType))

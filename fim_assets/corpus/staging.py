@@ -26,12 +26,9 @@ class Staging:
     """The files of one partition while they are made; a context manager.
 
     Entering deletes the partition's receipt, and what a killed run left. Files are created in a
-    hidden folder; `publish` renames them into place and deletes what an earlier run left of this
-    partition. Leaving removes the hidden folder, so that a failure leaves nothing half-written.
-
-    Attributes:
-        files: The partition's.
-        folder: A hidden folder, which may hold what is needed only until `publish`.
+    hidden folder, which may hold what is needed only until `publish`: that renames them into place
+    and deletes what an earlier run left of this partition. Leaving removes the hidden folder, so
+    that a failure leaves nothing half-written.
     """
 
     folder: Path
@@ -52,16 +49,11 @@ class Staging:
                 file.close()
         shutil.rmtree(self.files.hidden, ignore_errors=True)
 
-    def create(self, ending: str, beside: str | None = None) -> HashingWriter:
-        """Begin one of the partition's output files.
-
-        Args:
-            ending: How its name ends, behind the key.
-            beside: A folder beside the asset's own that takes it.
-        """
+    def create(self, ending: str, folder: str | None = None) -> HashingWriter:
+        """Begin an output: key and `ending` are its name, `folder` one next to the asset's own."""
         name = f"{self.files.key}{ending}"
-        if beside is not None:
-            name = f"{beside}/{name}"
+        if folder is not None:
+            name = f"{folder}/{name}"
         file = HashingWriter(self.folder / f"{len(self._open)}.part")
         self._open.append((name, file))
         return file
@@ -70,9 +62,6 @@ class Staging:
         """Publish one file although the partition fails; return its path.
 
         It is no output: the next run that publishes the partition deletes it.
-
-        Raises:
-            StorageError: If object storage does not take it.
         """
         number = [other for _, other in self._open].index(file)
         file.close()
@@ -109,9 +98,9 @@ def _remove_stale_outputs(files: PartitionFiles, records: Iterable[FileRecord]) 
             number = missing = 0
             while missing < _GAP:
                 path = folder / f"{files.key}-{number:05d}{ending}"
-                found = path.exists()
-                others += [path] if found else []
-                missing = 0 if found else missing + 1
+                exists = path.exists()
+                others += [path] if exists else []
+                missing = 0 if exists else missing + 1
                 number += 1
     for other in reversed(others):
         if other not in written:
@@ -121,15 +110,10 @@ def _remove_stale_outputs(files: PartitionFiles, records: Iterable[FileRecord]) 
 def write_receipt(files: PartitionFiles, receipt: Receipt) -> None:
     """Write the receipt, which completes the partition; to object storage, the files before it.
 
-    Raises:
-        ReceiptError: If the files are not the ones that it records: another run wrote here.
-        StorageError: If object storage does not take them.
+    A ReceiptError is raised if the files are not the ones that it records: another run wrote here.
     """
-    reason = None
-    if is_remote(files.folder):
-        reason = _upload(files, files.folder, receipt)
-    reason = reason or why_incomplete(receipt, files, receipt.result.fingerprint)
-    if reason:
+    reason = _upload(files, files.folder, receipt) if is_remote(files.folder) else None
+    if reason := reason or why_incomplete(receipt, files, receipt.result.fingerprint):
         raise ReceiptError(f"{reason}: another run has written here meanwhile")
     content = (receipt.model_dump_json(indent=1) + "\n").encode()
     if is_remote(files.folder):
@@ -154,12 +138,8 @@ def _upload(files: PartitionFiles, folder: UPath, receipt: Receipt) -> str | Non
     for name in names:
         location = (folder.parent if "/" in name else folder) / name
         stored[location] = store(files.output(name), location)
-    sizes = published_sizes(folder, files.outputs.folders, files.key)
-    stale = (
-        name
-        for name in sizes.keys() - names
-        if files.outputs.hold(PurePosixPath(name).name, files.key)
-    )
+    others = published_sizes(folder, files.outputs.folders, files.key).keys() - names
+    stale = (n for n in others if files.outputs.hold(PurePosixPath(n).name, files.key))
     remove(map(files.published, stale))
     for location, state in stored.items():
         if etag(location) != state:
@@ -168,11 +148,7 @@ def _upload(files: PartitionFiles, folder: UPath, receipt: Receipt) -> str | Non
 
 
 def fetch_outputs(files: PartitionFiles, receipt: Receipt) -> None:
-    """Have a finished partition's outputs on this machine.
-
-    Raises:
-        StorageError: If one cannot be fetched.
-    """
+    """Have a finished partition's outputs on this machine."""
     for output in receipt.result.outputs:
         path = files.output(output.name)
         if not path.exists():

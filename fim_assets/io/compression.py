@@ -56,11 +56,7 @@ is, and what to do."""
 
 
 class CompressionError(ValueError):
-    """Bytes that cannot be decompressed; the message says why and at which compressed byte.
-
-    Attributes:
-        advice: What to do, '' where it is not known.
-    """
+    """Bytes that cannot be decompressed: why, at which compressed byte, and what `advice` helps."""
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -89,14 +85,10 @@ COMPRESSED_ENDINGS = tuple(_FORMATS)
 
 
 def decompress(file: HashingReader, ending: str) -> Iterator[bytes]:
-    """A file's content, in pieces of any size.
+    """A file's content, in pieces of any size; `ending` is `.zst`, `.gz` or that of a plain file.
 
     zstd's skippable frames are passed over, as is zero padding behind gzip's members. Memory is
     bounded, whatever the file holds.
-
-    Args:
-        file: What to read, from its beginning.
-        ending: `.zst`, `.gz`, or another one: then the content is not compressed.
 
     Raises:
         CompressionError: If the content is not compressed as the ending says, is damaged, cut short
@@ -108,8 +100,7 @@ def decompress(file: HashingReader, ending: str) -> Iterator[bytes]:
     pieces = _plain(file) if form is None else _decompressed(file, form)
     first = next(pieces, b"")
     if instead := _instead(first):
-        what, advice = instead
-        raise CompressionError(f"its content is {what}", advice)
+        raise CompressionError(f"its content is {instead[0]}", instead[1])
     yield first
     yield from pieces
 
@@ -142,10 +133,9 @@ def _decompressed(file: HashingReader, form: _Format) -> Iterator[bytes]:
                 raise _refusal(error, form, begin, head, size - size_before) from error
             size += len(piece)
             if size > max(EXPANSION_FREE, MAX_EXPANSION * compressed):
-                raise CompressionError(
-                    f"its first {compressed:,} bytes expand to more than {size:,}, over "
-                    f"{MAX_EXPANSION:,} times their number: this is a decompression bomb"
-                )
+                expand = f"its first {compressed:,} bytes expand to more than {size:,}"
+                bomb = "times their number: this is a decompression bomb"
+                raise CompressionError(f"{expand}, over {MAX_EXPANSION:,} {bomb}")
             if piece:
                 yield piece
             data = frame.unused_data if frame.eof else b""
@@ -179,18 +169,15 @@ def _refusal(
     """Why the frame from byte `begin` on, `head`, fails after `size` bytes of content."""
     message, frame = str(error), f"the {form.frame} at byte {begin:,}"
     if "too much memory" in message:
-        return CompressionError(
-            f"{frame} needs a window of more than 128 MiB",
-            "compress it again without --long or --ultra",
-        )
+        problem = f"{frame} needs a window of more than 128 MiB"
+        return CompressionError(problem, "compress it again without --long or --ultra")
     if "Dictionary mismatch" in message:
         return CompressionError(f"{frame} needs the dictionary {_dictionary(head)}", _NO_DICTIONARY)
     if "Unknown frame descriptor" in message or "incorrect header check" in message:
         shown = _shown(head[:_SHOWN_BYTES])
         if begin:
-            return CompressionError(
-                f"behind a whole {form.frame}, at byte {begin:,}, follow other bytes: {shown}"
-            )
+            where = f"behind a whole {form.frame}, at byte {begin:,}"
+            return CompressionError(f"{where}, follow other bytes: {shown}")
         what, advice = _instead(head) or (_format_of(head) or f"not: {shown}", "")
         return CompressionError(f"named as {form.name}, but its content is {what}", advice)
     if form.name == "zstd" and not size and "corruption" in message:
@@ -210,7 +197,6 @@ def _shown(content: bytes) -> str:
 
 
 def _dictionary(head: bytes) -> str:
-    """The id of the dictionary that a zstd frame needs, as text."""
     try:
         return f"with the id {zstandard.get_frame_parameters(head).dict_id}"
     except zstandard.ZstdError:

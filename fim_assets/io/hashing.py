@@ -13,13 +13,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class FileRecord(FrozenModel):
-    """A file's identity.
-
-    Attributes:
-        name: File name without folder.
-        bytes: Its size.
-        blake2b: 64 hex digits, as `b2sum -l 256` prints them.
-    """
+    """A file's identity: name without folder, size, and 64 hex digits as of `b2sum -l 256`."""
 
     name: str
     bytes: int

@@ -30,16 +30,13 @@ class StorageError(OSError):
 def expand_home(text: str) -> Path:
     """A path as a person writes it: `~` and `~name` before the first slash are home folders.
 
-    Raises:
-        FileNotFoundError: If there is no such home.
+    A FileNotFoundError is raised if there is no such home.
     """
     path = os.path.expanduser(text)  # noqa: PTH111 - pathlib takes `./~name` for a home too
     if text.startswith("~") and path == text:
         name = text.partition("/")[0]
-        raise FileNotFoundError(
-            f"{text}: no home folder is known for {name}; name an absolute path, or ./{name} for a "
-            "folder of this name"
-        )
+        advice = f"name an absolute path, or ./{name} for a folder of this name"
+        raise FileNotFoundError(f"{text}: no home folder is known for {name}; {advice}")
     return Path(path)
 
 
@@ -51,9 +48,8 @@ def is_url(text: str) -> bool:
 def url_of_storage(text: str) -> str:
     """A URL, if it is one of object storage.
 
-    Raises:
-        StorageError: If there is no such kind of storage, or it names no bucket or what no URL can
-            hold.
+    A StorageError is raised if there is no such kind of storage, or it names no bucket or what no
+    URL can hold.
     """
     protocol, _, path = text.partition("://")
     if protocol not in _EXTRAS:
@@ -65,11 +61,7 @@ def url_of_storage(text: str) -> str:
 
 
 def parse_url(text: str) -> UPath:
-    """The location that a URL names.
-
-    Raises:
-        StorageError: If it is none of object storage, or what serves it is not installed.
-    """
+    """The location that a URL names; a StorageError if nothing that is installed serves it."""
     protocol = url_of_storage(text).partition("://")[0]
     try:
         # Other processes write there too: no listing is kept.
@@ -88,5 +80,5 @@ def refuse_chain(text: str) -> None:
 
 
 def is_remote(location: Location) -> TypeIs[UPath]:
-    """Whether it lies on object storage."""
+    """Whether it is on object storage."""
     return not isinstance(location, Path)

@@ -21,11 +21,7 @@ def native_lock(path: Path) -> FileLock:
 
 
 def why_no_locks(folder: Path) -> str | None:
-    """Why files in a folder cannot be locked, None if they can.
-
-    Raises:
-        OSError: If nothing can be written there.
-    """
+    """Why files in a folder cannot be locked, None if they can; an OSError if none is written."""
     with TemporaryDirectory(dir=folder, prefix=".trial-") as trial:
         try:
             with native_lock(Path(trial, "lock")):
@@ -40,11 +36,8 @@ def why_no_locks(folder: Path) -> str | None:
 def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a file's lock, or go on without one where the file system has none (`why_no_locks`).
 
-    So too where the file is another user's, who lets nobody else write it.
-
-    Args:
-        path: The file, made if it is not there.
-        on_wait: Called once if another process holds it.
+    So too where the file is another user's, who lets nobody else write it. `on_wait` is called once
+    if another process holds it.
     """
     native = native_lock(path)
     try:

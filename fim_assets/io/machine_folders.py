@@ -26,7 +26,7 @@ def working_folder() -> Iterator[Path]:
 
     What a killed process left of its own is deleted by the same user's next one.
     """
-    # All that lies in it is of this kind, and may be deleted.
+    # All that is in it is of this kind, and may be deleted.
     parent = _own_folder("work")
     with ExitStack() as in_use:
         with lock(parent / "lock"):
@@ -42,11 +42,7 @@ def working_folder() -> Iterator[Path]:
 
 
 def _own_folder(name: str) -> Path:
-    """A folder in the system's temporary one in which nobody but this user writes.
-
-    Raises:
-        PermissionError: If another user has made it.
-    """
+    """A folder in the system's temporary one in which nobody but this user writes."""
     folder = Path(gettempdir(), f"fim_assets.{name}.{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     state = folder.lstat()

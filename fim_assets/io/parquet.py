@@ -89,11 +89,9 @@ class TableReader:
             self._rest = self._rest.slice(0, 0)
 
     def take_groups(self, column: str, count: int) -> pa.Table:
-        """The next rows that make up some groups; fewer where the file ends.
+        """The next rows that make up so many groups; fewer where the file ends.
 
-        Args:
-            column: A column that is 0 in each group's first row and nowhere else.
-            count: Number of groups.
+        `column` is 0 in each group's first row and nowhere else.
         """
         taken = [self._rest.slice(0, 0)]
         while not self.exhausted():

@@ -29,18 +29,11 @@ log = logging.getLogger(__name__)
 REQUESTS_AT_ONCE = 32
 """Small files that are read at once: each waits for an answer far longer than it works."""
 
-_TRIES = 5
-"""Times that an operation is tried, each with the retries of the storage's own client."""
-
+_TRIES = 5  # times that an operation is tried, each with the retries of the storage's own client
 _LONGEST_PAUSE = 20.0
 
-_PART_BYTES = 8 << 20
-
-_UPLOAD_OPTIONS: Mapping[str, dict[str, Any]] = {
-    # Ten parts of these are held in memory at once; the client's own 50 MB would be 500.
-    "s3": {"chunksize": _PART_BYTES},
-    "gs": {"chunksize": _PART_BYTES},
-}
+# Ten parts of these are held in memory at once; the client's own 50 MB would be 500.
+_UPLOAD_OPTIONS = {kind: {"chunksize": 8 << 20} for kind in ("s3", "gs")}
 
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, ValueError)
 """Errors that another try does not help against."""
@@ -61,13 +54,8 @@ class MissingError(StorageError, FileNotFoundError):
 def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -> Path:
     """Copy a file from object storage into a folder; one of this machine stays where it is.
 
-    Args:
-        location: The file.
-        folder: Takes it, under its own name.
-        expected_bytes: Its size; None takes what the storage says now.
-
-    Raises:
-        StorageError: If it has another size than expected.
+    A StorageError is raised if it has another size than expected; None expects what the storage
+    says now.
     """
     if not is_remote(location):
         return location
@@ -199,9 +187,8 @@ def _below(folder: UPath, prefix: str) -> dict[str, dict[str, Any]]:
     listed, and over a file whose name is that of a folder too.
     """
     root = f"{folder.path.rstrip('/')}/"
-    below = _tried(
-        "listed", folder, lambda: dict(folder.fs.find(folder.path, detail=True, prefix=prefix))
-    )
+    find = partial(folder.fs.find, folder.path, detail=True, prefix=prefix)
+    below: dict[str, dict[str, Any]] = _tried("listed", folder, find)
     return {
         path.removeprefix(root): info
         for path, info in below.items()

@@ -22,10 +22,8 @@ from fim_assets.io.hashing import HashingWriter
 class ArrayInfo(NamedTuple):
     """What a layout's files may say of an array.
 
-    Attributes:
-        id_type: Type of an id, as numpy names it: `<u4`.
-        source: The FIM shard's path below the data root.
-        tokenizer: The tokenizer's name or path, see `Layout.identity`.
+    `id_type` is as numpy names it (`<u4`), `source` the FIM shard's path below the data root,
+    `tokenizer` the tokenizer's name or path, see `Layout.identity`.
     """
 
     id_type: str
@@ -39,14 +37,7 @@ class ArrayInfo(NamedTuple):
 
 
 class IndexEntry(NamedTuple):
-    """A document of an array.
-
-    Attributes:
-        start: Its first token.
-        end: One past its last token.
-        id: Its id, None where it has none.
-        line: Its line in the FIM shard, 1-based.
-    """
+    """A document: tokens from `start` to before `end`, id, line in the FIM shard (1-based)."""
 
     start: int
     end: int

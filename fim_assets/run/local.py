@@ -25,13 +25,14 @@ from fim_assets.run.partition import Outcome, Task, run_partition
 Stop = Future[None]
 """Done as soon as nobody takes outcomes any more."""
 
-_WAITING_OUTCOMES = 8
-"""Outcomes that may wait to be taken, while the next partitions are worked on."""
-
-_SECONDS_TO_LEAVE = 5.0
-"""What a worker that is told to end may take to remove unfinished files."""
-
+_WAITING_OUTCOMES = 8  # outcomes that may wait to be taken, while the next partitions are worked on
+_SECONDS_TO_LEAVE = 5.0  # what a worker that is told to end may take to remove unfinished files
 _SECONDS_BETWEEN_LOOKS = 0.02
+
+_DIED_AGAIN = (
+    "a worker process died while it was being worked on, and again when it was worked on alone; "
+    "was it killed for want of memory?"
+)
 
 
 def run_partitions(tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
@@ -41,10 +42,6 @@ def run_partitions(tasks: Sequence[Task], workers: int) -> Generator[Outcome, No
     at the end. If a worker dies, the partitions that were running run again, each alone: the one
     whose worker dies again has failed. If the iterator is closed, the workers leave their
     partitions and end.
-
-    Args:
-        tasks: The partitions.
-        workers: Processes at most.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -102,11 +99,7 @@ def _run_in_pools(waiting: list[Task], workers: int, stop: Stop) -> Generator[Ou
 
 def _run_again(task: Task, stop: Stop) -> Generator[Outcome, None, None]:
     with closing(_run_in_pool([task], 1, stop)) as made:
-        outcome = next(made, None) or failed(
-            task,
-            "a worker process died while it was being worked on, and again when it was worked on "
-            "alone; was it killed for want of memory?",
-        )
+        outcome = next(made, None) or failed(task, _DIED_AGAIN)
     outcome.interrupted = True
     yield outcome
 
@@ -116,8 +109,7 @@ def _run_in_pool(
 ) -> Generator[Outcome, None, list[Task]]:
     """Take tasks from the end of the list until it is empty, a worker died, or it is to stop.
 
-    Returns:
-        The tasks that were being worked on when one died.
+    Returns those that were being worked on when one died.
     """
     with _pool(workers) as pool:
         interrupted: list[Task] = []

@@ -17,14 +17,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import ray
-from ray.exceptions import (
-    LocalRayletDiedError,
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayError,
-    WorkerCrashedError,
-)
+from ray import exceptions
+from ray.exceptions import RayError
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.io.locations import Location, StorageError
@@ -35,20 +29,16 @@ from fim_assets.run.partition import Outcome, Task, run_partition
 _TRIES = 4
 """Workers that may die over one partition: other partitions may be why the first ones did."""
 
-_TASKS_A_CPU = 2
-"""Enough that none waits for work, and that an autoscaler sees a demand."""
-
+_TASKS_A_CPU = 2  # enough that none waits for work, and that an autoscaler sees a demand
 _SECONDS_BETWEEN_COUNTS = 1.0
 _SECONDS_TO_LEAVE = 5.0
 _SECONDS_TO_CONNECT = 10.0
 
 _DIED = (
-    LocalRayletDiedError,
-    NodeDiedError,
-    ObjectLostError,  # an outcome that lay on a node which died afterwards
-    OutOfMemoryError,
-    WorkerCrashedError,
+    *(exceptions.LocalRayletDiedError, exceptions.NodeDiedError, exceptions.WorkerCrashedError),
+    *(exceptions.ObjectLostError, exceptions.OutOfMemoryError),
 )
+"""Lost are outcomes that were on a node which died afterwards."""
 
 
 class ClusterError(RuntimeError):
@@ -94,11 +84,8 @@ def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, Non
                     if deaths[task.key] < _TRIES:
                         waiting.append(task)
                         continue
-                    outcome = failed(
-                        task,
-                        f"a worker process died each of the {_TRIES} times that it was being "
-                        "worked on; was it killed for want of memory?",
-                    )
+                    died = f"a worker process died each of the {_TRIES} times that it was being"
+                    outcome = failed(task, f"{died} worked on; was it killed for want of memory?")
                 outcome.interrupted = task.key in deaths
                 yield outcome
 
@@ -153,9 +140,8 @@ def _work(fingerprints: list[str], marker: Location, **fields: Any) -> Outcome:
     try:
         read_bytes(marker)
     except FileNotFoundError:
-        raise ClusterError(
-            f"{host} does not see {marker.parent}: the data root must be shared"
-        ) from None
+        problem = f"{host} does not see {marker.parent}: the data root must be shared"
+        raise ClusterError(problem) from None
     except StorageError as error:
         raise ClusterError(f"{host}: {error}") from None
     try:
@@ -191,9 +177,8 @@ def _connected() -> Iterator[None]:
         _check_port(address)
         ray.init(address, namespace="fim_assets", log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise ClusterError(
-            f"FIM_ENGINE=ray: no cluster at RAY_ADDRESS={address}: {_last_line(error)}"
-        ) from None
+        where = f"FIM_ENGINE=ray: no cluster at RAY_ADDRESS={address}"
+        raise ClusterError(f"{where}: {_last_line(error)}") from None
     if current_thread() is main_thread():
         signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there
     try:

@@ -46,16 +46,11 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to work on.
+    """One partition to work on: assets to materialize, and checks to run, by name.
 
-    Attributes:
-        corpus: What all partitions share.
-        key: The partition.
-        shard: Its raw shard.
-        assets: The assets to materialize.
-        checks: The checks to run, by name; of an asset not materialized, on what lies there.
-        skip_complete: Whether a stage is left as it is where it is complete: its receipt agrees
-            with the recipe, its input's content and its files' sizes, and names these checks.
+    Checks of an asset that is not materialized look at the existing files. `skip_complete`: whether
+    a stage stays as it is where it is complete: its receipt agrees with the recipe, its input's
+    content and its files' sizes, and names these checks.
     """
 
     corpus: Corpus
@@ -68,14 +63,10 @@ class Task:
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What became of one stage.
+    """What became of one stage; its receipt is None where it was not made or a check failed.
 
-    Attributes:
-        asset: The stage.
-        receipt: Its receipt, None where it was not made or a check failed.
-        checks: Verdicts of its checks.
-        preview: A few of its documents as Markdown, where it was made and has any to show.
-        skipped: Whether it was complete and left as it is.
+    `preview` is a few of its documents as Markdown, where it was made and has any to show;
+    `skipped` says that it was complete and stayed as it is.
     """
 
     asset: str
@@ -87,17 +78,14 @@ class StageOutcome:
 
 @dataclass
 class Outcome:
-    """What became of one partition.
+    """What became of one partition, and of its stages, as far as they came.
 
     Attributes:
-        key: The partition.
-        stages: Its stages, as far as they came.
         failure: Stage and reason, where it did not come to the end; some of the lines that are
             the reason stand below, a line each.
         fault: Stage and what partitions that fail alike have in common, where that is known.
         details: The traceback, where the reason is a fault of the program.
-        interrupted: Whether a worker process died while it was worked on, so that it was worked
-            on again.
+        interrupted: Whether a worker process died over it, so that it was worked on again.
     """
 
     key: str
@@ -136,7 +124,7 @@ def _working_folder(task: Task) -> Iterator[Path]:
 
 
 def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
-    """With the places that a user knows in its messages, not those of the working folder."""
+    """With the paths and URLs that a user knows, not those of the working folder."""
     if folder == Path():
         return outcome
 
@@ -144,15 +132,11 @@ def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
         shard = f"{folder / task.shard.location.name}"
         return text.replace(shard, str(task.shard)).replace(str(folder), str(task.corpus.data_root))
 
-    stages = [
-        replace(
-            stage,
-            checks=tuple(replace(c, description=named(c.description)) for c in stage.checks),
-        )
-        for stage in outcome.stages
-    ]
-    failure = outcome.failure and named(outcome.failure)
-    return replace(outcome, stages=stages, failure=failure)
+    stages = []
+    for stage in outcome.stages:
+        checks = (replace(check, description=named(check.description)) for check in stage.checks)
+        stages.append(replace(stage, checks=tuple(checks)))
+    return replace(outcome, stages=stages, failure=outcome.failure and named(outcome.failure))
 
 
 def _run_stages(task: Task, partition: Partition) -> Outcome:
@@ -163,21 +147,6 @@ def _run_stages(task: Task, partition: Partition) -> Outcome:
             continue
         try:
             finished = _run_stage(task, stage, partition)
-        except StorageError as error:
-            outcome.failure = f"{asset}: {error}"
-            return outcome
-        except OSError as error:
-            reason = str(error)
-            if error.filename is None:
-                where = gettempdir() if partition.corpus.work else task.corpus.folder(asset)
-                reason = f"{where}: {error}, while {task.shard} was worked on"
-            outcome.failure = f"{asset}: {reason}"
-            return outcome
-        except USER_ERRORS as error:
-            outcome.failure = f"{asset}: {error}"
-            if isinstance(error, ShardError) and error.fault:
-                outcome.fault = f"{asset}: {error.fault}"
-            return outcome
         except BaseException as error:
             # A panic in Rust is an error of this shard. Whatever else is no Exception asks the run
             # to end: Ctrl-C, or Dagster's own when a run is terminated or its pod is evicted.
@@ -185,25 +154,36 @@ def _run_stages(task: Task, partition: Partition) -> Outcome:
                 # It may have come while this was being removed.
                 shutil.rmtree(partition.files(stage).hidden, ignore_errors=True)
                 raise
-            if _is_shortage(error):
-                outcome.failure = (
-                    f"{asset}: {task.shard}: the system refused memory or a thread: "
-                    f"{str(error) or type(error).__name__}; raise the limits of the process "
-                    "(`ulimit -a`), or lower FIM_WORKERS"
-                )
-            else:
-                outcome.failure = f"{asset}: {type(error).__name__}: {error}"
+            outcome.failure = f"{asset}: {_reason(error, task, stage, partition)}"
+            if isinstance(error, ShardError) and error.fault:
+                outcome.fault = f"{asset}: {error.fault}"
+            if not isinstance(error, USER_ERRORS) and not _is_shortage(error):
                 outcome.details = traceback.format_exc()
             return outcome
         outcome.stages.append(finished)
         if finished.receipt is None:
-            outcome.failure = f"{asset}: " + "; ".join(
-                f"check {check.name} failed: {check.description}"
-                for check in finished.checks
-                if not check.passed
-            )
+            failed = (check for check in finished.checks if not check.passed)
+            reasons = (f"check {check.name} failed: {check.description}" for check in failed)
+            outcome.failure = f"{asset}: {'; '.join(reasons)}"
             return outcome
     return outcome
+
+
+def _reason(error: BaseException, task: Task, stage: Stage, partition: Partition) -> str:
+    if (
+        isinstance(error, OSError)
+        and not isinstance(error, StorageError)
+        and error.filename is None
+    ):
+        where = gettempdir() if partition.corpus.work else task.corpus.folder(stage.name)
+        return f"{where}: {error}, while {task.shard} was worked on"
+    if isinstance(error, USER_ERRORS):
+        return str(error)
+    if _is_shortage(error):
+        refused = f"the system refused memory or a thread: {str(error) or type(error).__name__}"
+        advice = "raise the limits of the process (`ulimit -a`), or lower FIM_WORKERS"
+        return f"{task.shard}: {refused}; {advice}"
+    return f"{type(error).__name__}: {error}"
 
 
 _SHORTAGES = (
@@ -238,10 +218,8 @@ def _run_stage(task: Task, stage: Stage, partition: Partition) -> StageOutcome:
     if not made:
         return StageOutcome(stage.name, receipt, checks)
     preview = _preview(stage, partition)
-    passed = tuple(check.name for check in checks)
-    receipt = receipt.model_copy(
-        update={"made": receipt.made.model_copy(update={"checks": passed})}
-    )
+    made_by = receipt.made.model_copy(update={"checks": tuple(check.name for check in checks)})
+    receipt = receipt.model_copy(update={"made": made_by})
     write_receipt(files, receipt)
     return StageOutcome(stage.name, receipt, checks, preview)
 
@@ -319,20 +297,20 @@ class _Clock:
     """When a stage began, and what encodes its texts, if anything does."""
 
     def __init__(self, encoder: str | None, libraries: Sequence[str]) -> None:
-        self._engine = encoder or f"python {platform.python_version()}"
+        self._encoder = encoder or f"python {platform.python_version()}"
         self._libraries = (*_LIBRARIES, *libraries)
         self._at = datetime.now(UTC)
         self._begin = time.perf_counter()
 
     def provenance(self) -> Provenance:
         """About the run, up to now."""
-        versions = {library: _version(library) for library in self._libraries}
+        numbers = {library: _version(library) for library in self._libraries}
+        versions = {library: number for library, number in numbers.items() if number}
         return Provenance(
             at=self._at,
             seconds=round(time.perf_counter() - self._begin, 3),
-            versions={"python": platform.python_version()}
-            | {library: number for library, number in versions.items() if number},
-            engine=self._engine,
+            versions={"python": platform.python_version(), **versions},
+            engine=self._encoder,
         )
 
 

@@ -1,4 +1,4 @@
-"""Receipts against what lies there: every file by its size and hash, and files that none lists."""
+"""Receipts compared with the files: each by its size and hash, and those that none lists."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +21,7 @@ from fim_assets.io.storage import fetched, names_in, read_bytes
 
 @dataclass
 class Verdict:
-    """What was found of one partition.
-
-    Attributes:
-        key: The partition.
-        receipts: Its receipts by asset.
-        faults: What does not agree, a sentence each that names the file.
-        files: Files that were hashed.
-        bytes: Their size.
-    """
+    """What is known of one partition: receipts by asset, faults, and the files that were hashed."""
 
     key: str
     receipts: dict[str, Receipt] = field(default_factory=dict)
@@ -41,13 +33,9 @@ class Verdict:
 def verify_partitions(
     corpus: Corpus, shards: Mapping[str, RawShard], keys: Iterable[str], workers: int
 ) -> Iterator[Verdict]:
-    """Hold each partition's receipts against the recipe, its raw shard and its files.
+    """Compare each partition's receipts with the recipe, its raw shard and its files.
 
-    Args:
-        corpus: The recipe, and where outputs lie.
-        shards: All raw shards by partition key.
-        keys: The partitions, in whose order verdicts come.
-        workers: Partitions that are read at once.
+    Verdicts come in the order of the keys; `workers` partitions are read at once.
     """
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(lambda key: _verify(corpus, key, shards.get(key)), keys)
@@ -56,21 +44,21 @@ def verify_partitions(
 def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
     verdict = Verdict(key)
     for asset in corpus.names:
-        place = corpus.files(asset, key)
+        files = corpus.files(asset, key)
         try:
-            receipt = read_receipt(place)
+            receipt = read_receipt(files)
         except (ReceiptError, StorageError) as error:
             verdict.faults.append(str(error))
             continue
         if receipt is None:
             continue
         verdict.receipts[asset] = receipt
-        reason = why_incomplete(receipt, place, corpus.fingerprint(asset))
+        reason = why_incomplete(receipt, files, corpus.fingerprint(asset))
         if reason:
-            verdict.faults.append(f"{place.receipt}: {reason}")
+            verdict.faults.append(f"{files.receipt}: {reason}")
             continue
         for output in receipt.result.outputs:
-            _compare(verdict, place.published(output.name), output.blake2b)
+            _compare(verdict, files.published(output.name), output.blake2b)
     if shard is None and verdict.receipts:
         folders = ", ".join(verdict.receipts)
         verdict.faults.append(f"{key}: in {folders}, but no shard of the recipe has this key")
@@ -89,10 +77,8 @@ def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawShard) -> None:
         if source is None:
             of_raw_shard.add(read.blake2b)
         elif source.name in receipts and read not in receipts[source.name].result.outputs:
-            verdict.faults.append(
-                f"{verdict.key}: {stage.name} are made of another output of {source.name} than the "
-                "existing one"
-            )
+            other = f"another output of {source.name} than the existing one"
+            verdict.faults.append(f"{verdict.key}: {stage.name} are made of {other}")
     for digest in of_raw_shard:
         _compare(verdict, shard.location, digest)
 
@@ -100,40 +86,36 @@ def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawShard) -> None:
 def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:
     try:
         with fetched(path) as file:
-            found = record_file(file)
+            record = record_file(file)
     except OSError as error:
         verdict.faults.append(f"{path}: cannot be read: {error.strerror or error}")
         return
     verdict.files += 1
-    verdict.bytes += found.bytes
-    if found.blake2b != blake2b:
-        verdict.faults.append(
-            f"{path}: its content has the hash {found.blake2b}, the receipt says {blake2b}"
-        )
+    verdict.bytes += record.bytes
+    if record.blake2b != blake2b:
+        hashes = f"has the hash {record.blake2b}, the receipt says {blake2b}"
+        verdict.faults.append(f"{path}: its content {hashes}")
 
 
 def begun_keys(corpus: Corpus) -> set[str]:
-    """The keys of all receipts that lie there, of shards that there are and of others."""
+    """The keys of all receipts there are, of shards that there are and of others."""
     return set().union(*(keys_of_receipts(corpus.folder(asset)) for asset in corpus.names))
 
 
 def unlisted_files(corpus: Corpus, verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """Files in the assets' folders that no receipt lists, in words.
+    """Files in the assets' folders that no receipt lists, as text.
 
     The rejected lines that a partition left which failed by them are none, until it is finished.
-
-    Args:
-        corpus: Where outputs lie.
-        verdicts: Of all partitions that have receipts.
+    The verdicts are those of all partitions that have receipts.
     """
     listed = {mix_file(corpus)}
     finished: set[tuple[Location, str]] = set()
     for verdict in verdicts:
         for asset, receipt in verdict.receipts.items():
             finished.add((corpus.folder(asset), verdict.key))
-            place = corpus.files(asset, verdict.key)
+            files = corpus.files(asset, verdict.key)
             outputs = (output.name for output in receipt.result.outputs)
-            listed |= {place.receipt, *map(place.published, outputs)}
+            listed |= {files.receipt, *map(files.published, outputs)}
     for folder in sorted(set(corpus.folders()), key=str):
         for name in sorted(names_in(folder)):
             path = folder / name
@@ -148,10 +130,7 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
     """What `corpus_report` lacks, and says of arrays that are not there any more or not yet.
 
     The data root may be another one than the report's, with the key prefix or a part of it.
-
-    Args:
-        corpus: Where outputs lie.
-        complete: The arrays of all complete partitions.
+    `complete` are the arrays of all complete partitions.
     """
     folder = corpus.folder(CORPUS_REPORT)
     path = folder / "summary.json"
@@ -163,9 +142,9 @@ def stale_report(corpus: Corpus, complete: Iterable[ListedArray]) -> Iterator[st
     except (ValueError, LookupError, TypeError):
         yield f"{path}: is no summary; materialize corpus_report again"
         return
-    there = names_in(folder)
+    existing = names_in(folder)
     for name in REPORT_FILES:
-        if name not in there:
+        if name not in existing:
             yield f"{folder / name}: is missing; materialize corpus_report again"
     if listed != set(complete):
         yield f"{path}: lists other arrays than the complete ones; materialize corpus_report again"
@@ -181,9 +160,8 @@ def _below(corpus: Corpus, array: ListedArray) -> ListedArray:
     def moved(path: str | None) -> str | None:
         return path and (prefix / PurePosixPath(path).relative_to(recorded)).as_posix()
 
-    return array.model_copy(
-        update={"path": moved(array.path), "label_mask": moved(array.label_mask)}
-    )
+    paths = {"path": moved(array.path), "label_mask": moved(array.label_mask)}
+    return array.model_copy(update=paths)
 
 
 def other_prefixes(corpus: Corpus) -> list[str]:

@@ -7,7 +7,7 @@ documents go into which array, and what a label mask trains on, is decided here.
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple, Self
@@ -17,42 +17,34 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fim_assets.corpus.staging import Staging
-from fim_assets.fim_shards.arrangements import ORDERS, PARTS
+from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
 from fim_assets.layouts.base import ArrayInfo, IndexEntry
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, SpooledDocument
+from fim_assets.token_arrays.shuffle_buffer import (
+    DOCUMENT,
+    FILE,
+    PART_EDGES,
+    Ids,
+    SpooledDocument,
+)
 
 _TOKENS_AT_ONCE = 1 << 22
 _ROWS_AT_ONCE = 1 << 16
 
 FORMAT = "1"
 
-_FILES = pa.struct(
-    [
-        ("file_order", pa.string()),
-        ("file_start", pa.int64()),
-        ("file_end", pa.int64()),
-        *((f"{part}_{edge}", pa.int64()) for part in PARTS for edge in ("start", "end")),
-    ]
-)
+_FILE_EDGES = ("file_start", "file_end", *PART_EDGES)
+_FILES = pa.struct({"file_order": pa.string(), **dict.fromkeys(_FILE_EDGES, pa.int64())})
 
 SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("id", pa.string()),
-        ("array", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("tokens", pa.int64()),
-        ("order", pa.string()),
-        ("files", pa.list_(_FILES)),
-        ("added_token_literals", pa.int64()),
-        ("changed", pa.bool_()),
-    ]
+    {"line": pa.int64(), "id": pa.string(), "array": pa.string()}
+    | dict.fromkeys(("start", "end", "tokens"), pa.int64())
+    | {"order": pa.string(), "files": pa.list_(_FILES)}
+    | {"added_token_literals": pa.int64(), "changed": pa.bool_()}
 )
 """One row a document, in the arrays' order.
 
@@ -66,14 +58,7 @@ document's text, as text. `changed`: whether the text does not come back from th
 
 @dataclass(frozen=True)
 class ArraySettings:
-    """How arrays are written.
-
-    Attributes:
-        tokens: Layout, dtype, array size and label mask.
-        fim: How the documents were rearranged.
-        source: The FIM shard's path below the data root.
-        tokenizer_hash: Content hash of the tokenizer that made the ids.
-    """
+    """How arrays are written; `source` is the FIM shard's path below the data root."""
 
     tokens: Tokens
     fim: Fim
@@ -81,10 +66,7 @@ class ArraySettings:
     tokenizer_hash: str
 
     def metadata(self) -> dict[str, str]:
-        """The parquet's key-value metadata: all that is needed to read the arrays.
-
-        Without the tokenizer's name, which says where it lies, not what it is.
-        """
+        """The parquet's key-value metadata: what reading needs, not where the tokenizer is."""
         where = {"tokenizer": {"name_or_path", "revision"}}
         return {
             "fim_assets.format": FORMAT,
@@ -116,18 +98,10 @@ def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
 
 
 class ArrayReader:
-    """Reads ids, or a label mask's values, from a file; a context manager.
+    """Reads ids, or a label mask's values, from a file of `size` values; a context manager.
 
     The file is read, not mapped: mapped pages would count as the process's memory, up to the whole
-    array.
-
-    Args:
-        path: The file.
-        dtype: Of a value.
-        header_bytes: Bytes in front of the first value.
-
-    Attributes:
-        size: Values in the file.
+    array. `header_bytes` are in front of the first value.
     """
 
     def __init__(self, path: Path, dtype: "np.dtype[Any]", header_bytes: int = 0) -> None:
@@ -143,27 +117,19 @@ class ArrayReader:
         self._file.close()
 
     def read(self, start: int, end: int) -> Ids:
-        """The ids from `start` to before `end`.
-
-        Raises:
-            EOFError: If the file ends before.
-        """
+        """The ids from `start` to before `end`; an EOFError if the file ends before."""
         ids = np.empty(end - start, self._dtype)
         left = memoryview(ids.data).cast("B")
         self._file.seek(self._begin + start * self._dtype.itemsize)
         while left:
-            count = self._file.readinto(left)
-            if not count:
+            size = self._file.readinto(left)
+            if not size:
                 raise EOFError(f"{self._file.name} ends before token {end}")
-            left = left[count:]
+            left = left[size:]
         return ids
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[int, Ids]]:
-        """The ids from `begin` to before `end`, or all: where each block begins, and its ids.
-
-        Raises:
-            EOFError: If the file ends before.
-        """
+        """The ids from `begin` to before `end`, or all: where each block begins, and its ids."""
         end = self.size if end is None else end
         for start in range(begin, end, _TOKENS_AT_ONCE):
             yield start, self.read(start, min(start + _TOKENS_AT_ONCE, end))
@@ -174,13 +140,9 @@ def write_arrays(
 ) -> None:
     """Write a partition's arrays, none of them empty, and its parquet in the arrays' order.
 
-    Documents go into an array as long as they fit; none is split.
-
-    Args:
-        documents: What to write, in order; none has more than `max_size` tokens.
-        settings: How.
-        staging: Takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy` and
-            so on, and `.parquet`.
+    Documents go into an array as long as they fit; none is split, or has more than `max_size`
+    tokens. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy`
+    and so on, and `.parquet`.
     """
     with TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table:
         rows = _fill_arrays(documents, settings, staging)
@@ -189,14 +151,9 @@ def write_arrays(
 
 
 class _Row(NamedTuple):
-    """What the parquet says of a document, in copies: a view would keep all that it was read with.
+    """A document's `DOCUMENT`, its `FILE`s, its id, its array, and its first token there.
 
-    Attributes:
-        document: A `DOCUMENT`.
-        files: Its `FILE`s.
-        id: Its id.
-        array: Its array.
-        start: Its first token there.
+    In copies: a view would keep all that it was read with.
     """
 
     document: bytes
@@ -209,14 +166,12 @@ class _Row(NamedTuple):
 def _fill_arrays(
     documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
 ) -> Iterator[_Row]:
-    """Write documents to arrays; each one's row."""
-    number, array = 0, None
+    numbers, array = count(), None
     for document in documents:
         if array is None or array.size + len(document.tokens) > settings.tokens.max_size:
             if array is not None:
                 array.close()
-            array = _Array(number, settings, staging)
-            number += 1
+            array = _Array(next(numbers), settings, staging)
         header, files = document.header.tobytes(), document.files.tobytes()
         yield _Row(header, files, document.id, array.name, array.size)
         array.add(document)
@@ -225,12 +180,7 @@ def _fill_arrays(
 
 
 class _Array:
-    """One array while it is written, with the files next to it.
-
-    Attributes:
-        name: The file's name.
-        size: Tokens written.
-    """
+    """One array while it is written, with the files next to it; `size` counts its tokens."""
 
     def __init__(self, number: int, settings: ArraySettings, staging: Staging) -> None:
         tokens, stem = settings.tokens, f"-{number:05d}"
@@ -282,7 +232,6 @@ class _Array:
 
 
 def _columns(rows: list[_Row]) -> dict[str, Any]:
-    """The parquet's columns."""
     documents = np.frombuffer(b"".join(row.document for row in rows), DOCUMENT)
     files = np.frombuffer(b"".join(row.files for row in rows), FILE)
     starts = np.array([row.start for row in rows], np.int64)
@@ -291,13 +240,11 @@ def _columns(rows: list[_Row]) -> dict[str, Any]:
     # begin. Prefixes that start at [1, -1, 4] of their documents start at [1, null, 13] here.
     base = np.repeat(starts, documents["files"])
     bounds = np.concatenate([[0], np.cumsum(documents["files"])])
-    names = [field.name for field in _FILES]
-    offsets = [
-        pa.array(files[name] + base, pa.int64(), mask=files[name] < 0)
-        for name in (name.removeprefix("file_") for name in names[1:])
-    ]
+    edges = [files[name.removeprefix("file_")] for name in _FILE_EDGES]
+    offsets = [pa.array(edge + base, pa.int64(), mask=edge < 0) for edge in edges]
     orders = np.array(ORDERS)
-    structs = pa.StructArray.from_arrays([pa.array(orders[files["order"]]), *offsets], names)
+    columns = [pa.array(orders[files["order"]]), *offsets]
+    structs = pa.StructArray.from_arrays(columns, fields=list(_FILES))
     low = np.minimum.reduceat(files["order"], bounds[:-1])
     high = np.maximum.reduceat(files["order"], bounds[:-1])
     return {

@@ -51,10 +51,9 @@ def array_names(folder: Path) -> Iterator[str]:
 
 
 class TokenPart(NamedTuple):
-    """A run of a document's ids that belong together.
+    """A run of a document's ids that belong together; `ids` are a view of the array.
 
     Attributes:
-        ids: Token ids, a view of the array.
         file: Index of their file, None between files and at the document's ends.
         part: The part of a rearranged file, None for a sentinel and outside of rearranged files.
         control: Whether it is a sentinel, BOS, EOS or what stands between files.
@@ -68,18 +67,14 @@ class TokenPart(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenDocument:
-    """A document of an array.
+    """A document of an array, its tokens from `start` to before `end`.
 
     Attributes:
         line: Its physical line in the raw shard, 1-based.
-        id: Its id, None where it has none.
-        start: Its first token in the array.
-        end: One past its last token.
         ids: Its ids, BOS and EOS included: a view of the array, shape (end - start,).
         orders: Its files' orders.
         parts: All its ids in order, run by run.
         head: Ids in front of its text, see `recipe.tokens.Tokenizer`.
-        tokenizer_hash: Content hash of the tokenizer that made it.
     """
 
     line: int
@@ -93,16 +88,11 @@ class TokenDocument:
     tokenizer_hash: str
 
     def text(self, tokenizer: LoadedTokenizer) -> str:
-        """The document's text in the FIM shard.
-
-        Raises:
-            ValueError: If it is not the tokenizer that made the array.
-        """
+        """The document's text in the FIM shard; a ValueError with another tokenizer."""
         if tokenizer.content_hash != self.tokenizer_hash:
-            raise ValueError(
-                f"the array was made with another tokenizer (content hash {self.tokenizer_hash}, "
-                f"not {tokenizer.content_hash}): load the one of its recipe"
-            )
+            hashes = f"content hash {self.tokenizer_hash}, not {tokenizer.content_hash}"
+            made = f"the array was made with another tokenizer ({hashes})"
+            raise ValueError(f"{made}: load the one of its recipe")
         return tokenizer.decode(self.ids[self.head : -1]).decode()
 
 
@@ -110,13 +100,12 @@ class TokenArray(Sequence[TokenDocument]):
     """An array's documents, in order; the ids are mapped into memory.
 
     Args:
-        path: The array, in any layout. The partition's parquet lies next to it.
+        path: The array, in any layout, with the partition's parquet next to it.
 
     Attributes:
         ids: All ids of the array, read-only, shape (tokens,).
         tokens: The recipe's section that says how it was written, without the tokenizer's name.
         fim: How the files were rearranged.
-        tokenizer_hash: Content hash of the tokenizer's files.
 
     Raises:
         ShardError: If neither name nor parquet are an array's of this project, or it is damaged.
@@ -128,20 +117,17 @@ class TokenArray(Sequence[TokenDocument]):
         if not path.is_file():
             raise ShardError(f"{path}: no such file")
         if key is None:
-            raise ShardError(
-                f"{path}: not a token array by its name, which ends in a number such as -00000 and "
-                f"one of {', '.join(layout.ending for layout in LAYOUTS.values())}"
-            )
+            ends = ", ".join(layout.ending for layout in LAYOUTS.values())
+            name = f"its name, which ends in a number such as -00000 and one of {ends}"
+            raise ShardError(f"{path}: not a token array by {name}")
         parquet = path.with_name(f"{key}.parquet")
         if not parquet.is_file():
-            raise ShardError(f"{path}: no token array: {parquet} is missing, which lies beside one")
+            raise ShardError(f"{path}: no token array: {parquet} is missing, which is next to one")
         try:
             metadata = read_metadata(parquet)
             if metadata.get("fim_assets.format") != FORMAT:
-                raise ShardError(
-                    f"{parquet}: not a record of token arrays of format {FORMAT}; materialize "
-                    "token_arrays again"
-                )
+                problem = f"not a record of token arrays of format {FORMAT}"
+                raise ShardError(f"{parquet}: {problem}; materialize token_arrays again")
             self.tokens = Tokens.model_validate_json(metadata["fim_assets.tokens"])
             self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
             self.tokenizer_hash = metadata["fim_assets.tokenizer_hash"]
@@ -152,11 +138,10 @@ class TokenArray(Sequence[TokenDocument]):
         dtype, header = id_dtype(self.tokens), LAYOUTS[self.tokens.layout].header_bytes
         size, tokens = path.stat().st_size, self._table["tokens"].sum()
         if not tokens or size != header + tokens * dtype.itemsize:
-            raise ShardError(
-                f"{path}: has {size:,} bytes, {parquet.name} says {tokens:,} tokens of "
-                f"{dtype.itemsize} bytes{f' behind a header of {header}' if header else ''}; "
-                "materialize token_arrays again"
-            )
+            behind = f" behind a header of {header}" if header else ""
+            stated = f"{parquet.name} says {tokens:,} tokens of {dtype.itemsize} bytes{behind}"
+            problem = f"has {size:,} bytes, {stated}"
+            raise ShardError(f"{path}: {problem}; materialize token_arrays again")
         self.ids: Ids = np.memmap(path, dtype, mode="r", offset=header)
 
     def __len__(self) -> int:
@@ -167,11 +152,7 @@ class TokenArray(Sequence[TokenDocument]):
     @overload
     def __getitem__(self, number: slice) -> list[TokenDocument]: ...
     def __getitem__(self, number: int | slice) -> TokenDocument | list[TokenDocument]:
-        """The document with this number in the array, 0-based.
-
-        Raises:
-            IndexError: If there is none.
-        """
+        """The document with this number in the array, 0-based; an IndexError if there is none."""
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         row = self._table.row(range(len(self))[number], named=True)

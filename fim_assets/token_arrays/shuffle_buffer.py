@@ -1,6 +1,6 @@
 """Encoded documents on their way from the shard's order to the arrays': written once, read once.
 
-All that arrays and parquet need of a document lies together, so that memory holds two numbers a
+All that arrays and parquet need of a document is together, so that memory holds two numbers a
 document, and a small partition never touches the disk. A document with 3 tokens of 2 bytes, 1 file
 and the id `a7`:
 
@@ -26,44 +26,22 @@ Ids = npt.NDArray[np.unsignedinteger]
 
 _IN_MEMORY = 64 << 20
 
-DOCUMENT = np.dtype(
-    [
-        ("tokens", "<i8"),
-        ("files", "<i8"),
-        ("id_bytes", "<i8"),
-        ("line", "<i8"),
-        ("shard_line", "<i8"),
-        ("literals", "<i8"),
-        ("changed", "?"),
-    ]
-)
+_COUNTS = ("tokens", "files", "id_bytes", "line", "shard_line", "literals")
+DOCUMENT = np.dtype([*((name, "<i8") for name in _COUNTS), ("changed", "?")])
 """A document: numbers of its tokens, files and bytes of its id (-1: it has none), its line in the
 raw shard and in the FIM shard, how often added tokens' names stand in its text, and whether
 encoding changes it."""
 
-FILE = np.dtype(
-    [
-        ("order", "u1"),
-        ("start", "<i8"),
-        ("end", "<i8"),
-        *((f"{part}_{edge}", "<i8") for part in PARTS for edge in ("start", "end")),
-    ]
-)
-"""A file: its order, by its index in `arrangements.ORDERS`, and where it and its parts lie among
+PART_EDGES = tuple(f"{part}_{edge}" for part in PARTS for edge in ("start", "end"))
+FILE = np.dtype([("order", "u1"), *((name, "<i8") for name in ("start", "end", *PART_EDGES))])
+"""A file: its order, by its index in `arrangements.ORDERS`, and where it and its parts are among
 its document's tokens, ends exclusive; -1 for the parts of a file that is not rearranged."""
 
 Records = npt.NDArray[np.void]
 
 
 class SpooledDocument(NamedTuple):
-    """A document as it was appended.
-
-    Attributes:
-        tokens: Its ids, shape (tokens,).
-        header: One `DOCUMENT`, shape (1,).
-        files: Its `FILE`s, shape (files,).
-        id: Its id, None where it has none.
-    """
+    """A document as it was appended: ids of shape (tokens,), one `DOCUMENT`, and its `FILE`s."""
 
     tokens: Ids
     header: Records
@@ -72,12 +50,7 @@ class SpooledDocument(NamedTuple):
 
 
 class Spool:
-    """Holds encoded documents, in memory or in a nameless file; a context manager.
-
-    Args:
-        folder: Where the file lies, if one is needed.
-        dtype: Of the token ids.
-    """
+    """Holds encoded documents, in memory or in a nameless file in `folder`; a context manager."""
 
     def __init__(self, folder: Path, dtype: "np.dtype[Any]") -> None:
         self._dtype = dtype
@@ -94,35 +67,25 @@ class Spool:
     def append(
         self, tokens: Ids, documents: Records, files: Records, ids: Sequence[str | None]
     ) -> None:
-        """Append the documents of a block.
+        """Append the n documents of a block.
 
-        Args:
-            tokens: Their ids, one document after the other.
-            documents: `DOCUMENT`s, shape (n,); `id_bytes` is filled in here.
-            files: `FILE`s of all of them, in order.
-            ids: Their ids, n of them.
+        `tokens` are their ids, one document after the other; `documents` n `DOCUMENT`s, in which
+        `id_bytes` is filled in here; `files` the `FILE`s of all of them, in order; `ids` n names.
         """
         if not len(documents):
             return
         encoded = [None if identifier is None else identifier.encode() for identifier in ids]
         documents["id_bytes"] = [-1 if content is None else len(content) for content in encoded]
-        headers = memoryview(documents.tobytes())
-        records = memoryview(files.tobytes())
         content = tokens.astype(self._dtype, copy=False).view(np.uint8).data
-        size = np.maximum(documents["id_bytes"], 0) + DOCUMENT.itemsize
-        size += documents["files"] * FILE.itemsize + documents["tokens"] * self._dtype.itemsize
+        file_bytes = documents["files"] * FILE.itemsize
+        token_bytes = documents["tokens"] * self._dtype.itemsize
+        size = np.maximum(documents["id_bytes"], 0) + DOCUMENT.itemsize + file_bytes + token_bytes
         self._ends.append(self._ends[-1][-1] + np.cumsum(size))
-        self._file.writelines(
-            chain.from_iterable(
-                zip(
-                    _cut(headers, np.full(len(documents), DOCUMENT.itemsize)),
-                    _cut(records, documents["files"] * FILE.itemsize),
-                    _cut(content, documents["tokens"] * self._dtype.itemsize),
-                    (identifier or b"" for identifier in encoded),
-                    strict=True,
-                )
-            )
-        )
+        headers = _cut(memoryview(documents.tobytes()), np.full(len(documents), DOCUMENT.itemsize))
+        records = _cut(memoryview(files.tobytes()), file_bytes)
+        names = (identifier or b"" for identifier in encoded)
+        pieces = zip(headers, records, _cut(content, token_bytes), names, strict=True)
+        self._file.writelines(chain.from_iterable(pieces))
 
     def __getitem__(self, number: int) -> SpooledDocument:
         """The document with this number in the order of appending, 0-based, once all are there."""
@@ -139,12 +102,10 @@ class Spool:
         at += files * FILE.itemsize
         ids: Ids = np.frombuffer(content, self._dtype, tokens, at)
         at += tokens * self._dtype.itemsize
-        return SpooledDocument(
-            ids, header, records, None if id_bytes < 0 else content[at:].decode()
-        )
+        name = None if id_bytes < 0 else content[at:].decode()
+        return SpooledDocument(ids, header, records, name)
 
 
 def _cut(data: memoryview, sizes: Ints) -> Iterator[memoryview]:
-    """Cut data into pieces of these sizes."""
     bounds = [0, *np.cumsum(sizes).tolist()]
     return (data[begin:end] for begin, end in pairwise(bounds))

@@ -1,7 +1,7 @@
 """The stage `token_arrays`: documents encoded to arrays of token ids that trainers map into memory.
 
 What the other files of this folder do: `tokenize` is this stage's work, through `shuffle_buffer`
-and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What lies
+and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What is
 next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
 """
 
@@ -122,9 +122,8 @@ class TokenArrays(Stage):
         recipe = partition.corpus.recipe
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
-        settings = ArraySettings(
-            recipe.tokens, recipe.fim, source.name, partition.corpus.tokenizer_hash
-        )
+        tokenizer_hash = partition.corpus.tokenizer_hash
+        settings = ArraySettings(recipe.tokens, recipe.fim, source.name, tokenizer_hash)
         return tokenize_shard(source.path, source.parquet, settings, _tokenizer(partition), staging)
 
     @override

@@ -14,7 +14,7 @@ TRAINED_LENGTHS = tuple(1 << power for power in range(11, 17))
 
 
 def token_statistics(parquet: Path) -> Statistics:
-    """Statistics `token_arrays`: arrays, tokens of documents and of parts, and names in texts.
+    """Arrays, tokens of documents and of parts, and names in texts.
 
     `rearranged_longer:2048` counts the documents with a rearranged file and more than 2,048 tokens,
     `rearranged_tokens_longer:2048` their tokens.

@@ -31,10 +31,9 @@ _PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
 
 
 class Segment(NamedTuple):
-    """What is encoded alone, or placed.
+    """What is encoded alone, or placed: a text, or a control id.
 
     Attributes:
-        content: A control id, or a text.
         file: Index of the file that it belongs to; None between files and at a document's ends.
         part: The part that it belongs to, None where it is no part of a rearranged file.
     """
@@ -49,14 +48,7 @@ def segments(
 ) -> Iterator[Segment]:
     """What a document's ids are made of, in order.
 
-    Args:
-        text: The rearranged document.
-        files: Its files' rows.
-        fim: How it was rearranged.
-        tokenizer: The control ids, and whether texts are encoded paragraph by paragraph.
-
-    Raises:
-        ValueError: If text and rows disagree.
+    A text that disagrees with its files' rows raises a ValueError.
     """
     for segment in _segments(text, files, fim, tokenizer):
         if tokenizer.paragraphs and isinstance(segment.content, str):
@@ -99,11 +91,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 class UnencodableDocumentError(ValueError):
-    """A document that cannot be encoded; the message says why.
-
-    Attributes:
-        row: Its index in its block.
-    """
+    """A document that cannot be encoded, the one with the index `row` in its block."""
 
     def __init__(self, row: int, reason: UnencodableTextError) -> None:
         super().__init__(str(reason))
@@ -111,13 +99,7 @@ class UnencodableDocumentError(ValueError):
 
 
 class EncodedBlock(NamedTuple):
-    """Documents of one block, encoded.
-
-    Attributes:
-        tokens: Their ids one after the other, uint32.
-        documents: `shuffle_buffer.DOCUMENT`s, shape (n,).
-        files: `shuffle_buffer.FILE`s of all of them, in order.
-    """
+    """Documents of one block, encoded: ids (uint32), `DOCUMENT`s of shape (n,), their `FILE`s."""
 
     tokens: Ids
     documents: Records
@@ -127,9 +109,8 @@ class EncodedBlock(NamedTuple):
 def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) -> EncodedBlock:
     """Encode the documents of one block.
 
-    Raises:
-        UnencodableDocumentError: If the tokenizer cannot encode a text.
-        ValueError: If texts and rows disagree.
+    Raises an UnencodableDocumentError if the tokenizer cannot encode a text, and another ValueError
+    if texts and rows disagree.
     """
     texts: list[str] = []
     control_ids: list[int] = []
@@ -165,10 +146,8 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     starts = ends - sizes
     ids = np.empty(ends[-1], np.uint32)
     ids[starts[~is_text]] = controls[~is_text]
-    text_spans = zip(
-        starts[is_text].tolist(), ends[is_text].tolist(), offsets[:-1].tolist(), strict=True
-    )
-    for start, end, begin in text_spans:
+    edges = starts[is_text].tolist(), ends[is_text].tolist(), offsets[:-1].tolist()
+    for start, end, begin in zip(*edges, strict=True):
         ids[start:end] = encoded[begin : begin + end - start]
 
     counts = np.zeros((2, len(controls)), np.int64)
@@ -189,11 +168,8 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
 class _SegmentSpans(NamedTuple):
     """The segments of a block: arrays of shape (segments,).
 
-    Attributes:
-        files: The file of each, counted over the block, -1 for none.
-        parts: The part of each, by its index in `PARTS`, -1 for none.
-        starts: The first of its tokens, counted over the block.
-        ends: One past the last.
+    `files` counts over the block, `parts` are indices of `PARTS`, both -1 for none; the tokens from
+    `starts` to before `ends` are counted over the block.
     """
 
     files: Ints
@@ -203,12 +179,9 @@ class _SegmentSpans(NamedTuple):
 
 
 def _file_records(block: FimDocuments, spans: _SegmentSpans, base: Ints) -> Records:
-    """Where the files of a block and their parts lie among their documents' tokens.
+    """Where the files of a block and their parts are among their documents' tokens.
 
-    Args:
-        block: The documents.
-        spans: Their segments.
-        base: The first token of each file's document, counted over the block, shape (files,).
+    `base` is the first token of each file's document, counted over the block, shape (files,).
     """
     # A document of one file in PSM order, encoded paragraph by paragraph, the first of its block,
     # with a prefix of two paragraphs (3 and 2 tokens), a suffix of 4 and a middle of 1:
@@ -262,14 +235,7 @@ def tokenize_shard(
     tokenizer: LoadedTokenizer,
     staging: Staging,
 ) -> Totals:
-    """Write a partition's token arrays.
-
-    Args:
-        shard: The FIM shard.
-        parquet: The FIM shard's parquet.
-        settings: How arrays are written.
-        tokenizer: The recipe's tokenizer.
-        staging: Takes the files, see `arrays.write_arrays`.
+    """Write a partition's token arrays, from a FIM shard and its parquet.
 
     Raises:
         ShardError: If shard and parquet disagree, or a document cannot be encoded or is larger than
@@ -318,7 +284,7 @@ def _unencodable(block: FimDocuments, shard: Path, error: UnencodableDocumentErr
     return ShardError(
         f"{shard}: the document of line {line} (id {identifier!r}, line {raw_line} of the raw "
         f"shard) cannot be encoded: {error}; take it out of the raw shard, or shorten its runs of "
-        "one character: no other engine may encode it"
+        "one character: no other encoder may encode it"
     )
 
 

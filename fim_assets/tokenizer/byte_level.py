@@ -13,10 +13,7 @@ _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 CHARACTER_OF = {byte: chr(byte) for byte in _PRINTABLE} | {
     byte: chr(256 + number) for number, byte in enumerate(_OTHERS)
 }
-"""The character that stands for each byte."""
-
 BYTE_OF = {character: byte for byte, character in CHARACTER_OF.items()}
-"""The byte that each character stands for."""
 
 
 def to_bytes(token: str) -> bytes | None:

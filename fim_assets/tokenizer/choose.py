@@ -45,13 +45,7 @@ _PROOF_FILE = "proof.json"
 
 
 class Encoders(NamedTuple):
-    """The encoders of a tokenizer.
-
-    Attributes:
-        reference: Hugging Face tokenizers.
-        used: The one to encode with.
-        reason: Why it is not the fast one, None where it is.
-    """
+    """The encoders of a tokenizer; `reason` says why the used one is the reference, if it is."""
 
     reference: ReferenceEncoder
     used: Encoder
@@ -61,10 +55,8 @@ class Encoders(NamedTuple):
 class _Proof(BaseModel):
     """What a proof has shown.
 
-    Attributes:
-        refused: Why quicktok cannot serve the tokenizer, None if it can.
-        doubtful: Mismatching code points.
-        files: Hashes of its tables, by name.
+    `refused` says why quicktok cannot serve the tokenizer, None if it can; `doubtful` are the
+    mismatching code points, `files` the hashes of its tables, by name.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,17 +85,17 @@ def choose_encoder(
         reason = f"quicktok does not know the normalizer {normalizer['type']}"
         return Encoders(reference, reference, reason)
     try:
-        with _proved_tables(plain, reference, texts, names) as (folder, mismatches):
-            fast = QuicktokEncoder(
-                folder, mismatches, reference, token_bytes, normalizes=bool(normalizer)
-            )
+        with _proved_tables(plain, reference, texts, names) as tables:
+            fast = QuicktokEncoder(*tables, reference, token_bytes, normalizes=bool(normalizer))
     except ImportError:
-        return Encoders(reference, reference, "quicktok is not installed")
+        reason = "quicktok is not installed"
     except EncoderError as error:
-        return Encoders(reference, reference, f"quicktok {error}")
+        reason = f"quicktok {error}"
     except (OSError, RuntimeError) as error:
-        return Encoders(reference, reference, f"quicktok cannot use its tables: {error}")
-    return Encoders(reference, fast)
+        reason = f"quicktok cannot use its tables: {error}"
+    else:
+        return Encoders(reference, fast)
+    return Encoders(reference, reference, reason)
 
 
 @contextmanager
@@ -154,25 +146,20 @@ def _read_proof(folder: Path) -> _Proof | None:
 
 
 def _make_tables(
-    folder: Path,
-    plain: str,
-    reference: ReferenceEncoder,
-    texts: Iterable[str],
-    names: Sequence[str],
+    made: Path, plain: str, reference: ReferenceEncoder, texts: Iterable[str], names: Sequence[str]
 ) -> _Proof:
-    """Have quicktok read a tokenizer, and prove what it does with it."""
     # Texts that the normalizer changes go to the reference.
     content = json.loads(plain) | {"normalizer": None}
     try:
-        encode = partial(_import(content, folder).encode_batch, threads=1)
+        encode = partial(_import(content, made).encode_batch, threads=1)
         _refuse_other_merges(content["model"], names)
         mismatches = _mismatches_by_split(json.dumps(_probe(content)))
         prove(encode, reference, texts, mismatches)
-        files = {path.name: record_file(path).blake2b for path in folder.iterdir()}
+        files = {path.name: record_file(path).blake2b for path in made.iterdir()}
         proof = _Proof(refused=None, doubtful=mismatches, files=files)
     except (EncoderError, UnencodableTextError) as error:
         proof = _Proof(refused=str(error), doubtful=[], files={})
-    (folder / _PROOF_FILE).write_text(proof.model_dump_json(), "utf-8")
+    (made / _PROOF_FILE).write_text(proof.model_dump_json(), "utf-8")
     return proof
 
 

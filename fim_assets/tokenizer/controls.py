@@ -14,14 +14,12 @@ from fim_assets.tokenizer.find import TokenizerError
 
 
 class Controls(NamedTuple):
-    """Ids that are placed.
+    """Ids that are placed; `bos` is None where nothing begins a document.
 
     Attributes:
         sentinels: By name: prefix, middle, suffix, end; those that the recipe has.
         boundaries: Of the file separator and the repository tokens, by their text; those that the
             tokenizer has an id for.
-        bos: Begins a document, None where nothing does.
-        eos: Ends a document.
     """
 
     sentinels: dict[str, int]
@@ -31,9 +29,7 @@ class Controls(NamedTuple):
 
     def all(self) -> Iterator[int]:
         """Every id that is placed."""
-        yield from self.sentinels.values()
-        yield from self.boundaries.values()
-        yield self.eos
+        yield from (*self.sentinels.values(), *self.boundaries.values(), self.eos)
         if self.bos is not None:
             yield self.bos
 
@@ -53,13 +49,10 @@ _tokenizer_json = msgspec.json.Decoder(_TokenizerJson)
 
 
 def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
-    """Refuse control tokens that a tokenizer lacks, by its list of added tokens alone.
+    """Refuse sentinels, BOS, EOS and padding that are no added tokens of a tokenizer.
 
     `load_tokenizer` looks at far more, and takes far longer. A folder without a readable
     tokenizer.json is passed over: whoever loads it says what is wrong.
-
-    Raises:
-        TokenizerError: If a sentinel, BOS, EOS or padding is no added token.
     """
     try:
         tokens = _tokenizer_json.decode((folder / "tokenizer.json").read_bytes()).added_tokens
@@ -69,25 +62,19 @@ def refuse_missing_controls(recipe: Recipe, folder: Path) -> None:
 
 
 def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
-    """The ids of the recipe's control tokens.
-
-    Args:
-        recipe: Names them.
-        added: The tokenizer's added tokens: ids by content.
+    """The ids of the recipe's control tokens, by the tokenizer's added ones: ids by content.
 
     Raises:
         TokenizerError: If one is no added token, or stands for two things.
     """
     settings = recipe.tokens.tokenizer
-    sentinels = {
-        part: token for part, token in recipe.fim.sentinels._asdict().items() if token is not None
-    }
+    named = recipe.fim.sentinels._asdict().items()
+    sentinels = {part: token for part, token in named if token is not None}
     for part, token in sentinels.items():
         if token not in added:
-            raise TokenizerError(
-                f"fim.fim_{part}_token = {token}: not one id in {settings.name_or_path}; its added "
-                f"tokens are {', '.join(added)}"
-            )
+            problem, where = f"not one id in {settings.name_or_path}", f"fim.fim_{part}_token"
+            known = f"its added tokens are {', '.join(added)}"
+            raise TokenizerError(problem, known, f"{where} = {token}")
     boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
     controls = Controls(
         sentinels={part: added[token] for part, token in sentinels.items()},

@@ -27,15 +27,12 @@ TABLES = "tables"
 class UnencodableTextError(ValueError):
     """A text that the reference cannot encode: its regex gives up on runs of millions of spaces.
 
-    Attributes:
-        index: The text's, among those that were given.
+    `index` is the text's among those that were given.
     """
 
     def __init__(self, index: int, text: str, reason: BaseException) -> None:
-        super().__init__(
-            f"{ReferenceEncoder.name} cannot encode a text of {plural(len(text), 'character')}: "
-            f"{reason}"
-        )
+        size = plural(len(text), "character")
+        super().__init__(f"{ReferenceEncoder.name} cannot encode a text of {size}: {reason}")
         self.index = index
 
 
@@ -54,16 +51,14 @@ class Encoder(Protocol):
     def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
         """Encode texts: flat ids, and n + 1 offsets of where each text's ids begin in them.
 
-        Raises:
-            UnencodableTextError: If the reference has to encode one that it cannot.
+        An UnencodableTextError is raised if the reference has to encode a text that it cannot.
         """
 
 
 class ReferenceEncoder:
     """Hugging Face tokenizers, which serves every tokenizer.
 
-    Args:
-        plain: `tokenizer.json` without added tokens and without a post-processor.
+    `plain` is `tokenizer.json` without added tokens and without a post-processor.
     """
 
     name = f"tokenizers {tokenizers.__version__}"
@@ -102,8 +97,7 @@ class ReferenceEncoder:
     def pieces(self, text: str) -> list[str]:
         """What the model is given: the normalized text as the pre-tokenizer cuts it.
 
-        Raises:
-            UnencodableTextError: If it cannot be cut.
+        An UnencodableTextError is raised if it cannot be cut.
         """
         normal = self.normalize(text)
         pre_tokenizer = self._tokenizer.pre_tokenizer
@@ -124,17 +118,10 @@ def _naming_the_text(index: int, text: str) -> Iterator[None]:
 
 
 class QuicktokEncoder:
-    """quicktok, for the byte-level BPE tokenizers whose splitting it knows.
+    """quicktok, for the byte-level BPE tokenizers whose splitting it knows, its tables in `folder`.
 
     Texts that the tokenizer's normalizer changes, and texts with mismatching code points, go to the
-    reference.
-
-    Args:
-        folder: Its tables.
-        mismatches: Code points with which it gives other ids.
-        reference: Encodes what it cannot.
-        token_bytes: Each id's bytes.
-        normalizes: Whether the tokenizer has a normalizer, one that leaves ASCII unchanged.
+    reference. `normalizes`: whether there is a normalizer, one that leaves ASCII unchanged.
     """
 
     def __init__(
@@ -176,7 +163,6 @@ class QuicktokEncoder:
         return np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64)
 
     def _differs(self, text: str, ids: TokenIds) -> bool:
-        """Whether quicktok's ids of a text may not be the reference's."""
         # Ids tell which few texts to search: searching them all would cost as much as encoding.
         may_mismatch = self._may_mismatch is not None and self._may_mismatch[ids].any()
         if may_mismatch and not self._mismatches.isdisjoint(text):
@@ -196,9 +182,6 @@ def _can_begin(points: Sequence[int], token_bytes: Sequence[bytes | None]) -> np
     for token, content in enumerate(token_bytes):
         if content is None or content.isascii():
             continue
-        can[token] = any(
-            content[at : at + sizes[byte]] in beginnings
-            for at, byte in enumerate(content)
-            if byte in sizes
-        )
+        firsts = (at for at, byte in enumerate(content) if byte in sizes)
+        can[token] = any(content[at : at + sizes[content[at]]] in beginnings for at in firsts)
     return can

@@ -1,4 +1,4 @@
-"""Where a tokenizer's files lie: in the package, in a folder, or in a commit on the Hub.
+"""Where a tokenizer's files are: in the package, in a folder, or in a commit on the Hub.
 
 Only files are looked at here: what their ids stand for, `load` reads.
 """
@@ -6,6 +6,7 @@ Only files are looked at here: what their ids stand for, `load` reads.
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -24,19 +25,10 @@ BUNDLED = {"allenai/dolma2-tokenizer": DOLMA2}
 """Folders of the tokenizers that come with the package, by name on the Hub."""
 
 _FILES = (
-    "added_tokens.json",
-    "config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tekken.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
+    *("added_tokens.json", "config.json", "merges.txt", "special_tokens_map.json", "spiece.model"),
+    *("tekken.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    *("vocab.json", "vocab.txt"),
 )
-
 _TRIES = 3
 _SECONDS_TO_CONNECT = 3.0
 
@@ -48,8 +40,7 @@ class TokenizerError(UserError):
 def find_tokenizer(tokenizer: Tokenizer) -> Path:
     """The folder with a tokenizer's files; those of a commit are downloaded first.
 
-    Raises:
-        TokenizerError: If there is none, or a name on the Hub comes without a commit.
+    A TokenizerError is raised if there is none, or a name on the Hub comes without a commit.
     """
     name, revision = tokenizer.name_or_path, tokenizer.revision
     if revision is None and name in BUNDLED:
@@ -61,33 +52,27 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
         raise TokenizerError(f"tokens.tokenizer.name_or_path = {name[:200]}: {error}") from error
     if is_folder:
         if revision is not None:
-            raise TokenizerError(
-                f"tokens.tokenizer.revision = {revision}: {folder} is a folder, which has none; "
-                "take the field away"
-            )
+            problem, where = f"{folder} is a folder, which has none", "tokens.tokenizer.revision"
+            raise TokenizerError(problem, "take the field away", f"{where} = {revision}")
         if not any((folder / file).is_file() for file in _FILES):
             raise TokenizerError(f"{folder}: holds none of a tokenizer's files")
         return folder
     if revision is None:
-        raise TokenizerError(
-            f"tokens.tokenizer.name_or_path = {name}: no folder of this name; if it is a name on "
-            f"the Hub, pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
-        )
+        pin = f"pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
+        advice, where = f"if it is a name on the Hub, {pin}", "tokens.tokenizer.name_or_path"
+        raise TokenizerError("no folder of this name", advice, f"{where} = {name}")
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    message = f"tokens.tokenizer.name_or_path = {name}, revision {revision}: "
     unreachable = _why_unreachable()
     try:
         return _from_hub(name, revision, offline=unreachable is not None)
     except Exception as error:
+        reason, advice = f"the Hub did not give it: {error}", ""
         if unreachable is not None and isinstance(error, LocalEntryNotFoundError):
-            message += (
-                "not in this machine's cache, and the Hub cannot be asked: "
-                f"{unreachable}; name a folder that holds it"
-            )
-        else:
-            message += f"the Hub did not give it: {error}"
-        raise TokenizerError(message) from error
+            reason = f"not in this machine's cache, and the Hub cannot be asked: {unreachable}"
+            advice = "name a folder that holds it"
+        where = f"tokens.tokenizer.name_or_path = {name}, revision {revision}"
+        raise TokenizerError(reason, advice, where) from error
 
 
 def _from_hub(name: str, revision: str, *, offline: bool) -> Path:
@@ -97,21 +82,13 @@ def _from_hub(name: str, revision: str, *, offline: bool) -> Path:
     token: str | bool = False
     with suppress(OSError):  # the home that would hold it is a file
         token = get_token() or False
+    download = partial(snapshot_download, allow_patterns=list(_FILES), local_files_only=offline)
     folders = [Path(constants.HF_HUB_CACHE), *(folder / "hub" for folder in cache_folders())]
     if folders[0].parts[0] == "~":
         del folders[0]  # no home is known: the Hub's client would make a folder of this name here
     for number, folder in enumerate(folders, 1):
         try:
-            return Path(
-                snapshot_download(
-                    name,
-                    revision=revision,
-                    allow_patterns=list(_FILES),
-                    local_files_only=offline,
-                    cache_dir=folder,
-                    token=token,
-                )
-            )
+            return Path(download(name, revision=revision, cache_dir=folder, token=token))
         except OSError as error:
             # The next folder helps against an error of the disk, which has a number, and where
             # this cache lacks the files; against what the Hub answers, it does not.

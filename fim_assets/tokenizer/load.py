@@ -1,6 +1,6 @@
 """A recipe's tokenizer: its files read, and refused where they cannot do what the recipe asks.
 
-`find` says where the files lie, `vocabulary` what ids stand for, `choose` which encoder serves.
+`find` says where the files are, `vocabulary` what ids stand for, `choose` which encoder serves.
 """
 
 import json
@@ -30,20 +30,18 @@ from fim_assets.tokenizer.vocabulary import (
     why_unusable,
 )
 
+_NAMED = "tokens.tokenizer.name_or_path = "
+
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
-    """A tokenizer that was verified for a recipe.
+    """A tokenizer that was verified for a recipe; `content_hash` is that of its files.
 
     Attributes:
-        encoders: The one that is used, and the reference.
-        vocabulary: What its ids stand for.
-        controls: The ids to place.
         added: Contents of all added tokens.
         forbidden_ids: Ids that neither a text gives nor the recipe places: padding, other control
             tokens.
         paragraphs: Whether texts are encoded paragraph by paragraph, see `tokenize.paragraphs`.
-        content_hash: Of its files.
     """
 
     encoders: Encoders
@@ -80,23 +78,19 @@ class LoadedTokenizer:
 def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTokenizer:
     """Load the recipe's tokenizer and verify that it can do what the recipe asks.
 
-    Args:
-        recipe: Names the tokenizer, the sentinels, the control ids and the dtype.
-        expected_hash: Content hash that fingerprints were made with; None takes any.
+    `expected_hash` is the content hash that fingerprints were made with; None takes any.
 
     Raises:
         TokenizerError: If it is not there, is another than expected, changes text without
             `tokens.allow_lossy`, has no id for a sentinel, BOS or EOS, can be made to give a
-            control id for ordinary text, or the dtype is not the one that readers infer from its
-            vocabulary.
+            control id for ordinary text, or has another dtype than readers infer from its size.
     """
     name = recipe.tokens.tokenizer.name_or_path
     folder = find_tokenizer(recipe.tokens.tokenizer)
     hash_now = content_hash(folder)
     if expected_hash not in (None, hash_now):
-        raise TokenizerError(
-            f"{folder}: the tokenizer changed since the definitions were loaded; load them again"
-        )
+        problem = "the tokenizer changed since the definitions were loaded"
+        raise TokenizerError(problem, "load them again", folder)
     files = _open_files(folder, hash_now, name)
     _refuse_changing_text(files.vocabulary.lossy, recipe.tokens, name)
     _check_dtype(recipe.tokens.dtype, len(files.vocabulary.token_bytes), name)
@@ -120,22 +114,16 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
 class _TokenizerFiles:
     """What a tokenizer's files say, whatever a recipe asks of it; `name` is the recipe's for them.
 
-    Attributes:
-        content_hash: Of the files: changed ones are read again.
-        vocabulary: What its ids stand for.
-        added: Ids of the added tokens, by content.
-        special: Those that are special.
-        byte_ids: See `vocabulary.byte_ids`.
+    `added` are the ids of the added tokens, by content; `special` those that are special. The
+    content hash is an argument so that changed files are read again.
     """
 
     def __init__(self, folder: Path, content_hash: str, name: str) -> None:
         self.content_hash = content_hash
         content = _read_json(folder)
         if unusable := why_unusable(content):
-            raise TokenizerError(
-                f"tokens.tokenizer.name_or_path = {name}: its ids would not give texts back, or "
-                f"not twice the same: {unusable}"
-            )
+            problem = f"its ids would not give texts back, or not twice the same: {unusable}"
+            raise TokenizerError(problem, location=_NAMED + name)
         self.vocabulary = read_vocabulary(content)
         self.added = {token["content"]: token["id"] for token in content["added_tokens"]}
         self.special = {token["id"] for token in content["added_tokens"] if token["special"]}
@@ -150,8 +138,8 @@ class _TokenizerFiles:
         return chosen
 
 
+# Recipes that differ in other things share what was read, and the encoders.
 _open_files = lru_cache(maxsize=2)(_TokenizerFiles)
-"""Recipes that differ in other things share what was read, and the encoders."""
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -184,29 +172,23 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 def _refuse_changing_text(lossy: Sequence[str], tokens: Tokens, name: str) -> None:
     if lossy and not tokens.allow_lossy:
-        raise TokenizerError(
-            f"tokens.tokenizer.name_or_path = {name}: its ids would not give texts back exactly: "
-            f"{'; '.join(lossy)}. tokens.allow_lossy: true takes it, and counts the documents that "
-            "it changes"
-        )
+        problem = f"its ids would not give texts back exactly: {'; '.join(lossy)}"
+        advice = "tokens.allow_lossy: true takes it, and counts the documents that it changes"
+        raise TokenizerError(f"{problem}. {advice}", location=_NAMED + name)
     if not lossy and tokens.allow_lossy:
-        raise TokenizerError(
-            f"tokens.allow_lossy = true: {name} gives every text back exactly; take the field away"
-        )
+        problem = f"{name} gives every text back exactly"
+        raise TokenizerError(problem, "take the field away", "tokens.allow_lossy = true")
     if tokens.tokenizer.segment_before_tokenization and PUTS_SPACE in lossy:
-        raise TokenizerError(
-            f"tokens.tokenizer.segment_before_tokenization = true: {name} puts a space before "
-            "each text, and so before each paragraph; set it to false"
-        )
+        where = "tokens.tokenizer.segment_before_tokenization = true"
+        problem = f"{name} puts a space before each text, and so before each paragraph"
+        raise TokenizerError(problem, "set it to false", where)
 
 
 def _check_dtype(dtype: str, vocab_size: int, name: str) -> None:
     smallest = "uint16" if vocab_size - 1 <= np.iinfo(np.uint16).max else "uint32"
     if dtype != smallest:
-        raise TokenizerError(
-            f"tokens.dtype = {dtype}: {name} has {vocab_size} ids, for which trainers infer "
-            f"{smallest}; set tokens.dtype to {smallest}"
-        )
+        problem = f"{name} has {vocab_size} ids, for which trainers infer {smallest}"
+        raise TokenizerError(problem, f"set tokens.dtype to {smallest}", f"tokens.dtype = {dtype}")
 
 
 def _refuse_forgeable(files: _TokenizerFiles, protected: set[int], name: str) -> None:
@@ -220,10 +202,9 @@ def _refuse_forgeable(files: _TokenizerFiles, protected: set[int], name: str) ->
     forged = protected & (files.byte_ids | set(ids.tolist()))
     for token, number in files.added.items():
         if number in forged:
-            raise TokenizerError(
-                f"tokens.tokenizer.name_or_path = {name}: ordinary text gives the id {number} of "
-                f"{token}, so that a document could forge it"
-            )
+            problem = f"ordinary text gives the id {number} of {token}"
+            where = _NAMED + name
+            raise TokenizerError(f"{problem}, so that a document could forge it", location=where)
 
 
 def _refuse_other_decoding(tokenizer: LoadedTokenizer, name: str) -> None:
@@ -235,7 +216,5 @@ def _refuse_other_decoding(tokenizer: LoadedTokenizer, name: str) -> None:
         except ValueError as error:
             decoded = str(error).encode()
         if decoded != tokenizer.normal_form(text):
-            raise TokenizerError(
-                f"tokens.tokenizer.name_or_path = {name}: the ids of {text!r} decode to "
-                f"{decoded.decode(errors='replace')!r}"
-            )
+            problem = f"the ids of {text!r} decode to {decoded.decode(errors='replace')!r}"
+            raise TokenizerError(problem, location=_NAMED + name)

@@ -28,13 +28,8 @@ _CANONICAL = {"NFC", "NFD", "NFKC", "NFKD"}
 """Unicode's normal forms, which leave ASCII text unchanged."""
 
 _KEEPING = {
-    "ByteLevel",
-    "Digits",
-    "FixedLength",
-    "Metaspace",
-    "Punctuation",
-    "Split",
-    "UnicodeScripts",
+    *("ByteLevel", "Digits", "FixedLength", "Metaspace"),
+    *("Punctuation", "Split", "UnicodeScripts"),
 }
 """Pre-tokenizers that only cut, unless an option has them remove what they match."""
 
@@ -44,9 +39,7 @@ _NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 def flattened(part: dict[str, Any] | None, steps: str) -> list[dict[str, Any]]:
     """The steps of a normalizer or pre-tokenizer, those of sequences one by one.
 
-    Args:
-        part: As `tokenizer.json` holds it.
-        steps: Where a sequence holds its steps: `normalizers` or `pretokenizers`.
+    `steps` is where a sequence holds its steps: `normalizers` or `pretokenizers`.
     """
     if part is None:
         return []
@@ -70,24 +63,19 @@ def why_unusable(content: Mapping[str, Any]) -> str | None:
             return "a character outside of its vocabulary is lost (no byte_fallback)"
         if model["type"] == "Unigram" or model.get("ignore_merges"):
             return "it reads <0x41> in text as the byte 0x41"
-    return _missing_byte(content)
+    missing = set(range(256)) - _NEVER_IN_UTF8 - _ids_of_bytes(content).keys()
+    return f"it has no token for the byte 0x{min(missing):02X}" if missing else None
 
 
 def byte_ids(content: Mapping[str, Any]) -> set[int]:
     """The ids of single bytes, which any text may give."""
+    return set(_ids_of_bytes(content).values())
+
+
+def _ids_of_bytes(content: Mapping[str, Any]) -> dict[int, int]:
     numbers = vocabulary_ids(content)
-    return {numbers[token] for token in _single_bytes(content) if token in numbers}
-
-
-def _single_bytes(content: Mapping[str, Any]) -> dict[str, int]:
-    return BYTE_OF if _is_byte_level(content) else _FALLBACK
-
-
-def _missing_byte(content: Mapping[str, Any]) -> str | None:
-    numbers = vocabulary_ids(content)
-    missing = {byte for token, byte in _single_bytes(content).items() if token not in numbers}
-    missing -= _NEVER_IN_UTF8
-    return f"it has no token for the byte 0x{min(missing):02X}" if missing else None
+    tokens = BYTE_OF if _is_byte_level(content) else _FALLBACK
+    return {byte: numbers[token] for token, byte in tokens.items() if token in numbers}
 
 
 def why_lossy(content: Mapping[str, Any]) -> list[str]:
@@ -150,8 +138,7 @@ class Vocabulary:
     """A tokenizer's ids and their bytes.
 
     Attributes:
-        token_bytes: Each id's bytes, None where an id is not used; its length is the highest id
-            plus one.
+        token_bytes: Each id's bytes, None where an id is not used, up to the highest id.
         byte_level: Whether the model is given bytes as printable characters.
         lossy: Why texts may not come back exactly, empty if they do.
         ascii_comes_back: Whether at least every ASCII text does.
@@ -163,11 +150,7 @@ class Vocabulary:
     ascii_comes_back: bool
 
     def decode(self, ids: npt.NDArray[np.integer]) -> bytes:
-        """The bytes that ids stand for, control tokens by their names.
-
-        Raises:
-            ValueError: If an id is not in the vocabulary.
-        """
+        """The bytes of ids, control tokens by their names; a ValueError for an unused id."""
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(self.token_bytes):
             raise ValueError(f"an id is outside of the vocabulary of {len(self.token_bytes):,}")
         taken = self._column.take(pa.array(ids))
@@ -213,14 +196,9 @@ def read_vocabulary(content: Mapping[str, Any]) -> Vocabulary:
         if token["special"] or token["content"] not in numbers:
             table[token["id"]] = token["content"].encode()
     lossy = tuple(why_lossy(content))
-    normalizers = flattened(content.get("normalizer"), "normalizers")
-    only_canonical = len(lossy) == len(normalizers)
-    return Vocabulary(
-        tuple(table),
-        is_byte_level,
-        lossy,
-        only_canonical and all(step["type"] in _CANONICAL for step in normalizers),
-    )
+    steps = flattened(content.get("normalizer"), "normalizers")
+    keeps_ascii = len(lossy) == len(steps) and all(step["type"] in _CANONICAL for step in steps)
+    return Vocabulary(tuple(table), is_byte_level, lossy, keeps_ascii)
 
 
 _FALLBACK = {f"<0x{byte:02X}>": byte for byte in range(256)}

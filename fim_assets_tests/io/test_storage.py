@@ -281,7 +281,9 @@ def test_no_receipt_is_left_beside_what_another_run_wrote(
             write_receipt(one, receipt)
     complete(two, {".parquet": b"two"})
     with monkeypatch.context() as patch:
-        patch.setattr("fim_assets.corpus.staging.sizes_of", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(
+            "fim_assets.corpus.staging.published_sizes", Mock(side_effect=KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             write_receipt(one, receipt)
     assert read_receipt(two) is None
@@ -291,7 +293,7 @@ def test_a_disk_that_is_full_is_not_said_to_be_the_buckets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("fim_assets.run.partition.measure_shard", Mock(side_effect=full))
+    monkeypatch.setattr("fim_assets.raw_shards.measure.measure_shard", Mock(side_effect=full))
     corpus = corpus_of(Recipe(), parse_url(f"{ROOT}/full"))
     task = Task(corpus, "a", RawShard(str(tmp_path / "a.jsonl")), frozenset(ASSETS), frozenset())
     failure = run_partition(task).failure

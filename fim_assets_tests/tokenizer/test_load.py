@@ -23,7 +23,6 @@ from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.tokenizer.build_dolma2 import build
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.encoders import QuicktokEncoder, ReferenceEncoder
 from fim_assets.tokenizer.find import DOLMA2, TokenizerError, content_hash, find_tokenizer
@@ -31,6 +30,7 @@ from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets.tokenizer.proof import EDGE_CASE_TEXTS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
+from fim_assets_tests.tokenizer.build_dolma2 import build
 from fim_assets_tests.tokenizer.small_tokenizers import (
     CODE,
     LLAMA3_SPLIT,

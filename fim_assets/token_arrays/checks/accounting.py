@@ -5,7 +5,7 @@ from itertools import pairwise
 import polars as pl
 
 from fim_assets.corpus.receipts import Result, read_receipt
-from fim_assets.corpus.stage import CheckOutcome, fault
+from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.io.parquet import read_frames
 from fim_assets.statistics.counts import counted
@@ -23,9 +23,8 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     rules, made, tokens = partition.recipe.fim, receipt.result, partition.receipt.result
     documents = lines_and_ids = originals = sentinels = size = missized = 0
     added = {o: sum(len(piece.text) for piece in layout(o, rules)) for o in REARRANGED}
-    for record in read_frames(
-        partition.fim.file(".parquet"), ["line", "id", "file", "chars", "order"]
-    ):
+    columns = ["line", "id", "file", "chars", "order"]
+    for record in read_frames(partition.fim.file(".parquet"), columns):
         first = record.filter(pl.col("file") == 0)
         documents += first.height
         lines_and_ids += _lines_and_ids(first)
@@ -57,23 +56,17 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     for what, (number, expected) in compared.items():
         if number != expected:
             return fault(name, f"{what}: {number:,}, expected {expected:,}")
-    for asset, its_files in files.items():
-        frames = read_frames(its_files.file(".parquet"), ["line", "id"])
+    for asset, stage_files in files.items():
+        frames = read_frames(stage_files.file(".parquet"), ["line", "id"])
         if not equal_hashes(sum(map(_lines_and_ids, frames)), lines_and_ids):
             return fault(name, f"{asset} has other lines, or other ids for them, than {made.asset}")
     stages = [*(result.asset for result in earlier), made.asset, tokens.asset]
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"{plural(documents, 'document')} and {plural(originals, 'character')} "
-        f"came through {', '.join(stages)}; sentinels added {plural(sentinels, 'character')}.",
-        numbers={
-            "documents": documents,
-            "chars": originals,
-            "sentinel_chars": sentinels,
-            "stages": len(stages),
-        },
+    description = (
+        f"{plural(documents, 'document')} and {plural(originals, 'character')} came through "
+        f"{', '.join(stages)}; sentinels added {plural(sentinels, 'character')}."
     )
+    numbers = {"documents": documents, "chars": originals, "sentinel_chars": sentinels}
+    return passed(name, description, **numbers, stages=len(stages))
 
 
 def _accounted(before: Result, after: Result) -> dict[str, tuple[int, int]]:

@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from fim_assets.corpus.stage import CheckOutcome, fault
+from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.token_arrays.arrays import ArrayReader
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.spans import Integers
@@ -21,7 +21,7 @@ def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
     if sorted(spans.names) != sorted(arrays):
         return fault(name, f"the parquet names {sorted(spans.names)}, not {arrays}")
     for array in arrays:
-        inside = spans.lie_in(array)
+        inside = spans.are_in(array)
         with partition.open(array) as ids:
             starts, ends = spans.starts[inside], spans.ends[inside]
             wrong = _misplaced_end(starts, ends, ids, partition.tokenizer)
@@ -30,23 +30,17 @@ def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
     if count != expected:
         return fault(name, f"{plural(count, 'document')}, expected {expected:,}")
     bos = "" if partition.tokenizer.controls.bos is None else ", one BOS at its beginning"
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"{plural(count, 'document')} in {plural(len(arrays), 'array')}, one EOS "
-        f"at the end of each document{bos}.",
-        numbers={"documents": count, "arrays": len(arrays)},
-    )
+    counted = f"{plural(count, 'document')} in {plural(len(arrays), 'array')}"
+    description = f"{counted}, one EOS at the end of each document{bos}."
+    return passed(name, description, documents=count, arrays=len(arrays))
 
 
 def _misplaced_end(
     starts: Integers, ends: Integers, ids: ArrayReader, tokenizer: LoadedTokenizer
 ) -> str | None:
     """Where documents do not cover an array, or BOS or EOS stand elsewhere than at their ends."""
-    covers = (
-        len(ends) and starts[0] == 0 and ends[-1] == ids.size and (starts[1:] == ends[:-1]).all()
-    )
-    if not covers or (ends <= starts).any():
+    joined = len(ends) and (starts[1:] == ends[:-1]).all() and not (ends <= starts).any()
+    if not joined or starts[0] != 0 or ends[-1] != ids.size:
         return f"its documents do not cover its {ids.size:,} tokens"
     bos, eos = tokenizer.controls.bos, tokenizer.controls.eos
     for begin, block in ids.blocks():
@@ -64,7 +58,7 @@ def _misplaced_end(
 
 
 def _within(offsets: Integers, begin: int, size: int) -> Ints:
-    """Those of ascending offsets that lie in a block, counted from where it begins."""
+    """Those of ascending offsets that are in a block, counted from where it begins."""
     # NumPy's search would turn all of them into a larger type first.
     low, high = bisect_left(offsets, begin), bisect_left(offsets, begin + size)
     return offsets[low:high].astype(np.int64) - begin
@@ -88,10 +82,8 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
             return fault(name, f"{array}: token {begin + at} is {ids[at]}, which {why}")
         highest = max(highest, high)
         tokens += len(ids)
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"Ids that are in the vocabulary of {len(used):,}: {tokens:,} of {tokens:,}; "
-        f"the highest is {highest:,}.",
-        numbers={"highest_id": highest, "vocabulary": len(used), "tokens": tokens},
+    description = (
+        f"Ids that are in the vocabulary of {len(used):,}: {tokens:,} of {tokens:,}; the highest "
+        f"is {highest:,}."
     )
+    return passed(name, description, highest_id=highest, vocabulary=len(used), tokens=tokens)

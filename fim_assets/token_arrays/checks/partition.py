@@ -26,13 +26,7 @@ _OPEN_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class TokenPartition:
-    """A partition's token arrays, and what they were made of.
-
-    Attributes:
-        partition: The partition.
-        receipt: Of the arrays.
-        tokenizer: The recipe's.
-    """
+    """A partition's token arrays with their receipt, and what they were made of."""
 
     partition: Partition
     receipt: Receipt
@@ -50,11 +44,7 @@ class TokenPartition:
 
     @cached_property
     def made_of(self) -> Stage:
-        """The stage whose documents they hold.
-
-        Raises:
-            ValueError: If none wrote any.
-        """
+        """The stage whose documents they hold; a ValueError if none wrote any."""
         corpus = self.partition.corpus
         source = corpus.source(corpus.stage(self.receipt.result.asset))
         if source is None:
@@ -77,7 +67,7 @@ class TokenPartition:
 
     @cached_property
     def spans(self) -> DocumentSpans:
-        """Where each document lies."""
+        """Where each document is."""
         return DocumentSpans.gather(self.frames(["line", "array", "start", "end"]))
 
     @property
@@ -151,9 +141,8 @@ class TokenPartition:
             for block in reader:
                 lines, spans = self.spans.in_line_order(count, count + len(block.raw_numbers))
                 count += len(spans)
-                for row, (number, raw) in enumerate(
-                    zip(block.documents.numbers, block.raw_numbers, strict=True)
-                ):
+                numbers = zip(block.documents.numbers, block.raw_numbers, strict=True)
+                for row, (number, raw) in enumerate(numbers):
                     if row >= len(spans) or lines[row] != raw or spans[row].array not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
                 yield block, spans

@@ -6,46 +6,36 @@ from fim_assets.token_arrays.checks.ids import ids_in_vocabulary, one_eos_per_do
 from fim_assets.token_arrays.checks.sentinels import sentinel_grammar
 from fim_assets.token_arrays.checks.texts import decodes_to_fim_text, matches_reference_tokenizer
 
-CHECKS = (
-    Check(
-        "one_eos_per_document",
+_DESCRIPTIONS = {
+    one_eos_per_document: (
         "Every token of the arrays is looked at: documents cover them without gap or overlap; "
         "each ends in EOS, and begins with BOS where the recipe has one, and neither stands "
-        "anywhere else.",
-        one_eos_per_document,
+        "anywhere else."
     ),
-    Check(
-        "ids_in_vocabulary",
+    ids_in_vocabulary: (
         "Every token of the arrays is one that the tokenizer's vocabulary uses; padding, and "
-        "control tokens that the recipe does not place, stand nowhere.",
-        ids_in_vocabulary,
+        "control tokens that the recipe does not place, stand nowhere."
     ),
-    Check(
-        "sentinel_grammar",
+    sentinel_grammar: (
         "Each rearranged file has its sentinels once and in order, between the parts whose "
         "offsets the parquet gives, and files are parted by the separator where it is one id; "
         "neither stands anywhere else. Files and orders are those of the FIM shard's record. A "
         "label mask is false from a rearranged file's beginning to its middle, and true "
-        "elsewhere.",
-        sentinel_grammar,
+        "elsewhere."
     ),
-    Check(
-        "nothing_lost",
+    nothing_lost: (
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
-        "token_arrays: each document of a stage is in the next, once.",
-        nothing_lost,
+        "token_arrays: each document of a stage is in the next, once."
     ),
-    Check(
-        "decodes_to_fim_text",
+    decodes_to_fim_text: (
         "The ids of every document decode to its text in the FIM shard, byte by byte; with "
-        "tokens.allow_lossy, to the text's normal form.",
-        decodes_to_fim_text,
+        "tokens.allow_lossy, to the text's normal form."
     ),
-    Check(
-        "matches_reference_tokenizer",
+    matches_reference_tokenizer: (
         "A sample of each partition's documents, drawn by their keys until it has 16,384 tokens, "
         "is encoded by Hugging Face tokenizers too, and the ids are the same. Documents that it "
-        "cannot encode, with runs of millions of spaces, are passed over and counted.",
-        matches_reference_tokenizer,
+        "cannot encode, with runs of millions of spaces, are passed over and counted."
     ),
-)
+}
+
+CHECKS = tuple(Check(run.__name__, text, run) for run, text in _DESCRIPTIONS.items())

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from fim_assets.corpus.stage import CheckOutcome, fault
+from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.io.parquet import read_frames
 from fim_assets.token_arrays.arrays import ArrayReader
@@ -34,10 +34,8 @@ With the kinds prefix 0, middle 1, suffix 2 and separator 3, the `<suf>` at toke
 def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     """Compare where sentinels stand with the files' orders and the offsets of their parts.
 
-    Where there is a label mask, compare it with these offsets too.
-
-    Raises:
-        ValueError: If orders are not the FIM shard's, or offsets do not fit together.
+    Where there is a label mask, compare it with these offsets too. Orders that are not the FIM
+    shard's, and offsets that do not fit together, raise a ValueError.
     """
     name = "sentinel_grammar"
     masked = partition.recipe.tokens.label_mask is not None
@@ -50,8 +48,7 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             array, end = str(name_of_array), int(of_array["end"].to_numpy().max())
             sentinels = _expected_sentinels(of_array, partition)
             span = TokenSpan(array, seen.get(array, 0), end)
-            wrong = _wrong_sentinels(span, sentinels, partition)
-            if wrong:
+            if wrong := _wrong_sentinels(span, sentinels, partition):
                 return fault(name, wrong)
             seen[array] = end
             if masked:
@@ -64,13 +61,11 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             wrong = _wrong_mask(array, mask_changes[array], partition)
         if wrong:
             return fault(name, wrong)
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"{plural(counts['psm'], 'file')} in PSM and {counts['spm']:,} in SPM order: "
-        "the sentinels stand once each and in order, and nowhere else.",
-        numbers={**counts},
+    description = (
+        f"{plural(counts['psm'], 'file')} in PSM and {counts['spm']:,} in SPM order: the "
+        "sentinels stand once each and in order, and nowhere else."
     )
+    return passed(name, description, **counts)
 
 
 def _wrong_sentinels(span: TokenSpan, expected: Ints, partition: TokenPartition) -> str | None:
@@ -83,15 +78,13 @@ def _wrong_sentinels(span: TokenSpan, expected: Ints, partition: TokenPartition)
     first = both if same.all() else int(np.argmin(same))
     at = int(min(row[first] for row in (expected, actual) if first < len(row))) // _KINDS
     spans = partition.spans
-    before = np.flatnonzero(spans.lie_in(span.array) & (spans.starts <= at))
+    before = np.flatnonzero(spans.are_in(span.array) & (spans.starts <= at))
     if not len(before):
         return f"{span.array}: token {at} is a sentinel and belongs to no document"
     row = before[-1]
-    return (
-        f"{span.array}: the document at tokens {spans.starts[row]} to {spans.ends[row]}, line "
-        f"{spans.lines[row]} of the raw shard, has a sentinel too many, too few or another one at "
-        f"token {at}"
-    )
+    document = f"at tokens {spans.starts[row]} to {spans.ends[row]}, line {spans.lines[row]}"
+    problem = f"has a sentinel too many, too few or another one at token {at}"
+    return f"{span.array}: the document {document} of the raw shard, {problem}"
 
 
 def _joined(parts: Iterable[Ints]) -> Ints:
@@ -99,11 +92,7 @@ def _joined(parts: Iterable[Ints]) -> Ints:
 
 
 def _count_orders(partition: TokenPartition) -> dict[str, int]:
-    """How many files are in each order.
-
-    Raises:
-        ValueError: If a document has other files, or in other orders, than in the FIM shard.
-    """
+    """How many files are in each order; a ValueError if they are not those of the FIM shard."""
     parquet = partition.fim.file(".parquet")
     counts: dict[str, int] = dict.fromkeys(REARRANGED, 0)
     recorded = actual = 0
@@ -120,7 +109,7 @@ def _count_orders(partition: TokenPartition) -> dict[str, int]:
 
 
 def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
-    """Raise where files overlap, leave their document, or lie further apart than a separator."""
+    """Raise where files overlap, leave their document, or are further apart than a separator."""
     first = pl.int_range(pl.len()).over("line") == 0
     last = pl.int_range(pl.len(), 0, -1).over("line") == 1
     apart = pl.col("file_start") - pl.col("file_end").shift(1).over("line")
@@ -137,17 +126,15 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
     wrong = files.filter(~fits.fill_null(value=False))
     if not wrong.is_empty():
         row = wrong.row(0, named=True)
-        raise ValueError(
-            f"{row['array']}: a file of line {row['line']} at tokens {row['file_start']} to "
-            f"{row['file_end']} does not fit in its document, {row['start']} to {row['end']}"
-        )
+        where = f"of line {row['line']} at tokens {row['file_start']} to {row['file_end']}"
+        document = f"its document, {row['start']} to {row['end']}"
+        raise ValueError(f"{row['array']}: a file {where} does not fit in {document}")
 
 
 def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     """The sentinels of some files of an array: between their parts, as the order has them.
 
-    Raises:
-        ValueError: If parts and sentinels do not make up a file.
+    Parts and sentinels that do not make up a file raise a ValueError.
     """
     kinds = list(partition.tokenizer.controls.sentinels)
     expected: list[Ints] = []
@@ -168,10 +155,9 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
         fits &= at == chosen["file_end"].to_numpy()
         if not fits.all():
             row = chosen.row(int(np.argmin(fits)), named=True)
-            raise ValueError(
-                f"{row['array']}: the parts of the file at tokens {row['file_start']} to "
-                f"{row['file_end']} and their sentinels do not make it up in {order} order"
-            )
+            parts = f"parts of the file at tokens {row['file_start']} to {row['file_end']}"
+            problem = f"the {parts} and their sentinels do not make it up in {order} order"
+            raise ValueError(f"{row['array']}: {problem}")
     return np.sort(_joined(expected))
 
 
@@ -207,17 +193,10 @@ def _mask_changes(files: pl.DataFrame) -> Ints:
 
 
 def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> str | None:
-    """What is wrong with an array's label mask: it is false in front of middles and nowhere else.
-
-    Args:
-        array: The array.
-        expected: Where it is to change, see `_mask_changes`.
-        partition: Its partition.
-    """
+    """Where an array's label mask does not change as `expected`, see `_mask_changes`."""
     path = partition.tokens.output(partition.layout.mask_name(array))
-    changes: list[Ints] = []
-    before = True
-    tokens = partition.spans.ends[partition.spans.lie_in(array)].max(initial=0)
+    changes, before = [np.empty(0, np.int64)], True
+    tokens = partition.spans.ends[partition.spans.are_in(array)].max(initial=0)
     with ArrayReader(path, np.dtype(np.bool_)) as mask:
         if mask.size != tokens:
             return f"{path}: {mask.size:,} values for {tokens:,} tokens"
@@ -226,6 +205,6 @@ def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> 
                 return f"{path}: holds values other than 0 and 1"
             changes.append(np.flatnonzero(np.diff(block, prepend=before)) + at)
             before = bool(block[-1])
-    if not np.array_equal(_joined(changes), _joined(expected)):
+    if not np.array_equal(np.concatenate(changes), _joined(expected)):
         return f"{path}: true and false do not change where middles begin and their files do"
     return None

@@ -1,4 +1,4 @@
-"""Where documents lie in the arrays, and hashes of rows whose order does not matter.
+"""Where documents are in the arrays, and hashes of rows whose order does not matter.
 
 All documents of a partition are held at once, so that everything here is small numbers in arrays.
 """
@@ -28,14 +28,10 @@ class TokenSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentSpans:
-    """Where documents lie, in the arrays' order: each field but the names has shape (n,).
+    """Where documents are, in the arrays' order: each field but the names has shape (n,).
 
-    Attributes:
-        names: The arrays.
-        lines: Each document's line in the raw shard.
-        arrays: Its array, by the index in `names`.
-        starts: Its first token there.
-        ends: One past its last.
+    `lines` are those of the raw shard; `arrays` are indices of `names`; the tokens are those from
+    `starts` to before `ends` there.
     """
 
     names: list[str]
@@ -58,8 +54,8 @@ class DocumentSpans:
                 column.append(_small(numbers.to_numpy()))
         return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(4)))
 
-    def lie_in(self, array: str) -> "npt.NDArray[np.bool_]":
-        """Which documents lie in an array, shape (n,)."""
+    def are_in(self, array: str) -> "npt.NDArray[np.bool_]":
+        """Which documents are in an array, shape (n,)."""
         code = self.names.index(array) if array in self.names else len(self.names)
         return np.equal(self.arrays, code)
 
@@ -76,7 +72,7 @@ class DocumentSpans:
 
 
 def _small(values: Ints) -> Integers:
-    """The same numbers in the smallest type that holds them."""
+    # The smallest type that holds the numbers: all documents' are held at once.
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     return values.astype(np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high)))
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from fim_assets.corpus.stage import CheckOutcome, Number, fault
+from fim_assets.corpus.stage import CheckOutcome, Number, fault, passed
 from fim_assets.draws import RandomStream, draw_bits
 from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
 from fim_assets.fim_shards.record import FimDocuments, split_files
@@ -31,8 +31,7 @@ _SAMPLE_DOCUMENT_TOKENS = 1 << 18
 def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
     """Decode every document's ids and compare them with its text in the FIM shard.
 
-    Raises:
-        ValueError: If documents are missing, or prefixes end elsewhere than the parquet says.
+    Missing documents, and prefixes that end elsewhere than the parquet says, raise a ValueError.
     """
     name = "decodes_to_fim_text"
     tokenizer, recipe = partition.tokenizer, partition.recipe
@@ -52,12 +51,7 @@ def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
             except ValueError:
                 same = False
             if not same:
-                number, (array, start, end), why = _first_difference(
-                    block, spans, ids, forms, tokenizer
-                )
-                return fault(
-                    name, f"{array}: tokens {start} to {end} {why} line {number} of the FIM shard"
-                )
+                return fault(name, _first_difference(block, spans, ids, forms, tokenizer))
             _refuse_other_prefixes(block, spans, ids, prefixes, partition)
             documents += len(texts)
             size += sum(map(len, forms))
@@ -65,8 +59,7 @@ def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
     if tokenizer.vocabulary.lossy:
         texts_named = f"the normal form of {texts_named}; it differs from the text of {changed:,}"
     description = f"Documents whose ids decode to {texts_named}."
-    numbers = {"documents": documents, "bytes": size, "changed_documents": changed}
-    return CheckOutcome(name, passed=True, description=description, numbers={**numbers})
+    return passed(name, description, documents=documents, bytes=size, changed_documents=changed)
 
 
 def _normal_forms(block: FimDocuments, partition: TokenPartition) -> Iterator[bytes]:
@@ -74,11 +67,10 @@ def _normal_forms(block: FimDocuments, partition: TokenPartition) -> Iterator[by
     fim, tokenizer = partition.recipe.fim, partition.tokenizer
     table = tokenizer.vocabulary.token_bytes
     for text, files in zip(block.documents.texts, block.files, strict=True):
-        parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
-        inside = parts[partition.head : -1]
+        inside = [part.content for part in segments(text, files, fim, tokenizer)]
         yield b"".join(
             tokenizer.normal_form(part) if isinstance(part, str) else table[part] or b""
-            for part in inside
+            for part in inside[partition.head : -1]
         )
 
 
@@ -88,14 +80,17 @@ def _first_difference(
     ids: list[Ids],
     forms: list[bytes],
     tokenizer: LoadedTokenizer,
-) -> tuple[int, TokenSpan, str]:
-    """The first document whose ids are not its text: its line, its span, and why."""
+) -> str:
+    """The first document whose ids are not its text, as text."""
     for number, span, own, form in zip(block.documents.numbers, spans, ids, forms, strict=True):
+        why = "decode to another text than"
         try:
-            if tokenizer.decode(own) != form:
-                return number, span, "decode to another text than"
+            same = tokenizer.decode(own) == form
         except ValueError as error:
-            return number, span, f"do not decode ({error}):"
+            same, why = False, f"do not decode ({error}):"
+        if not same:
+            array, start, end = span
+            return f"{array}: tokens {start} to {end} {why} line {number} of the FIM shard"
     raise AssertionError("documents decode one by one and not together")
 
 
@@ -108,21 +103,16 @@ def _touching_prefixes(partition: TokenPartition) -> Iterator[tuple[int, int]]:
     if not orders:
         return iter(())
     names = ["line", "prefix_start", "prefix_end"]
-    touching = (
-        files.filter(pl.col("file_order").is_in(orders)).select(names)
-        for files in partition.files()
-    )
+    is_touching = pl.col("file_order").is_in(orders)
+    touching = (files.filter(is_touching).select(names) for files in partition.files())
     none = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64))
     in_order = pl.concat([none, *touching]).sort("line", maintain_order=True)
     return in_order.select("prefix_start", "prefix_end").iter_rows()
 
 
 def _touching_orders(fim: Fim) -> list[Order]:
-    return [
-        order
-        for order in REARRANGED
-        if ("prefix", "middle") in pairwise(piece.part for piece in layout(order, fim))
-    ]
+    parts = {order: [piece.part for piece in layout(order, fim)] for order in REARRANGED}
+    return [order for order in REARRANGED if ("prefix", "middle") in pairwise(parts[order])]
 
 
 def _refuse_other_prefixes(
@@ -132,11 +122,7 @@ def _refuse_other_prefixes(
     prefixes: Iterator[tuple[int, int]],
     partition: TokenPartition,
 ) -> None:
-    """Compare offsets that no sentinel shows with the text.
-
-    Raises:
-        ValueError: If a prefix of the block ends elsewhere than the parquet says.
-    """
+    """Raise a ValueError if a prefix that no sentinel ends is not as long as the parquet says."""
     fim, tokenizer = partition.recipe.fim, partition.tokenizer
     orders = _touching_orders(fim)
     if not orders:
@@ -182,12 +168,9 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
                 ids = read(spans[row])
                 if not np.array_equal(ids, expected):
                     array, start, end = spans[row]
-                    return fault(
-                        name,
-                        f"{array}: tokens {start} to {end}, the document of line "
-                        f"{block.documents.numbers[row]} of the FIM shard, are not what "
-                        f"{reference.name} gives",
-                    )
+                    line = f"line {block.documents.numbers[row]} of the FIM shard"
+                    tokens_shown = f"{array}: tokens {start} to {end}, the document of {line}"
+                    return fault(name, f"{tokens_shown}, are not what {reference.name} gives")
                 tokens += len(ids)
     compared = len(chosen) - passed_over
     description = (
@@ -200,7 +183,7 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
         numbers["passed_over"] = passed_over
         documents = plural(passed_over, "document")
         description += f" Passed over: {documents} that {reference.name} cannot encode."
-    return CheckOutcome(name, passed=True, description=description, numbers=numbers)
+    return passed(name, description, **numbers)
 
 
 def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> Ints:
