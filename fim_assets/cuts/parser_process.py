@@ -45,8 +45,7 @@ _NO_MEMORY = b"failed to allocate"
 class ParserError(RuntimeError):
     """A file whose parsing says nothing of the file: the parser was killed, or crashes by chance.
 
-    Attributes:
-        request: The number of the file among those that were asked for.
+    `request` is the file's index among those that were asked for.
     """
 
     def __init__(self, message: str, request: int) -> None:
@@ -55,14 +54,7 @@ class ParserError(RuntimeError):
 
 
 class Request(NamedTuple):
-    """A file whose middle is to be found.
-
-    Attributes:
-        source: The file in UTF-8.
-        grammar: Index of its grammar in `GRAMMARS`.
-        key: The document's key.
-        file: Index of the file in its document.
-    """
+    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there."""
 
     source: bytes
     grammar: int
@@ -113,12 +105,7 @@ def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
 
 
 def _alone(request: Request, number: int) -> Answer:
-    """A file's answer, in fresh processes once its parser crashes.
-
-    Args:
-        request: The file.
-        number: Its number, for errors.
-    """
+    """A file's answer, in fresh processes once its parser crashes."""
     deaths: list[str] = []
     language = GRAMMARS[request.grammar].names[0]
     for _ in range(_TRIES):
@@ -145,11 +132,6 @@ _parsers: "dict[int, _Parser]" = {}
 
 
 def _ask(batch: list[Request]) -> list[Answer]:
-    """The answers of this process's parser, started when it is first asked, or has died.
-
-    Raises:
-        _DiedError: If it dies.
-    """
     with _lock:
         parser = _parsers.get(os.getpid()) or _Parser()
         try:
@@ -181,11 +163,6 @@ class _Parser:
             )
 
     def ask(self, batch: list[Request]) -> list[Answer]:
-        """The answer to each request.
-
-        Raises:
-            _DiedError: If the process dies.
-        """
         try:
             self._connection.send_bytes(msgspec.msgpack.encode(batch))
             return msgspec.msgpack.decode(self._connection.recv_bytes(), type=list[Answer])
@@ -193,20 +170,19 @@ class _Parser:
             raise self._death() from None
 
     def end(self) -> None:
-        """End the process, whatever it does."""
         self._connection.close()
         self._errors.close()
         self._process.kill()
         self._process.wait()
 
     def _death(self) -> Exception:
-        """How the process died."""
         code = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read()
-        if b"Traceback" in said:
-            return RuntimeError(f"the process that parses failed:\n{said.decode(errors='replace')}")
-        if _NO_MEMORY in said:
+        output = self._errors.read()
+        if b"Traceback" in output:
+            shown = output.decode(errors="replace")
+            return RuntimeError(f"the process that parses failed:\n{shown}")
+        if _NO_MEMORY in output:
             return _DiedError("out of memory", "found no memory")
         if code >= 0:
             return _DiedError(f"exit status {code}", None)

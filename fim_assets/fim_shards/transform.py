@@ -27,10 +27,10 @@ from fim_assets.recipe.fim import Fim
 def transform_shard(
     shard: Path, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
 ) -> Totals:
-    """Write a FIM shard and its parquet.
+    """Write a FIM shard and its parquet, of a raw shard or one that an earlier stage wrote.
 
     Args:
-        shard: The raw shard, or one that an earlier stage wrote.
+        shard: This shard.
         seed: The partition's seed.
         recipe: What is done to files, and where a line holds its text.
         staging: Takes `.jsonl.zst` and `.parquet`.
@@ -77,14 +77,8 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
     """
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
-    files = Files.split(
-        block.texts,
-        keys,
-        block.languages,
-        block.paths,
-        fim.file_separator_token,
-        fim.repository_tokens,
-    )
+    separators = fim.file_separator_token, fim.repository_tokens
+    files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
     try:
         decisions = decide(files, fim)
     except CutError as error:

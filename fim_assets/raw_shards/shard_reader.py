@@ -134,11 +134,7 @@ class ShardReader:
     """
 
     def __init__(
-        self,
-        path: Path,
-        raw: Raw,
-        block_bytes: int = BLOCK_BYTES,
-        parquet: Path | None = None,
+        self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES, parquet: Path | None = None
     ) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self.rejections = Rejections(raw)

@@ -2,10 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names
 

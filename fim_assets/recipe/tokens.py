@@ -2,11 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.values import Section, Token, TokenId, commit
