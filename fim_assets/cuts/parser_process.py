@@ -15,8 +15,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate, groupby
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from tempfile import TemporaryFile
@@ -33,7 +34,7 @@ _TRIES = 3
 """Fresh processes in which the parser of a file must crash for it to be cut by the fallback."""
 
 _BATCH_BYTES = 1 << 20
-"""Source that is sent at once: of small files many, so that asking costs little beside parsing."""
+"""Source that is sent at once: of small files many, so that asking costs little."""
 
 _KILLED = (signal.SIGKILL, signal.SIGTERM)
 """Signals that come from outside: the kernel, for want of memory, or whoever ends the run."""
@@ -67,7 +68,7 @@ Answer = Span | str
 
 
 class _DiedError(Exception):
-    """A process that ended while it parsed; `killed` says by whom else than the grammar."""
+    """A process that ended while it parsed; `killed` says by whom, if not by the grammar."""
 
     def __init__(self, how: str, killed: str | None) -> None:
         super().__init__(how)
@@ -81,7 +82,11 @@ def find_middles(requests: Sequence[Request]) -> list[Answer]:
         ParserError: If the parser of a file was killed, or crashes on some tries and not on others.
     """
     answers: list[Answer] = []
-    for batch in _batches(requests):
+    ends = accumulate(len(request.source) for request in requests)
+    for _, part in groupby(
+        zip(requests, ends, strict=True), lambda entry: entry[1] // _BATCH_BYTES
+    ):
+        batch = [request for request, _ in part]
         try:
             answers += _ask(batch)
         except _DiedError:
@@ -89,19 +94,6 @@ def find_middles(requests: Sequence[Request]) -> list[Answer]:
             for request in batch:
                 answers.append(_alone(request, len(answers)))
     return answers
-
-
-def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    batch: list[Request] = []
-    size = 0
-    for request in requests:
-        if batch and size + len(request.source) > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(request)
-        size += len(request.source)
-    if batch:
-        yield batch
 
 
 def _alone(request: Request, number: int) -> Answer:

@@ -53,11 +53,7 @@ _LAYOUTS = {
 
 
 def layout(order: Order, fim: Fim) -> tuple[Piece, ...]:
-    """The pieces of a rearranged file in their order, parts without text.
-
-    Raises:
-        ValueError: If it is no order of a rearranged file.
-    """
+    """The pieces of a rearranged file in order, parts without text; `none` is a ValueError."""
     return _layout(order, fim.spm_format, fim.sentinels)
 
 
@@ -104,11 +100,7 @@ def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> It
 
 
 def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
-    """The original of a file: the inverse of `arrange`.
-
-    Raises:
-        ValueError: As `parse_arrangement`.
-    """
+    """The original of a file: the inverse of `arrange`; errors as of `parse_arrangement`."""
     if order == "none":
         return text
     parts = {piece.part: piece.text for piece in parse_arrangement(text, order, lengths, fim)}

@@ -44,11 +44,7 @@ class Decisions(NamedTuple):
 
 
 def decide(files: Files, fim: Fim) -> Decisions:
-    """Decide about each file on its own: by the recipe, its document's key and its index in it.
-
-    Raises:
-        CutError: If the cuts of a document would be left to chance.
-    """
+    """Decide about each file on its own: by the recipe, its document's key and its index in it."""
     count = len(files.texts)
     orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
     decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)))
@@ -83,11 +79,7 @@ def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
 
 
 def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> Ints:
-    """Let a method cut some files, and return those that it cannot cut.
-
-    Raises:
-        RuntimeError: If it neither cuts each of them nor has a reason of its own.
-    """
+    """Let a method cut some files, and return those that it cannot cut."""
     method = CUTS[name]
     attempt = method.cut(files, rows, **{field: getattr(fim, field) for field in method.fields})
     uncut, reasons = np.array([*attempt.reasons], np.int64), [*attempt.reasons.values()]

@@ -17,27 +17,17 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 
-SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("id", pa.string()),
-        ("file", pa.int64()),
-        ("chars", pa.int64()),
-        ("order", pa.string()),
-        ("split", pa.string()),
-        ("reason", pa.string()),
-        ("prefix_chars", pa.int64()),
-        ("middle_chars", pa.int64()),
-        ("suffix_chars", pa.int64()),
-        ("draw_key", pa.uint64()),
-        ("language", pa.string()),
-    ]
-)
-"""`draw_key`: the document's key, which every draw about its files derives from."""
-
 FORMAT = "2"
 
 PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
+
+SCHEMA = pa.schema(
+    [("line", pa.int64()), ("id", pa.string()), ("file", pa.int64()), ("chars", pa.int64())]
+    + [(name, pa.string()) for name in ("order", "split", "reason")]
+    + [(name, pa.int64()) for name in PART_CHARS]
+    + [("draw_key", pa.uint64()), ("language", pa.string())]
+)
+"""`draw_key`: the document's key, which every draw about its files derives from."""
 
 
 def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
@@ -180,11 +170,7 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[Fil
 
 
 def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
-    """The original text of a document.
-
-    Raises:
-        ValueError: As `split_files`, or if a sentinel is not where the rows say.
-    """
+    """The original text of a document; errors as of `split_files` and `parse_arrangement`."""
     pieces = split_files(text, files, fim)
     originals = (restore(piece, row.order, row.lengths, fim) for row, piece in pieces)
     return (fim.file_separator_token or "").join(originals)

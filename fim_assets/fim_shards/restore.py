@@ -29,11 +29,7 @@ class Counts(NamedTuple):
 
 
 def count_record(parquet: Path) -> Counts:
-    """Count a FIM shard's documents and rearranged files, by the parquet next to it.
-
-    Raises:
-        ShardError: If it cannot be read.
-    """
+    """Count a FIM shard's documents and rearranged files, by the parquet next to it."""
     documents = rearranged = 0
     try:
         with pq.ParquetFile(parquet) as table:
@@ -42,7 +38,7 @@ def count_record(parquet: Path) -> Counts:
                 rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ShardError(
-            f"{parquet}: cannot be read as a FIM record; it lies beside its shard, in fim_shards: "
+            f"{parquet}: cannot be read as a FIM record; it is next to its shard, in fim_shards: "
             f"{error}"
         ) from error
     return Counts(documents, rearranged)
@@ -123,5 +119,4 @@ def _write(lines: Iterable[bytes], file: HashingWriter, ending: str) -> None:
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed:
             compressed.writelines(line + b"\n" for line in lines)
     else:
-        for line in lines:
-            file.write(line + b"\n")
+        file.writelines(line + b"\n" for line in lines)

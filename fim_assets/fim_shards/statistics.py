@@ -23,16 +23,8 @@ from fim_assets.statistics.histograms import Lengths
 
 _COLUMNS = ["file", "chars", "order", "split", "reason", "draw_key", "language", *PART_CHARS]
 
-_CODED = pl.Schema(
-    {
-        "draw_key": pl.UInt64(),
-        "file": pl.UInt32(),
-        "order": pl.Enum(ORDERS),
-        "split": pl.Categorical(),
-        "reason": pl.Categorical(),
-        "language": pl.Categorical(),
-    }
-)
+_CODED = pl.Schema({"draw_key": pl.UInt64(), "file": pl.UInt32(), "order": pl.Enum(ORDERS)})
+_CODED |= dict.fromkeys(("split", "reason", "language"), pl.Categorical())
 """What a file of a document in several languages is kept as: 25 bytes."""
 
 _PARTS = 16
@@ -47,18 +39,15 @@ def fim_statistics(parquet: Path) -> Statistics:
     """
     copies = _find_copies(parquet)
     sums: Counter[str] = Counter(dict.fromkeys(("psm", "spm", *UNCHANGED, "separators"), 0))
-    splits: Counter[str] = Counter()
-    fallbacks: Counter[str] = Counter()
-    distinct: Counter[str] = Counter()
+    splits, fallbacks, distinct = Counter[str](), Counter[str](), Counter[str]()
     cuts = np.zeros((2, CUT_BINS), np.int64)
     lengths = {name: Lengths() for name in ("file_chars", *PART_CHARS)}
     waiting: list[pl.DataFrame] = []
     documents = 0
     for frame in read_frames(parquet, _COLUMNS):
         rearranged = frame.filter(pl.col("order") != "none")
-        unchanged = frame.filter(pl.col("order") == "none")["reason"]
         sums.update(rearranged["order"].to_list())
-        sums.update(unchanged.to_list())
+        sums.update(frame.filter(pl.col("order") == "none")["reason"].to_list())
         sums["separators"] += int((frame["file"] > 0).sum())
         splits.update(rearranged["split"].to_list())
         fallbacks.update(rearranged["reason"].drop_nulls().to_list())
@@ -74,18 +63,11 @@ def fim_statistics(parquet: Path) -> Statistics:
             waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
     for files in _parted(waiting):
         distinct.update(_distinct_counts(files))
-    return Statistics(
-        counts={
-            **sums,
-            "copies": copies.number,
-            **by_count("split", splits),
-            **by_count("fallback", fallbacks),
-            **by_position("first_cut", cuts[0]),
-            **by_position("second_cut", cuts[1]),
-            **_in_order(distinct),
-        },
-        histograms={name: lengths[name].histogram() for name in lengths},
-    )
+    counts = {**sums, "copies": copies.number}
+    counts |= by_count("split", splits) | by_count("fallback", fallbacks)
+    counts |= by_position("first_cut", cuts[0]) | by_position("second_cut", cuts[1])
+    counts |= _in_order(distinct)
+    return Statistics(counts, {name: lengths[name].histogram() for name in lengths})
 
 
 def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
@@ -161,9 +143,8 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
 
     Copies in two languages count once for each, and once over all languages.
     """
-    eligible = frame.filter(
-        ~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False)
-    ).with_columns(pl.col("language").fill_null(""))
+    frame = frame.with_columns(pl.col("language").fill_null(""))
+    eligible = frame.filter(~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False))
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
     # A file that fell back was drawn for the method whose reason it has.

@@ -70,11 +70,7 @@ class TransformedBlock:
 
 
 def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
-    """Rearrange the documents of one block, see `transform_shard`.
-
-    Raises:
-        ShardError: If nothing can be decided about a document; names its line and id.
-    """
+    """Rearrange the documents of one block, see `transform_shard`."""
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
     separators = fim.file_separator_token, fim.repository_tokens
