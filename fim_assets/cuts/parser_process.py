@@ -83,10 +83,9 @@ def find_middles(requests: Sequence[Request]) -> list[Answer]:
     """
     answers: list[Answer] = []
     ends = accumulate(len(request.source) for request in requests)
-    for _, part in groupby(
-        zip(requests, ends, strict=True), lambda entry: entry[1] // _BATCH_BYTES
-    ):
-        batch = [request for request, _ in part]
+    parts = groupby(zip(ends, requests, strict=True), lambda entry: entry[0] // _BATCH_BYTES)
+    for _, part in parts:
+        batch = [request for _, request in part]
         try:
             answers += _ask(batch)
         except _DiedError:

@@ -124,13 +124,14 @@ def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
     """
     keys, files = np.array([key], np.uint64), np.array([file])
     as_run = uniforms(keys, files, RandomStream.NODE_OR_RUN)[0] < 0.5
-    for one, other, level in _tries(int(draw_bits(keys, files, RandomStream.SYNTAX)[0]), size + 1):
+    seed = int(draw_bits(keys, files, RandomStream.SYNTAX)[0])
+    for first, second, level in _tries(seed, size + 1):
         if as_run:
-            span = _aligned_run(tree.root_node, min(one, other), max(one, other))
+            span = _aligned_run(tree.root_node, min(first, second), max(first, second))
         else:
             # Draw a byte and a level until there is a node: each node is hit in proportion to its
             # size, without a walk over all of them.
-            span = _node_at(tree, one, level)
+            span = _node_at(tree, first, level)
         if span is not None:
             return span
     raise CannotCutError("no_node")
@@ -236,7 +237,7 @@ def _first_beyond(node: Node, position: int) -> int:
     return bisect_right(range(node.child_count), position, key=end)
 
 
-def _overlap(one: Span, other: Span) -> float:
+def _overlap(run: Span, span: Span) -> float:
     """Intersection over union of two spans, not above 0 where they do not meet."""
-    shared = min(one.end, other.end) - max(one.start, other.start)
-    return shared / (max(one.end, other.end) - min(one.start, other.start))
+    shared = min(run.end, span.end) - max(run.start, span.start)
+    return shared / (max(run.end, span.end) - min(run.start, span.start))

@@ -159,11 +159,8 @@ def split_law(partition: FimPartition) -> CheckOutcome:
 
     The rank of a cut is uniform if it follows the distribution, see `Cut.ranks`; the
     Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
-    distribution may be from that.
-
-    Raises:
-        ValueError: If a file was cut by another method than the recipe's, or is unchanged as too
-            short though it is not, or a cut cannot come from its method at all.
+    distribution may be from that. What is exact is compared too: which methods cut, which files are
+    unchanged as too short, and that a cut can come from its method at all.
     """
     name = "split_law"
     recipe, parquet = partition.recipe, partition.files.file(".parquet")
@@ -189,14 +186,13 @@ def split_law(partition: FimPartition) -> CheckOutcome:
             continue
         bound = uniform_bound(count, CUT_ERROR / (len(gathered) * len(ranks_once)))
         numbers |= {f"{method}_files": count, f"{method}_most_accepted": bound}
+        of_files = f"over {plural(count, 'file')}, {bound:.4f} accepted"
         for cut, values in ranks_once._asdict().items():
             distance = uniform_distance(values)
             passed &= distance <= bound
             numbers[f"{method}_{cut}_cut_distance"] = distance
-            sentences.append(
-                f"{method}, {cut} cut: {distance:.4f} from its distribution over "
-                f"{plural(count, 'file')}, {bound:.4f} accepted"
-            )
+            what = f"{method}, {cut} cut"
+            sentences.append(f"{what}: {distance:.4f} from its distribution {of_files}")
     if others:
         numbers["other_files"] = others
         names = " or ".join(by_text)
@@ -244,10 +240,8 @@ def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
         rows = frame.filter(condition)
         if not rows.is_empty():
             row = rows.row(0, named=True)
-            raise ValueError(
-                f"{parquet}: line {row['line']}, file {row['file']} {what}: {row['chars']} "
-                f"characters, split {row['split']}, reason {row['reason']}"
-            )
+            cut = f"{row['chars']} characters, split {row['split']}, reason {row['reason']}"
+            raise ValueError(f"{parquet}: line {row['line']}, file {row['file']} {what}: {cut}")
 
 
 def _ranks(method: str, files: pl.DataFrame, parquet: Path) -> Ranks:
@@ -257,11 +251,9 @@ def _ranks(method: str, files: pl.DataFrame, parquet: Path) -> Ranks:
     possible = np.all([(values >= 0) & (values <= 1) for values in ranks], axis=0)
     if not possible.all():
         row = files.row(int(np.argmin(possible)), named=True)
-        raise ValueError(
-            f"{parquet}: line {row['line']}, file {row['file']}: a prefix of "
-            f"{row['prefix_chars']} and a middle of {row['middle_chars']} in {row['chars']} "
-            f"characters are no cut by {method}"
-        )
+        parts = f"a prefix of {row['prefix_chars']} and a middle of {row['middle_chars']}"
+        where = f"{parquet}: line {row['line']}, file {row['file']}"
+        raise ValueError(f"{where}: {parts} in {row['chars']} characters are no cut by {method}")
     return ranks
 
 

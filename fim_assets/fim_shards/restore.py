@@ -37,10 +37,8 @@ def count_record(parquet: Path) -> Counts:
                 documents += pc.sum(pc.equal(rows["file"], 0)).as_py() or 0
                 rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise ShardError(
-            f"{parquet}: cannot be read as a FIM record; it is next to its shard, in fim_shards: "
-            f"{error}"
-        ) from error
+        problem = "cannot be read as a FIM record; it is next to its shard, in fim_shards"
+        raise ShardError(f"{parquet}: {problem}: {error}") from error
     return Counts(documents, rearranged)
 
 

@@ -36,8 +36,8 @@ middle and suffix behind their sentinels, in PSM or SPM order.
 
 - **Lossless**: from these two files every original text comes back exactly (`fim-assets restore`).
 - **Reproducible**: every draw is keyed by the recipe's seed, the partition, the document's id and
-  text and the file's place in it, and by nothing else.
-- **As asked**: the realised rates lie within exact binomial bounds of the recipe's, and cuts follow
+  text and the file's index in it, and by nothing else.
+- **As asked**: the realised rates are within exact binomial bounds of the recipe's, and cuts follow
   their distributions. A partition that does not pass is not finished.
 """
 

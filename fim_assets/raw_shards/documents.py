@@ -4,6 +4,7 @@ Whether a line is blank, too long, or one rejected line too many, is not decided
 """
 
 from codecs import BOM_UTF8
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -74,8 +75,9 @@ def read_document(line: Line, fields: Raw) -> Document:
         identifier = bytes(_raw_value(line, fields.id_field)).decode()
     elif kind not in {"null", "string"}:
         raise RejectionError("id_not_string", f"{fields.id_field} is a JSON {kind}")
-    others = (_lookup(content, field) for field in (fields.language_field, fields.path_field))
-    return Document(identifier, text, *(v if isinstance(v, str) else None for v in others))
+    others = [_lookup(content, field) for field in (fields.language_field, fields.path_field)]
+    language, path = (value if isinstance(value, str) else None for value in others)
+    return Document(identifier, text, language, path)
 
 
 def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
@@ -98,12 +100,8 @@ def _too_deep() -> RejectionError:
 def _deeper_than(content: Any, depth: int) -> bool:
     level = [content]
     for _ in range(depth):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
+        inner = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [value for value in chain.from_iterable(inner) if isinstance(value, dict | list)]
         if not level:
             return False
     return True

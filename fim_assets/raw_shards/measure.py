@@ -29,10 +29,7 @@ SCHEMA = pa.schema(
 def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
     """Read and judge a raw shard, and write a row for each document.
 
-    Args:
-        shard: The raw shard.
-        recipe: Where a line holds its text, and the sentinels to look for.
-        staging: Takes `.parquet`, and `.rejected.jsonl` if a line was rejected.
+    `staging` takes `.parquet`, and `.rejected.jsonl` if a line was rejected.
 
     Raises:
         ShardError: If the shard is damaged.

@@ -47,17 +47,16 @@ class TooManyRejectedError(ShardError):
     """
 
     def __init__(self, path: Path, excess: Excess) -> None:
-        explanation = excess.explanation
-        super().__init__(excess.text, explanation or NOT_EXPLAINED, path)
-        self.fault = explanation
-        shown = excess.first[: 1 if explanation else None]
-        self.lines = [
-            f"{line}; {line.advice}" if line.advice and not explanation else str(line)
-            for line in shown
-        ]
-        if excess.lines > len(shown):
-            self.lines.append(f"and {excess.lines - len(shown):,} more")
-        self.kept = ""
+        super().__init__(excess.text, excess.explanation or NOT_EXPLAINED, path)
+        self.fault, self.kept = excess.explanation, ""
+        if self.fault:
+            self.lines = [str(line) for line in excess.first[:1]]
+        else:
+            self.lines = [
+                "; ".join(filter(None, (str(line), line.advice))) for line in excess.first
+            ]
+        if excess.lines > len(self.lines):
+            self.lines.append(f"and {excess.lines - len(self.lines):,} more")
 
     def __str__(self) -> str:
         kept = f"; {self.kept}" if self.kept else ""
@@ -110,14 +109,9 @@ class Documents:
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
-    Args:
-        path: The shard.
-        raw: Where a document's parts stand in its line, and what is rejected.
-        block_bytes: Bytes that are worked on at once.
-        parquet: Of a shard that a stage wrote, the parquet next to it with one row a document: its
-            `line` is taken for the document's, so that this is everywhere the raw shard's.
-
-    It counts what was read so far: `lines == documents + blank + rejected`.
+    It works on `block_bytes` at once, and counts what it has read: `lines == documents + blank +
+    rejected`. With the `parquet` next to a shard that a stage wrote, one row a document, its `line`
+    is taken for the document's, so that this is everywhere the raw shard's.
     """
 
     def __init__(
