@@ -197,7 +197,7 @@ def string_fields(line: bytes) -> Counter[str]:
 
 
 def one_value(line: bytes) -> str:
-    """What to do about a first line that begins one JSON value for the whole shard, else ''."""
+    """What to do about a first line that begins one JSON value for all the shard, else ''."""
     line = line.strip()
     if line.startswith(b"[") and line[1:].lstrip()[:1] in {b"", b"{"}:
         return ONE_ARRAY

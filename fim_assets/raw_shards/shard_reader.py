@@ -49,12 +49,10 @@ class TooManyRejectedError(ShardError):
     def __init__(self, path: Path, excess: Excess) -> None:
         super().__init__(excess.text, excess.explanation or NOT_EXPLAINED, path)
         self.fault, self.kept = excess.explanation, ""
+        self.lines = [f"{line}; {line.advice}".removesuffix("; ") for line in excess.first]
         if self.fault:
+            # The explanation says what each line's advice does.
             self.lines = [str(line) for line in excess.first[:1]]
-        else:
-            self.lines = [
-                "; ".join(filter(None, (str(line), line.advice))) for line in excess.first
-            ]
         if excess.lines > len(self.lines):
             self.lines.append(f"and {excess.lines - len(self.lines):,} more")
 
