@@ -52,15 +52,12 @@ _KEYS_AT_ONCE = 1 << 20
 
 
 def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) -> UInts:
-    """Hash documents.
+    """Hash documents: a key each, shape (n,), equal for exact duplicates and no others.
 
     Args:
         seed: The partition's seed, 64 bits.
-        ids: Ids, None where a document has none: then the text alone is hashed.
-        texts: Texts, without lone surrogates.
-
-    Returns:
-        One key a document, shape (n,). Exact duplicates, and no others, have equal keys.
+        ids: None where a document has none: then the text alone is hashed.
+        texts: Without lone surrogates.
     """
     keys = np.empty(len(texts), np.uint64)
     for row, (identifier, text) in enumerate(zip(ids, texts, strict=True)):
@@ -70,12 +67,9 @@ def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) ->
 
 
 def draw_bits(keys: UInts, counters: Ints, stream: RandomStream) -> UInts:
-    """64 random bits each.
+    """64 random bits for each document key, shape (n,).
 
-    Args:
-        keys: Document keys, shape (n,).
-        counters: Index of each file in its document, or of each copy among its duplicates, (n,).
-        stream: What is decided.
+    `counters` are indices of files in their documents, or of copies among their duplicates, (n,).
     """
     steps = counters.astype(np.uint64) * np.uint64(_STREAMS_PER_FILE) + np.uint64(stream + 1)
     return mix(mix(keys) + steps * _GOLDEN)
@@ -87,15 +81,9 @@ def uniforms(keys: UInts, files: Ints, stream: RandomStream) -> Floats:
 
 
 def shuffled(keys: UInts) -> Ints:
-    """A random order of documents: which of two comes first, no other document can change.
+    """Indices of n documents in a random order; of two, no other document can change the first.
 
     Exact duplicates have equal keys, and are told apart by how many copies come before.
-
-    Args:
-        keys: Document keys, shape (n,).
-
-    Returns:
-        Indices of the documents in their new order, shape (n,).
     """
     copies = copies_before(keys)
     bits = np.empty(len(keys), np.uint64)

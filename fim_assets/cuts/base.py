@@ -3,16 +3,18 @@
 A method is a module here that defines one `Cut`, and a line of `registry`: recipes, fingerprints,
 statistics, checks and the report learn of it from there. A method knows no recipe. What calls it,
 `fim_shards.decisions`, hands it files and the values of the fields that it names.
+
+A recipe loads every method, and commands that only read a recipe must answer at once. So a method
+imports NumPy and what else takes time where it cuts.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
-import numpy as np
-
-from fim_assets.cuts.files import Files
-from fim_assets.draws import Floats, Ints, RandomStream, UInts, integers, uniforms
+if TYPE_CHECKING:
+    from fim_assets.cuts.files import Files
+    from fim_assets.draws import Floats, Ints, UInts
 
 UNCHANGED = ("repository", "too_short", "gate", "not_selected")
 """Why a file stays unchanged before any method is asked, the first that holds: it is a repository's
@@ -21,34 +23,27 @@ drawn. No method may use these names for reasons of its own."""
 
 
 class Cuts(NamedTuple):
-    """Cuts of n files: prefix = [:first], middle = [first:second], suffix = [second:].
+    """Cuts of n files: code points before the middle and before the suffix, shape (n,) each."""
 
-    Attributes:
-        first: Code points before the middle, shape (n,).
-        second: Code points before the suffix, shape (n,).
-    """
-
-    first: Ints
-    second: Ints
+    first: "Ints"
+    second: "Ints"
 
 
 class Ranks(NamedTuple):
     """Where cuts stand in a distribution: uniform on [0, 1) and independent if they follow it.
 
-    Attributes:
-        first: Of the first cut, given the length, shape (n,).
-        second: Of the second cut, given the length and the first, shape (n,).
+    Of the first cut given the length, of the second given both, shape (n,) each.
     """
 
-    first: Floats
-    second: Floats
+    first: "Floats"
+    second: "Floats"
 
 
-CutsOf = Callable[[UInts, Ints, Ints], Cuts]
+CutsOf: TypeAlias = "Callable[[UInts, Ints, Ints], Cuts]"
 """Cuts n files by their documents' keys, their indices in these, and their lengths in code points,
 each of shape (n,)."""
 
-RanksOf = Callable[[UInts, Ints, Ints, Cuts], Ranks]
+RanksOf: TypeAlias = "Callable[[UInts, Ints, Ints, Cuts], Ranks]"
 """The ranks of such cuts: keys, indices and lengths as in `CutsOf`."""
 
 
@@ -56,19 +51,18 @@ RanksOf = Callable[[UInts, Ints, Ints, Cuts], Ranks]
 class Attempt:
     """What a method made of the files that it was given: each is cut, or there is a reason.
 
-    Attributes:
-        rows: The files that it cuts, indices into `Files`, shape (n,).
-        cuts: Where it cuts them.
-        reasons: Why it cannot cut the others, by index.
+    `rows` are those that it cuts, indices into `Files`, shape (n,); `reasons` are by such an index.
     """
 
-    rows: Ints
+    rows: "Ints"
     cuts: Cuts
     reasons: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, answers: Mapping[int, tuple[int, int] | str]) -> Self:
         """From the two cuts of each file, or the reason why it has none, by index."""
+        import numpy as np
+
         cuts = [(row, *answer) for row, answer in answers.items() if not isinstance(answer, str)]
         rows, first, second = np.array(cuts, np.int64).reshape(-1, 3).T
         reasons = {row: answer for row, answer in answers.items() if isinstance(answer, str)}
@@ -76,11 +70,7 @@ class Attempt:
 
 
 class CutError(ValueError):
-    """A document whose cuts would be left to chance; the message says why.
-
-    Attributes:
-        document: Its index, as in `Files.documents`.
-    """
+    """A document, an index as in `Files.documents`, whose cuts would be left to chance, and why."""
 
     def __init__(self, document: int, message: str) -> None:
         super().__init__(message)
@@ -116,30 +106,34 @@ class Cut:
     min_chars: int = 1
     reasons: Mapping[str, str] = field(default_factory=dict)
     mistakes: Mapping[str, str] = field(default_factory=dict)
-    ranks: RanksOf | None = None
+    ranks: "RanksOf | None" = None
     fields: tuple[str, ...] = ()
     raw_fields: tuple[str, ...] = ()
     identity: Callable[[], dict[str, Any]] = dict
 
 
-def cut_by_length(cuts: CutsOf) -> Callable[[Files, Ints], Attempt]:
+def cut_by_length(cuts: CutsOf) -> Callable[["Files", "Ints"], Attempt]:
     """The `cut` of a method that needs keys, file indices and lengths alone."""
 
-    def cut(files: Files, rows: Ints) -> Attempt:
+    def cut(files: "Files", rows: "Ints") -> Attempt:
         return Attempt(rows, cuts(files.keys[rows], files.indices[rows], files.lengths[rows]))
 
     return cut
 
 
-def distinct_pairs(keys: UInts, files: Ints, bounds: Ints) -> Cuts:
+def distinct_pairs(keys: "UInts", files: "Ints", bounds: "Ints") -> Cuts:
     """Two distinct numbers from {0..bound-1} each, sorted: all unordered pairs as likely.
 
     Keys and indices of files are as in `CutsOf`, and bounds at least 2.
     """
+    import numpy as np
+
+    from fim_assets.draws import RandomStream, integers, uniforms
+
     # The other number is drawn from one value fewer, and those from the first number on move up by
     # one. With a bound of 3 and a first number of 1: the other is drawn from {0, 1}, and 1 becomes
     # 2. Each of the six ordered pairs has 1/3 · 1/2, and each of {0,1}, {0,2}, {1,2} has 1/3.
-    one = integers(uniforms(keys, files, RandomStream.FIRST_CUT), bounds)
-    other = integers(uniforms(keys, files, RandomStream.SECOND_CUT), bounds - 1)
-    other += other >= one
-    return Cuts(np.minimum(one, other), np.maximum(one, other))
+    first = integers(uniforms(keys, files, RandomStream.FIRST_CUT), bounds)
+    second = integers(uniforms(keys, files, RandomStream.SECOND_CUT), bounds - 1)
+    second += second >= first
+    return Cuts(np.minimum(first, second), np.maximum(first, second))

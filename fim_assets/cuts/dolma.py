@@ -1,12 +1,14 @@
 """The cut method `dolma`: as Dolma's fill-in-middle tool cuts."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fim_assets.cuts.base import Cut, Cuts, Ranks, cut_by_length, distinct_pairs
-from fim_assets.draws import Ints, RandomStream, UInts, uniforms
+
+if TYPE_CHECKING:
+    from fim_assets.draws import Ints, UInts
 
 
-def dolma_cuts(keys: UInts, files: Ints, lengths: Ints) -> Cuts:
+def dolma_cuts(keys: "UInts", files: "Ints", lengths: "Ints") -> Cuts:
     """Draw two distinct positions uniformly from {0..L-4}, each plus one, and sort them.
 
     L is a file's length, at least 5; the parts have at least 1, 1 and 3 code points.
@@ -15,11 +17,15 @@ def dolma_cuts(keys: UInts, files: Ints, lengths: Ints) -> Cuts:
     return Cuts(first + 1, second + 1)
 
 
-def dolma_ranks(keys: UInts, files: Ints, lengths: Ints, cuts: Cuts) -> Ranks:
+def dolma_ranks(keys: "UInts", files: "Ints", lengths: "Ints", cuts: Cuts) -> Ranks:
     """The randomised probability integral transform, P(X < x) + v P(X = x), v a keyed draw.
 
     Where x has the distribution of X, such a rank is uniform, though X takes few values.
     """
+    import numpy as np
+
+    from fim_assets.draws import RandomStream, uniforms
+
     # With n = L - 3 positions from 0 on, low < high:
     #   P(low >= x) = C(n - x, 2) / C(n, 2), and high is uniform above low.
     # L = 6, so n = 3: (0, 1), (0, 2), (1, 2) with 1/3 each. low = 0 has 2/3, and its rank is drawn
@@ -37,10 +43,4 @@ def dolma_ranks(keys: UInts, files: Ints, lengths: Ints, cuts: Cuts) -> Ranks:
     return Ranks((1 - at_least) + v * (at_least - above), second)
 
 
-CUT = Cut(
-    name="dolma",
-    text="two distinct positions",
-    cut=cut_by_length(dolma_cuts),
-    min_chars=5,
-    ranks=dolma_ranks,
-)
+CUT = Cut("dolma", "two distinct positions", cut_by_length(dolma_cuts), 5, ranks=dolma_ranks)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -14,17 +15,15 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Files:
-    """The files of some documents, one after the other.
+    """The files of some documents, one after the other: n texts, and arrays of shape (n,).
 
     Attributes:
-        texts: Their texts, n.
-        documents: Index of each file's document, shape (n,).
-        indices: Index of each file in its document, shape (n,).
-        lengths: Code points, shape (n,).
-        keys: Key of each file's document, shape (n,).
-        markers: Whether each file holds a repository token, shape (n,).
-        languages: Language of each document, None where it names none.
-        paths: Path of each document, None where it has none.
+        documents: Index of each file's document.
+        indices: Index of each file in its document.
+        lengths: Code points.
+        keys: Key of each file's document.
+        markers: Whether each file holds a repository token.
+        languages: Language of each document, None where it names none; `paths` likewise.
     """
 
     texts: list[str]
@@ -46,37 +45,17 @@ class Files:
         separator: str | None,
         repository_tokens: Sequence[str],
     ) -> Self:
-        """Cut documents at their separators.
+        """Cut documents at their separators; without one, a document is one file.
 
-        Args:
-            texts: The documents' texts.
-            keys: Their keys.
-            languages: Their languages.
-            paths: Their paths.
-            separator: What stands between files; None: a document is one file.
-            repository_tokens: What marks a file as a repository's metadata.
+        A file that holds a repository token is a repository's metadata.
         """
-        files: list[str] = []
-        counts = np.ones(len(texts), np.int64)
-        for document, text in enumerate(texts):
-            if separator is None or separator not in text:
-                files.append(text)
-                continue
-            pieces = text.split(separator)
-            files += pieces
-            counts[document] = len(pieces)
+        pieces = [[text] if separator is None else text.split(separator) for text in texts]
+        files = [*chain.from_iterable(pieces)]
+        counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
         documents = np.repeat(np.arange(len(texts)), counts)
         firsts = np.cumsum(counts) - counts
-        markers = np.zeros(len(files), np.bool_)
-        if repository_tokens:
-            markers[:] = [any(token in text for token in repository_tokens) for text in files]
-        return cls(
-            texts=files,
-            documents=documents,
-            indices=np.arange(len(files)) - firsts[documents],
-            lengths=np.fromiter(map(len, files), np.int64, len(files)),
-            keys=keys[documents],
-            markers=markers,
-            languages=languages,
-            paths=paths,
-        )
+        indices = np.arange(len(files)) - firsts[documents]
+        lengths = np.fromiter(map(len, files), np.int64, len(files))
+        marked = [any(token in text for token in repository_tokens) for text in files]
+        markers = np.array(marked, np.bool_)
+        return cls(files, documents, indices, lengths, keys[documents], markers, languages, paths)

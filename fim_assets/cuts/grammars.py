@@ -8,12 +8,9 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class Grammar:
-    """A tree-sitter grammar.
+    """A tree-sitter grammar: its module, its language's names in lower case, and file endings.
 
     Attributes:
-        module: The module of its package.
-        names: Names of the language in lower case.
-        endings: Of files in it.
         function: Gives the grammar.
         ascii_only: Whether it is given ASCII alone, since its code looks other characters up in a
             table that ends before them: what it reads there is chance, or no memory.
@@ -26,15 +23,14 @@ class Grammar:
     ascii_only: bool = False
 
 
+_TYPESCRIPT = "tree_sitter_typescript"
+_CPP_ENDINGS = (".cpp", ".cc", ".cxx", ".c++", ".hpp", ".hh", ".hxx", ".h++")
+
 GRAMMARS = (
     Grammar("tree_sitter_bash", ("bash", "shell", "sh"), (".sh", ".bash"), ascii_only=True),
     Grammar("tree_sitter_c", ("c",), (".c", ".h")),
     Grammar("tree_sitter_c_sharp", ("c#", "c-sharp", "csharp", "c_sharp"), (".cs",)),
-    Grammar(
-        "tree_sitter_cpp",
-        ("c++", "cpp"),
-        (".cpp", ".cc", ".cxx", ".c++", ".hpp", ".hh", ".hxx", ".h++"),
-    ),
+    Grammar("tree_sitter_cpp", ("c++", "cpp"), _CPP_ENDINGS),
     Grammar("tree_sitter_go", ("go", "golang"), (".go",)),
     Grammar("tree_sitter_java", ("java",), (".java",)),
     Grammar("tree_sitter_javascript", ("javascript", "js", "jsx"), (".js", ".mjs", ".cjs", ".jsx")),
@@ -45,13 +41,8 @@ GRAMMARS = (
     Grammar("tree_sitter_rust", ("rust", "rs"), (".rs",)),
     Grammar("tree_sitter_sql", ("sql",), (".sql",)),
     Grammar("tree_sitter_swift", ("swift",), (".swift",)),
-    Grammar(
-        "tree_sitter_typescript",
-        ("typescript", "ts"),
-        (".ts", ".mts", ".cts"),
-        "language_typescript",
-    ),
-    Grammar("tree_sitter_typescript", ("tsx",), (".tsx",), "language_tsx"),
+    Grammar(_TYPESCRIPT, ("typescript", "ts"), (".ts", ".mts", ".cts"), "language_typescript"),
+    Grammar(_TYPESCRIPT, ("tsx",), (".tsx",), "language_tsx"),
 )
 
 _BY_NAME = {name: grammar for grammar in GRAMMARS for name in grammar.names}
@@ -69,12 +60,10 @@ def grammar_versions() -> dict[str, str]:
 def find_grammar(language: str | None, path: str | None) -> int | None:
     """The grammar of a file's language: its index in `GRAMMARS`, None where there is none.
 
-    Args:
-        language: The language's name; the path's ending decides where no grammar has this name,
-            and between the grammars of one language.
-        path: The file's path.
+    The path's ending decides where no grammar has the language's name, and between the grammars of
+    one language.
     """
     named = _BY_NAME.get((language or "").strip().lower())
     ended = _BY_ENDING.get(PurePosixPath((path or "").strip()).suffix.lower())
-    found = ended if named is None or (ended and ended.module == named.module) else named
-    return None if found is None else GRAMMARS.index(found)
+    grammar = ended if named is None or (ended and ended.module == named.module) else named
+    return None if grammar is None else GRAMMARS.index(grammar)

@@ -15,8 +15,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate, groupby
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from tempfile import TemporaryFile
@@ -33,7 +34,7 @@ _TRIES = 3
 """Fresh processes in which the parser of a file must crash for it to be cut by the fallback."""
 
 _BATCH_BYTES = 1 << 20
-"""Source that is sent at once: of small files many, so that asking costs little beside parsing."""
+"""Source that is sent at once: of small files many, so that asking costs little."""
 
 _KILLED = (signal.SIGKILL, signal.SIGTERM)
 """Signals that come from outside: the kernel, for want of memory, or whoever ends the run."""
@@ -45,8 +46,7 @@ _NO_MEMORY = b"failed to allocate"
 class ParserError(RuntimeError):
     """A file whose parsing says nothing of the file: the parser was killed, or crashes by chance.
 
-    Attributes:
-        request: The number of the file among those that were asked for.
+    `request` is the file's index among those that were asked for.
     """
 
     def __init__(self, message: str, request: int) -> None:
@@ -55,14 +55,7 @@ class ParserError(RuntimeError):
 
 
 class Request(NamedTuple):
-    """A file whose middle is to be found.
-
-    Attributes:
-        source: The file in UTF-8.
-        grammar: Index of its grammar in `GRAMMARS`.
-        key: The document's key.
-        file: Index of the file in its document.
-    """
+    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there."""
 
     source: bytes
     grammar: int
@@ -75,7 +68,7 @@ Answer = Span | str
 
 
 class _DiedError(Exception):
-    """A process that ended while it parsed; `killed` says by whom else than the grammar."""
+    """A process that ended while it parsed; `killed` says by whom, if not by the grammar."""
 
     def __init__(self, how: str, killed: str | None) -> None:
         super().__init__(how)
@@ -89,7 +82,10 @@ def find_middles(requests: Sequence[Request]) -> list[Answer]:
         ParserError: If the parser of a file was killed, or crashes on some tries and not on others.
     """
     answers: list[Answer] = []
-    for batch in _batches(requests):
+    ends = accumulate(len(request.source) for request in requests)
+    parts = groupby(zip(ends, requests, strict=True), lambda entry: entry[0] // _BATCH_BYTES)
+    for _, part in parts:
+        batch = [request for _, request in part]
         try:
             answers += _ask(batch)
         except _DiedError:
@@ -99,26 +95,8 @@ def find_middles(requests: Sequence[Request]) -> list[Answer]:
     return answers
 
 
-def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    batch: list[Request] = []
-    size = 0
-    for request in requests:
-        if batch and size + len(request.source) > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(request)
-        size += len(request.source)
-    if batch:
-        yield batch
-
-
 def _alone(request: Request, number: int) -> Answer:
-    """A file's answer, in fresh processes once its parser crashes.
-
-    Args:
-        request: The file.
-        number: Its number, for errors.
-    """
+    """A file's answer, in fresh processes once its parser crashes."""
     deaths: list[str] = []
     language = GRAMMARS[request.grammar].names[0]
     for _ in range(_TRIES):
@@ -145,11 +123,6 @@ _parsers: "dict[int, _Parser]" = {}
 
 
 def _ask(batch: list[Request]) -> list[Answer]:
-    """The answers of this process's parser, started when it is first asked, or has died.
-
-    Raises:
-        _DiedError: If it dies.
-    """
     with _lock:
         parser = _parsers.get(os.getpid()) or _Parser()
         try:
@@ -181,11 +154,6 @@ class _Parser:
             )
 
     def ask(self, batch: list[Request]) -> list[Answer]:
-        """The answer to each request.
-
-        Raises:
-            _DiedError: If the process dies.
-        """
         try:
             self._connection.send_bytes(msgspec.msgpack.encode(batch))
             return msgspec.msgpack.decode(self._connection.recv_bytes(), type=list[Answer])
@@ -193,20 +161,19 @@ class _Parser:
             raise self._death() from None
 
     def end(self) -> None:
-        """End the process, whatever it does."""
         self._connection.close()
         self._errors.close()
         self._process.kill()
         self._process.wait()
 
     def _death(self) -> Exception:
-        """How the process died."""
         code = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read()
-        if b"Traceback" in said:
-            return RuntimeError(f"the process that parses failed:\n{said.decode(errors='replace')}")
-        if _NO_MEMORY in said:
+        output = self._errors.read()
+        if b"Traceback" in output:
+            shown = output.decode(errors="replace")
+            return RuntimeError(f"the process that parses failed:\n{shown}")
+        if _NO_MEMORY in output:
             return _DiedError("out of memory", "found no memory")
         if code >= 0:
             return _DiedError(f"exit status {code}", None)

@@ -23,7 +23,7 @@ class _Registry(UserDict[str, Cut]):
         super().__setitem__(name, cut)
 
     def methods_by_reason(self) -> dict[str, str]:
-        """Why methods cannot cut a file: the one method that each reason belongs to."""
+        """The method that each reason belongs to, why it cannot cut a file."""
         return {reason: name for name, cut in self.items() for reason in cut.reasons}
 
     def reason_texts(self) -> dict[str, str]:

@@ -1,23 +1,21 @@
 """The cut method `syntax`: the middle is around a syntax node, or a run of sibling nodes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fim_assets.cuts.base import Attempt, Cut, CutError
-from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import find_grammar, grammar_versions
-from fim_assets.cuts.parser_process import ParserError, Request, find_middles
-from fim_assets.draws import Ints
+
+if TYPE_CHECKING:
+    from fim_assets.cuts.files import Files
+    from fim_assets.draws import Ints
 
 _VERSION = 2
 """Raised whenever `syntax` would cut a file elsewhere."""
 
 
-def code_points(data: bytes, end: int) -> int:
-    """Code points in the first bytes of a text in UTF-8."""
-    return end if data.isascii() else len(data[:end].decode())
+def _cut(files: "Files", rows: "Ints", *, syntax_max_bytes: int) -> Attempt:
+    from fim_assets.cuts.parser_process import ParserError, Request, find_middles
 
-
-def _cut(files: Files, rows: Ints, *, syntax_max_bytes: int) -> Attempt:
     answers: dict[int, tuple[int, int] | str] = {}
     requests: dict[int, Request] = {}
     code_starts: dict[int, int] = {}
@@ -45,8 +43,9 @@ def _cut(files: Files, rows: Ints, *, syntax_max_bytes: int) -> Attempt:
         if isinstance(middle, str):
             answers[row] = middle
         else:
-            start, end = (code_points(request.source, position) for position in middle)
-            answers[row] = code_starts[row] + start, code_starts[row] + end
+            before, inside = request.source[: middle.start], request.source[slice(*middle)]
+            start = code_starts[row] + len(before.decode())
+            answers[row] = start, start + len(inside.decode())
     return Attempt.of(answers)
 
 

@@ -40,22 +40,16 @@ _STRETCH_BYTES = 512
 _TRIES = 1024
 _TRIES_AT_ONCE = 64
 
-
 _LETTERS_FOR_OTHERS = bytes(byte if byte < 0x80 else ord("z") for byte in range(256))
 
 
 @cache
 def _parser(grammar: Grammar) -> Parser:
-    pointer = getattr(import_module(grammar.module), grammar.function)()
-    return Parser(Language(pointer))
+    return Parser(Language(getattr(import_module(grammar.module), grammar.function)()))
 
 
 class CannotCutError(ValueError):
-    """A file that `syntax` cannot cut.
-
-    Attributes:
-        reason: One of those of `syntax.CUT`.
-    """
+    """A file that `syntax` cannot cut, for one of the reasons of `syntax.CUT`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -70,11 +64,7 @@ class Span(NamedTuple):
 
 
 def parse(source: bytes, grammar: Grammar) -> Tree:
-    """Parse a file.
-
-    Args:
-        source: The file in UTF-8.
-        grammar: Of its language.
+    """Parse a file in UTF-8.
 
     Raises:
         CannotCutError: If the file holds a long repetition, takes more than `MOST_STEPS` or
@@ -126,13 +116,7 @@ def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
     A node is drawn in proportion to its size, from the named nodes below the root that are no ERROR
     and at most `LEVELS` levels deep. A run is what fits a random span best: of the children of the
     smallest node around the span, those in a row whose extent has the largest intersection over
-    union with it.
-
-    Args:
-        tree: The parsed file.
-        size: Bytes of the file.
-        key: The document's key.
-        file: Index of the file in its document.
+    union with it. `size` is the file's, in bytes; `key` its document's, `file` its index there.
 
     Raises:
         CannotCutError: If the tree has no such node, or so little of the file is in one that none
@@ -140,13 +124,14 @@ def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
     """
     keys, files = np.array([key], np.uint64), np.array([file])
     as_run = uniforms(keys, files, RandomStream.NODE_OR_RUN)[0] < 0.5
-    for one, other, level in _tries(int(draw_bits(keys, files, RandomStream.SYNTAX)[0]), size + 1):
+    seed = int(draw_bits(keys, files, RandomStream.SYNTAX)[0])
+    for first, second, level in _tries(seed, size + 1):
         if as_run:
-            span = _aligned_run(tree.root_node, min(one, other), max(one, other))
+            span = _aligned_run(tree.root_node, min(first, second), max(first, second))
         else:
             # Draw a byte and a level until there is a node: each node is hit in proportion to its
             # size, without a walk over all of them.
-            span = _node_at(tree, one, level)
+            span = _node_at(tree, first, level)
         if span is not None:
             return span
     raise CannotCutError("no_node")
@@ -165,21 +150,15 @@ def _code_point_at(source: bytes, position: int) -> int:
     return position
 
 
-def _tries(key: int, positions: int) -> Iterator[tuple[int, int, int]]:
+def _tries(key: int, positions: int) -> Iterator[list[int]]:
     """Two positions and a level, drawn over and over."""
     keys = np.full(_TRIES_AT_ONCE, key, np.uint64)
-    bounds = {
-        RandomStream.POSITION: positions,
-        RandomStream.OTHER_POSITION: positions,
-        RandomStream.LEVEL: LEVELS,
-    }
+    streams = RandomStream.POSITION, RandomStream.OTHER_POSITION, RandomStream.LEVEL
+    bounds = np.array([positions, positions, LEVELS])
     for begin in range(0, _TRIES, _TRIES_AT_ONCE):
         tries = np.arange(begin, begin + _TRIES_AT_ONCE)
-        drawn = [
-            integers(uniforms(keys, tries, draw), np.array([bound])).tolist()
-            for draw, bound in bounds.items()
-        ]
-        yield from zip(*drawn, strict=True)
+        numbers = np.array([uniforms(keys, tries, stream) for stream in streams])
+        yield from integers(numbers.T, bounds).tolist()
 
 
 def _repeats(source: bytes) -> bool:
@@ -191,14 +170,13 @@ def _repeats(source: bytes) -> bool:
     data = np.frombuffer(source, np.uint8)
     for period in range(1, _LONGEST_PERIOD + 1):
         same = data[period:] == data[:-period]
-        whole = len(same) // _STRETCH_BYTES * _STRETCH_BYTES
-        if same[:whole].reshape(-1, _STRETCH_BYTES).all(axis=1).any():
+        end = len(same) // _STRETCH_BYTES * _STRETCH_BYTES
+        if same[:end].reshape(-1, _STRETCH_BYTES).all(axis=1).any():
             return True
     return False
 
 
 def _error_bytes(root: Node) -> int:
-    """Bytes in ERROR nodes."""
     total = 0
     nodes = [root] if root.has_error else []
     while nodes:
@@ -259,7 +237,7 @@ def _first_beyond(node: Node, position: int) -> int:
     return bisect_right(range(node.child_count), position, key=end)
 
 
-def _overlap(one: Span, other: Span) -> float:
+def _overlap(run: Span, span: Span) -> float:
     """Intersection over union of two spans, not above 0 where they do not meet."""
-    shared = min(one.end, other.end) - max(one.start, other.start)
-    return shared / (max(one.end, other.end) - min(one.start, other.start))
+    shared = min(run.end, span.end) - max(run.start, span.start)
+    return shared / (max(run.end, span.end) - min(run.start, span.start))

@@ -1,20 +1,30 @@
 """The cut method `uniform`: as OpenAI (arXiv 2207.14255) and BigCode cut."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fim_assets.cuts.base import Cut, Cuts, Ranks, cut_by_length
-from fim_assets.draws import Ints, RandomStream, UInts, integers, uniforms
+
+if TYPE_CHECKING:
+    from fim_assets.draws import Ints, UInts
 
 
-def uniform_cuts(keys: UInts, files: Ints, lengths: Ints) -> Cuts:
+def uniform_cuts(keys: "UInts", files: "Ints", lengths: "Ints") -> Cuts:
     """Draw two independent positions uniformly from {0..L} and sort them: parts may be empty."""
-    one = integers(uniforms(keys, files, RandomStream.FIRST_CUT), lengths + 1)
-    other = integers(uniforms(keys, files, RandomStream.SECOND_CUT), lengths + 1)
-    return Cuts(np.minimum(one, other), np.maximum(one, other))
+    import numpy as np
+
+    from fim_assets.draws import RandomStream, integers, uniforms
+
+    streams = RandomStream.FIRST_CUT, RandomStream.SECOND_CUT
+    pairs = [integers(uniforms(keys, files, stream), lengths + 1) for stream in streams]
+    return Cuts(*np.sort(pairs, axis=0))
 
 
-def uniform_ranks(keys: UInts, files: Ints, lengths: Ints, cuts: Cuts) -> Ranks:
+def uniform_ranks(keys: "UInts", files: "Ints", lengths: "Ints", cuts: Cuts) -> Ranks:
     """The randomised probability integral transform, see `dolma.dolma_ranks`."""
+    import numpy as np
+
+    from fim_assets.draws import RandomStream, uniforms
+
     # With n = L + 1 positions, low <= high:
     #   P(low >= x) = ((n - x) / n)²; of the 2 (n - low) - 1 pairs with this low, one has high = low
     #   and each higher position has two.
@@ -32,9 +42,6 @@ def uniform_ranks(keys: UInts, files: Ints, lengths: Ints, cuts: Cuts) -> Ranks:
     return Ranks((1 - at_least) + v * (at_least - above), second)
 
 
-CUT = Cut(
-    name="uniform",
-    text="two independent positions, ends included",
-    cut=cut_by_length(uniform_cuts),
-    ranks=uniform_ranks,
-)
+_TEXT = "two independent positions, ends included"
+
+CUT = Cut("uniform", _TEXT, cut_by_length(uniform_cuts), ranks=uniform_ranks)

@@ -33,15 +33,17 @@ class Lengths(NamedTuple):
     suffix: int
 
 
-class _Step(NamedTuple):
-    """One piece of a layout: a sentinel, or else a part."""
+class Piece(NamedTuple):
+    """A piece of a rearranged file, as it stands there: a sentinel, or else a part."""
 
+    text: str
     sentinel: Control | None = None
     part: Part | None = None
 
 
-_PREFIX, _MIDDLE, _SUFFIX = _Step(part="prefix"), _Step(part="middle"), _Step(part="suffix")
-_PRE, _MID, _SUF, _END = _Step("prefix"), _Step("middle"), _Step("suffix"), _Step("end")
+_CONTROLS: tuple[Control, ...] = (*PARTS, "end")
+_PREFIX, _MIDDLE, _SUFFIX = (Piece("", part=part) for part in PARTS)
+_PRE, _MID, _SUF, _END = (Piece("", control) for control in _CONTROLS)
 
 _LAYOUTS = {
     "psm": (_PRE, _PREFIX, _SUF, _SUFFIX, _MID, _MIDDLE, _END),
@@ -50,26 +52,8 @@ _LAYOUTS = {
 }
 
 
-class Piece(NamedTuple):
-    """A piece of a rearranged file.
-
-    Attributes:
-        text: As it stands in the file.
-        sentinel: Which sentinel it is, None for a part.
-        part: Which part it is, None for a sentinel.
-    """
-
-    text: str
-    sentinel: Control | None = None
-    part: Part | None = None
-
-
 def layout(order: Order, fim: Fim) -> tuple[Piece, ...]:
-    """The pieces of a rearranged file in their order, parts without text.
-
-    Raises:
-        ValueError: If it is no order of a rearranged file.
-    """
+    """The pieces of a rearranged file in order, parts without text; `none` is a ValueError."""
     return _layout(order, fim.spm_format, fim.sentinels)
 
 
@@ -78,9 +62,9 @@ def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece,
     name = f"spm {spm_format}" if order == "spm" else order
     if name not in _LAYOUTS:
         raise ValueError(f"{name} is no order of a rearranged file; psm and spm are")
-    steps = _LAYOUTS[name]
     pieces = (
-        Piece(getattr(sentinels, step.sentinel) if step.sentinel else "", *step) for step in steps
+        piece._replace(text=getattr(sentinels, piece.sentinel)) if piece.sentinel else piece
+        for piece in _LAYOUTS[name]
     )
     return tuple(piece for piece in pieces if piece.text is not None)
 
@@ -88,9 +72,7 @@ def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece,
 def arrange(parts: Parts, order: Order, fim: Fim) -> str:
     """The rearranged file: its parts and sentinels as the recipe lays them out."""
     pieces = layout(order, fim)
-    return "".join(
-        [piece.text if piece.part is None else getattr(parts, piece.part) for piece in pieces]
-    )
+    return "".join([getattr(parts, piece.part) if piece.part else piece.text for piece in pieces])
 
 
 def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> Iterator[Piece]:
@@ -105,8 +87,8 @@ def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> It
     for piece in layout(order, fim):
         if piece.part is None:
             if not text.startswith(piece.text, at):
-                found = text[at : at + 20]
-                raise ValueError(f"{piece.text} expected at character {at}, found {found!r}")
+                there = text[at : at + 20]
+                raise ValueError(f"{piece.text} expected at character {at}, found {there!r}")
             yield piece
             at += len(piece.text)
         else:
@@ -118,11 +100,7 @@ def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> It
 
 
 def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
-    """The original of a file: the inverse of `arrange`.
-
-    Raises:
-        ValueError: As `parse_arrangement`.
-    """
+    """The original of a file: the inverse of `arrange`; errors as of `parse_arrangement`."""
     if order == "none":
         return text
     parts = {piece.part: piece.text for piece in parse_arrangement(text, order, lengths, fim)}
@@ -131,5 +109,4 @@ def restore(text: str, order: Order, lengths: Lengths, fim: Fim) -> str:
 
 def arranged_chars(order: Order, lengths: Lengths, fim: Fim) -> int:
     """Code points of a rearranged file, sentinels included."""
-    pieces = layout(order, fim)
-    return sum(lengths) + sum(len(piece.text) for piece in pieces)
+    return sum(lengths) + sum(len(piece.text) for piece in layout(order, fim))

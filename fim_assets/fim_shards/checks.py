@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,14 +12,14 @@ from fim_assets.corpus.partition import Source
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus.stage import Check, CheckOutcome, Number, fault
-from fim_assets.cuts.base import Cuts, Ranks, RanksOf
+from fim_assets.cuts.base import Cuts, Ranks
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
 from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.fim_shards.record import PART_CHARS, FimShardReader, restore_document
 from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.documents import text_span
+from fim_assets.raw_shards.documents import replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -35,11 +36,7 @@ _LANGUAGES_NAMED = 10
 class FimPartition:
     """A finished partition of `fim_shards`, as its checks read it.
 
-    Attributes:
-        source: Gives the documents that it was made of, fetched when they are first needed.
-        files: Its files.
-        receipt: Its receipt.
-        recipe: What made it.
+    `source` gives the documents that it was made of, fetched when they are first needed.
     """
 
     source: Callable[[], Source]
@@ -53,31 +50,26 @@ def lossless(partition: FimPartition) -> CheckOutcome:
     name = "lossless"
     source, fim, recipe = partition.source(), partition.files, partition.recipe
     raw_shard = source.path
-    restored = _restored(fim)
+    all_restored = _restored(fim)
     documents = chars = 0
     with ShardReader(raw_shard, recipe.raw, parquet=source.parquet) as reader:
         for block in reader:
             for number, line, text in zip(block.numbers, block.lines, block.texts, strict=True):
-                found = next(restored, None)
-                if found is None:
+                restored = next(all_restored, None)
+                if restored is None:
                     return fault(name, f"{raw_shard}: line {number} is not in the FIM shard")
-                difference = _difference(line, text, number, found, recipe.raw.text_field)
+                difference = _difference(line, text, number, restored, recipe.raw.text_field)
                 if difference:
                     return fault(name, f"{raw_shard}: line {number}: {difference}")
                 documents += 1
                 chars += len(text)
-    if next(restored, None) is not None:
+    if next(all_restored, None) is not None:
         return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {raw_shard}")
-    return CheckOutcome(
-        name,
-        passed=True,
-        description=f"Documents that come back exactly: {documents:,} of {documents:,}.",
-        numbers={"documents": documents, "chars": chars},
-    )
+    description = f"Documents that come back exactly: {documents:,} of {documents:,}."
+    return CheckOutcome(name, True, description, {"documents": documents, "chars": chars})
 
 
-@dataclass(frozen=True)
-class _Restored:
+class _Restored(NamedTuple):
     line: Line
     text: str
     raw_number: int
@@ -88,10 +80,8 @@ def _restored(fim: PartitionFiles) -> Iterator[_Restored]:
     shard = fim.file(".jsonl.zst")
     with FimShardReader(shard, fim.file(".parquet")) as reader:
         for block in reader:
-            documents = block.documents
-            for line, text, number, files in zip(
-                documents.lines, documents.texts, block.raw_numbers, block.files, strict=True
-            ):
+            columns = block.documents.lines, block.documents.texts, block.raw_numbers, block.files
+            for line, text, number, files in zip(*columns, strict=True):
                 try:
                     original = restore_document(text, files, reader.fim)
                 except ValueError as error:
@@ -100,20 +90,15 @@ def _restored(fim: PartitionFiles) -> Iterator[_Restored]:
                 yield _Restored(line, original, number, rearranged)
 
 
-def _difference(
-    line: Line, text: str, number: int, found: _Restored, text_field: str
-) -> str | None:
-    if number != found.raw_number:
-        return f"the FIM shard has line {found.raw_number} there"
-    if not found.rearranged:
-        return None if bytes(found.line) == bytes(line) else "unchanged, but its bytes differ"
-    if found.text != text:
+def _difference(line: Line, text: str, number: int, other: _Restored, field: str) -> str | None:
+    if number != other.raw_number:
+        return f"the FIM shard has line {other.raw_number} there"
+    if not other.rearranged:
+        return None if bytes(other.line) == bytes(line) else "unchanged, but its bytes differ"
+    if other.text != text:
         return "another text comes back"
-    before, after = text_span(line, text_field), text_span(found.line, text_field)
-    outside = bytes(line[: before.start]), bytes(line[before.stop :])
-    if outside != (bytes(found.line[: after.start]), bytes(found.line[after.stop :])):
-        return "bytes outside the text differ"
-    return None
+    same_outside = replace_text(line, field, "") == replace_text(other.line, field, "")
+    return None if same_outside else "bytes outside the text differ"
 
 
 def rates_within_bounds(partition: FimPartition) -> CheckOutcome:
@@ -134,34 +119,26 @@ def rates_within_bounds(partition: FimPartition) -> CheckOutcome:
             f"{name}_fewest_accepted": rate.low,
             f"{name}_most_accepted": rate.high,
         }
-        (inside if rate.within else outside).append(_in_words(name, rate))
+        (inside if rate.within else outside).append(_as_text(name, rate))
+    too_few: list[str] = []
     languages = rates_by_language(receipt.result.counts, recipe)
-    too_few = [
-        shown_language(language)
-        for language, its in languages.items()
-        if not any(rate.can_fail for rate in its.values())
-    ]
-    outside += [
-        f"{shown_language(language)}: {_in_words(name, rate)}"
-        for language, its in languages.items()
-        for name, rate in its.items()
-        if not rate.within
-    ]
-    numbers |= {
-        "languages_tested": len(languages) - len(too_few),
-        "languages_left_out": len(too_few),
-    }
-    sentences = [*outside, *inside]
+    for language, tested in languages.items():
+        shown = shown_language(language)
+        if not any(rate.can_fail for rate in tested.values()):
+            too_few.append(shown)
+        refused = {name: rate for name, rate in tested.items() if not rate.within}
+        outside += [f"{shown}: {_as_text(name, rate)}" for name, rate in refused.items()]
+    languages_tested = len(languages) - len(too_few)
+    numbers |= {"languages_tested": languages_tested, "languages_left_out": len(too_few)}
     if outside:
-        sentences[0] = f"outside the bounds: {sentences[0]}"
-        sentences[len(outside) :] = [f"within: {rate}" for rate in inside]
+        sentences = [f"outside the bounds: {outside[0]}", *outside[1:]]
+        sentences += [f"within: {rate}" for rate in inside]
     else:
-        tested = plural(len(languages) - len(too_few), "language")
-        sentences.append(f"{tested} within bounds")
+        sentences = [*inside, f"{plural(languages_tested, 'language')} within bounds"]
     if too_few:
         rest = len(too_few) - _LANGUAGES_NAMED
-        shown = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-        sentences.append(f"left out, with too few files for any bound: {shown}")
+        names = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        sentences.append(f"left out, with too few files for any bound: {names}")
     absent = sorted(recipe.fim.languages - languages.keys())
     if absent:
         names = ", ".join(map(shown_language, absent))
@@ -170,7 +147,7 @@ def rates_within_bounds(partition: FimPartition) -> CheckOutcome:
     return CheckOutcome("rates_within_bounds", not outside, description, numbers)
 
 
-def _in_words(name: str, rate: Rate) -> str:
+def _as_text(name: str, rate: Rate) -> str:
     return (
         f"{name}: {rate.hits:,} of {rate.trials:,} at a probability of {rate.asked:g}, "
         f"{rate.low:,} to {rate.high:,} accepted"
@@ -182,19 +159,13 @@ def split_law(partition: FimPartition) -> CheckOutcome:
 
     The rank of a cut is uniform if it follows the distribution, see `Cut.ranks`; the
     Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
-    distribution may be from that.
-
-    Raises:
-        ValueError: If a file was cut by another method than the recipe's, or is unchanged as too
-            short though it is not, or a cut cannot come from its method at all.
+    distribution may be from that. What is exact is compared too: which methods cut, which files are
+    unchanged as too short, and that a cut can come from its method at all.
     """
     name = "split_law"
     recipe, parquet = partition.recipe, partition.files.file(".parquet")
     asked = {*recipe.fim.weights, recipe.fim.split_fallback}
-    functions = {
-        method: ranks_of for method, ranks_of in CUTS.rank_functions().items() if method in asked
-    }
-    gathered = {method: _Ranks() for method in functions}
+    gathered = {method: _Ranks() for method in CUTS.rank_functions() if method in asked}
     by_text = [method for method in recipe.fim.weights if method not in gathered]
     others = 0
     columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
@@ -204,7 +175,7 @@ def split_law(partition: FimPartition) -> CheckOutcome:
         for method, ranks in gathered.items():
             files = frame.filter(pl.col("split") == method)
             if not files.is_empty():
-                ranks.add(files, _ranks(method, functions[method], files, parquet))
+                ranks.add(files, _ranks(method, files, parquet))
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
@@ -215,14 +186,13 @@ def split_law(partition: FimPartition) -> CheckOutcome:
             continue
         bound = uniform_bound(count, CUT_ERROR / (len(gathered) * len(ranks_once)))
         numbers |= {f"{method}_files": count, f"{method}_most_accepted": bound}
+        of_files = f"over {plural(count, 'file')}, {bound:.4f} accepted"
         for cut, values in ranks_once._asdict().items():
             distance = uniform_distance(values)
             passed &= distance <= bound
             numbers[f"{method}_{cut}_cut_distance"] = distance
-            sentences.append(
-                f"{method}, {cut} cut: {distance:.4f} from its distribution over "
-                f"{plural(count, 'file')}, {bound:.4f} accepted"
-            )
+            what = f"{method}, {cut} cut"
+            sentences.append(f"{what}: {distance:.4f} from its distribution {of_files}")
     if others:
         numbers["other_files"] = others
         names = " or ".join(by_text)
@@ -238,7 +208,6 @@ class _Ranks:
         self._ranks = [[np.empty(0)] for _ in Ranks._fields]
 
     def add(self, files: pl.DataFrame, ranks: Ranks) -> None:
-        """Gather some files' ranks."""
         numbers = files["file"].to_numpy()
         self._keys.append(draw_bits(files["draw_key"].to_numpy(), numbers, RandomStream.SPLIT))
         for gathered, values in zip(self._ranks, ranks, strict=True):
@@ -254,57 +223,37 @@ class _Ranks:
 
 
 def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
-    """Compare what is exact in a record with the recipe.
-
-    Raises:
-        ValueError: If a file's cut method or reason is not the recipe's.
-    """
     # A file that fell back was drawn for the method whose reason it has.
     drawn = pl.col("reason").replace_strict(CUTS.methods_by_reason(), default=None)
     fallen = drawn.is_not_null()
     short = pl.col("chars") < fim.min_chars
     marker = pl.col("reason").eq_missing("repository")
-    methods = list(fim.weights)
+    asked = drawn.fill_null(pl.col("split")).is_in(list(fim.weights))
+    other_fallback = fallen & (pl.col("split") != fim.split_fallback)
+    wrong_length = ~marker & (short != pl.col("reason").eq_missing("too_short"))
     wrong = {
-        "is cut by a method that the recipe does not name": ~fallen
-        & ~pl.col("split").is_in(methods)
-        | (fallen & ~drawn.is_in(methods)),
-        "has fallen back on another method than split_fallback": fallen
-        & (pl.col("split") != fim.split_fallback),
-        "is unchanged as too_short, or should be": ~marker
-        & (short != pl.col("reason").eq_missing("too_short")),
+        "is cut by a method that the recipe does not name": ~asked,
+        "has fallen back on another method than split_fallback": other_fallback,
+        "is unchanged as too_short, or should be": wrong_length,
     }
     for what, condition in wrong.items():
         rows = frame.filter(condition)
         if not rows.is_empty():
             row = rows.row(0, named=True)
-            raise ValueError(
-                f"{parquet}: line {row['line']}, file {row['file']} {what}: {row['chars']} "
-                f"characters, split {row['split']}, reason {row['reason']}"
-            )
+            cut = f"{row['chars']} characters, split {row['split']}, reason {row['reason']}"
+            raise ValueError(f"{parquet}: line {row['line']}, file {row['file']} {what}: {cut}")
 
 
-def _ranks(method: str, ranks_of: RanksOf, files: pl.DataFrame, parquet: Path) -> Ranks:
-    """Where the cuts of files stand in their method's distribution.
-
-    Raises:
-        ValueError: If the method cannot give one of them.
-    """
-    first = files["prefix_chars"].to_numpy()
-    ranks = ranks_of(
-        files["draw_key"].to_numpy(),
-        files["file"].to_numpy(),
-        files["chars"].to_numpy(),
-        Cuts(first, first + files["middle_chars"].to_numpy()),
-    )
+def _ranks(method: str, files: pl.DataFrame, parquet: Path) -> Ranks:
+    columns = ("draw_key", "file", "chars", *PART_CHARS[:2])
+    keys, indices, chars, first, middle = (files[column].to_numpy() for column in columns)
+    ranks = CUTS.rank_functions()[method](keys, indices, chars, Cuts(first, first + middle))
     possible = np.all([(values >= 0) & (values <= 1) for values in ranks], axis=0)
     if not possible.all():
         row = files.row(int(np.argmin(possible)), named=True)
-        raise ValueError(
-            f"{parquet}: line {row['line']}, file {row['file']}: a prefix of "
-            f"{row['prefix_chars']} and a middle of {row['middle_chars']} in {row['chars']} "
-            f"characters are no cut by {method}"
-        )
+        parts = f"a prefix of {row['prefix_chars']} and a middle of {row['middle_chars']}"
+        where = f"{parquet}: line {row['line']}, file {row['file']}"
+        raise ValueError(f"{where}: {parts} in {row['chars']} characters are no cut by {method}")
     return ranks
 
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from fim_assets.cuts.base import UNCHANGED, Cuts
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
-from fim_assets.draws import Floats, Ints, RandomStream, uniforms
-from fim_assets.recipe.fim import Fim, LanguageRates
+from fim_assets.draws import Ints, RandomStream, uniforms
+from fim_assets.recipe.fim import Fim
 from fim_assets.wording import plural
 
 
@@ -27,13 +27,13 @@ Names = npt.NDArray[np.object_]
 
 
 class Decisions(NamedTuple):
-    """What is done to n files.
+    """What is done to n files, in arrays of shape (n,).
 
     Attributes:
-        orders: Their `ORDERS`, shape (n,).
-        splits: The cut methods used, None for unchanged files, shape (n,).
+        orders: Their `ORDERS`.
+        splits: The cut methods used, None for unchanged files.
         reasons: Why a file is unchanged, one of `UNCHANGED`; why the drawn method could not cut it,
-            one of its reasons; or None, shape (n,).
+            one of its reasons; or None.
         cuts: Where the middle begins and ends; zeros for unchanged files.
     """
 
@@ -44,26 +44,17 @@ class Decisions(NamedTuple):
 
 
 def decide(files: Files, fim: Fim) -> Decisions:
-    """Decide about each file on its own: by the recipe, its document's key and its index in it.
-
-    Raises:
-        CutError: If the cuts of a document would be left to chance.
-    """
+    """Decide about each file on its own: by the recipe, its document's key and its index in it."""
     count = len(files.texts)
-    decisions = Decisions(
-        orders=np.full(count, "none", np.object_),
-        splits=np.full(count, None, np.object_),
-        reasons=np.full(count, None, np.object_),
-        cuts=Cuts(np.zeros(count, np.int64), np.zeros(count, np.int64)),
-    )
+    orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
+    decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)))
     unchanged = _unchanged(files, fim)
     for reason in reversed(UNCHANGED):
-        decisions.reasons[unchanged[reason]] = reason
+        reasons[unchanged[reason]] = reason
     rows = np.flatnonzero(~np.any([*unchanged.values()], axis=0))
     keys, indices = files.keys[rows], files.indices[rows]
     psm = uniforms(keys, indices, RandomStream.ORDER) < fim.psm_spm_split
-    decisions.orders[rows] = "spm"
-    decisions.orders[rows[psm]] = "psm"
+    orders[rows] = np.where(psm, "psm", "spm").astype(np.object_)
 
     edges = np.cumsum([*fim.weights.values()])[:-1]
     drawn = np.searchsorted(edges, uniforms(keys, indices, RandomStream.SPLIT), side="right")
@@ -77,11 +68,7 @@ def decide(files: Files, fim: Fim) -> Decisions:
 
 def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
     """Whether each reason to leave a file unchanged holds, shape (n,)."""
-    rates: Floats | float
-    if isinstance(fim.fim_rate, LanguageRates):
-        rates = np.array([fim.rate(language) for language in files.languages])[files.documents]
-    else:
-        rates = fim.fim_rate
+    rates = np.array([fim.rate(language) for language in files.languages])[files.documents]
     gate = uniforms(files.keys, np.zeros_like(files.indices), RandomStream.GATE)
     return {
         "repository": files.markers,
@@ -92,11 +79,7 @@ def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
 
 
 def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> Ints:
-    """Let a method cut some files, and return those that it cannot cut.
-
-    Raises:
-        RuntimeError: If it neither cuts each of them nor has a reason of its own.
-    """
+    """Let a method cut some files, and return those that it cannot cut."""
     method = CUTS[name]
     attempt = method.cut(files, rows, **{field: getattr(fim, field) for field in method.fields})
     uncut, reasons = np.array([*attempt.reasons], np.int64), [*attempt.reasons.values()]

@@ -8,43 +8,27 @@ from fim_assets.statistics.tables import Record, Table, language_table
 
 def rates_table(rates: Mapping[str, Rate]) -> Table:
     """Each rate as a share, and the least and the most that its test accepts."""
-    columns = {
-        "rate": "string",
-        "asked": "float",
-        "realised": "float",
-        "accepted": "string",
-        "verdict": "string",
-        "hits": "int",
-        "trials": "int",
-    }
-    return Table(
-        columns,
-        [
-            {
-                "rate": name,
-                "asked": round(rate.asked, 4),
-                "realised": _rounded(rate.realised),
-                "accepted": _accepted(rate),
-                "verdict": rate.verdict,
-                "hits": rate.hits,
-                "trials": rate.trials,
-            }
-            for name, rate in rates.items()
-        ],
-    )
+    columns = {"rate": "string", "asked": "float", "realised": "float", "accepted": "string"}
+    columns |= {"verdict": "string", "hits": "int", "trials": "int"}
+    rows: list[Record] = [
+        {
+            "rate": name,
+            "asked": round(rate.asked, 4),
+            "realised": _rounded(rate.realised),
+            "accepted": _accepted(rate),
+            "verdict": rate.verdict,
+            "hits": rate.hits,
+            "trials": rate.trials,
+        }
+        for name, rate in rates.items()
+    ]
+    return Table(columns, rows)
 
 
 def rates_by_language_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
     """The rates of each language, those with most files first."""
-    columns = {
-        "files": "int",
-        "asked": "float",
-        "fim_rate": "float",
-        "accepted": "string",
-        "psm_share": "float",
-        "psm_accepted": "string",
-        "verdict": "string",
-    }
+    columns = {"files": "int", "asked": "float", "fim_rate": "float", "accepted": "string"}
+    columns |= {"psm_share": "float", "psm_accepted": "string", "verdict": "string"}
     rows: dict[str, Record] = {}
     for language, tested in sorted(rates.items(), key=lambda entry: -entry[1]["fim_rate"].trials):
         fim, psm = tested["fim_rate"], tested["psm_share"]
@@ -70,7 +54,6 @@ def realised_shares(rates: Mapping[str, Rate]) -> dict[str, float]:
 
 
 def _accepted(rate: Rate) -> str | None:
-    """The shares that a rate's test accepts, None without trials."""
     return None if rate.accepted is None else "–".join(f"{share:.4f}" for share in rate.accepted)
 
 

@@ -23,17 +23,12 @@ def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
     """The rates that a recipe asks for, with their bounds.
 
     Half of `RATE_ERROR` is shared among them, the other half among `rates_by_language`. A
-    `fim_rate` by language is the sum of the languages'.
-
-    Args:
-        counts: Of a `fim_shards` receipt, or the sums of several.
-        recipe: The probabilities.
+    `fim_rate` by language is the sum of the languages'. `counts` are of a `fim_shards` receipt, or
+    the sums of several.
     """
     fim = recipe.fim
-    languages = rates_by_language(counts, recipe) if isinstance(fim.fim_rate, LanguageRates) else {}
     eligible, psm, spm = (counts[name] for name in DISTINCT)
     rearranged = psm + spm
-    drawn = counted(counts, "distinct_drawn")
     asked: dict[str, tuple[int, int, float]] = {}
     if fim.document_rate < 1:
         candidates, documents = counts["distinct_candidates"], counts["distinct_documents"]
@@ -42,16 +37,15 @@ def rates(counts: Mapping[str, int], recipe: Recipe) -> dict[str, Rate]:
         asked["fim_rate"] = (rearranged, eligible, fim.fim_rate)
     asked["psm_share"] = (psm, rearranged, fim.psm_spm_split)
     if len(fim.weights) > 1:
-        asked |= {
-            f"{split}_share": (drawn.get(split, 0), rearranged, weight)
-            for split, weight in fim.weights.items()
-        }
+        for split, weight in fim.weights.items():
+            drawn = counts.get(f"distinct_drawn:{split}", 0)
+            asked[f"{split}_share"] = (drawn, rearranged, weight)
     error = RATE_ERROR / 2 / len(asked)
     tested = {name: binomial_rate(*numbers, error) for name, numbers in asked.items()}
     if isinstance(fim.fim_rate, LanguageRates):
         nothing = binomial_rate(0, 0, fim.fim_rate.default, error)
-        of_languages = [rates["fim_rate"] for rates in languages.values()]
-        tested["fim_rate"] = sum_rates(of_languages) if of_languages else nothing
+        languages = [tests["fim_rate"] for tests in rates_by_language(counts, recipe).values()]
+        tested["fim_rate"] = sum_rates(languages) if languages else nothing
     return {name: tested[name] for name in sorted(tested, key=lambda name: name not in _FIRST)}
 
 
@@ -59,14 +53,11 @@ def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, di
     """`fim_rate` and `psm_share` of each language, as `rates`; '' is no language named."""
     eligible, psm, spm = (counted(counts, name) for name in DISTINCT)
     error = RATE_ERROR / 4 / max(len(eligible), 1)
-    return {
-        language: {
-            "fim_rate": binomial_rate(
-                psm[language] + spm[language], files, recipe.fim.rate(language or None), error
-            ),
-            "psm_share": binomial_rate(
-                psm[language], psm[language] + spm[language], recipe.fim.psm_spm_split, error
-            ),
+    tested = {}
+    for language, files in eligible.items():
+        rearranged, asked = psm[language] + spm[language], recipe.fim.rate(language or None)
+        tested[language] = {
+            "fim_rate": binomial_rate(rearranged, files, asked, error),
+            "psm_share": binomial_rate(psm[language], rearranged, recipe.fim.psm_spm_split, error),
         }
-        for language, files in eligible.items()
-    }
+    return tested

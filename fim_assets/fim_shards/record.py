@@ -1,9 +1,10 @@
-"""The parquet beside a FIM shard: one row a file of a document, enough to trace and undo it all."""
+"""The parquet next to a FIM shard: a row for each file of a document, enough to undo it all."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -16,27 +17,17 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 
-SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("id", pa.string()),
-        ("file", pa.int64()),
-        ("chars", pa.int64()),
-        ("order", pa.string()),
-        ("split", pa.string()),
-        ("reason", pa.string()),
-        ("prefix_chars", pa.int64()),
-        ("middle_chars", pa.int64()),
-        ("suffix_chars", pa.int64()),
-        ("draw_key", pa.uint64()),
-        ("language", pa.string()),
-    ]
-)
-"""`draw_key`: the document's key, which every draw about its files derives from."""
-
 FORMAT = "2"
 
 PART_CHARS = ("prefix_chars", "middle_chars", "suffix_chars")
+
+SCHEMA = pa.schema(
+    [("line", pa.int64()), ("id", pa.string()), ("file", pa.int64()), ("chars", pa.int64())]
+    + [(name, pa.string()) for name in ("order", "split", "reason")]
+    + [(name, pa.int64()) for name in PART_CHARS]
+    + [("draw_key", pa.uint64()), ("language", pa.string())]
+)
+"""`draw_key`: the document's key, which every draw about its files derives from."""
 
 
 def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
@@ -55,12 +46,9 @@ def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
 
 
 class FileRow(NamedTuple):
-    """What became of one file of a document.
+    """What became of one file of a document: code points of the original, and of its parts.
 
-    Attributes:
-        order: How its parts are laid out; `none` where it is unchanged.
-        chars: Code points of the original file.
-        lengths: Code points of its parts; zeros where it is unchanged.
+    An unchanged file has the order `none`, and parts of no length.
     """
 
     order: Order
@@ -70,13 +58,10 @@ class FileRow(NamedTuple):
 
 @dataclass(frozen=True)
 class FimDocuments:
-    """Documents of one block of a FIM shard with their files' rows.
+    """Documents of one block of a FIM shard, and of each its key and its files' rows.
 
-    Attributes:
-        documents: The block's documents; texts are the rearranged ones, `numbers` the FIM shard's.
-        raw_numbers: The documents' physical lines in the raw shard.
-        draw_keys: The documents' keys.
-        files: Rows of each document's files.
+    The texts of `documents` are the rearranged ones, their `numbers` lines of the FIM shard, and
+    `raw_numbers` those of the raw shard.
     """
 
     documents: Documents
@@ -88,11 +73,8 @@ class FimDocuments:
 class FimShardReader:
     """Reads a FIM shard and its parquet in step; a context manager.
 
-    Attributes:
-        fim: What made the shard, from the parquet.
-        raw: Where its lines hold text, id and language.
-        seed: The partition's.
-        shard: The reader of its lines, for counts and the shard's hash.
+    The sections `fim` and `raw` and the partition's seed are what the parquet holds; `shard` reads
+    the lines, and has their counts and the shard's hash.
     """
 
     def __init__(self, shard: Path, parquet: Path) -> None:
@@ -113,11 +95,9 @@ class FimShardReader:
         unbounded = self.raw.model_copy(update={"max_line_bytes": sys.maxsize})
         self.shard = ShardReader(shard, unbounded)
         self._paths = f"{shard} and {parquet}"
+        columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():
-            self._table = TableReader(
-                parquet,
-                ["line", "file", "chars", "order", *PART_CHARS, "draw_key"],
-            )
+            self._table = TableReader(parquet, columns)
 
     def __enter__(self) -> Self:
         self.shard.__enter__()
@@ -131,10 +111,8 @@ class FimShardReader:
     def __iter__(self) -> Iterator[FimDocuments]:
         for block in self.shard:
             if block.rejected:
-                refused = block.rejected[0]
-                raise ShardError(
-                    f"{self._paths}: line {refused.line} of the FIM shard: {refused.detail}"
-                )
+                line = block.rejected[0]
+                raise ShardError(f"{self._paths}: line {line.line} of the FIM shard: {line.detail}")
             yield self._join(block)
         if not self._table.exhausted():
             raise ShardError(f"{self._paths} disagree: the parquet has more documents")
@@ -160,18 +138,14 @@ class FimShardReader:
                 f"{self._paths} disagree: the parquet has fewer documents, none for line "
                 f"{block.numbers[len(firsts)]} of the FIM shard"
             )
-        parts = zip(*(rows[name] for name in PART_CHARS), strict=True)
+        columns = (rows[name] for name in ("order", "chars", *PART_CHARS))
         files = [
             FileRow(order, chars, Lengths(*lengths))
-            for order, chars, lengths in zip(rows["order"], rows["chars"], parts, strict=True)
+            for order, chars, *lengths in zip(*columns, strict=True)
         ]
-        ends = [*firsts[1:], len(files)]
-        return FimDocuments(
-            block,
-            [rows["line"][first] for first in firsts],
-            [rows["draw_key"][first] for first in firsts],
-            [files[first:end] for first, end in zip(firsts, ends, strict=False)],
-        )
+        lines, keys = ([rows[name][first] for first in firsts] for name in ("line", "draw_key"))
+        of_documents = [files[first:end] for first, end in pairwise([*firsts, len(files)])]
+        return FimDocuments(block, lines, keys, of_documents)
 
 
 def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:
@@ -187,9 +161,8 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[Fil
             if not text.startswith(separator, at):
                 raise ValueError(f"{separator} expected at character {at}")
             at += len(separator)
-        chars = row.chars
-        if row.order != "none":
-            chars = arranged_chars(row.order, row.lengths, fim)
+        unchanged = row.order == "none"
+        chars = row.chars if unchanged else arranged_chars(row.order, row.lengths, fim)
         yield row, text[at : at + chars]
         at += chars
     if at != len(text):
@@ -197,12 +170,7 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[Fil
 
 
 def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
-    """The original text of a document.
-
-    Raises:
-        ValueError: As `split_files`, or if a sentinel is not where the rows say.
-    """
-    originals = (
-        restore(piece, row.order, row.lengths, fim) for row, piece in split_files(text, files, fim)
-    )
+    """The original text of a document; errors as of `split_files` and `parse_arrangement`."""
+    pieces = split_files(text, files, fim)
+    originals = (restore(piece, row.order, row.lengths, fim) for row, piece in pieces)
     return (fim.file_separator_token or "").join(originals)

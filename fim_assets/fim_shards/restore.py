@@ -22,26 +22,14 @@ _GZIP_LEVEL = 6
 
 
 class Counts(NamedTuple):
-    """What a FIM shard's parquet says is in it.
-
-    Attributes:
-        documents: Documents.
-        rearranged: Files that were rearranged, of all documents.
-    """
+    """What a FIM shard's parquet says is in it: documents, and files that were rearranged."""
 
     documents: int
     rearranged: int
 
 
 def count_record(parquet: Path) -> Counts:
-    """Count a FIM shard's documents and rearranged files.
-
-    Args:
-        parquet: The parquet beside the shard.
-
-    Raises:
-        ShardError: If it cannot be read.
-    """
+    """Count a FIM shard's documents and rearranged files, by the parquet next to it."""
     documents = rearranged = 0
     try:
         with pq.ParquetFile(parquet) as table:
@@ -49,10 +37,8 @@ def count_record(parquet: Path) -> Counts:
                 documents += pc.sum(pc.equal(rows["file"], 0)).as_py() or 0
                 rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise ShardError(
-            f"{parquet}: cannot be read as a FIM record; it lies beside its shard, in fim_shards: "
-            f"{error}"
-        ) from error
+        problem = "cannot be read as a FIM record; it is next to its shard, in fim_shards"
+        raise ShardError(f"{parquet}: {problem}: {error}") from error
     return Counts(documents, rearranged)
 
 
@@ -61,61 +47,47 @@ def restore_shard(
 ) -> Iterator[bytes]:
     """The lines of the original shard's documents, in order, each with its original text.
 
-    A line of which no file was rearranged is as it came, byte for byte. In the others only the
+    A line of which no file was rearranged is unchanged, byte for byte. In the others only the
     text's value was ever changed: its characters are the original's, though an escape for one of
     them may be gone. Lines of the raw shard that were blank or rejected are not in the FIM shard,
     and so not here.
 
     Args:
         shard: The FIM shard.
-        parquet: The parquet beside it.
+        parquet: The parquet next to it.
 
     Yields:
         Lines without their line feed.
 
     Raises:
-        ShardError: If one of the two is damaged, or they disagree: a text that comes back is held
-            against the document's hash, so that it is the original one.
+        ShardError: If one of the two is damaged, or they disagree: a text that comes back is
+            compared with the document's hash, so that it is the original one.
     """
     with FimShardReader(Path(shard), Path(parquet)) as reader:
         for block in reader:
             documents = block.documents
-            for number, line, identifier, text, files, key in zip(
-                documents.numbers,
-                documents.lines,
-                documents.ids,
-                documents.texts,
-                block.files,
-                block.draw_keys,
-                strict=True,
-            ):
-                disagree = (
-                    f"{shard} and {parquet} disagree at line {number} of the FIM shard, "
-                    "if it is one"
-                )
+            columns = documents.numbers, documents.lines, documents.ids, documents.texts
+            rows = zip(*columns, block.files, block.draw_keys, strict=True)
+            for number, line, identifier, text, files, key in rows:
+                where = f"{shard} and {parquet} disagree at line {number} of the FIM shard"
                 try:
                     original = restore_document(text, files, reader.fim)
                 except ValueError as error:
-                    raise ShardError(f"{disagree}: {error}") from error
+                    raise ShardError(f"{where}, if it is one: {error}") from error
                 if document_keys(reader.seed, [identifier], [original])[0] != key:
-                    raise ShardError(f"{disagree}: its id and text have another hash")
-                rearranged = any(file.order != "none" for file in files)
-                yield (
-                    replace_text(line, reader.raw.text_field, original)
-                    if rearranged
-                    else bytes(line)
-                )
+                    raise ShardError(f"{where}, if it is one: its id and text have another hash")
+                unchanged = all(file.order == "none" for file in files)
+                field = reader.raw.text_field
+                yield bytes(line) if unchanged else replace_text(line, field, original)
 
 
 def write_lines(lines: Iterable[bytes], output: Path) -> None:
-    """Write a shard: zstd, gzip or plain, as its name ends; it is there once it is whole.
+    """Write lines without line feeds as a shard: zstd, gzip or plain, as its name ends.
 
-    Args:
-        lines: Lines without their line feed.
-        output: Where to; the file must not be there yet.
+    The file is there once it is complete.
 
     Raises:
-        FileExistsError: If it is.
+        FileExistsError: If it is there already.
         FileNotFoundError: If its folder is not there.
     """
     _refuse_to_overwrite(output)
@@ -140,12 +112,9 @@ def _refuse_to_overwrite(output: Path) -> None:
 def _write(lines: Iterable[bytes], file: HashingWriter, ending: str) -> None:
     if ending == ".zst":
         with ShardWriter(file) as writer:
-            for line in lines:
-                writer.write([line])
+            writer.write(lines)
     elif ending == ".gz":
-        with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
-            for line in lines:
-                packed.write(line + b"\n")
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed:
+            compressed.writelines(line + b"\n" for line in lines)
     else:
-        for line in lines:
-            file.write(line + b"\n")
+        file.writelines(line + b"\n" for line in lines)

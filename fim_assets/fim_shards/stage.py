@@ -36,8 +36,8 @@ middle and suffix behind their sentinels, in PSM or SPM order.
 
 - **Lossless**: from these two files every original text comes back exactly (`fim-assets restore`).
 - **Reproducible**: every draw is keyed by the recipe's seed, the partition, the document's id and
-  text and the file's place in it, and by nothing else.
-- **As asked**: the realised rates lie within exact binomial bounds of the recipe's, and cuts follow
+  text and the file's index in it, and by nothing else.
+- **As asked**: the realised rates are within exact binomial bounds of the recipe's, and cuts follow
   their distributions. A partition that does not pass is not finished.
 """
 
@@ -53,7 +53,6 @@ _COLUMNS = ROW_COLUMNS | {
     "draw_key": "Hash of the document that its draws derive from; copies share it.",
     "language": "The document's language; null where it names none.",
 }
-
 
 _NUMBERS = ("psm", "spm", *UNCHANGED, "separators", "copies")
 
@@ -114,58 +113,42 @@ class FimShards(Stage):
 
     @override
     def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
-        from fim_assets.fim_shards.rate_tables import (
-            rates_by_language_table,
-            rates_table,
-            realised_shares,
-        )
+        from fim_assets.fim_shards import rate_tables
         from fim_assets.fim_shards.rates import rates, rates_by_language
         from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import share, warnings_table
 
         result, counts, recipe = receipt.result, receipt.result.counts, corpus.recipe
-        tested = rates(counts, recipe)
+        tested, by_language = rates(counts, recipe), rates_by_language(counts, recipe)
         occurrences = Occurrences()
         occurrences.add(counts)
-        bounds: dict[str, float | str] = {}
-        for name, rate in tested.items():
-            bounds[f"{name}_asked"] = round(rate.asked, 6)
-            bounds[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
         fallbacks = counted(counts, "fallback")
         fell_back = sum(fallbacks.values())
-        warnings = unmatched_names(recipe, occurrences, complete=False)
-        return Facts(
-            {
-                "files": result.files or 0,
-                **realised_shares(tested),
-                "fallback_share": share(fell_back, counts["psm"] + counts["spm"]),
-            },
-            {
-                "warnings": warnings_table(warnings),
-                "rates": rates_table(tested),
-                "rates_by_language": rates_by_language_table(rates_by_language(counts, recipe)),
-            },
-            {
-                **bounds,
-                **{name: counts[name] for name in _NUMBERS},
-                **{f"split_{name}": n for name, n in counted(counts, "split").items()},
-                "fallbacks": fell_back,
-                **{f"fallback_{reason}": n for reason, n in fallbacks.items()},
-                "chars_per_second": receipt.per_second(result.chars),
-            },
-        )
+        headline = {"files": result.files or 0, **rate_tables.realised_shares(tested)}
+        headline["fallback_share"] = share(fell_back, counts["psm"] + counts["spm"])
+        tables = {
+            "warnings": warnings_table(unmatched_names(recipe, occurrences, complete=False)),
+            "rates": rate_tables.rates_table(tested),
+            "rates_by_language": rate_tables.rates_by_language_table(by_language),
+        }
+        numbers: dict[str, int | float | str] = {}
+        for name, rate in tested.items():
+            numbers[f"{name}_asked"] = round(rate.asked, 6)
+            numbers[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
+        numbers |= {name: counts[name] for name in _NUMBERS}
+        numbers |= {f"split_{name}": n for name, n in counted(counts, "split").items()}
+        numbers["fallbacks"] = fell_back
+        numbers |= {f"fallback_{reason}": n for reason, n in fallbacks.items()}
+        numbers["chars_per_second"] = receipt.per_second(result.chars)
+        return Facts(headline, tables, numbers)
 
     @override
     def opened(self, partition: "Partition", receipt: "Receipt") -> "FimPartition":
         from fim_assets.fim_shards.checks import FimPartition
 
-        return FimPartition(
-            lambda: partition.source(self),
-            partition.files(self),
-            receipt,
-            partition.corpus.recipe,
-        )
+        files, recipe = partition.files(self), partition.corpus.recipe
+        return FimPartition(lambda: partition.source(self), files, receipt, recipe)
 
 
 FIM_SHARDS = FimShards()

@@ -16,25 +16,15 @@ from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import UInts
 from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.fim_shards.rates import DISTINCT
+from fim_assets.fim_shards.record import PART_CHARS
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
 
-_FIM_COLUMNS = [
-    *("file", "chars", "order", "split", "reason", "draw_key", "language"),
-    *("prefix_chars", "middle_chars", "suffix_chars"),
-]
+_COLUMNS = ["file", "chars", "order", "split", "reason", "draw_key", "language", *PART_CHARS]
 
-_CODED = pl.Schema(
-    {
-        "draw_key": pl.UInt64(),
-        "file": pl.UInt32(),
-        "order": pl.Enum(ORDERS),
-        "split": pl.Categorical(),
-        "reason": pl.Categorical(),
-        "language": pl.Categorical(),
-    }
-)
+_CODED = pl.Schema({"draw_key": pl.UInt64(), "file": pl.UInt32(), "order": pl.Enum(ORDERS)})
+_CODED |= dict.fromkeys(("split", "reason", "language"), pl.Categorical())
 """What a file of a document in several languages is kept as: 25 bytes."""
 
 _PARTS = 16
@@ -49,24 +39,21 @@ def fim_statistics(parquet: Path) -> Statistics:
     """
     copies = _find_copies(parquet)
     sums: Counter[str] = Counter(dict.fromkeys(("psm", "spm", *UNCHANGED, "separators"), 0))
-    splits: Counter[str] = Counter()
-    fallbacks: Counter[str] = Counter()
-    distinct: Counter[str] = Counter()
+    splits, fallbacks, distinct = Counter[str](), Counter[str](), Counter[str]()
     cuts = np.zeros((2, CUT_BINS), np.int64)
-    lengths = {name: Lengths() for name in ("file", "prefix", "middle", "suffix")}
+    lengths = {name: Lengths() for name in ("file_chars", *PART_CHARS)}
     waiting: list[pl.DataFrame] = []
     documents = 0
-    for frame in read_frames(parquet, _FIM_COLUMNS):
+    for frame in read_frames(parquet, _COLUMNS):
         rearranged = frame.filter(pl.col("order") != "none")
-        unchanged = frame.filter(pl.col("order") == "none")["reason"]
         sums.update(rearranged["order"].to_list())
-        sums.update(dict(unchanged.value_counts().iter_rows()))
+        sums.update(frame.filter(pl.col("order") == "none")["reason"].to_list())
         sums["separators"] += int((frame["file"] > 0).sum())
-        splits.update(dict(rearranged["split"].value_counts().iter_rows()))
-        fallbacks.update(dict(rearranged["reason"].drop_nulls().value_counts().iter_rows()))
-        lengths["file"].add(frame["chars"])
-        for part in ("prefix", "middle", "suffix"):
-            lengths[part].add(rearranged[f"{part}_chars"])
+        splits.update(rearranged["split"].to_list())
+        fallbacks.update(rearranged["reason"].drop_nulls().to_list())
+        lengths["file_chars"].add(frame["chars"])
+        for part in PART_CHARS:
+            lengths[part].add(rearranged[part])
         cuts += _count_cuts(rearranged)
         of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
         documents = int(of_document[-1]) + 1
@@ -76,18 +63,11 @@ def fim_statistics(parquet: Path) -> Statistics:
             waiting.append(frame.filter(~again & held).select(_CODED.names()).cast(_CODED))
     for files in _parted(waiting):
         distinct.update(_distinct_counts(files))
-    return Statistics(
-        counts={
-            **sums,
-            "copies": copies.number,
-            **by_count("split", splits),
-            **by_count("fallback", fallbacks),
-            **by_position("first_cut", cuts[0]),
-            **by_position("second_cut", cuts[1]),
-            **_in_order(distinct),
-        },
-        histograms={f"{name}_chars": lengths[name].histogram() for name in lengths},
-    )
+    counts = {**sums, "copies": copies.number}
+    counts |= by_count("split", splits) | by_count("fallback", fallbacks)
+    counts |= by_position("first_cut", cuts[0]) | by_position("second_cut", cuts[1])
+    counts |= _in_order(distinct)
+    return Statistics(counts, {name: lengths[name].histogram() for name in lengths})
 
 
 def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
@@ -100,13 +80,11 @@ def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
 
 
 class _Copies(NamedTuple):
-    """Which documents of a shard are copies of others, in order.
+    """Which documents of a shard are copies of others, in order, shape (documents,).
 
-    Attributes:
-        number: How many are copies of an earlier one.
-        again: Whether each is a copy of an earlier one in its own language, shape (documents,).
-        held: Whether each has to wait for others to be counted, shape (documents,): it is a copy of
-            one in another language, or two groups of rows share its files.
+    `number` are copies of an earlier one, and those with `again` of an earlier one in their own
+    language. Those with `held` have to wait for others to be counted: they are copies of one in
+    another language, or two groups of rows share their files.
     """
 
     number: int
@@ -165,9 +143,8 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
 
     Copies in two languages count once for each, and once over all languages.
     """
-    eligible = frame.filter(
-        ~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False)
-    ).with_columns(pl.col("language").fill_null(""))
+    frame = frame.with_columns(pl.col("language").fill_null(""))
+    eligible = frame.filter(~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False))
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
     # A file that fell back was drawn for the method whose reason it has.

@@ -27,14 +27,10 @@ from fim_assets.recipe.fim import Fim
 def transform_shard(
     shard: Path, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
 ) -> Totals:
-    """Write a FIM shard and its parquet.
+    """Write the FIM shard and the parquet of a raw shard, or of one that an earlier stage wrote.
 
-    Args:
-        shard: The raw shard, or one that an earlier stage wrote.
-        seed: The partition's seed.
-        recipe: What is done to files, and where a line holds its text.
-        staging: Takes `.jsonl.zst` and `.parquet`.
-        parquet: The parquet next to the shard of an earlier stage.
+    `seed` is the partition's, and `parquet` is next to the shard of an earlier stage. `staging`
+    takes `.jsonl.zst` and `.parquet`.
 
     Raises:
         ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
@@ -70,29 +66,17 @@ class TransformedBlock:
 
 
 def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
-    """Rearrange the documents of one block, see `transform_shard`.
-
-    Raises:
-        ShardError: If nothing can be decided about a document; names its line and id.
-    """
+    """Rearrange the documents of one block, see `transform_shard`."""
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
-    files = Files.split(
-        block.texts,
-        keys,
-        block.languages,
-        block.paths,
-        fim.file_separator_token,
-        fim.repository_tokens,
-    )
+    separators = fim.file_separator_token, fim.repository_tokens
+    files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
     try:
         decisions = decide(files, fim)
     except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
-        raise ShardError(
-            f"the document of line {line:,} (id {name}): {error}; run it again, or take the "
-            "document out of the raw shard"
-        ) from error
+        advice = "run it again, or take the document out of the raw shard"
+        raise ShardError(f"the document of line {line:,} (id {name}): {error}; {advice}") from error
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
     for document, text in rearranged_texts(files, decisions, fim):

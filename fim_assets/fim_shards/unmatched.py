@@ -19,10 +19,7 @@ def unmatched_languages(
     """The languages that a recipe names and no document has, with the data's names that are close.
 
     Names that differ in case alone are the closest; those that the recipe names too are left out.
-
-    Args:
-        named: The recipe's.
-        present: The documents'; '' is none.
+    '' is no language.
 
     >>> unmatched_languages({"Markdown", "C"}, {"C", "markdown", "Python"})
     [('Markdown', ['markdown'])]
@@ -41,10 +38,8 @@ def unmatched_languages(
 class Occurrences:
     """Languages and cuts in some partitions, counted.
 
-    Attributes:
-        languages: Documents, or their files long enough to cut, by language; '' is none.
-        splits: Rearranged files by cut method.
-        fallbacks: Rearranged files that the drawn method could not cut, by reason.
+    By language, '' is none, documents or their files that are long enough to cut; rearranged files
+    by cut method; those that the drawn method could not cut, by reason.
     """
 
     languages: Counter[str] = field(default_factory=Counter)
@@ -62,11 +57,8 @@ class Occurrences:
 def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> list[str]:
     """What of a recipe matches nothing though it decides the bytes, a sentence each.
 
-    Args:
-        recipe: Names languages, and the fields that tell a document's.
-        occurrences: What the documents have.
-        complete: Whether these are all documents of the corpus. Of a part of them, a language
-            that is not there is told only where a name is close: another part may hold it.
+    `complete` says that these are all documents of the corpus. Of a part of them, a language that
+    is not there is named only where another is close: another part may hold it.
     """
     return [*_languages(recipe, occurrences, complete=complete), *_methods(recipe, occurrences)]
 
@@ -81,10 +73,10 @@ def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> I
             f"fim.fim_rate is its default for all, and not what it is for {_shown(sorted(named))}"
         )
         return
-    for name, close in unmatched_languages(named, occurrences.languages):
+    present = [language for language, _ in occurrences.languages.most_common() if language]
+    for name, close in unmatched_languages(named, present):
         if close or complete:
-            there = [language for language, _ in occurrences.languages.most_common() if language]
-            names = f"close: {_shown(close)}" if close else f"they name {_shown(there)}"
+            names = f"close: {_shown(close)}" if close else f"they name {_shown(present)}"
             yield (
                 f"fim.fim_rate is set for the language {shown_language(name)}, which no document "
                 f"names; {names}"
@@ -92,14 +84,14 @@ def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> I
 
 
 def _methods(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
-    unused = (CUTS[name] for name in recipe.fim.weights if not occurrences.splits[name])
-    for method in unused:
-        for reason, mistake in method.mistakes.items():
-            if uncut := occurrences.fallbacks[reason]:
-                yield (
-                    f"fim.split names {method.name}, which cut no file: {uncut:,} were cut by the "
-                    f"fallback, since {mistake.format_map(recipe.raw.model_dump())}"
-                )
+    unused = [name for name in recipe.fim.weights if not occurrences.splits[name]]
+    mistakes = [(name, *mistake) for name in unused for mistake in CUTS[name].mistakes.items()]
+    for name, reason, mistake in mistakes:
+        if uncut := occurrences.fallbacks[reason]:
+            yield (
+                f"fim.split names {name}, which cut no file: {uncut:,} were cut by the fallback, "
+                f"since {mistake.format_map(recipe.raw.model_dump())}"
+            )
 
 
 def _shown(languages: list[str]) -> str:

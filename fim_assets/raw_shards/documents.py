@@ -4,6 +4,7 @@ Whether a line is blank, too long, or one rejected line too many, is not decided
 """
 
 from codecs import BOM_UTF8
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,13 +26,7 @@ _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class RejectionError(ValueError):
-    """A line that is no document.
-
-    Attributes:
-        reason: One word, for counting.
-        detail: What is wrong, as text.
-        advice: What the line is instead, and what to do; '' where that is not known.
-    """
+    """A line that is no document; reason, detail and advice are a `RejectedLine`'s."""
 
     def __init__(self, reason: str, detail: str, advice: str = "") -> None:
         super().__init__(detail)
@@ -45,14 +40,7 @@ class RejectionError(ValueError):
 
 
 class Document(NamedTuple):
-    """What a line holds.
-
-    Attributes:
-        id: Its id, numbers as they are written; None where it has none.
-        text: Its text.
-        language: The name of its language, None where it names none.
-        path: Its path, None where it has none.
-    """
+    """What a line holds, None for what it does not have; an id's number is as it is written."""
 
     id: str | None
     text: str
@@ -75,26 +63,21 @@ def read_document(line: Line, fields: Raw) -> Document:
         raise RejectionError("not_an_object", detail, one_value(bytes(line)))
     if _deeper_than(content, MAX_DEPTH):
         raise _too_deep()
-    text = _lookup(content, fields.text_field)
+    text, identifier = _lookup(content, fields.text_field), _lookup(content, fields.id_field)
     if text is None:
         raise RejectionError("no_text", f"{fields.text_field} is missing or null")
     if not isinstance(text, str):
         raise RejectionError("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
     if not text:
         raise RejectionError("empty", f"{fields.text_field} is empty")
-    identifier = _lookup(content, fields.id_field)
-    if isinstance(identifier, int | float) and not isinstance(identifier, bool):
+    kind = _json_type(identifier)
+    if kind == "number":
         identifier = bytes(_raw_value(line, fields.id_field)).decode()
-    elif identifier is not None and not isinstance(identifier, str):
-        raise RejectionError(
-            "id_not_string", f"{fields.id_field} is a JSON {_json_type(identifier)}"
-        )
-    return Document(
-        identifier,
-        text,
-        _lookup_text(content, fields.language_field),
-        _lookup_text(content, fields.path_field),
-    )
+    elif kind not in {"null", "string"}:
+        raise RejectionError("id_not_string", f"{fields.id_field} is a JSON {kind}")
+    others = [_lookup(content, field) for field in (fields.language_field, fields.path_field)]
+    language, path = (value if isinstance(value, str) else None for value in others)
+    return Document(identifier, text, language, path)
 
 
 def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
@@ -117,12 +100,8 @@ def _too_deep() -> RejectionError:
 def _deeper_than(content: Any, depth: int) -> bool:
     level = [content]
     for _ in range(depth):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
+        inner = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [value for value in chain.from_iterable(inner) if isinstance(value, dict | list)]
         if not level:
             return False
     return True
@@ -134,11 +113,6 @@ def _lookup(content: Any, field_path: str) -> Any:
             return None
         content = content.get(name)
     return content
-
-
-def _lookup_text(content: Any, field_path: str) -> str | None:
-    value = _lookup(content, field_path)
-    return value if isinstance(value, str) else None
 
 
 def _json_type(value: Any) -> str:

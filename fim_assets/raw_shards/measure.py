@@ -18,25 +18,18 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRe
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.families import Sentinels
 
+_NUMBERS = ("chars", "bytes", "sentinel_literals")
+
 SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("id", pa.string()),
-        ("language", pa.string()),
-        ("chars", pa.int64()),
-        ("bytes", pa.int64()),
-        ("sentinel_literals", pa.int64()),
-    ]
+    [("line", pa.int64()), ("id", pa.string()), ("language", pa.string())]
+    + [(name, pa.int64()) for name in _NUMBERS]
 )
 
 
 def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
     """Read and judge a raw shard, and write a row for each document.
 
-    Args:
-        shard: The raw shard.
-        recipe: Where a line holds its text, and the sentinels to look for.
-        staging: Takes `.parquet`, and `.rejected.jsonl` if a line was rejected.
+    `staging` takes `.parquet`, and `.rejected.jsonl` if a line was rejected.
 
     Raises:
         ShardError: If the shard is damaged.
@@ -50,12 +43,10 @@ def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
         TableWriter(staging.create(".parquet"), SCHEMA) as table,
     ):
         for block in reader:
-            rows = measure(block, recipe.fim.sentinels)
-            chars += int(rows["chars"].sum())
-            table.write(
-                {"line": block.numbers, "id": block.ids, "language": block.languages}
-                | rows.to_dict()
-            )
+            numbers = measure(block, recipe.fim.sentinels)
+            chars += int(numbers["chars"].sum())
+            columns = {"line": block.numbers, "id": block.ids, "language": block.languages}
+            table.write(columns | numbers.to_dict())
             for line in block.rejected:
                 rejects = rejects or staging.create(".rejected.jsonl")
                 rejects.write(line.to_json())
@@ -74,8 +65,6 @@ def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
 def measure(block: Documents, sentinels: Sentinels) -> pl.DataFrame:
     """Measure texts: code points, bytes in UTF-8, and sentinels that stand in them as text."""
     literals = "|".join(re.escape(sentinel) for sentinel in sentinels if sentinel is not None)
-    return pl.DataFrame({"text": pl.Series(block.texts, dtype=pl.String)}).select(
-        chars=pl.col("text").str.len_chars().cast(pl.Int64),
-        bytes=pl.col("text").str.len_bytes().cast(pl.Int64),
-        sentinel_literals=pl.col("text").str.count_matches(literals).cast(pl.Int64),
-    )
+    texts = pl.Series(block.texts, dtype=pl.String).str
+    measures = texts.len_chars(), texts.len_bytes(), texts.count_matches(literals)
+    return pl.DataFrame(dict(zip(_NUMBERS, measures, strict=True))).cast(pl.Int64)

@@ -67,12 +67,11 @@ class RejectedLine:
 
     Attributes:
         line: Number in the shard, 1-based.
-        reason: One word.
+        reason: One word, for counting.
         detail: What is wrong, as text.
         content: The line's bytes; the first 1,024 of one that is too long.
         identity: Size and BLAKE2b (64 hex digits) of a line that is too long.
-        advice: What the line is instead and what to do, '' where that is not known; for messages,
-            it is not kept.
+        advice: What the line is instead and what to do, '' where that is not known; not kept.
     """
 
     line: int
@@ -83,7 +82,6 @@ class RejectedLine:
     advice: str = ""
 
     def __str__(self) -> str:
-        """Its number, and what is wrong."""
         return f"line {self.line:,}: {self.reason}: {self.detail}"
 
     def to_json(self) -> bytes:
@@ -120,9 +118,7 @@ class Excess(NamedTuple):
 class Rejections:
     """What is remembered of a shard's rejected lines, to judge and to explain them.
 
-    Attributes:
-        raw: Their bounds, and where a text should be.
-        reasons: How many there are for each reason.
+    `raw` has their bounds, and where a text should be; `reasons` counts them.
     """
 
     raw: Raw
@@ -148,29 +144,25 @@ class Rejections:
             first.append(replace(line, content=b""))
 
     def excess(self, lines: int) -> Excess | None:
-        """What exceeds the recipe's bounds, None where nothing does.
-
-        Args:
-            lines: All lines of the shard that are not blank.
-        """
-        of_lines = f"of {plural(lines, 'line')}"
+        """What exceeds the recipe's bounds, by the number of lines that are not blank."""
         counted = Counter(self.reasons)
         share, empty_share = self.raw.max_rejected_share, self.raw.max_empty_share
         empty = counted.pop("empty", 0) if empty_share is not None else 0
         rejected = counted.total()
         if rejected > share * lines:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in counted.most_common())
-            text = f"{rejected:,} {of_lines} rejected ({reasons}), raw.max_rejected_share is"
-            explanation = self._explanation(rejected, lines)
-            if rejected - counted["empty"] <= share * lines:
-                explanation = EMPTY_TEXTS
-            return Excess(rejected, share, f"{text} {share:g}", self._first, explanation)
-        if empty_share is not None and empty > empty_share * lines:
-            text = (
-                f"{empty:,} {of_lines} with an empty text, raw.max_empty_share is {empty_share:g}"
-            )
-            return Excess(empty, empty_share, text, self._first_empty, MORE_EMPTY_TEXTS)
-        return None
+            what, bound = f"rejected ({reasons})", f"raw.max_rejected_share is {share:g}"
+            only_empty = rejected - counted["empty"] <= share * lines
+            explanation = EMPTY_TEXTS if only_empty else self._explanation(rejected, lines)
+            number, exceeded, first = rejected, share, self._first
+        elif empty_share is not None and empty > empty_share * lines:
+            what, bound = "with an empty text", f"raw.max_empty_share is {empty_share:g}"
+            number, exceeded, first = empty, empty_share, self._first_empty
+            explanation = MORE_EMPTY_TEXTS
+        else:
+            return None
+        text = f"{number:,} of {plural(lines, 'line')} {what}, {bound}"
+        return Excess(number, exceeded, text, first, explanation)
 
     def _explanation(self, rejected: int, lines: int) -> str:
         opening = self._first[0]
@@ -180,13 +172,13 @@ class Rejections:
         if 2 * times > rejected:
             return advice
         # Where most lines have their text, the field is right, and these hold other strings.
-        if self._fields and 2 * self._without_text > lines:
-            fields = [name for name, _ in self._fields.most_common(_FIELDS_SHOWN)]
-            return (
-                f"raw.text_field is {self.raw.text_field}; these lines hold text in "
-                f"{', '.join(fields)}: name the right one in the recipe"
-            )
-        return ""
+        if not self._fields or 2 * self._without_text <= lines:
+            return ""
+        fields = ", ".join(name for name, _ in self._fields.most_common(_FIELDS_SHOWN))
+        return (
+            f"raw.text_field is {self.raw.text_field}; these lines hold text in {fields}: name the "
+            "right one in the recipe"
+        )
 
 
 def string_fields(line: bytes) -> Counter[str]:
@@ -205,7 +197,7 @@ def string_fields(line: bytes) -> Counter[str]:
 
 
 def one_value(line: bytes) -> str:
-    """What to do about a first line that begins one JSON value for the whole shard, else ''."""
+    """What to do about a first line that begins one JSON value for all the shard, else ''."""
     line = line.strip()
     if line.startswith(b"[") and line[1:].lstrip()[:1] in {b"", b"{"}:
         return ONE_ARRAY

@@ -13,32 +13,13 @@ from fim_assets.io.shard_writer import ShardWriter
 
 SHARDS = 8
 
-_LANGUAGES = {
-    ".bat": "Batchfile",
-    ".c": "C",
-    ".css": "CSS",
-    ".csh": "Tcsh",
-    ".fish": "fish",
-    ".h": "C",
-    ".html": "HTML",
-    ".js": "JavaScript",
-    ".ps1": "PowerShell",
-    ".py": "Python",
-    ".pyi": "Python",
-    ".sh": "Shell",
-    ".toml": "TOML",
-    ".xml": "XML",
-}
+_LANGUAGES = {".bat": "Batchfile", ".c": "C", ".css": "CSS", ".csh": "Tcsh", ".fish": "fish"}
+_LANGUAGES |= {".h": "C", ".html": "HTML", ".js": "JavaScript", ".ps1": "PowerShell"}
+_LANGUAGES |= {".py": "Python", ".pyi": "Python", ".sh": "Shell", ".toml": "TOML", ".xml": "XML"}
 
 
 def write_sample(folder: Path) -> list[Path]:
     """Write the sample's shards, `stdlib-0.jsonl.zst` and on: the same bytes on every run.
-
-    Args:
-        folder: Where the shards go.
-
-    Returns:
-        Their paths.
 
     Raises:
         FileExistsError: If the folder holds anything else: the sample would mix with it.
@@ -73,11 +54,7 @@ def sample_documents() -> Iterator[bytes]:
         except (OSError, UnicodeDecodeError):
             continue
         if text:
-            yield orjson.dumps(
-                {
-                    "id": name.as_posix(),
-                    "text": text,
-                    "source": source,
-                    "metadata": {"path": name.as_posix(), "language": language},
-                }
-            )
+            path_in = name.as_posix()
+            metadata = {"path": path_in, "language": language}
+            line = {"id": path_in, "text": text, "source": source, "metadata": metadata}
+            yield orjson.dumps(line)

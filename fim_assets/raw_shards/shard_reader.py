@@ -43,26 +43,20 @@ _LONG_LINE_KEPT = 1 << 10
 class TooManyRejectedError(ShardError):
     """A shard of which more lines were rejected than the recipe allows.
 
-    Attributes:
-        lines: Some of them, as text.
-        kept: Says where all of them are; '' where they are not kept.
+    It has some of them as text, and says where they are `kept`, '' where they are not.
     """
 
     def __init__(self, path: Path, excess: Excess) -> None:
-        explanation = excess.explanation
-        super().__init__(excess.text, explanation or NOT_EXPLAINED, path)
-        self.fault = explanation
-        shown = excess.first[: 1 if explanation else None]
-        self.lines = [
-            f"{line}; {line.advice}" if line.advice and not explanation else str(line)
-            for line in shown
-        ]
-        if excess.lines > len(shown):
-            self.lines.append(f"and {excess.lines - len(shown):,} more")
-        self.kept = ""
+        super().__init__(excess.text, excess.explanation or NOT_EXPLAINED, path)
+        self.fault, self.kept = excess.explanation, ""
+        self.lines = [f"{line}; {line.advice}".removesuffix("; ") for line in excess.first]
+        if self.fault:
+            # The explanation says what each line's advice does.
+            self.lines = [str(line) for line in excess.first[:1]]
+        if excess.lines > len(self.lines):
+            self.lines.append(f"and {excess.lines - len(self.lines):,} more")
 
     def __str__(self) -> str:
-        """All of it, with the lines below."""
         kept = f"; {self.kept}" if self.kept else ""
         return "\n  ".join([f"{super().__str__()}{kept}:", *self.lines])
 
@@ -73,18 +67,16 @@ class _LongLine:
     def __init__(self, begin: Line) -> None:
         self.size = 0
         self._content = bytes(begin[:_LONG_LINE_KEPT])
-        self._advice = CARRIAGE_RETURNS if ends_in_carriage_returns(begin) else ""
-        self._advice = self._advice or one_value(self._content)
+        in_one_line = ends_in_carriage_returns(begin)
+        self._advice = CARRIAGE_RETURNS if in_one_line else one_value(self._content)
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self.add(begin)
 
     def add(self, piece: Line) -> None:
-        """Count and hash a further piece."""
         self.size += len(piece)
         self._digest.update(piece)
 
     def rejected(self, number: int, bound: int) -> RejectedLine:
-        """The line's record."""
         detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
         identity = self.size, self._digest.hexdigest()
         return RejectedLine(number, "too_long", detail, self._content, identity, self._advice)
@@ -92,15 +84,12 @@ class _LongLine:
 
 @dataclass(slots=True)
 class Documents:
-    """Documents of one block of a shard, in order: parallel lists, and the rejected lines.
+    """Documents of one block of a shard, in order: parallel lists; and its other lines.
 
     Attributes:
         numbers: Physical line numbers, 1-based.
         lines: The lines unmodified, without the line feed; views of the block's bytes.
-        ids: Ids as strings, None where a document has none.
-        texts: The texts.
-        languages: Languages, None where a document names none.
-        paths: Paths, None where a document has none.
+        ids: Ids as strings, None where a document has none; `languages` and `paths` likewise.
         rejected: Lines of this block that are no document.
         blank: Lines of this block with nothing but white space.
     """
@@ -118,37 +107,22 @@ class Documents:
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
-    Args:
-        path: The shard.
-        raw: Where a document's parts stand in its line, and what is rejected.
-        block_bytes: Bytes that are worked on at once.
-        parquet: Of a shard that a stage wrote, the parquet next to it with one row a document: its
-            `line` is taken for the document's, so that this is everywhere the raw shard's.
-
-    Attributes:
-        lines: Lines read so far.
-        blank: Of these, blank ones.
-        rejected: Of these, rejected ones.
-        documents: Of these, documents; `lines == documents + blank + rejected`.
-        rejections: What is known of the rejected ones.
+    It works on `block_bytes` at once, and counts what it has read: `lines == documents + blank +
+    rejected`. With the `parquet` next to a shard that a stage wrote, one row a document, its `line`
+    is taken for the document's, so that this is everywhere the raw shard's.
     """
 
     def __init__(
-        self,
-        path: Path,
-        raw: Raw,
-        block_bytes: int = BLOCK_BYTES,
-        parquet: Path | None = None,
+        self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES, parquet: Path | None = None
     ) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self.rejections = Rejections(raw)
-        self._path = path
-        # What a stage wrote may be longer than what was read.
-        self._raw = (
-            raw if parquet is None else raw.model_copy(update={"max_line_bytes": sys.maxsize})
-        )
-        self._block_bytes = block_bytes
-        self._rows = None if parquet is None else TableReader(parquet, ["line"])
+        self._path, self._block_bytes = path, block_bytes
+        self._raw, self._rows = raw, None
+        if parquet is not None:
+            # What a stage wrote may be longer than what was read.
+            self._raw = raw.model_copy(update={"max_line_bytes": sys.maxsize})
+            self._rows = TableReader(parquet, ["line"])
 
     def __enter__(self) -> Self:
         self._file = HashingReader(self._path)
@@ -176,33 +150,19 @@ class ShardReader:
             raise ShardError(f"{where}{error}", error.advice, self._path) from error
 
     def refuse_many_rejected(self) -> None:
-        """Refuse the shard, once it was read, if too large a share of its lines was rejected.
-
-        Raises:
-            TooManyRejectedError: If more than the recipe's bounds allow.
-        """
+        """Raise TooManyRejectedError, once the shard was read, for more than the recipe allows."""
         if excess := self.rejections.excess(self.lines - self.blank):
             raise TooManyRejectedError(self._path, excess)
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
 
-        Args:
-            chars: Unicode code points of the texts as the stage leaves them.
-            files: Files in the documents, None where they were not looked at.
-            tokens: Token ids written, None where there are none.
+        `chars` are Unicode code points of the texts as the stage leaves them, and `files` those in
+        the documents, None where they were not looked at.
         """
-        return Totals(
-            input=self._file.record(),
-            lines=self.lines,
-            blank=self.blank,
-            rejected=self.rejected,
-            documents=self.documents,
-            chars=chars,
-            files=files,
-            tokens=tokens,
-            counts={f"rejected:{name}": n for name, n in sorted(self.rejections.reasons.items())},
-        )
+        counts = {f"rejected:{name}": n for name, n in sorted(self.rejections.reasons.items())}
+        lines = self.lines, self.blank, self.rejected, self.documents
+        return Totals(self._file.record(), *lines, chars, files, tokens, counts)
 
     def _judge(self, lines: list[memoryview]) -> Documents:
         block = Documents()
@@ -291,8 +251,8 @@ def _lines(data: bytes) -> Iterator[memoryview]:
     """The lines of a block, without their line feeds and without copying them."""
     view = memoryview(data)
     begin = 0
-    while begin < len(data):
-        end = data.find(b"\n", begin)
-        end = len(data) if end < 0 else end
+    while (end := data.find(b"\n", begin)) >= 0:
         yield view[begin:end]
         begin = end + 1
+    if begin < len(data):
+        yield view[begin:]

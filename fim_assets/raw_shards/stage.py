@@ -61,8 +61,7 @@ class RawShards(Stage):
         from fim_assets.raw_shards.measure import SCHEMA, measure_shard
 
         kinds = frozenset({"python", "polars", "parquet"})
-        work = functions(measure_shard)
-        return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "raw")
+        return About(_DESCRIPTION, kinds, functions(measure_shard), SCHEMA, _COLUMNS, "raw")
 
     @property
     @override
@@ -72,10 +71,8 @@ class RawShards(Stage):
     @override
     def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
         del tokenizer_hash
-        return {
-            "raw": recipe.raw.identity(),
-            "sentinels": [token for token in recipe.fim.sentinels if token is not None],
-        }
+        sentinels = [token for token in recipe.fim.sentinels if token is not None]
+        return {"raw": recipe.raw.identity(), "sentinels": sentinels}
 
     @override
     def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
@@ -96,18 +93,17 @@ class RawShards(Stage):
         from fim_assets.statistics.tables import languages, share
 
         result, counts = receipt.result, receipt.result.counts
+        headline = {"rejected_share": share(result.rejected, result.lines - result.blank)}
         by_language = {name: counted(counts, name) for name in LANGUAGE_MEASURES}
-        return Facts(
-            {"rejected_share": share(result.rejected, result.lines - result.blank)},
-            {"languages": languages(by_language)},
-            {
-                **{f"rejected_{reason}": n for reason, n in counted(counts, "rejected").items()},
-                "text_bytes": counts["bytes"],
-                "sentinel_literals": counts["sentinel_literals"],
-                "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
-                "chars_per_second": receipt.per_second(result.chars),
-            },
-        )
+        reasons = counted(counts, "rejected")
+        numbers: dict[str, int | float | str] = {
+            **{f"rejected_{reason}": n for reason, n in reasons.items()},
+            "text_bytes": counts["bytes"],
+            "sentinel_literals": counts["sentinel_literals"],
+            "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
+            "chars_per_second": receipt.per_second(result.chars),
+        }
+        return Facts(headline, {"languages": languages(by_language)}, numbers)
 
 
 RAW_SHARDS = RawShards()

@@ -18,29 +18,26 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.recipe.values import Section
 
+_SHUFFLED = ("batch_size", "ring_size", "local_shuffle", "sample_ring_prop")
+
 _FROM_DOLMA = {
+    **dict.fromkeys(
+        ("destination", "output", "work_dir"), "the environment variable FIM_DATA_ROOT"
+    ),
+    **dict.fromkeys(("inputs", "documents"), "raw.documents"),
+    **dict.fromkeys(_SHUFFLED, "tokens.shuffle, which mixes the whole partition"),
+    **dict.fromkeys(("files_per_process", "paths_per_worker"), "partitions: a shard is one"),
     "processes": "the environment variable FIM_WORKERS",
-    "destination": "the environment variable FIM_DATA_ROOT",
-    "output": "the environment variable FIM_DATA_ROOT",
-    "work_dir": "the environment variable FIM_DATA_ROOT",
-    "inputs": "raw.documents",
-    "documents": "raw.documents",
     "seed": "the recipe's top-level seed",
     "tokenizer_name_or_path": "tokens.tokenizer.name_or_path",
     "fields": "raw.text_field and raw.id_field",
     "text_field_name": "raw.text_field",
     "id_field_name": "raw.id_field",
-    "batch_size": "tokens.shuffle, which mixes the whole partition",
-    "ring_size": "tokens.shuffle, which mixes the whole partition",
-    "local_shuffle": "tokens.shuffle, which mixes the whole partition",
-    "sample_ring_prop": "tokens.shuffle, which mixes the whole partition",
-    "files_per_process": "partitions: a shard is one",
-    "paths_per_worker": "partitions: a shard is one",
     "encode_special_tokens": "nothing: document text is always encoded as ordinary text",
     "dryrun": "nothing: materialize one partition to try a recipe",
     "debug": "nothing: a partition is worked on in the run's own process if it is the only one",
     "refresh": "nothing: materializing an asset again refreshes it",
-    "fast": "nothing: the fastest engine that is exact is used",
+    "fast": "nothing: the fastest encoder that is exact is used",
 }
 
 _BUILT_IN = files("fim_assets") / "recipe" / "built_in"
@@ -72,9 +69,8 @@ def recipe_yaml(recipe: Recipe) -> str:
 def harmless_yaml(content: Any) -> str:
     """YAML in the given order, with escapes where a character could act on what shows it."""
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if text.replace("\n", "").isprintable():
-        return text
-    return yaml.safe_dump(content, sort_keys=False)
+    printable = text.replace("\n", "").isprintable()
+    return text if printable else yaml.safe_dump(content, sort_keys=False)
 
 
 def built_in_recipes() -> list[str]:
@@ -83,31 +79,29 @@ def built_in_recipes() -> list[str]:
 
 
 def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        name_or_path: A built-in recipe's name, or the path of a YAML file.
+    """Read a recipe, by a built-in recipe's name or the path of a YAML file.
 
     Raises:
         RecipeError: If there is none, it is not YAML, or a field is unknown or has a bad value.
     """
-    if name_or_path in built_in_recipes():
-        text = (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8")
-    else:
-        try:
-            path = expand_home(os.fspath(name_or_path))
-        except FileNotFoundError as error:
-            raise RecipeError(f"recipe {error}") from error
-        if not path.is_file():
-            raise RecipeError(
-                f"recipe {name_or_path}: no such file, and no built-in recipe has this name; "
-                f"built in: {', '.join(built_in_recipes())}"
-            )
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"recipe {name_or_path}: not UTF-8: {error}") from error
-    return parse_recipe(text, str(name_or_path))
+    names = built_in_recipes()
+    if name_or_path in names:
+        return parse_recipe(
+            (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8"), f"{name_or_path}"
+        )
+    try:
+        path = expand_home(os.fspath(name_or_path))
+    except FileNotFoundError as error:
+        raise RecipeError(f"recipe {error}") from error
+    if not path.is_file():
+        raise RecipeError(
+            f"recipe {name_or_path}: no such file, and no built-in recipe has this name; "
+            f"built in: {', '.join(names)}"
+        )
+    try:
+        return parse_recipe(path.read_text("utf-8"), str(name_or_path))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {name_or_path}: not UTF-8: {error}") from error
 
 
 def built_in_name(recipe: Recipe) -> str | None:
@@ -122,19 +116,14 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} stands twice", key.start_mark
-                )
+                problem = f"{key.value} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def parse_recipe(text: str, name: str) -> Recipe:
-    """Build a recipe from YAML text; `name` stands in errors.
-
-    Raises:
-        RecipeError: As `load_recipe`.
-    """
+    """Build a recipe from YAML text; `name` stands in errors, which are those of `load_recipe`."""
     try:
         content = _UniqueKeys(text).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
@@ -150,8 +139,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(dict(e)) for e in error.errors()]
-        raise RecipeError("\n".join(f"recipe {name}: {line}" for line in lines)) from None
+        lines = [f"recipe {name}: {_explain(dict(details))}" for details in error.errors()]
+        raise RecipeError("\n".join(lines)) from None
 
 
 def _explain(error: dict[str, Any]) -> str:
@@ -185,7 +174,6 @@ def _instead(path: list[str]) -> str:
 
 
 def _model_in(annotation: Any) -> type[Section] | None:
-    """The section among an annotation's alternatives, if there is one."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

@@ -21,8 +21,7 @@ SENTINELS = {
     "codegemma": Sentinels("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
     "codestral": Sentinels("[PREFIX]", None, "[SUFFIX]"),
 }
-"""The sentinels of model families, which `fim.sentinels` names."""
-
+"""By the names that `fim.sentinels` takes."""
 
 SEPARATORS = {
     "starcoder2": "<file_sep>",

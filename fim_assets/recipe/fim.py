@@ -2,12 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -15,31 +14,16 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticKnownError
+from pydantic_core import InitErrorDetails
 
 from fim_assets.cuts.base import Cut
 from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
 from fim_assets.recipe.raw import Raw
-from fim_assets.recipe.values import Probability, Section, Token
+from fim_assets.recipe.values import Probability, Section, Token, one_of
 
-
-def _one_of(names: Callable[[], Iterable[str]]) -> BeforeValidator:
-    """Accept the names that there are when a value is checked: methods are also added later."""
-
-    def check(value: Any) -> Any:
-        allowed = [*names()]
-        if value not in allowed:
-            *others, last = map(repr, allowed)
-            expected = f"{', '.join(others)} or {last}"
-            raise PydanticKnownError("literal_error", {"expected": expected})
-        return value
-
-    return BeforeValidator(check)
-
-
-CutName = Annotated[str, _one_of(CUTS.keys)]
-FallbackName = Annotated[str, _one_of(CUTS.fallbacks)]
+CutName = Annotated[str, one_of(CUTS.keys)]
+FallbackName = Annotated[str, one_of(CUTS.fallbacks)]
 
 
 class LanguageRates(Section):
@@ -51,15 +35,13 @@ class LanguageRates(Section):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        if "" in (self.__pydantic_extra__ or {}):
+        if "" in self.__pydantic_extra__:
             raise ValueError("a language's name must not be empty; default is for those without")
         return self
 
     def of(self, language: str | None) -> float:
         """The probability for a language; None is a document that names none."""
-        if language is None or language == "default":
-            return self.default
-        return (self.__pydantic_extra__ or {}).get(language, self.default)
+        return self.__pydantic_extra__.get(language or "default", self.default)
 
 
 class SplitWeights(Section):
@@ -133,9 +115,7 @@ class Fim(Section):
             (`PRE SUF s MID p m`).
         file_separator_token: What stands between a document's files; None: a document is one file.
         repository_tokens: What marks a repository's metadata: files that hold one stay unchanged.
-        fim_prefix_token: Sentinel.
-        fim_middle_token: Sentinel; None where the middle follows the prefix without one.
-        fim_suffix_token: Sentinel.
+        fim_middle_token: None where the middle follows the prefix without one.
         fim_end_token: What ends a rearranged file, if anything does.
     """
 
@@ -167,15 +147,14 @@ class Fim(Section):
     @property
     def sentinels(self) -> Sentinels:
         """Prefix, middle, suffix and end sentinel."""
-        return Sentinels(
-            self.fim_prefix_token, self.fim_middle_token, self.fim_suffix_token, self.fim_end_token
-        )
+        tokens = (getattr(self, f"fim_{part}_token") for part in Sentinels._fields)
+        return Sentinels(*tokens)
 
     @property
     def languages(self) -> set[str]:
         """The languages that `fim_rate` names."""
-        named = isinstance(self.fim_rate, LanguageRates) and self.fim_rate.__pydantic_extra__
-        return set(named or {})
+        rates = self.fim_rate
+        return {*rates.__pydantic_extra__} if isinstance(rates, LanguageRates) else set()
 
     @property
     def weights(self) -> dict[str, float]:
@@ -217,9 +196,8 @@ class Fim(Section):
 
     def rate(self, language: str | None) -> float:
         """The probability that a candidate of a language is rearranged."""
-        if isinstance(self.fim_rate, LanguageRates):
-            return self.fim_rate.of(language)
-        return self.fim_rate
+        rates = self.fim_rate
+        return rates.of(language) if isinstance(rates, LanguageRates) else rates
 
     @model_validator(mode="before")
     @classmethod
@@ -229,10 +207,8 @@ class Fim(Section):
             return content
         name = content["sentinels"]
         if not isinstance(name, str) or name not in SENTINELS:
-            raise ValueError(
-                f"sentinels = {json.dumps(name, default=str)}: no set has this name; "
-                f"allowed: {', '.join(SENTINELS)}"
-            )
+            value, allowed = json.dumps(name, default=str), ", ".join(SENTINELS)
+            raise ValueError(f"sentinels = {value}: no set has this name; allowed: {allowed}")
         tokens = {f"fim_{part}_token": token for part, token in SENTINELS[name]._asdict().items()}
         both = sorted(tokens.keys() & content.keys())
         if both:
@@ -248,16 +224,16 @@ class Fim(Section):
                 "repository_tokens need a file_separator_token: without one a document is one "
                 "file, and a document with such a token would stay unchanged as a whole"
             )
-        boundaries = [*self.repository_tokens, self.file_separator_token]
-        tokens = [token for token in (*self.sentinels, *boundaries) if token is not None]
+        controls = (*self.sentinels, *self.repository_tokens, self.file_separator_token)
+        tokens = [token for token in controls if token is not None]
         if len(set(tokens)) < len(tokens):
             raise ValueError(f"the control tokens must differ, got {', '.join(tokens)}")
-        for boundary in boundaries:
-            for token in tokens:
-                if boundary is not None and token != boundary and boundary in token:
-                    raise ValueError(
-                        f"{token} contains {boundary}: cutting a document there would cut it in two"
-                    )
+        boundaries = [token for token in tokens if token not in self.sentinels]
+        for boundary, token in product(boundaries, tokens):
+            if token != boundary and boundary in token:
+                raise ValueError(
+                    f"{token} contains {boundary}: cutting a document there would cut it in two"
+                )
         return self
 
     @model_validator(mode="after")

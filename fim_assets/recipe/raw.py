@@ -2,10 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names
 
@@ -15,9 +12,6 @@ class Raw(Section):
 
     Attributes:
         documents: Globs of shards.
-        text_field: The text.
-        id_field: The id, if there is one.
-        language_field: The language's name, if there is one.
         path_field: The file's path, if there is one; its ending tells the language where
             `language_field` names none that `syntax` knows.
         max_line_bytes: The longest line that is read; a longer one is rejected. Working on a
@@ -39,13 +33,10 @@ class Raw(Section):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        others = {
-            "id_field": self.id_field,
-            "language_field": self.language_field,
-            "path_field": self.path_field,
-        }
-        for name, value in others.items():
-            shorter, longer = sorted((field_names(value), field_names(self.text_field)), key=len)
+        text = field_names(self.text_field)
+        for name in ("id_field", "language_field", "path_field"):
+            value = getattr(self, name)
+            shorter, longer = sorted((field_names(value), text), key=len)
             if longer[: len(shorter)] == shorter:
                 raise ValueError(
                     f"{name} = {value} and text_field = {self.text_field} stand in one another"

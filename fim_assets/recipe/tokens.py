@@ -2,29 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fim_assets.layouts.registry import LAYOUTS
-from fim_assets.recipe.values import Section, Token, TokenId, commit
+from fim_assets.recipe.values import Section, Token, TokenId, commit, one_of
 
-
-def _known_layout(value: Any) -> Any:
-    if not isinstance(value, str) or value not in LAYOUTS:
-        *names, last = map(repr, LAYOUTS)
-        raise ValueError(f"Input should be {', '.join(names)} or {last}")
-    return value
-
-
-LayoutName = Annotated[str, BeforeValidator(_known_layout)]
-"""One of `LAYOUTS`, those registered later too."""
+LayoutName = Annotated[str, one_of(LAYOUTS.keys)]
 
 
 def _label_mask(value: Any) -> Any:
-    if value is not None and value != "middle":
+    if value not in (None, "middle"):
         raise ValueError(
             "allowed: middle, which trains on the middles of rearranged files, or null, on all "
             "tokens"
@@ -68,7 +55,6 @@ class Tokens(Section):
     """How the token arrays are written.
 
     Attributes:
-        tokenizer: The tokenizer and its control ids.
         allow_lossy: Whether a tokenizer may be one that does not give every text back exactly.
         layout: One of `LAYOUTS`: which trainer's files the arrays are.
         label_mask: `middle`: next to each array, which of its tokens are trained on; None: all are.
@@ -89,7 +75,7 @@ class Tokens(Section):
     def identity(self) -> dict[str, Any]:
         """Its part of fingerprints: fields that are not at their defaults and decide the bytes.
 
-        Where the tokenizer lies is left out, unless the layout's files say it.
+        Where the tokenizer is found is left out, unless the layout's files say it.
         """
         fields = self.model_dump(exclude_defaults=True)
         for name in {"name_or_path", "revision"} - LAYOUTS[self.layout].identity:

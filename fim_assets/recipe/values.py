@@ -1,16 +1,12 @@
 """Kinds of values that recipe fields hold, and how they are checked."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticKnownError
 
 from fim_assets.io.frozen_model import FrozenModel
 
@@ -21,11 +17,8 @@ def _probability(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a probability is a number from 0 to 1")
     if not 0 <= value <= 1:
-        hint = ""
-        if 1 < value < 10:
-            hint = f"; did you mean {value / 10:g}?"
-        elif 10 <= value <= 100:
-            hint = f"; did you mean {value / 100:g}?"
+        meant = value / 10 if value < 10 else value / 100
+        hint = f"; did you mean {meant:g}?" if 1 < value <= 100 else ""
         raise ValueError(f"a probability is a share from 0 to 1{hint}")
     return abs(float(value))  # -0.0 is 0.0
 
@@ -66,6 +59,19 @@ def _dotted(value: str) -> str:
     return value
 
 
+def one_of(names: Callable[[], Iterable[str]]) -> BeforeValidator:
+    """Accept the names that there are when a value is checked: some are registered later."""
+
+    def check(value: Any) -> Any:
+        if value not in (allowed := [*names()]):
+            *others, last = map(repr, allowed)
+            expected = f"{', '.join(others)} or {last}"
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return value
+
+    return BeforeValidator(check)
+
+
 Probability = Annotated[float, BeforeValidator(_probability)]
 Token = Annotated[str, AfterValidator(_not_empty)]
 FieldPath = Annotated[str, AfterValidator(_dotted)]
@@ -87,7 +93,7 @@ HOW_TO_PIN = (
     "40 hex digits, since a branch or a tag may move; "
     "`git ls-remote https://huggingface.co/<name>` prints them"
 )
-"""How a tokenizer on the Hub is pinned, in words."""
+"""How a tokenizer on the Hub is pinned, as text."""
 
 
 def commit(value: str) -> str:
