@@ -4,7 +4,6 @@ Here stands how receipts of stages that read one another must agree; what is don
 `run/partition.py`.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,27 +11,10 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
 from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus.stage import Stage
+from fim_assets.corpus.stage import Finished, Source, Stage, StageFiles
 from fim_assets.corpus.staging import fetch_outputs
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import FileRecord, record_file
-
-
-@dataclass(frozen=True)
-class Source:
-    """The documents that a stage reads.
-
-    Attributes:
-        parquet: The parquet next to it, which names each document's line in the raw shard; None
-            for the raw shard.
-        name: The shard's path from the data root; of the raw shard its file name.
-        receipt: Of the stage that wrote it, None for the raw shard.
-    """
-
-    path: Path
-    parquet: Path | None
-    name: str
-    receipt: Receipt | None
 
 
 class Partition:
@@ -103,6 +85,26 @@ class Partition:
         receipt = self.finished(stage)
         fetch_outputs(self.files(stage), receipt)
         return receipt
+
+    def opened(self, stage: Stage, receipt: Receipt) -> Finished:
+        """A finished stage, for its checks."""
+        corpus, source = self.corpus, self.corpus.source(stage)
+        return Finished(
+            corpus.recipe,
+            corpus.tokenizer_hash,
+            self.files(stage),
+            receipt,
+            lambda: self.source(stage),
+            lambda: {other.name: self._fetched_if_current(other) for other in corpus.before(stage)},
+            source.name if source else None,
+        )
+
+    def _fetched_if_current(self, stage: Stage) -> StageFiles:
+        files, receipt = self.files(stage), self.receipt(stage)
+        if receipt is None or receipt.result.fingerprint != self.corpus.fingerprint(stage.name):
+            return StageFiles(files, None)
+        fetch_outputs(files, receipt)
+        return StageFiles(files, receipt)
 
     def possible_inputs(self, stage: Stage) -> list[FileRecord]:
         """What the input of a complete stage may be; none if an earlier stage does not agree.

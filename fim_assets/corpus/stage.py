@@ -15,17 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from fim_assets.corpus.partition_files import Outputs
+from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.partition import Partition, Source
     from fim_assets.corpus.receipts import Receipt
     from fim_assets.corpus.staging import Staging
     from fim_assets.statistics.histograms import Histogram
@@ -52,6 +50,60 @@ def fault(name: str, description: str) -> CheckOutcome:
 def passed(name: str, description: str, **numbers: Number) -> CheckOutcome:
     """The verdict of a check that found none, with what it counted."""
     return CheckOutcome(name, passed=True, description=description, numbers=numbers)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The documents that a stage reads.
+
+    Attributes:
+        parquet: The parquet next to it, which names each document's line in the raw shard; None
+            for the raw shard.
+        name: The shard's path from the data root; of the raw shard its file name.
+        receipt: Of the stage that wrote it, None for the raw shard.
+    """
+
+    path: Path
+    parquet: Path | None
+    name: str
+    receipt: "Receipt | None"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A partition that a stage is to make."""
+
+    recipe: Recipe
+    tokenizer_hash: str
+    seed: int
+    source: Source
+    staging: "Staging"
+
+
+class StageFiles(NamedTuple):
+    """A stage's files of a partition, and its receipt if today's recipe made them."""
+
+    files: PartitionFiles
+    receipt: "Receipt | None"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished partition of a stage, for its checks.
+
+    Attributes:
+        source: Gives the documents that it was made of, which are then on this machine.
+        before: Gives the earlier stages by name, in order, which are then on this machine.
+        made_of: The stage whose documents it was made of, None for the raw shard.
+    """
+
+    recipe: Recipe
+    tokenizer_hash: str
+    files: PartitionFiles
+    receipt: "Receipt"
+    source: Callable[[], Source]
+    before: Callable[[], dict[str, StageFiles]]
+    made_of: str | None
 
 
 @dataclass(frozen=True)
@@ -174,13 +226,13 @@ class Stage(ABC):
         del recipe
         return {}
 
-    def prepare(self, partition: "Partition") -> str | None:
+    def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:
         """Load what it needs, outside of its measured time; what encodes, for receipts, if any."""
-        del partition
+        del recipe, tokenizer_hash
         return None
 
     @abstractmethod
-    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+    def make(self, work: Work) -> Totals:
         """Read the documents of a partition and write its files; a ShardError for unusable ones."""
 
     def statistics(self, parquet: Path) -> Statistics:
@@ -188,13 +240,13 @@ class Stage(ABC):
         del parquet
         return Statistics()
 
-    def opened(self, partition: "Partition", receipt: "Receipt") -> Any:
+    def opened(self, finished: Finished) -> Any:
         """A finished partition, as its checks take it."""
-        return partition, receipt
+        return finished
 
-    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+    def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         """What it shows of a finished partition."""
-        del corpus, receipt
+        del recipe, receipt
         return Facts()
 
     def data_ending(self, recipe: Recipe) -> str:

@@ -35,7 +35,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
     place = corpus.files(result.asset, result.key)
-    own = corpus.stage(result.asset).facts(corpus, stage.receipt)
+    own = corpus.stage(result.asset).facts(corpus.recipe, stage.receipt)
     shown: dict[str, Any] = {}
     if stage.preview is not None:
         shown["preview"] = dg.MetadataValue.md(stage.preview)

@@ -1,17 +1,14 @@
 """Checks of `fim_shards`: originals come back, and rates and cuts are those of the recipe."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from fim_assets.corpus.partition import Source
 from fim_assets.corpus.partition_files import PartitionFiles
-from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import Check, CheckOutcome, Number, fault
+from fim_assets.corpus.stage import Check, CheckOutcome, Finished, Number, fault
 from fim_assets.cuts.base import Cuts, Ranks
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
@@ -21,7 +18,6 @@ from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
-from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.rates import Rate, uniform_bound, uniform_distance
 from fim_assets.wording import plural, shown_language
@@ -32,20 +28,7 @@ CUT_ERROR = 1e-9
 _LANGUAGES_NAMED = 10
 
 
-@dataclass(frozen=True)
-class FimPartition:
-    """A finished partition of `fim_shards`, as its checks read it.
-
-    `source` gives the documents that it was made of, fetched when they are first needed.
-    """
-
-    source: Callable[[], Source]
-    files: PartitionFiles
-    receipt: Receipt
-    recipe: Recipe
-
-
-def lossless(partition: FimPartition) -> CheckOutcome:
+def lossless(partition: Finished) -> CheckOutcome:
     """Restore every document and compare it with the raw shard's, texts and other bytes."""
     name = "lossless"
     source, fim, recipe = partition.source(), partition.files, partition.recipe
@@ -101,7 +84,7 @@ def _difference(line: Line, text: str, number: int, other: _Restored, field: str
     return None if same_outside else "bytes outside the text differ"
 
 
-def rates_within_bounds(partition: FimPartition) -> CheckOutcome:
+def rates_within_bounds(partition: Finished) -> CheckOutcome:
     """Compare the realised rates with the recipe's, over all files and by language.
 
     What is outside its bounds comes first in the description.
@@ -154,7 +137,7 @@ def _as_text(name: str, rate: Rate) -> str:
     )
 
 
-def split_law(partition: FimPartition) -> CheckOutcome:
+def split_law(partition: Finished) -> CheckOutcome:
     """Compare the cuts of the methods that have ranks with their distributions.
 
     The rank of a cut is uniform if it follows the distribution, see `Cut.ranks`; the

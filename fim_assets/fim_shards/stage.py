@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from fim_assets.corpus.partition_files import Outputs
-from fim_assets.corpus.stage import About, Check, Facts, Stage, Statistics, Totals, functions
+from fim_assets.corpus.stage import (
+    About,
+    Check,
+    Facts,
+    Stage,
+    Statistics,
+    Totals,
+    Work,
+    functions,
+)
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.partition import Partition, Source
     from fim_assets.corpus.receipts import Receipt
-    from fim_assets.corpus.staging import Staging
-    from fim_assets.fim_shards.checks import FimPartition
 
 _DESCRIPTION = """
 The same documents in the same order, part of their files rearranged for fill-in-the-middle: prefix,
@@ -99,11 +104,11 @@ class FimShards(Stage):
         return {"split": weights, "spm_format": recipe.fim.spm_format}
 
     @override
-    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+    def make(self, work: Work) -> Totals:
         from fim_assets.fim_shards.transform import transform_shard
 
-        recipe = partition.corpus.recipe
-        return transform_shard(source.path, partition.seed, recipe, staging, source.parquet)
+        source = work.source
+        return transform_shard(source.path, work.seed, work.recipe, work.staging, source.parquet)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
@@ -112,14 +117,14 @@ class FimShards(Stage):
         return fim_statistics(parquet)
 
     @override
-    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+    def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.fim_shards import rate_tables
         from fim_assets.fim_shards.rates import rates, rates_by_language
         from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import share, warnings_table
 
-        result, counts, recipe = receipt.result, receipt.result.counts, corpus.recipe
+        result, counts = receipt.result, receipt.result.counts
         tested, by_language = rates(counts, recipe), rates_by_language(counts, recipe)
         occurrences = Occurrences()
         occurrences.add(counts)
@@ -142,13 +147,6 @@ class FimShards(Stage):
         numbers |= {f"fallback_{reason}": n for reason, n in fallbacks.items()}
         numbers["chars_per_second"] = receipt.per_second(result.chars)
         return Facts(headline, tables, numbers)
-
-    @override
-    def opened(self, partition: "Partition", receipt: "Receipt") -> "FimPartition":
-        from fim_assets.fim_shards.checks import FimPartition
-
-        files, recipe = partition.files(self), partition.corpus.recipe
-        return FimPartition(lambda: partition.source(self), files, receipt, recipe)
 
 
 FIM_SHARDS = FimShards()

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from fim_assets.corpus.partition_files import FAILED, Outputs
-from fim_assets.corpus.stage import About, Facts, Stage, Statistics, Totals, functions
+from fim_assets.corpus.stage import (
+    About,
+    Facts,
+    Stage,
+    Statistics,
+    Totals,
+    Work,
+    functions,
+)
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.partition import Partition, Source
     from fim_assets.corpus.receipts import Receipt
-    from fim_assets.corpus.staging import Staging
 
 _DESCRIPTION = """
 Raw code shards, read line by line and judged: which lines are documents, and how long they are.
@@ -75,10 +80,10 @@ class RawShards(Stage):
         return {"raw": recipe.raw.identity(), "sentinels": sentinels}
 
     @override
-    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+    def make(self, work: Work) -> Totals:
         from fim_assets.raw_shards.measure import measure_shard
 
-        return measure_shard(source.path, partition.corpus.recipe, staging)
+        return measure_shard(work.source.path, work.recipe, work.staging)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
@@ -87,7 +92,7 @@ class RawShards(Stage):
         return raw_statistics(parquet)
 
     @override
-    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+    def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.raw_shards.statistics import LANGUAGE_MEASURES
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import languages, share

@@ -27,7 +27,7 @@ from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.partition_lock import partition_lock
 from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_receipt, read_receipt
 from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus.stage import Check, CheckOutcome, Stage, fault
+from fim_assets.corpus.stage import Check, CheckOutcome, Stage, Work, fault
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import USER_ERRORS, ShardError
 from fim_assets.io.locations import StorageError, is_remote
@@ -236,10 +236,13 @@ def _complete(task: Task, stage: Stage, partition: Partition) -> Receipt | None:
 
 
 def _make(stage: Stage, partition: Partition) -> Receipt:
-    clock = _Clock(stage.prepare(partition), stage.libraries)
+    corpus = partition.corpus
+    clock = _Clock(stage.prepare(corpus.recipe, corpus.tokenizer_hash), stage.libraries)
     source = partition.source(stage)
     with Staging(partition.files(stage)) as staging:
-        totals = stage.make(partition, source, staging)
+        totals = stage.make(
+            Work(corpus.recipe, corpus.tokenizer_hash, partition.seed, source, staging)
+        )
         partition.refuse_other_source(stage, source, totals.input)
         outputs = staging.publish()
     statistics = stage.statistics(partition.files(stage).file(".parquet"))
@@ -279,7 +282,7 @@ def _run_checks(
     task: Task, stage: Stage, partition: Partition, receipt: Receipt
 ) -> Iterator[CheckOutcome]:
     checks = _chosen_checks(task, stage)
-    opened = stage.opened(partition, receipt) if checks else None
+    opened = stage.opened(partition.opened(stage, receipt)) if checks else None
     for check in checks:
         try:
             yield check.run(opened)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from fim_assets.corpus.partition_files import Outputs
-from fim_assets.corpus.stage import About, Check, Facts, Stage, Statistics, Totals, functions
+from fim_assets.corpus.stage import (
+    About,
+    Check,
+    Facts,
+    Finished,
+    Stage,
+    Statistics,
+    Totals,
+    Work,
+    functions,
+)
 from fim_assets.errors import ShardError
 from fim_assets.layouts.base import Layout
 from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
@@ -19,10 +29,7 @@ from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.partition import Partition, Source
     from fim_assets.corpus.receipts import Receipt
-    from fim_assets.corpus.staging import Staging
     from fim_assets.token_arrays.checks.partition import TokenPartition
     from fim_assets.tokenizer.load import LoadedTokenizer
 
@@ -111,20 +118,20 @@ class TokenArrays(Stage):
         return {"layout": recipe.tokens.layout, "dtype": recipe.tokens.dtype}
 
     @override
-    def prepare(self, partition: "Partition") -> str:
-        return _tokenizer(partition).encoder_description
+    def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str:
+        return _tokenizer(recipe, tokenizer_hash).encoder_description
 
     @override
-    def make(self, partition: "Partition", source: "Source", staging: "Staging") -> Totals:
+    def make(self, work: Work) -> Totals:
         from fim_assets.token_arrays.arrays import ArraySettings
         from fim_assets.token_arrays.tokenize import tokenize_shard
 
-        recipe = partition.corpus.recipe
+        recipe, source = work.recipe, work.source
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
-        tokenizer_hash = partition.corpus.tokenizer_hash
-        settings = ArraySettings(recipe.tokens, recipe.fim, source.name, tokenizer_hash)
-        return tokenize_shard(source.path, source.parquet, settings, _tokenizer(partition), staging)
+        settings = ArraySettings(recipe.tokens, recipe.fim, source.name, work.tokenizer_hash)
+        tokenizer = _tokenizer(recipe, work.tokenizer_hash)
+        return tokenize_shard(source.path, source.parquet, settings, tokenizer, work.staging)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
@@ -133,7 +140,7 @@ class TokenArrays(Stage):
         return token_statistics(parquet)
 
     @override
-    def facts(self, corpus: "Corpus", receipt: "Receipt") -> Facts:
+    def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import languages, mean, share
 
@@ -148,7 +155,7 @@ class TokenArrays(Stage):
             {"languages": languages({"tokens": counted(counts, "tokens")})},
             {
                 "arrays": counts["arrays"],
-                "layout": corpus.recipe.tokens.layout,
+                "layout": recipe.tokens.layout,
                 "chars_per_token": share(result.chars, tokens),
                 "added_token_literals": counts["added_token_literals"],
                 "changed_documents": counts["changed_documents"],
@@ -157,24 +164,21 @@ class TokenArrays(Stage):
         )
 
     @override
-    def opened(self, partition: "Partition", receipt: "Receipt") -> "TokenPartition":
-        from fim_assets.corpus.staging import fetch_outputs
+    def opened(self, finished: Finished) -> "TokenPartition":
         from fim_assets.token_arrays.checks.partition import TokenPartition
 
-        for stage in partition.corpus.before(self):
-            if made := partition.receipt(stage):
-                fetch_outputs(partition.files(stage), made)
-        return TokenPartition(partition, receipt, _tokenizer(partition))
+        tokenizer = _tokenizer(finished.recipe, finished.tokenizer_hash)
+        return TokenPartition(finished, finished.before(), tokenizer)
 
     @override
     def data_ending(self, recipe: Recipe) -> str:
         return f"-00000{LAYOUTS[recipe.tokens.layout].ending}"
 
 
-def _tokenizer(partition: "Partition") -> "LoadedTokenizer":
+def _tokenizer(recipe: Recipe, tokenizer_hash: str) -> "LoadedTokenizer":
     from fim_assets.tokenizer.load import load_tokenizer
 
-    return load_tokenizer(partition.corpus.recipe, partition.corpus.tokenizer_hash)
+    return load_tokenizer(recipe, tokenizer_hash)
 
 
 TOKEN_ARRAYS = TokenArrays()

@@ -10,12 +10,12 @@ import pytest
 from scipy.stats import binom
 
 from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus.stage import CheckOutcome
+from fim_assets.corpus.stage import CheckOutcome, Finished
 from fim_assets.cuts.base import Cuts, cut_by_length
 from fim_assets.cuts.dolma import dolma_cuts
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, UInts
-from fim_assets.fim_shards.checks import FimPartition, rates_within_bounds
+from fim_assets.fim_shards.checks import rates_within_bounds
 from fim_assets.fim_shards.rates import DISTINCT, rates, rates_by_language
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
@@ -222,7 +222,7 @@ def receipt_with(root: Path, counts: dict[str, int]) -> Receipt:
 def check_rates(folder: Path, counts: dict[str, int], recipe: Recipe) -> CheckOutcome:
     files = partition_files(folder / "fim_shards", "a")
     receipt = receipt_with(folder, counts)
-    return rates_within_bounds(FimPartition(Mock(), files, receipt, recipe))
+    return rates_within_bounds(Finished(recipe, "", files, receipt, Mock(), Mock(), None))
 
 
 def cut_everything(root: Path, recipe: Recipe, count: int = 3000) -> Outcome:

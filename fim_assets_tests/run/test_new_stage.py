@@ -11,7 +11,6 @@ import pytest
 from typing_extensions import override
 
 from fim_assets.corpus.corpus import Corpus, list_shards
-from fim_assets.corpus.partition import Partition, Source
 from fim_assets.corpus.partition_files import Outputs
 from fim_assets.corpus.receipts import Receipt, read_receipt
 from fim_assets.corpus.stage import (
@@ -19,13 +18,14 @@ from fim_assets.corpus.stage import (
     Check,
     CheckOutcome,
     Facts,
+    Finished,
     Stage,
     Statistics,
     Totals,
+    Work,
     fault,
     functions,
 )
-from fim_assets.corpus.staging import Staging
 from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.assets import CorpusDefinition, build_assets
@@ -42,8 +42,9 @@ from fim_assets_tests.corpora import documents, open_corpus, write_shard
 SCHEMA = pa.schema([("line", pa.int64()), ("id", pa.string())])
 
 
-def keep_odd(source: Source, recipe: Recipe, staging: Staging) -> Totals:
+def keep_odd(work: Work) -> Totals:
     """Write the first, third, fifth … document."""
+    source, recipe, staging = work.source, work.recipe, work.staging
     seen = chars = 0
     with (
         ShardReader(source.path, recipe.raw, parquet=source.parquet) as reader,
@@ -68,15 +69,14 @@ def keep_odd(source: Source, recipe: Recipe, staging: Staging) -> Totals:
     return Totals(**fields)
 
 
-def lines_are_odd(opened: tuple[Partition, Receipt]) -> CheckOutcome:
+def lines_are_odd(finished: Finished) -> CheckOutcome:
     """Whether every second document is there, and no other."""
-    partition, receipt = opened
-    rows = pl.read_parquet(partition.files(EVERY_SECOND).file(".parquet"))
-    with ShardReader(partition.source(EVERY_SECOND).path, partition.corpus.recipe.raw) as reader:
+    rows = pl.read_parquet(finished.files.file(".parquet"))
+    with ShardReader(finished.source().path, finished.recipe.raw) as reader:
         expected = [line for block in reader for line in block.numbers][::2]
     if rows["line"].to_list() != expected:
         return fault("lines_are_odd", "other documents are there")
-    documents = receipt.result.documents
+    documents = finished.receipt.result.documents
     return CheckOutcome("lines_are_odd", True, "All are there.", {"documents": documents})
 
 
@@ -97,15 +97,15 @@ class EverySecond(Stage):
         return Outputs((".jsonl.zst", ".parquet"))
 
     @override
-    def make(self, partition: Partition, source: Source, staging: Staging) -> Totals:
-        return keep_odd(source, partition.corpus.recipe, staging)
+    def make(self, work: Work) -> Totals:
+        return keep_odd(work)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
         return Statistics({"rows": pl.read_parquet(parquet).height})
 
     @override
-    def facts(self, corpus: Corpus, receipt: Receipt) -> Facts:
+    def facts(self, recipe: Recipe, receipt: Receipt) -> Facts:
         return Facts({"dropped_documents": receipt.result.counts["dropped:even"]})
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from fim_assets.corpus.receipts import Result, read_receipt
+from fim_assets.corpus.receipts import Result
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.io.parquet import read_frames
@@ -17,10 +17,8 @@ from fim_assets.wording import plural
 def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     """Add up documents and characters through the stages, and compare their lines and ids."""
     name = "nothing_lost"
-    receipt = read_receipt(partition.fim)
-    if receipt is None:
-        return fault(name, f"{partition.fim.receipt}: no receipt")
-    rules, made, tokens = partition.recipe.fim, receipt.result, partition.receipt.result
+    *earlier, made = partition.results()
+    rules, tokens = partition.recipe.fim, partition.receipt.result
     documents = lines_and_ids = originals = sentinels = size = missized = 0
     added = {o: sum(len(piece.text) for piece in layout(o, rules)) for o in REARRANGED}
     columns = ["line", "id", "file", "chars", "order"]
@@ -46,13 +44,12 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         f"{tokens.asset}, documents whose tokens are not those from start to end": (missized, 0),
     }
     files = {tokens.asset: partition.tokens}
-    earlier = partition.earlier_results()
     for before, after in pairwise([*earlier, made]):
         compared |= _accounted(before, after)
     if earlier:
         last = earlier[-1]
         compared[f"{last.asset}, characters"] = (last.chars, originals)
-        files[last.asset] = partition.partition.files(partition.partition.corpus.stage(last.asset))
+        files[last.asset] = partition.before[last.asset].files
     for what, (number, expected) in compared.items():
         if number != expected:
             return fault(name, f"{what}: {number:,}, expected {expected:,}")

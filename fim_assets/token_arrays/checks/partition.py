@@ -1,16 +1,15 @@
 """A finished partition, opened for the checks: its arrays, its parquet and the FIM shard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
-from fim_assets.corpus.partition import Partition
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Receipt, Result
-from fim_assets.corpus.stage import Stage
+from fim_assets.corpus.stage import Finished, StageFiles
 from fim_assets.fim_shards.record import FimDocuments, FimShardReader
 from fim_assets.io.parquet import read_frames
 from fim_assets.layouts.base import Layout
@@ -28,42 +27,42 @@ _OPEN_AT_ONCE = 64
 class TokenPartition:
     """A partition's token arrays with their receipt, and what they were made of."""
 
-    partition: Partition
-    receipt: Receipt
+    finished: Finished
+    before: Mapping[str, StageFiles]
     tokenizer: LoadedTokenizer
 
     @property
     def recipe(self) -> Recipe:
         """What made them."""
-        return self.partition.corpus.recipe
+        return self.finished.recipe
 
-    @cached_property
+    @property
+    def receipt(self) -> Receipt:
+        """The arrays' receipt."""
+        return self.finished.receipt
+
+    @property
     def tokens(self) -> PartitionFiles:
         """The files of the arrays."""
-        return self.partition.files(self.partition.corpus.stage(self.receipt.result.asset))
+        return self.finished.files
 
-    @cached_property
-    def made_of(self) -> Stage:
+    @property
+    def made_of(self) -> str:
         """The stage whose documents they hold; a ValueError if none wrote any."""
-        corpus = self.partition.corpus
-        source = corpus.source(corpus.stage(self.receipt.result.asset))
-        if source is None:
+        if self.finished.made_of is None:
             raise ValueError("no stage wrote the documents of the arrays")
-        return source
+        return self.finished.made_of
 
-    def earlier_results(self) -> list[Result]:
-        """Results of the stages before that one, as far as today's recipe made them."""
-        corpus, results = self.partition.corpus, []
-        for stage in corpus.before(self.made_of):
-            receipt = self.partition.receipt(stage)
-            if receipt and receipt.result.fingerprint == corpus.fingerprint(stage.name):
-                results.append(receipt.result)
-        return results
-
-    @cached_property
+    @property
     def fim(self) -> PartitionFiles:
         """The files of the FIM shard."""
-        return self.partition.files(self.made_of)
+        return self.before[self.made_of].files
+
+    def results(self) -> list[Result]:
+        """Results of the stages up to that one, as far as today's recipe made them."""
+        stages = [*self.before]
+        upto = stages[: stages.index(self.made_of) + 1]
+        return [made.result for name in upto if (made := self.before[name].receipt)]
 
     @cached_property
     def spans(self) -> DocumentSpans:

@@ -98,8 +98,8 @@ def sampled_ids(root: Path, recipe: Recipe) -> set[str]:
     """Ids of the documents in the sample."""
     shard = RawShard(str(root / "raw" / "a.jsonl"))
     opened = WorkedOn(open_corpus(root, recipe), "a", shard, root)
-    receipt = opened.finished(TOKEN_ARRAYS)
-    lines = _sample(TokenPartition(opened, receipt, load_tokenizer(recipe)))
+    finished = opened.opened(TOKEN_ARRAYS, opened.finished(TOKEN_ARRAYS))
+    lines = _sample(TokenPartition(finished, finished.before(), load_tokenizer(recipe)))
     table = pl.read_parquet(root / "token_arrays" / "a.parquet")
     return set(table.filter(pl.col("line").is_in(lines))["id"].to_list())
 
