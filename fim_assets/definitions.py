@@ -30,9 +30,9 @@ def build_definitions(
 
     Args:
         recipe: What decides the bytes.
-        settings: Where files lie and how much runs at once.
+        settings: Where files are and how much runs at once.
         key_prefix: Goes before asset keys and output folders, never into seeds, so that several
-            recipes can stand in one code location.
+            recipes can be in one code location.
         executor: Runs the steps: by default one after the other in the run's process, since the
             partitions' step brings its own workers.
     """

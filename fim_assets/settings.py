@@ -1,4 +1,4 @@
-"""Where files lie and how much runs at once, from the environment; never what the bytes are."""
+"""Where files are and how much runs at once, from the environment; never what the bytes are."""
 
 import os
 import tomllib
@@ -30,16 +30,8 @@ class SettingsError(UserError):
 class Settings:
     """The variables that docs/running.md documents; relative paths start as `named_path` says.
 
-    Attributes:
-        data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).
-        input_root: Folder or URL that relative globs in `raw.documents` start from
-            (`FIM_INPUT_ROOT`).
-        recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
-        workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
-        engine: The executor: processes of this machine, or a Ray cluster, whose CPUs then take the
-            place of `workers` (`FIM_ENGINE`).
-        partitions_per_run: Partitions of a backfill that one run takes (`FIM_PARTITIONS_PER_RUN`);
-            by default all.
+    `engine` is the executor: processes of this machine, or a Ray cluster, whose CPUs then replace
+    `workers`. Of a backfill, one run takes `partitions_per_run` partitions, by default all.
     """
 
     data_root: Location
@@ -98,7 +90,7 @@ def named_path(text: str) -> Path:
 
 @cache
 def in_repository() -> bool:
-    """Whether the package lies in its repository, and not in an environment's `site-packages`."""
+    """Whether the package is in its repository, and not in an environment's `site-packages`."""
     try:
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     except (OSError, ValueError):
@@ -119,10 +111,10 @@ def _default_data_root() -> Path:
 
 
 def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None:
-    """A notice of where outputs lie, if neither the environment nor a repository says it."""
+    """A notice of where outputs are, if neither the environment nor a repository says it."""
     if environment.get("FIM_DATA_ROOT") or in_repository():
         return None
-    return f"FIM_DATA_ROOT is not set: outputs lie in {_default_data_root()}"
+    return f"FIM_DATA_ROOT is not set: outputs are in {_default_data_root()}"
 
 
 def _count(environment: Mapping[str, str], name: str) -> int | None:
@@ -146,12 +138,7 @@ def _engine(environment: Mapping[str, str]) -> Engine:
 
 
 def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
-    """The message and the advice where no shard matches.
-
-    Args:
-        documents: The globs that match nothing.
-        settings: Where relative ones start.
-    """
+    """The message and the advice where globs match no shard."""
     return (
         f"no shard found: {', '.join(documents)} below {settings.input_root}",
         "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",

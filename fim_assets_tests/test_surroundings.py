@@ -111,7 +111,7 @@ def test_an_installation_writes_to_a_folder_of_the_users_and_says_so(
     relative = "FIM_DATA_ROOT=../share/fim_assets keys"
     printed = python(_WHERE, "keys", "summary", relative, variables=given, folder=empty)
     assert printed.startswith(str(installed))
-    said = f"FIM_DATA_ROOT is not set: outputs lie in {data}\n |"
+    said = f"FIM_DATA_ROOT is not set: outputs are in {data}\n |"
     assert f"0 {said} a\n" in printed
     assert f"1 {said} " in printed, "nothing is complete"
     assert "make dev" not in printed

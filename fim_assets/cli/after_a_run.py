@@ -14,12 +14,7 @@ import click
 
 from fim_assets.cli.before_a_run import key_range
 from fim_assets.cli.completion import complete_arrays, complete_shards
-from fim_assets.cli.corpus import (
-    list_some_shards,
-    open_command_corpus,
-    shortened,
-    some_keys,
-)
+from fim_assets.cli.corpus import list_some_shards, open_command_corpus, shortened, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.wording import escape_to_one_line, plural
@@ -38,7 +33,7 @@ _FEW_COLUMNS = ("documents", "tokens")
 
 @command("fim-assets summary")
 def summary() -> None:
-    """Print what the complete partitions hold, where it lies, and what to do next.
+    """Print what the complete partitions hold, where it is, and what to do next.
 
     The exit status is 1 if no partition is complete.
     """
@@ -55,12 +50,8 @@ def summary() -> None:
     complete, incomplete = partitions.complete, partitions.incomplete
     console = standard_output()
     columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
-    table = Table(
-        title=f"{complete:,} of {plural(len(shards), 'partition')} complete",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    title = f"{complete:,} of {plural(len(shards), 'partition')} complete"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("partition", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -92,11 +83,12 @@ def _next_steps(
     settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
     """Where things are and what to do next, as lines with a name."""
+    from fim_assets.corpus_report.summary import CORPUS_REPORT
     from fim_assets.io.locations import is_remote
     from fim_assets.run.verify import other_prefixes, stale_report
     from fim_assets.settings import REPOSITORY, in_repository
 
-    report = corpus.folder("corpus_report") / "report.html"
+    report = corpus.folder(CORPUS_REPORT) / "report.html"
     materialize = f"dagster asset materialize {corpus.definitions} --select"
     if settings.partitions_per_run:
         materialize = f"env -u FIM_PARTITIONS_PER_RUN {materialize}"
@@ -114,7 +106,7 @@ def _next_steps(
         every = f"{corpus.selection('*')} --partition-range {shlex.quote(key_range(shards))}"
         steps.append((f"{materialize} {every}", ""))
     elif stale:
-        steps.append((f"{materialize} {corpus.selection('corpus_report')}", "makes the report"))
+        steps.append((f"{materialize} {corpus.selection(CORPUS_REPORT)}", "makes the report"))
     else:
         steps.append(("open the report in a browser", ""))
     if first is not None:
@@ -137,15 +129,13 @@ def _cells(
     totals: "CorpusTotals", token_seconds: float, columns: Iterable[str] = _COLUMNS
 ) -> list[str]:
     """Shares are of files long enough to cut; tokens/s is one worker's."""
-    rearranged = totals.psm + totals.spm
-    candidates = rearranged + totals.not_selected + totals.gate
     cells = {
         "documents": f"{totals.documents:,}",
         "rejected": f"{totals.rejected:,}",
-        "rearranged": _percent(rearranged, candidates),
-        "PSM share": _percent(totals.psm, rearranged),
+        "rearranged": _percent(totals.rearranged, totals.candidates),
+        "PSM share": _percent(totals.psm, totals.rearranged),
         "tokens": f"{totals.tokens:,}",
-        "tokens/s": _rate(totals.tokens, token_seconds),
+        "tokens/s": f"{totals.tokens / token_seconds / 1e6:.1f} M" if token_seconds else "–",
     }
     return [cells[name] for name in columns]
 
@@ -154,14 +144,10 @@ def _percent(part: int, total: int) -> str:
     return f"{part / total:.2%}" if total else "–"
 
 
-def _rate(count: int, seconds: float) -> str:
-    return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
-
-
 @command("fim-assets verify", "fim-assets verify stdlib-0")
 @click.argument("keys", nargs=-1, shell_complete=complete_shards)
 def verify(keys: tuple[str, ...]) -> None:
-    """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
+    """Compare receipts with the files: sizes and hashes, of outputs and of the raw shards.
 
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
@@ -211,13 +197,13 @@ def verify(keys: tuple[str, ...]) -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A new file, packed as its name ends (.zst, .gz); else standard output, not packed.",
+    help="A new file, compressed as its name ends (.zst, .gz); else standard output, plain.",
 )
 def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.
 
-    They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
-    them, since no FIM shard holds these.
+    They come as JSON lines in the raw shard's order, without its blank and rejected lines, which no
+    FIM shard holds.
     """
     from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
 
@@ -273,9 +259,8 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
             f"({corpus.tokenizer_hash}); set FIM_RECIPE to the recipe that made it"
         )
     if number >= len(documents):
-        raise click.ClickException(
-            f"{array}: no document {number:,}; it holds {len(documents):,}, counted from 0"
-        )
+        held = f"it holds {len(documents):,}, counted from 0"
+        raise click.ClickException(f"{array}: no document {number:,}; {held}")
     console = standard_output()
     tokenizer = load_tokenizer(corpus.recipe)
     document = render_document(documents[number], number, tokenizer, tokens=tokens)
@@ -283,7 +268,6 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
 
 
 def _first_array(key: str, corpus: "Corpus") -> Path:
-    """A finished partition's first array."""
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
     from fim_assets.io.locations import is_remote
     from fim_assets.token_arrays.reader import is_array_name
@@ -291,17 +275,14 @@ def _first_array(key: str, corpus: "Corpus") -> Path:
     files = corpus.files(TOKEN_ARRAYS.name, key)
     receipt = read_receipt(files)
     if receipt is None:
-        finished = sorted(keys_of_receipts(files.folder))
-        raise click.ClickException(
-            f"{key}: no such file, and no partition with token_arrays; {some_keys(finished)}"
-        )
+        finished = some_keys(sorted(keys_of_receipts(files.folder)))
+        problem = f"{key}: no such file, and no partition with token_arrays"
+        raise click.ClickException(f"{problem}; {finished}")
     arrays = sorted(filter(is_array_name, (output.name for output in receipt.result.outputs)))
     if not arrays:
         raise click.ClickException(f"{key}: holds no document, and so no array")
     array = files.published(arrays[0])
     if is_remote(array):
-        raise click.ClickException(
-            f"{array}: copy it and {key}.parquet, which lies beside it, to one folder of this "
-            "machine, and name the copy"
-        )
+        both = f"{array}: copy it and {key}.parquet, which is next to it"
+        raise click.ClickException(f"{both}, to one folder of this machine, and name the copy")
     return array

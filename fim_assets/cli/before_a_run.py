@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def sample() -> None:
     """Write the sample corpus: this Python's standard library.
 
-    It lies in shards under raw/ of the input root, and needs no download.
+    Its shards are written under raw/ of the input root, without a download.
     """
     from fim_assets.io.locations import is_remote
     from fim_assets.raw_shards.sample import write_sample
@@ -92,23 +92,19 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
     write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    click.echo(
-        f"{plural(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}"
-    )
+    number = plural(len(shards), "shard")
+    click.echo(f"{number}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}")
 
 
-@command(
-    "fim-assets doctor",
-    "FIM_WORKERS=2 fim-assets doctor --json",
-)
+@command("fim-assets doctor", "FIM_WORKERS=2 fim-assets doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, by which a job can size itself.")
 def doctor(*, as_json: bool) -> None:
     """Look before a long run whether all is in order, and estimate what it will take.
 
-    Recipe, shards, tokenizer, storage, engine and Dagster's settings are looked at, and every stage
-    is really run on some lines of a few shards, in a temporary folder. What must be mended before a
-    run gives the exit status 1; a warning does not. Nothing stays behind but the proof of the
-    tokenizer's engine, which the run would make too.
+    Recipe, shards, tokenizer, storage, executor and Dagster's settings are looked at, and every
+    stage is really run on some lines of a few shards, in a temporary folder. What must be mended
+    before a run gives the exit status 1; a warning does not. Nothing is kept but the proof of the
+    tokenizer's encoder, which the run would make too.
     """
     import orjson
 
@@ -151,12 +147,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     from rich.text import Text
 
     from fim_assets.io.machine_folders import working_folder
-    from fim_assets.preview.documents import (
-        document_at_line,
-        document_with_id,
-        encode_document,
-        first_rearranged,
-    )
+    from fim_assets.preview import documents
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.tokenizer.encoders import UnencodableTextError
     from fim_assets.tokenizer.find import TokenizerError
@@ -168,19 +159,17 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     key, source = _find_shard(shard, list_some_shards(corpus, settings))
     seed = recipe.partition_seed(key)
     console = standard_output()
-    title = Text.assemble(
-        (key, "bold"),
-        f" · partition seed {seed:016x} · recipe {escape_to_one_line(settings.recipe)}",
-    )
+    recipe_name = escape_to_one_line(settings.recipe)
+    title = Text.assemble((key, "bold"), f" · partition seed {seed:016x} · recipe {recipe_name}")
     with working_folder() as folder:
         path = source.fetch(folder)
         try:
             if line is not None:
-                document = document_at_line(path, seed, recipe, line)
+                document = documents.document_at_line(path, seed, recipe, line)
             elif identifier is not None:
-                document = document_with_id(path, seed, recipe, identifier)
+                document = documents.document_with_id(path, seed, recipe, identifier)
             else:
-                document = first_rearranged(path, seed, recipe)
+                document = documents.first_rearranged(path, seed, recipe)
                 title.append("\nthe first document with a rearranged file")
         except ShardError as error:
             # A user knows the shard, and not the file that was fetched.
@@ -193,7 +182,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     console.print()
     try:
         tokenizer = load_tokenizer(recipe)
-        encoded = encode_document(document, recipe.fim, tokenizer)
+        encoded = documents.encode_document(document, recipe.fim, tokenizer)
     except (TokenizerError, UnencodableTextError) as error:
         console.print(Text(f"no tokens: {escape_control_characters(' '.join(str(error).split()))}"))
     else:
@@ -210,10 +199,8 @@ def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[st
         local = None if is_remote(shard.location) else str(shard.location.resolve())
         if key_or_path == str(shard) or wanted == local:
             return key, shard
-    raise click.ClickException(
-        f"{key_or_path}: no partition key, and no path of a shard of the recipe; "
-        f"{some_keys(shards)}"
-    )
+    problem = f"{key_or_path}: no partition key, and no path of a shard of the recipe"
+    raise click.ClickException(f"{problem}; {some_keys(shards)}")
 
 
 def key_range(keys: Sequence[str]) -> str:

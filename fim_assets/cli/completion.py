@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fim_assets.settings import Settings
 
 _SHELLS = ("bash", "zsh", "fish")
-
 _SECONDS = 3.0
 _OFFERED = 200
 

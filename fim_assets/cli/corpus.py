@@ -1,6 +1,6 @@
 """The corpus that a command is about: that of the environment, below `--key-prefix`.
 
-It is imported by every command, so that what is heavy is imported where it is used.
+Every command imports this; what is heavy is imported where it is used.
 """
 
 from collections.abc import Collection
@@ -17,22 +17,19 @@ if TYPE_CHECKING:
     from fim_assets.corpus.sources import RawShard
     from fim_assets.settings import Settings
 
-KEYS_SHOWN = 8
-
 
 def key_prefix_of_command() -> tuple[str, ...]:
-    """The folders between the data root and the corpus, which stand before the command."""
+    """The folders between the data root and the corpus, which are named before the command."""
     prefix: tuple[str, ...] = click.get_current_context().find_root().params["key_prefix"]
     return prefix
 
 
 def read_settings() -> "Settings":
-    """Read the environment's settings; say where outputs lie if the environment does not."""
+    """Read the environment's settings; say where outputs are if the environment does not."""
     from fim_assets.settings import Settings, unnamed_data_root
 
     settings = Settings.from_environment()
-    where = unnamed_data_root()
-    if where is not None:
+    if where := unnamed_data_root():
         click.echo(escape_to_one_line(where), err=True)  # what is piped is standard output alone
     return settings
 
@@ -48,11 +45,7 @@ def open_command_corpus(tokenizer_hash: str | None = None) -> "tuple[Corpus, Set
 
 
 def list_some_shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
-    """The corpus's raw shards by partition key, at least one.
-
-    Raises:
-        ShardError: If there is none, or as `list_shards`.
-    """
+    """The corpus's raw shards by partition key; a ShardError if there is none."""
     from fim_assets.corpus.corpus import list_shards
     from fim_assets.settings import nothing_found
 
@@ -67,7 +60,7 @@ def some_keys(keys: Collection[str]) -> str:
     return f"keys: {shortened(keys) or 'none'}"
 
 
-def shortened(names: Collection[str], most: int = KEYS_SHOWN) -> str:
+def shortened(names: Collection[str], most: int = 8) -> str:
     """The first of several names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(islice(names, most)) + more

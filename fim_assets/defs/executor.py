@@ -15,10 +15,6 @@ from fim_assets.settings import Settings
 def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
     """Run partitions of one corpus and yield the outcome of each, as they finish.
 
-    Args:
-        tasks: The partitions.
-        settings: Name the executor, as `engine`.
-
     Raises:
         Failure: If the cluster cannot be used; the message says why.
     """

@@ -2,8 +2,8 @@
 
 The UI shows entries in the order of the dictionaries here, Markdown and JSON in place if they have
 less than a thousand characters, and every number as a plot over the partitions. Texts of a shard,
-such as languages, stand in tables and JSON alone, which the UI shows as text; in tables without the
-characters that would turn a line around.
+such as languages, are in tables and JSON alone, which the UI shows as text; in tables without the
+characters that would change the direction of a line.
 """
 
 from base64 import b64encode
@@ -34,17 +34,17 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     if stage.receipt is None:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
-    place = corpus.files(result.asset, result.key)
     own = corpus.stage(result.asset).facts(corpus, stage.receipt)
     shown: dict[str, Any] = {}
     if stage.preview is not None:
         shown["preview"] = dg.MetadataValue.md(stage.preview)
     if stage.checks:
         shown["checks"] = _checks(
-            (check.name, yes(check.passed), check.description) for check in stage.checks
+            (check.name, "yes" if check.passed else "no", check.description)
+            for check in stage.checks
         )
     elif stage.skipped and made.checks:
-        shown["checks"] = _checks((name, yes(True), "when it was made") for name in made.checks)
+        shown["checks"] = _checks((name, "yes", "when it was made") for name in made.checks)
     return {
         **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
@@ -68,7 +68,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,
-        "receipt": _where(place.receipt),
+        "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
             stage.receipt.model_dump(mode="json", exclude={"result": {"histograms"}})
         ),
@@ -95,10 +95,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "rejected_lines": totals.rejected,
         "rejected_share": share(totals.rejected, totals.lines - totals.blank),
         **_tables(
-            {
-                "warnings": warnings_table(summary.warnings),
-                "rates": rates_table(summary.rates),
-            }
+            {"warnings": warnings_table(summary.warnings), "rates": rates_table(summary.rates)}
         ),
         **realised_shares(summary.rates),
         "fallback_share": share(sum(summary.fallbacks.values()), totals.rearranged),
@@ -134,7 +131,6 @@ def _data_file(corpus: Corpus, result: Result) -> Location:
 
 
 def _pictures(histograms: Mapping[str, Histogram]) -> dict[str, dg.MarkdownMetadataValue]:
-    """Each histogram as a picture, in the receipt's order."""
     return {f"{name}_histogram": _picture(lengths) for name, lengths in histograms.items()}
 
 
@@ -160,9 +156,9 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
         "95 % up to": lengths.p95,
         "max": lengths.max,
     }
-    said = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
-    said = [plural(lengths.count, "value"), *said]
-    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
+    texts = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
+    caption = " · ".join([plural(lengths.count, "value"), *texts])
+    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{caption}")
 
 
 def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
@@ -172,23 +168,16 @@ def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
 
 
 def _tables(tables: Mapping[str, Table]) -> dict[str, dg.TableMetadataValue]:
-    """Tables that have a row."""
     return {name: table(content) for name, content in tables.items() if content.rows}
 
 
 def table(content: Table) -> dg.TableMetadataValue:
-    """A table, which the UI shows in place and as text, whatever stands in it."""
-    records = [
-        dg.TableRecord({name: row.get(name) for name in content.columns}) for row in content.rows
-    ]
+    """A table, which the UI shows in place and as text, whatever is in it."""
+    names = content.columns
+    records = [dg.TableRecord({name: row.get(name) for name in names}) for row in content.rows]
     return dg.MetadataValue.table(records, _schema(tuple(content.columns.items())))
 
 
 @cache
 def _schema(columns: tuple[tuple[str, str], ...]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns])
-
-
-def yes(passed: bool) -> str:
-    """A verdict in one word."""
-    return "yes" if passed else "no"

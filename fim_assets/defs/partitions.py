@@ -25,11 +25,8 @@ def refuse_command(
 ) -> None:
     """Say what to do where Dagster would refuse a command with a traceback or an unclear word.
 
-    Args:
-        settings: Whether a range is split into runs, which only the daemon can launch.
-        keys: All partitions.
-        partition: What the command that loads the definitions takes as `--partition`, '' if none.
-        partition_range: The same of `--partition-range`.
+    `partition` and `partition_range` are the options of the command that loads the definitions, ''
+    where it has none.
 
     Raises:
         SettingsError: If it names a partition that there is not, or a range that is split.

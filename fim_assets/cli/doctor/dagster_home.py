@@ -14,7 +14,7 @@ _NAME_A_HOME = "export DAGSTER_HOME=<a folder>, an absolute path"
 
 
 def dagster_finding(environment: Mapping[str, str]) -> Finding:
-    """What is wrong with Dagster's home, or where it keeps its records."""
+    """What is wrong with Dagster's home, or where Dagster keeps its records."""
     # A command of Dagster's sets what this folder's `.env` says.
     value = dotenv_values(".env").get("DAGSTER_HOME") or environment.get("DAGSTER_HOME")
     if not value:
@@ -24,11 +24,10 @@ def dagster_finding(environment: Mapping[str, str]) -> Finding:
             return Finding("mend", "dagster", text, _NAME_A_HOME)
         text = "no DAGSTER_HOME: a command leaves no record of its run, and the UI will not show it"
         return Finding("look", "dagster", text, _NAME_A_HOME)
-    text = f"DAGSTER_HOME={value}"
-    home = _with_home(value)
+    text, home = f"DAGSTER_HOME={value}", _with_home(value)
     if not home.is_absolute() or not home.is_dir():
-        what = "is no folder" if home.is_absolute() else "is no absolute path"
-        return Finding("mend", "dagster", f"{text} {what}", "Dagster refuses it: name another")
+        problem = "is no folder" if home.is_absolute() else "is no absolute path"
+        return Finding("mend", "dagster", f"{text} {problem}", "Dagster refuses it: name another")
     file = home / "dagster.yaml"
     if not file.is_file():
         return Finding("ok", "dagster", f"{text}, no dagster.yaml: SQLite in it")

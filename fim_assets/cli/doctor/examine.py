@@ -23,14 +23,7 @@ def examine(
     on_progress: OnProgress,
     key_prefix: tuple[str, ...] = (),
 ) -> Iterator[Finding]:
-    """Look at everything that a run needs.
-
-    Args:
-        environment: Where settings are.
-        report: Takes each finding as it is yielded, and the estimate.
-        on_progress: Called with what is being done.
-        key_prefix: Folders between the data root and the assets' folders.
-    """
+    """Look at all that a run needs; `report` takes each finding as it is yielded."""
     for finding in _examine(environment, report, on_progress, key_prefix):
         report.findings.append(finding)
         report.can_start = report.can_start and finding.mark != "mend"
@@ -48,7 +41,7 @@ def _examine(
     if settings is None:
         return
     yield worker_finding(settings)
-    on_progress("looking for the engine …")
+    on_progress("looking for the executor …")
     workers, finding = executor_finding(settings)
     yield finding
     try:
@@ -82,15 +75,12 @@ def _examine(
     yield from storage_findings(settings, report.estimate, complete)
 
 
-def _read_settings(
-    environment: Mapping[str, str],
-) -> Generator[Finding, None, Settings | None]:
+def _read_settings(environment: Mapping[str, str]) -> Generator[Finding, None, Settings | None]:
     try:
         settings = Settings.from_environment(environment)
-        where = unnamed_data_root(environment)
     except SettingsError as error:
         yield error_finding("settings", error)
         return None
-    if where is not None:
+    if where := unnamed_data_root(environment):
         yield Finding("look", "settings", where, "export FIM_DATA_ROOT=<a folder or URL>")
     return settings

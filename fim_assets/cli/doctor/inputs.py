@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from fim_assets.cli.corpus import shortened
-from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
+from fim_assets.cli.doctor.findings import Finding, error_finding, log_records
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import USER_ERRORS
@@ -24,10 +24,8 @@ _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
 
 def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:
     """Say how the recipe cuts, and in which fields it differs from the default."""
-    methods = " + ".join(
-        method if weight == 1 else f"{weight:.0%} {method}"
-        for method, weight in recipe.fim.weights.items()
-    )
+    weights = recipe.fim.weights.items()
+    methods = " + ".join(name if part == 1 else f"{part:.0%} {name}" for name, part in weights)
     changed = _differences(recipe.model_dump(), Recipe().model_dump(), "")
     fields = ", ".join(f"{name} {value}" for name, value in changed)
     compared = f"differs in {fields}" if fields else "all fields at their defaults"
@@ -49,7 +47,7 @@ def list_and_judge_shards(
 ) -> Generator[Finding, None, Mapping[str, RawShard]]:
     """List the shards; none where they cannot be listed."""
     try:
-        with log_messages("fim_assets", logging.WARNING) as warnings:
+        with log_records("fim_assets", logging.WARNING) as warnings:
             shards = list_shards(corpus, settings.input_root)
     except USER_ERRORS as error:
         yield error_finding("shards", error)
@@ -58,7 +56,8 @@ def list_and_judge_shards(
         yield Finding("mend", "shards", *nothing_found(corpus.recipe.raw.documents, settings))
         return {}
     for warning in warnings:
-        yield Finding("look", "shards", warning, "mend the glob, or take it out of the recipe")
+        advice = "mend the glob, or take it out of the recipe"
+        yield Finding("look", "shards", warning.getMessage(), advice)
     keys = list(shards)
     formats = Counter(
         "".join(suffix for suffix in Path(shard.place).suffixes[-2:] if suffix in _SUFFIXES)

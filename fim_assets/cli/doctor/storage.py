@@ -19,8 +19,7 @@ from fim_assets.settings import Settings
 from fim_assets.wording import file_size, plural
 
 _RECEIPTS_LOOKED_AT = 1000
-_ROOM = 1.2
-"""Free space for an estimate to be called enough."""
+_ROOM = 1.2  # free space, as a multiple of what is estimated, that is called enough
 
 
 def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, None, float]:
@@ -38,11 +37,11 @@ def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, 
     text = f"{complete:,} of {of} complete" if complete else "nothing is complete yet"
     yield Finding("ok", "made", text)
     if other := _counts(states, "other"):
-        text = "made by another recipe: a range makes them anew, in place of what is there"
+        text = "made by another recipe: a range makes them again, and replaces these files"
         advice = "set another FIM_DATA_ROOT to keep them"
         yield Finding("look", "made", f"{other}: {text}", advice)
     if damaged := _counts(states, "damaged"):
-        text = f"{damaged}: not what their receipts say: a range makes them anew"
+        text = f"{damaged}: not what their receipts say: a range makes them again"
         yield Finding("look", "made", text, f"{corpus.command} verify")
     return complete / len(chosen)
 
@@ -74,10 +73,7 @@ def storage_findings(
 ) -> Iterator[Finding]:
     """Write to the data root, and compare what is free with what is needed.
 
-    Args:
-        settings: Names the data root.
-        estimate: What all partitions need.
-        complete: The share of partitions that need not be made.
+    Of the estimate, the share of `complete` partitions is not needed.
     """
     root = settings.data_root
     why_unlocked = None
@@ -85,7 +81,7 @@ def storage_findings(
         if is_remote(root):
             _write_read_delete(root)
         else:
-            # A run makes the folder if it is missing; the trial leaves nothing behind.
+            # A run makes the folder if it is missing; the trial keeps nothing.
             why_unlocked = why_no_locks(nearest_existing(root))
     except OSError as error:
         text = f"{root}: cannot be written: {error.strerror or error}"
@@ -93,9 +89,9 @@ def storage_findings(
         yield Finding("mend", "storage", text, advice)
         return
     needed = scratch = 0
-    if estimate is not None:
+    if estimate is not None and complete < 1:
         needed = round(sum(estimate.disk_bytes.values()) * (1 - complete))
-        scratch = estimate.scratch_bytes if complete < 1 else 0
+        scratch = estimate.scratch_bytes
     if is_remote(root):
         yield Finding("ok", "storage", f"{root}: written, read and deleted")
         yield _space(Path(gettempdir()), scratch, "for scratch", "set TMPDIR")
@@ -122,11 +118,6 @@ def nearest_existing(folder: Path) -> Path:
 
 
 def _write_read_delete(folder: Location) -> None:
-    """Write, read and delete an object.
-
-    Raises:
-        StorageError: If one of these cannot be done.
-    """
     content = uuid4().hex.encode()
     probe = folder / f".fim-assets-doctor-{uuid4().hex}"
     write_bytes(probe, content)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
+from fim_assets.cli.doctor.findings import Finding, error_finding, log_records
 from fim_assets.errors import USER_ERRORS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -14,10 +14,10 @@ from fim_assets.wording import plural
 
 
 def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
-    """Load the recipe's tokenizer; None with the reason if it cannot be used."""
+    """Load the recipe's tokenizer; None if it cannot be used."""
     named = recipe.tokens.tokenizer
     try:
-        with log_messages("fim_assets.tokenizer", logging.INFO) as messages:
+        with log_records("fim_assets.tokenizer", logging.INFO) as records:
             # As a partition's run asks for it, so that the sample finds it loaded.
             tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(named)))
     except USER_ERRORS as error:
@@ -30,8 +30,9 @@ def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Fi
     )
     if tokenizer.encoders.reason is not None:
         return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
-    if messages:
-        return tokenizer, Finding("look", "tokenizer", "; ".join([text, *messages]))
+    if records:
+        texts = [text, *(record.getMessage() for record in records)]
+        return tokenizer, Finding("look", "tokenizer", "; ".join(texts))
     return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
 
 
@@ -43,10 +44,9 @@ def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[F
     ids = len(tokenizer.encoder.encode([separator])[0])
     named = separator != Fim().file_separator_token
     close = get_close_matches(separator, tokenizer.added) if named else []
-    yield Finding(
-        "look" if named else "ok",
-        "separator",
+    text = (
         f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
-        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}",
-        f"close among its tokens: {', '.join(close)}" if close else "",
+        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}"
     )
+    advice = f"close among its tokens: {', '.join(close)}" if close else ""
+    yield Finding("look" if named else "ok", "separator", text, advice)

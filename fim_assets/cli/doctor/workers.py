@@ -8,19 +8,17 @@ from fim_assets.io.locations import is_remote
 from fim_assets.settings import Settings, usable_cores
 from fim_assets.wording import file_size, plural
 
-WORKER_BYTES = 600_000_000
-"""What a worker needs at most, whatever the shard's size."""
+WORKER_BYTES = 600_000_000  # what a worker needs at most, whatever the shard's size
 
 
 def worker_finding(settings: Settings) -> Finding:
     """Whether cores and memory suffice for the number of workers."""
-    cores, memory = usable_cores(), _memory()
-    workers = settings.workers
+    cores, memory, workers = usable_cores(), _memory(), settings.workers
     text = f"{workers} on {plural(cores, 'core')}, {file_size(memory)} of memory"
     if workers * WORKER_BYTES > memory:
+        text += f": one can need {file_size(WORKER_BYTES)}"
         fitting = min(max(1, memory // WORKER_BYTES), cores)
         advice = f"FIM_WORKERS={fitting}, or a machine with more memory"
-        text = f"{text}: one can need {file_size(WORKER_BYTES)}"
         return Finding("look", "workers", text, advice)
     if workers > cores:
         return Finding("look", "workers", f"{text}: no more work at once", f"FIM_WORKERS={cores}")
@@ -28,7 +26,7 @@ def worker_finding(settings: Settings) -> Finding:
 
 
 def _memory() -> int:
-    """Bytes of memory that processes here may use."""
+    """Bytes that processes here may use: a container can have less than the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):
         file = Path("/sys/fs/cgroup", limit)
