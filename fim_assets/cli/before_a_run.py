@@ -115,6 +115,7 @@ def doctor(*, as_json: bool) -> None:
     console = standard_output()
     with progress_line("looking …", quiet=as_json) as on_progress:
         for finding in examine(os.environ, report, on_progress, key_prefix_of_command()):
+            report.add(finding)
             if not as_json:
                 console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
     if as_json:

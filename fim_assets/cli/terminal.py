@@ -71,9 +71,9 @@ def standard_output() -> "Console":
     from rich.console import Console
 
     console = Console(highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(highlight=False, width=1000)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000
+    return console
 
 
 def progress_bar(*, quiet: bool = False) -> "Progress":

@@ -7,7 +7,7 @@ characters that would change the direction of a line.
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from fim_assets.io.locations import Location, is_remote
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
-from fim_assets.statistics.tables import Record, Table, languages, mean, share, warnings_table
+from fim_assets.statistics.tables import Table, languages, mean, share, warnings_table
 from fim_assets.wording import plural
 
 _INCOMPLETE_SHOWN = 100
@@ -35,23 +35,19 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
     own = corpus.stage(result.asset).facts(corpus, stage.receipt)
-    shown: dict[str, Any] = {}
-    if stage.preview is not None:
-        shown["preview"] = dg.MetadataValue.md(stage.preview)
-    if stage.checks:
-        shown["checks"] = _checks(
-            (check.name, "yes" if check.passed else "no", check.description)
-            for check in stage.checks
-        )
-    elif stage.skipped and made.checks:
-        shown["checks"] = _checks((name, "yes", "when it was made") for name in made.checks)
+    checks = [(c.name, "yes" if c.passed else "no", c.description) for c in stage.checks]
+    if stage.skipped and not checks:
+        checks = [(name, "yes", "when it was made") for name in made.checks]
+    columns = dict.fromkeys(("check", "passed", "found"), "string")
+    check_table = Table(columns, [dict(zip(columns, row, strict=True)) for row in checks])
     return {
         **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
         **own.headline,
         **_tables(own.tables),
         **_pictures(result.histograms),
-        **shown,
+        **({} if stage.preview is None else {"preview": dg.MetadataValue.md(stage.preview)}),
+        **_tables({"checks": check_table}),
         **own.numbers,
         **{f"dropped_{reason}": n for reason, n in counted(result.counts, "dropped").items()},
         **_lengths(result.histograms),
@@ -138,12 +134,10 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
     """The numbers of each histogram that are plotted over the partitions."""
     numbers: dict[str, int | float] = {}
     for name, lengths in histograms.items():
-        if lengths.p50 is None or lengths.p95 is None or lengths.max is None:
-            continue
-        numbers[f"{name}_mean"] = mean(lengths.sum, lengths.count)
-        numbers[f"{name}_p50"] = lengths.p50
-        numbers[f"{name}_p95"] = lengths.p95
-        numbers[f"{name}_max"] = lengths.max
+        if lengths.count:
+            numbers[f"{name}_mean"] = mean(lengths.sum, lengths.count)
+        quantiles = {"p50": lengths.p50, "p95": lengths.p95, "max": lengths.max}
+        numbers |= {f"{name}_{part}": n for part, n in quantiles.items() if n is not None}
     return numbers
 
 
@@ -159,12 +153,6 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     texts = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
     caption = " · ".join([plural(lengths.count, "value"), *texts])
     return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{caption}")
-
-
-def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
-    columns = ("check", "passed", "found")
-    records: list[Record] = [dict(zip(columns, row, strict=True)) for row in rows]
-    return table(Table(dict.fromkeys(columns, "string"), records))
 
 
 def _tables(tables: Mapping[str, Table]) -> dict[str, dg.TableMetadataValue]:

@@ -1,10 +1,16 @@
-"""Partitions: one a shard, listed when the definitions load, and how many of them a run takes."""
+"""Partitions: one a shard, how many of them a run takes, and who works on them.
+
+They are listed when the definitions load. Processes of this machine or a Ray cluster work on them,
+inside one step: no executor of Dagster's, which would run one step of it.
+"""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable, Sequence
 
 import dagster as dg
 
+from fim_assets.run.local import run_partitions
+from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings, SettingsError
 
 
@@ -45,3 +51,20 @@ def refuse_command(
             raise SettingsError(
                 f"{key}: no partition key; {meant}`fim-assets keys` prints all {len(keys):,}"
             )
+
+
+def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
+    """Run partitions of one corpus and yield the outcome of each, as they finish.
+
+    Raises:
+        Failure: If the cluster cannot be used; the message says why.
+    """
+    if settings.engine == "local":
+        yield from run_partitions(tasks, settings.workers)
+        return
+    from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray
+
+    try:
+        yield from run_partitions_on_ray(tasks)
+    except ClusterError as error:
+        raise dg.Failure(str(error)) from None

@@ -34,11 +34,16 @@ class Finding:
 
 @dataclass
 class Report:
-    """All findings, filled one by one; no estimate where none can be made."""
+    """All findings, taken one by one; no estimate where none can be made."""
 
     can_start: bool = True
     findings: list[Finding] = field(default_factory=list)
     estimate: Estimate | None = None
+
+    def add(self, finding: Finding) -> None:
+        """Take one more finding into account."""
+        self.findings.append(finding)
+        self.can_start = self.can_start and finding.mark != "mend"
 
     @property
     def verdict(self) -> str:

@@ -1,8 +1,9 @@
-"""What a run is given: the recipe, and the raw shards as they are listed."""
+"""What a run is given: the recipe, its tokenizer, and the raw shards as they are listed."""
 
 import logging
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
 from fim_assets.settings import Settings, nothing_found
-from fim_assets.wording import file_size
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+from fim_assets.wording import file_size, plural
 
 NAMES_SHOWN = 4
 _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
@@ -85,3 +89,42 @@ def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
         text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition"
         advice = "fetch it again, or leave it out of raw.documents, if it should hold documents"
         yield Finding("look", "shards", text, advice)
+
+
+def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
+    """Load the recipe's tokenizer; None if it cannot be used."""
+    named = recipe.tokens.tokenizer
+    try:
+        with log_records("fim_assets.tokenizer", logging.INFO) as records:
+            # As a partition's run asks for it, so that the sample finds it loaded.
+            tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(named)))
+    except USER_ERRORS as error:
+        return None, error_finding("tokenizer", error)
+    controls = tokenizer.controls
+    ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
+    text = (
+        f"{named.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; "
+        f"{ids}, EOS {controls.eos}; encodes by {tokenizer.encoder_description}"
+    )
+    if tokenizer.encoders.reason is not None:
+        return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
+    if records:
+        texts = [text, *(record.getMessage() for record in records)]
+        return tokenizer, Finding("look", "tokenizer", "; ".join(texts))
+    return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
+
+
+def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
+    """Say what a file separator becomes that is no token; the default is no token of dolma2."""
+    separator = recipe.fim.file_separator_token
+    if separator is None or separator in tokenizer.controls.boundaries:
+        return
+    ids = len(tokenizer.encoder.encode([separator])[0])
+    named = separator != Fim().file_separator_token
+    close = get_close_matches(separator, tokenizer.added) if named else []
+    text = (
+        f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
+        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}"
+    )
+    advice = f"close among its tokens: {', '.join(close)}" if close else ""
+    yield Finding("look" if named else "ok", "separator", text, advice)

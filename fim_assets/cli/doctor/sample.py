@@ -74,12 +74,11 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
         shard: The shard.
         folder: Takes the file.
         most: Bytes of lines to take, about.
-        window: Compressed bytes to read of it.
+        window: Compressed bytes to read of the shard.
 
     Raises:
         ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in
             what was read.
-        OSError: If it cannot be read.
     """
     shard.refuse_changed()
     location = shard.location
