@@ -6,6 +6,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.recipe import Recipe
 from fim_assets.settings import Settings
 from fim_assets.stages import STAGES
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
 
 
 def open_corpus(
@@ -20,8 +21,5 @@ def open_corpus(
     Where no output is compared with the recipe, '' spares finding and reading them.
     """
     if tokenizer_hash is None:
-        # Loads the tokenizers' library, for which listing the shards should not wait.
-        from fim_assets.tokenizer.find import content_hash, find_tokenizer
-
         tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
     return Corpus(recipe, tokenizer_hash, settings.data_root, STAGES, tuple(key_prefix))

@@ -16,13 +16,14 @@ from fim_assets.cli.before_a_run import key_range
 from fim_assets.cli.completion import complete_arrays, complete_shards
 from fim_assets.cli.corpus import list_some_shards, open_command_corpus, shortened, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.io.locations import is_remote
+from fim_assets.settings import Settings, in_repository, named_path
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.wording import escape_to_one_line, plural
 
 if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus_report.summary import CorpusTotals, Summary
-    from fim_assets.settings import Settings
 
 _ROWS_SHOWN = 32
 _NARROW = 76
@@ -79,12 +80,10 @@ def summary() -> None:
 
 
 def _next_steps(
-    settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
+    settings: Settings, corpus: Corpus, summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
     from fim_assets.corpus_report.summary import CORPUS_REPORT
-    from fim_assets.io.locations import is_remote
     from fim_assets.run.verify import other_prefixes, stale_report
-    from fim_assets.settings import REPOSITORY, in_repository
 
     report = corpus.folder(CORPUS_REPORT) / "report.html"
     materialize = f"dagster asset materialize {corpus.definitions} --select"
@@ -113,7 +112,7 @@ def _next_steps(
         steps[f"fim-assets show {shlex.quote(shown_path(arrays[0]))}"] = "a document, decoded"
     for prefix in other_prefixes(corpus) if first is None else ():
         steps[f"fim-assets --key-prefix {shlex.quote(prefix)} summary"] = "another corpus"
-    here = in_repository() and Path.cwd() == REPOSITORY and not corpus.prefix
+    here = in_repository() and Path.cwd() == named_path("") and not corpus.prefix
     serve = "make dev" if here else f"dagster dev {corpus.definitions}"
     author = "; FILE.py calls build_definitions" if corpus.prefix else ""
     steps[serve] = f"lineage, metadata and checks in a browser{author}"
@@ -147,7 +146,6 @@ def verify(keys: tuple[str, ...]) -> None:
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
-    from fim_assets.corpus.corpus import list_shards
     from fim_assets.corpus_report.gather import build_summary
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 
@@ -261,9 +259,8 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
     console.print(document, soft_wrap=not console.is_terminal)
 
 
-def _first_array(key: str, corpus: "Corpus") -> Path:
+def _first_array(key: str, corpus: Corpus) -> Path:
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
-    from fim_assets.io.locations import is_remote
     from fim_assets.token_arrays.reader import is_array_name
 
     files = corpus.files(TOKEN_ARRAYS.name, key)

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -24,11 +23,15 @@ from fim_assets.cli.terminal import (
     shown_path,
     standard_output,
 )
+from fim_assets.corpus.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
 from fim_assets.errors import ShardError
+from fim_assets.io.locations import expand_home, is_remote, is_url, parse_url
+from fim_assets.io.machine_folders import working_folder
+from fim_assets.io.storage import write_bytes
+from fim_assets.raw_shards.sample import write_sample
+from fim_assets.settings import nothing_found
+from fim_assets.tokenizer.find import TokenizerError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
-
-if TYPE_CHECKING:
-    from fim_assets.corpus.sources import RawShard
 
 
 @command("fim-assets sample")
@@ -37,9 +40,6 @@ def sample() -> None:
 
     Its shards are written under raw/ of the input root, without a download.
     """
-    from fim_assets.io.locations import is_remote
-    from fim_assets.raw_shards.sample import write_sample
-
     folder = read_settings().input_root / "raw"
     if is_remote(folder):
         raise click.ClickException(f"{folder}: the sample is written to a folder of this machine")
@@ -76,11 +76,6 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     size and content hash; objects by size and ETag, with --hash by their content hash too, so that
     a complete partition is told without reading its shard.
     """
-    from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
-    from fim_assets.io.locations import is_url, parse_url
-    from fim_assets.io.storage import write_bytes
-    from fim_assets.settings import nothing_found
-
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
     settings = read_settings()
@@ -147,11 +142,9 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         raise click.UsageError("--line and --id name a document each; give one of them")
     from rich.text import Text
 
-    from fim_assets.io.machine_folders import working_folder
     from fim_assets.preview import documents
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.tokenizer.encoders import UnencodableTextError
-    from fim_assets.tokenizer.find import TokenizerError
     from fim_assets.tokenizer.load import load_tokenizer
 
     # No output is looked at, and the tokenizer may be missing.
@@ -190,9 +183,7 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         console.print(render_tokens(encoded, tokenizer))
 
 
-def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.io.locations import expand_home, is_remote
-
+def _find_shard(key_or_path: str, shards: Mapping[str, RawShard]) -> tuple[str, RawShard]:
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
     wanted = str(expand_home(key_or_path).resolve())

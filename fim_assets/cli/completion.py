@@ -7,17 +7,18 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from fim_assets.cli.terminal import can_show, command
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.io.locations import is_url
+from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.open_corpus import open_corpus
+from fim_assets.recipe import load_recipe
+from fim_assets.settings import Settings
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-
-if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.settings import Settings
 
 _SHELLS = ("bash", "zsh", "fish")
 _SECONDS = 3.0
@@ -57,9 +58,6 @@ def complete_arrays(
 
 
 def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
-    from fim_assets.corpus.corpus import list_shards
-    from fim_assets.io.locations import is_url
-
     corpus, settings = _open_corpus(prefix)
     if any(map(is_url, (str(settings.input_root), *corpus.recipe.raw.documents))):
         return []  # a listing of object storage can take minutes, and costs money
@@ -69,8 +67,6 @@ def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
 
 
 def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
-    from fim_assets.layouts.registry import LAYOUTS
-
     folder = _open_corpus(prefix)[0].folder(TOKEN_ARRAYS.name)
     if not isinstance(folder, Path):
         return []
@@ -82,11 +78,7 @@ def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
     return _beginning(begin, keys) or _beginning(begin, arrays)
 
 
-def _open_corpus(prefix: tuple[str, ...]) -> "tuple[Corpus, Settings]":
-    from fim_assets.open_corpus import open_corpus
-    from fim_assets.recipe import load_recipe
-    from fim_assets.settings import Settings
-
+def _open_corpus(prefix: tuple[str, ...]) -> tuple[Corpus, Settings]:
     settings = Settings.from_environment()
     return open_corpus(load_recipe(settings.recipe), settings, prefix, tokenizer_hash=""), settings
 

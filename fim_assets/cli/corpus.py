@@ -1,21 +1,20 @@
 """The corpus that a command is about: that of the environment, below `--key-prefix`.
 
-Every command imports this; what is heavy is imported where it is used.
+Every command imports this, so that it imports nothing heavy.
 """
 
 from collections.abc import Collection
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import click
 
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
+from fim_assets.open_corpus import open_corpus
+from fim_assets.recipe import load_recipe
+from fim_assets.settings import Settings, nothing_found, unnamed_data_root
 from fim_assets.wording import escape_to_one_line
-
-if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.sources import RawShard
-    from fim_assets.settings import Settings
 
 
 def key_prefix_of_command() -> tuple[str, ...]:
@@ -24,31 +23,23 @@ def key_prefix_of_command() -> tuple[str, ...]:
     return prefix
 
 
-def read_settings() -> "Settings":
+def read_settings() -> Settings:
     """Read the environment's settings; say where outputs are if the environment does not."""
-    from fim_assets.settings import Settings, unnamed_data_root
-
     settings = Settings.from_environment()
     if where := unnamed_data_root():
         click.echo(escape_to_one_line(where), err=True)  # what is piped is standard output alone
     return settings
 
 
-def open_command_corpus(tokenizer_hash: str | None = None) -> "tuple[Corpus, Settings]":
+def open_command_corpus(tokenizer_hash: str | None = None) -> tuple[Corpus, Settings]:
     """The corpus and its settings; see `open_corpus` for the hash."""
-    from fim_assets.open_corpus import open_corpus
-    from fim_assets.recipe import load_recipe
-
     settings = read_settings()
     recipe = load_recipe(settings.recipe)
     return open_corpus(recipe, settings, key_prefix_of_command(), tokenizer_hash), settings
 
 
-def list_some_shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
+def list_some_shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
     """The corpus's raw shards by partition key; a ShardError if there is none."""
-    from fim_assets.corpus.corpus import list_shards
-    from fim_assets.settings import nothing_found
-
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         raise ShardError(*nothing_found(corpus.recipe.raw.documents, settings))

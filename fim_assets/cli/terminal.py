@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from fim_assets.errors import UserError
+from fim_assets.io.locations import Location
 from fim_assets.wording import escape_to_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-    from fim_assets.io.locations import Location
 
 OnProgress = Callable[[str], None]  # takes what is being done, for a user who waits
 
@@ -59,7 +58,7 @@ def as_argument(text: str) -> bytes:
         ) from error
 
 
-def shown_path(path: "Location") -> str:
+def shown_path(path: Location) -> str:
     """A path on one line, from the working folder where it is below that."""
     if isinstance(path, Path) and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
