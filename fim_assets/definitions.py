@@ -52,9 +52,7 @@ def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) 
     return CorpusDefinition(corpus, settings, shards)
 
 
-def _definitions(
-    graph: CorpusDefinition, executor: dg.ExecutorDefinition = dg.in_process_executor
-) -> dg.Definitions:
+def _definitions(graph: CorpusDefinition, executor: dg.ExecutorDefinition) -> dg.Definitions:
     return dg.Definitions(
         assets=build_assets(graph),
         jobs=[all_assets(graph.corpus)],
@@ -73,7 +71,7 @@ def defs() -> dg.Definitions:
         if command := click.get_current_context(silent=True):
             given = (command.params.get(name) or "" for name in ("partition", "partition_range"))
             refuse_command(settings, graph.shards, *given)
-        return _definitions(graph)
+        return _definitions(graph, dg.in_process_executor)
     except USER_ERRORS as error:
         # Which click shows as one message, without a traceback.
         raise click.ClickException(str(error)) from error

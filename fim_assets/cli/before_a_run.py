@@ -71,10 +71,10 @@ def keys(*, as_range: bool) -> None:
 def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
 
-    Named in raw.documents, it takes the place of the globs: nothing is listed when definitions
+    Named in raw.documents, it replaces the globs: nothing is listed when definitions
     load, and a shard that has changed or is gone is an error where it is read. Files are pinned by
     size and content hash; objects by size and ETag, with --hash by their content hash too, so that
-    a complete partition is told without reading its shard.
+    a complete partition is recognised without reading its shard.
     """
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")

@@ -23,17 +23,19 @@ def key_prefix_of_command() -> tuple[str, ...]:
     return prefix
 
 
-def read_settings() -> Settings:
+def read_settings(*, quiet: bool = False) -> Settings:
     """Read the environment's settings; say where outputs are if the environment does not."""
     settings = Settings.from_environment()
-    if where := unnamed_data_root():
+    if not quiet and (where := unnamed_data_root()):
         click.echo(escape_to_one_line(where), err=True)  # what is piped is standard output alone
     return settings
 
 
-def open_command_corpus(tokenizer_hash: str | None = None) -> tuple[Corpus, Settings]:
+def open_command_corpus(
+    tokenizer_hash: str | None = None, *, quiet: bool = False
+) -> tuple[Corpus, Settings]:
     """The corpus and its settings; see `open_corpus` for the hash."""
-    settings = read_settings()
+    settings = read_settings(quiet=quiet)
     recipe = load_recipe(settings.recipe)
     return open_corpus(recipe, settings, key_prefix_of_command(), tokenizer_hash), settings
 

@@ -66,7 +66,7 @@ class CorpusDefinition:
 
 
 class RunConfig(dg.Config):
-    """What a run can be told in the launchpad."""
+    """What can be set for a run in the launchpad."""
 
     skip_complete: bool | None = Field(
         default=None,

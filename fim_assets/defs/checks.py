@@ -76,8 +76,7 @@ class Verdict:
     Attributes:
         passed: Partitions that passed, now or when they were made.
         before: Those that were complete and unchanged: their receipts name what they passed.
-        by_check: Of each check, how many partitions passed or failed it, and what it looked at in
-            this run.
+        by_check: Of each check, how many partitions passed or failed it, and what it looked at.
         faults: The faults of the first partitions that failed.
     """
 

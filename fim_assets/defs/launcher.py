@@ -1,4 +1,4 @@
-"""Runs whose process is gone are told from those that work, so that no dead run holds the queue.
+"""Finds runs whose process is gone, so that no dead run holds the queue.
 
 A run that is killed cannot say so, and Dagster's own launcher looks after no run: the queue would
 wait for it forever. A process that works on a run holds a file lock, which the kernel takes back
@@ -71,7 +71,7 @@ class LocalRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the process that works on a run is there, as far as can be told from here."""
+        """Whether the process that works on a run is there, as far as can be seen from here."""
         log = self._instance.all_logs(run.run_id, of_type=_EVENTS)
         events = [entry.dagster_event for entry in log if entry.dagster_event]
         if _is_there(events, log[-1].timestamp):

@@ -10,7 +10,7 @@ from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 FEW_DOCUMENTS = 100
 """From fewer, if they are not all, an estimate is rough: lengths differ a hundredfold."""
 
-# A speed is told only where the texts took this part of the time of the partitions without them.
+# A speed is given only where the texts took this part of the time of the partitions without them.
 _MEASURABLE = 0.2
 
 # Seconds that Dagster takes to start, and to record a partition; see docs/scale.md.
@@ -23,7 +23,7 @@ class Estimate:
 
     Attributes:
         disk_bytes: Bytes of the outputs, by asset.
-        scratch_bytes: Bytes that are needed besides while it runs.
+        scratch_bytes: Bytes that are also needed while it runs.
         bytes_per_second: Bytes of text that one worker takes through all stages and checks; None
             where the sample's texts took too little time to tell it.
         largest_share: Part of the text that the largest shard holds.
@@ -54,12 +54,9 @@ def estimate(
 ) -> Estimate | None:
     """Estimate what all shards would take; None where the sample holds no document.
 
-    Args:
-        sampled: Shards that came through all stages.
-        sizes: Bytes of all shards.
-        seconds_a_partition: What a partition takes however little it holds.
-        workers: Partitions worked on at once.
-        remote: Whether outputs are made on this machine and uploaded.
+    The sampled shards came through all stages; `sizes` are the bytes of all shards. A partition
+    takes `seconds_a_partition` however little it holds. `remote` outputs are made on this machine
+    and uploaded.
     """
     sizes = sorted((max(size, 1) for size in sizes), reverse=True)  # as `choose` takes them
     total = sum(sizes)

@@ -65,7 +65,7 @@ def error_finding(part: str, error: Exception, advice: str = "") -> Finding:
 
 @contextmanager
 def log_records(logger: str, level: int) -> Iterator[list[logging.LogRecord]]:
-    """Collect what is logged meanwhile, from a level on, in place of showing it."""
+    """Collect what is logged meanwhile, from a level on, instead of showing it."""
     source, collector = logging.getLogger(logger), BufferingHandler(sys.maxsize)
     before = source.level
     collector.setLevel(level)

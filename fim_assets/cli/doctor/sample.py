@@ -69,12 +69,8 @@ class Excerpt:
 def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int) -> Excerpt:
     """Read lines of a shard that are evenly spread over its beginning.
 
-    Args:
-        key: Names the file, and seeds the choice.
-        shard: The shard.
-        folder: Takes the file.
-        most: Bytes of lines to take, about.
-        window: Compressed bytes to read of the shard.
+    About `most` bytes of lines are taken from the first `window` compressed bytes; the key names
+    the file in the folder, and seeds the choice.
 
     Raises:
         ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in

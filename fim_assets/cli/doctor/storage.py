@@ -1,7 +1,8 @@
 """Whether the data root can be written and has room, and what is in it already."""
 
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -36,19 +37,16 @@ def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, 
     of = plural(len(chosen), "partition") + (" looked at" if step > 1 else "")
     text = f"{complete:,} of {of} complete" if complete else "nothing is complete yet"
     yield Finding("ok", "made", text)
-    if other := _counts(states, "other"):
-        text = "made by another recipe: a range makes them again, and replaces these files"
-        advice = "set another FIM_DATA_ROOT to keep them"
-        yield Finding("look", "made", f"{other}: {text}", advice)
-    if damaged := _counts(states, "damaged"):
-        text = f"{damaged}: not what their receipts say: a range makes them again"
-        yield Finding("look", "made", text, f"{corpus.command} verify")
+    for kind, problem, advice in (
+        ("other", "made by another recipe", "set another FIM_DATA_ROOT to keep them"),
+        ("damaged", "not what their receipts say", f"{corpus.command} verify"),
+    ):
+        counts = Counter(asset for state in states for asset, name in state.items() if name == kind)
+        if counts:
+            assets = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items())
+            text = f"{assets}: {problem}: a range makes them again, and replaces these files"
+            yield Finding("look", "made", text, advice)
     return complete / len(chosen)
-
-
-def _counts(states: Sequence[Mapping[str, str]], state: str) -> str:
-    counts = {asset: sum(by_asset[asset] == state for by_asset in states) for asset in states[0]}
-    return ", ".join(f"{count:,} of {asset}" for asset, count in counts.items() if count)
 
 
 def _states(corpus: Corpus, key: str) -> dict[str, str]:
@@ -75,8 +73,7 @@ def storage_findings(
 
     Of the estimate, the share of `complete` partitions is not needed.
     """
-    root = settings.data_root
-    why_unlocked = None
+    root, why_unlocked = settings.data_root, None
     try:
         if is_remote(root):
             _write_read_delete(root)
