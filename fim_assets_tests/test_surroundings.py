@@ -167,10 +167,10 @@ def test_a_user_without_a_home_makes_all_with_the_fast_engine(
 _BEGIN = """
 import os, sys
 from pathlib import Path
-from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.partition_lock import partition_lock
 from fim_assets.corpus.staging import Staging
-files = partition_files(Path("raw_shards").absolute(), "a")
+files = PartitionFiles(Path("raw_shards").absolute(), "a", Outputs((".parquet",)))
 with partition_lock(Path(), "a"), Staging(files) as staging:
     staging.create(".parquet").write(b"begun")
     if sys.argv[1] == "die":

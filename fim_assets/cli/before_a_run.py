@@ -71,10 +71,10 @@ def keys(*, as_range: bool) -> None:
 def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
 
-    Named in raw.documents, it replaces the globs: nothing is listed when definitions
-    load, and a shard that has changed or is gone is an error where it is read. Files are pinned by
-    size and content hash; objects by size and ETag, with --hash by their content hash too, so that
-    a complete partition is recognised without reading its shard.
+    Named in raw.documents, it replaces the globs: nothing is listed when definitions load, and a
+    shard that has changed or is gone is an error where it is read. Files are pinned by size and
+    content hash; objects by size and ETag, with --hash by their content hash too, so that a
+    complete partition is recognised without reading its shard.
     """
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
@@ -169,18 +169,17 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
             # A user knows the shard, and not the file that was fetched.
             error.location = str(source)
             raise
-    piped = not console.is_terminal
-    console.print(title, render(document, recipe.fim), sep="\n", soft_wrap=piped)
+    shown = render(document, recipe.fim)
+    console.print(title, shown, sep="\n", soft_wrap=not console.is_terminal)
     if not tokens:
         return
-    console.print()
     try:
         tokenizer = load_tokenizer(recipe)
         encoded = documents.encode_document(document, recipe.fim, tokenizer)
+        console.print("", render_tokens(encoded, tokenizer), sep="\n")
     except (TokenizerError, UnencodableTextError) as error:
-        console.print(Text(f"no tokens: {escape_control_characters(' '.join(str(error).split()))}"))
-    else:
-        console.print(render_tokens(encoded, tokenizer))
+        reason = escape_control_characters(" ".join(str(error).split()))
+        console.print(Text(f"\nno tokens: {reason}"))
 
 
 def _find_shard(key_or_path: str, shards: Mapping[str, RawShard]) -> tuple[str, RawShard]:

@@ -15,6 +15,7 @@ from fim_assets.cli.corpus import open_command_corpus
 from fim_assets.cli.terminal import can_show, command
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.io.locations import is_url
+from fim_assets.io.storage import names_in
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
@@ -67,8 +68,7 @@ def _arrays(begin: str) -> list[str]:
     if not isinstance(folder, Path):
         return []
     endings = tuple(f"{n}{layout.ending}" for n in range(10) for layout in LAYOUTS.values())
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
+    names = names_in(folder)
     keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))
     arrays = (_from_here(folder / name, begin) for name in names if name.endswith(endings))
     return _beginning(begin, keys) or _beginning(begin, arrays)

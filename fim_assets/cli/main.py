@@ -1,7 +1,7 @@
 """`fim-assets`: what is quicker to ask in a terminal than in the Dagster UI.
 
-The group of commands, its options, and how errors reach the user. What a command needs it imports
-itself, so that help, keys and completion answer at once.
+The group of commands, its options, and how errors reach the user. What is slow to load, a command
+imports itself, so that help, keys and completion answer at once.
 """
 
 import logging

@@ -13,10 +13,7 @@ from fim_assets.wording import plural
 
 
 class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
-    """The end of a step whose message says all: Dagster shows it without a stack trace of its own.
-
-    Dagster takes an error of the first class for one that another process has described already.
-    """
+    """The end of a step whose message says all: its first base has Dagster show no stack trace."""
 
     def __init__(self, message: str) -> None:
         infos = [SerializableErrorInfo(f"{message}\n", stack=[], cls_name="Failure")]

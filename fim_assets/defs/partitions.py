@@ -54,11 +54,7 @@ def refuse_command(
 
 
 def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
-    """Run partitions of one corpus and yield the outcome of each, as they finish.
-
-    Raises:
-        Failure: If the cluster cannot be used; the message says why.
-    """
+    """Run partitions of one corpus; yields each outcome, or fails if there is no cluster to use."""
     if settings.engine == "local":
         yield from run_partitions(tasks, settings.workers)
         return

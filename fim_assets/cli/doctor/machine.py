@@ -1,7 +1,4 @@
-"""What a run starts on: workers and memory, their executor, and `DAGSTER_HOME`, Dagster's records.
-
-Where outputs are written is looked at in `storage`.
-"""
+"""What a run starts on: workers and memory, their executor, and `DAGSTER_HOME`; not `storage`."""
 
 import os
 from collections.abc import Mapping

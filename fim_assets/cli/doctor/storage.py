@@ -69,10 +69,7 @@ def _state(corpus: Corpus, asset: str, key: str) -> str:
 def storage_findings(
     settings: Settings, estimate: Estimate | None, complete: float
 ) -> Iterator[Finding]:
-    """Write to the data root, and compare what is free with what is needed.
-
-    Of the estimate, the share of `complete` partitions is not needed.
-    """
+    """Write to the data root, and compare free space with what incomplete partitions need."""
     root, why_unlocked = settings.data_root, None
     try:
         if is_remote(root):
