@@ -1,6 +1,6 @@
 r"""Reproducible, lossless fill-in-the-middle data as partitioned Dagster assets.
 
-For notebooks and scripts, the names of `__all__` stand here; each is loaded when it is first used.
+The names of `__all__` are for notebooks and scripts; each is loaded when it is first used.
 
 >>> from fim_assets import Recipe, transform_text
 >>> recipe = Recipe.model_validate({"fim": {"fim_rate": 1, "psm_spm_split": 1}})

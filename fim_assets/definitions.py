@@ -30,9 +30,9 @@ def build_definitions(
 
     Args:
         recipe: What decides the bytes.
-        settings: Where files lie and how much runs at once.
+        settings: Where files are and how much runs at once.
         key_prefix: Goes before asset keys and output folders, never into seeds, so that several
-            recipes can stand in one code location.
+            recipes can be in one code location.
         executor: Runs the steps: by default one after the other in the run's process, since the
             partitions' step brings its own workers.
     """
@@ -52,9 +52,7 @@ def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) 
     return CorpusDefinition(corpus, settings, shards)
 
 
-def _definitions(
-    graph: CorpusDefinition, executor: dg.ExecutorDefinition = dg.in_process_executor
-) -> dg.Definitions:
+def _definitions(graph: CorpusDefinition, executor: dg.ExecutorDefinition) -> dg.Definitions:
     assets = dg.Definitions(assets=build_assets(graph), executor=executor)
     return dg.Definitions.merge(assets, automation(graph.corpus))
 
@@ -69,7 +67,7 @@ def defs() -> dg.Definitions:
         if command := click.get_current_context(silent=True):
             given = (command.params.get(name) or "" for name in ("partition", "partition_range"))
             refuse_command(settings, graph.shards, *given)
-        return _definitions(graph)
+        return _definitions(graph, dg.in_process_executor)
     except USER_ERRORS as error:
         # Which click shows as one message, without a traceback.
         raise click.ClickException(str(error)) from error

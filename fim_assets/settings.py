@@ -1,25 +1,25 @@
-"""Where files lie and how much runs at once, from the environment; never what the bytes are."""
+"""Where files are and how much runs at once, from the environment; never what the bytes are."""
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from platformdirs import user_data_path
 
 from fim_assets.errors import UserError
-from fim_assets.io.locations import Location, StorageError, expand_home, is_url, parse_url
+from fim_assets.io.locations import Location, expand_home, is_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 """The folder that holds the package: the repository, unless fim_assets is installed without it."""
 
 _RECIPES = Path(__file__).parent / "recipe" / "built_in"
-
 Engine = Literal["local", "ray"]
+_Value = TypeVar("_Value")
 
 
 class SettingsError(UserError):
@@ -30,16 +30,8 @@ class SettingsError(UserError):
 class Settings:
     """The variables that docs/running.md documents; relative paths start as `named_path` says.
 
-    Attributes:
-        data_root: Folder or URL that holds all outputs (`FIM_DATA_ROOT`).
-        input_root: Folder or URL that relative globs in `raw.documents` start from
-            (`FIM_INPUT_ROOT`).
-        recipe: A built-in recipe's name, or the path of a YAML file (`FIM_RECIPE`).
-        workers: Partitions that are worked on at once inside one run (`FIM_WORKERS`).
-        engine: The executor: processes of this machine, or a Ray cluster, whose CPUs then take the
-            place of `workers` (`FIM_ENGINE`).
-        partitions_per_run: Partitions of a backfill that one run takes (`FIM_PARTITIONS_PER_RUN`);
-            by default all.
+    `engine` is the executor: processes of this machine, or a Ray cluster, whose CPUs then replace
+    `workers`. Of a backfill, one run takes `partitions_per_run` partitions, by default all.
     """
 
     data_root: Location
@@ -52,36 +44,52 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the variables; one that is unset or empty takes its default."""
-        data_root = _folder(environment, "FIM_DATA_ROOT") or _default_data_root()
+        data_root = _read(environment, "FIM_DATA_ROOT", _location) or _default_data_root()
         return cls(
             data_root=data_root,
-            input_root=_folder(environment, "FIM_INPUT_ROOT") or data_root,
-            recipe=_recipe(environment),
-            workers=_count(environment, "FIM_WORKERS") or usable_cores(),
-            engine=_engine(environment),
-            partitions_per_run=_count(environment, "FIM_PARTITIONS_PER_RUN"),
+            input_root=_read(environment, "FIM_INPUT_ROOT", _location) or data_root,
+            recipe=_read(environment, "FIM_RECIPE", _recipe) or "olmo_midtraining",
+            workers=_read(environment, "FIM_WORKERS", _count) or usable_cores(),
+            engine=_read(environment, "FIM_ENGINE", _engine) or "local",
+            partitions_per_run=_read(environment, "FIM_PARTITIONS_PER_RUN", _count),
         )
 
 
-def _folder(environment: Mapping[str, str], name: str) -> Location | None:
+def _read(
+    environment: Mapping[str, str], name: str, convert: Callable[[str], _Value]
+) -> _Value | None:
     value = environment.get(name)
-    if not value:
-        return None
     try:
-        return parse_url(value) if is_url(value) else named_path(value)
-    except (StorageError, FileNotFoundError) as error:
+        return convert(value) if value else None
+    except (ValueError, OSError) as error:
         raise SettingsError(f"{name}={error}") from error
 
 
-def _recipe(environment: Mapping[str, str]) -> str:
-    value = environment.get("FIM_RECIPE") or "olmo_midtraining"
+def _location(value: str) -> Location:
+    return parse_url(value) if is_url(value) else named_path(value)
+
+
+def _recipe(value: str) -> str:
     if (_RECIPES / f"{value}.yaml").is_file():
         return value
-    try:
-        path = named_path(value)
-    except FileNotFoundError as error:
-        raise SettingsError(f"FIM_RECIPE={error}") from error
+    path = named_path(value)
     return value if path == Path(value).absolute() else str(path)
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise ValueError(f"{value}: give a whole number of at least 1")
+    return int(value)
+
+
+def _engine(value: str) -> Engine:
+    if value == "local":
+        return "local"
+    if value != "ray":
+        raise ValueError(f"{value}: give local or ray")
+    if find_spec("ray") is None:
+        raise ValueError("ray: Ray is not installed; install fim_assets[ray]")
+    return "ray"
 
 
 def named_path(text: str) -> Path:
@@ -98,7 +106,7 @@ def named_path(text: str) -> Path:
 
 @cache
 def in_repository() -> bool:
-    """Whether the package lies in its repository, and not in an environment's `site-packages`."""
+    """Whether the package is in its repository, and not in an environment's `site-packages`."""
     try:
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     except (OSError, ValueError):
@@ -119,39 +127,14 @@ def _default_data_root() -> Path:
 
 
 def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None:
-    """A notice of where outputs lie, if neither the environment nor a repository says it."""
+    """A notice of where outputs are, if neither the environment nor a repository says it."""
     if environment.get("FIM_DATA_ROOT") or in_repository():
         return None
-    return f"FIM_DATA_ROOT is not set: outputs lie in {_default_data_root()}"
-
-
-def _count(environment: Mapping[str, str], name: str) -> int | None:
-    value = environment.get(name)
-    if not value:
-        return None
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise SettingsError(f"{name}={value}: give a whole number of at least 1")
-    return int(value)
-
-
-def _engine(environment: Mapping[str, str]) -> Engine:
-    value = environment.get("FIM_ENGINE") or "local"
-    if value == "local":
-        return "local"
-    if value != "ray":
-        raise SettingsError(f"FIM_ENGINE={value}: give local or ray")
-    if find_spec("ray") is None:
-        raise SettingsError("FIM_ENGINE=ray: Ray is not installed; install fim_assets[ray]")
-    return "ray"
+    return f"FIM_DATA_ROOT is not set: outputs are in {_default_data_root()}"
 
 
 def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
-    """The message and the advice where no shard matches.
-
-    Args:
-        documents: The globs that match nothing.
-        settings: Where relative ones start.
-    """
+    """The message and the advice where globs match no shard."""
     return (
         f"no shard found: {', '.join(documents)} below {settings.input_root}",
         "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",

@@ -111,7 +111,7 @@ def test_an_installation_writes_to_a_folder_of_the_users_and_says_so(
     relative = "FIM_DATA_ROOT=../share/fim_assets keys"
     printed = python(_WHERE, "keys", "summary", relative, variables=given, folder=empty)
     assert printed.startswith(str(installed))
-    said = f"FIM_DATA_ROOT is not set: outputs lie in {data}\n |"
+    said = f"FIM_DATA_ROOT is not set: outputs are in {data}\n |"
     assert f"0 {said} a\n" in printed
     assert f"1 {said} " in printed, "nothing is complete"
     assert "make dev" not in printed
@@ -167,10 +167,10 @@ def test_a_user_without_a_home_makes_all_with_the_fast_engine(
 _BEGIN = """
 import os, sys
 from pathlib import Path
-from fim_assets.corpus.partition_files import PartitionFiles
+from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.partition_lock import partition_lock
 from fim_assets.corpus.staging import Staging
-files = partition_files(Path("raw_shards").absolute(), "a")
+files = PartitionFiles(Path("raw_shards").absolute(), "a", Outputs((".parquet",)))
 with partition_lock(Path(), "a"), Staging(files) as staging:
     staging.create(".parquet").write(b"begun")
     if sys.argv[1] == "die":

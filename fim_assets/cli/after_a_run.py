@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedWriter, RawIOBase
 from itertools import islice
 from pathlib import Path
@@ -14,31 +14,25 @@ import click
 
 from fim_assets.cli.before_a_run import key_range
 from fim_assets.cli.completion import complete_arrays, complete_shards
-from fim_assets.cli.corpus import (
-    list_some_shards,
-    open_command_corpus,
-    shortened,
-    some_keys,
-)
+from fim_assets.cli.corpus import list_some_shards, open_command_corpus, shortened, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.io.locations import is_remote
+from fim_assets.settings import Settings, in_repository, named_path
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.wording import escape_to_one_line, plural
 
 if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
     from fim_assets.corpus_report.summary import CorpusTotals, Summary
-    from fim_assets.settings import Settings
 
 _ROWS_SHOWN = 32
 _NARROW = 76
-
-_COLUMNS = ("documents", "rejected", "rearranged", "PSM share", "tokens", "tokens/s")
-_FEW_COLUMNS = ("documents", "tokens")
+_IN_NARROW = ("documents", "tokens")
 
 
 @command("fim-assets summary")
 def summary() -> None:
-    """Print what the complete partitions hold, where it lies, and what to do next.
+    """Print what the complete partitions hold, where it is, and what to do next.
 
     The exit status is 1 if no partition is complete.
     """
@@ -54,23 +48,20 @@ def summary() -> None:
     totals, partitions = gathered.summary.totals, gathered.summary.partitions
     complete, incomplete = partitions.complete, partitions.incomplete
     console = standard_output()
-    columns = _COLUMNS if console.width >= _NARROW else _FEW_COLUMNS
-    table = Table(
-        title=f"{complete:,} of {plural(len(shards), 'partition')} complete",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    all_cells = _cells(totals, gathered.made.seconds)
+    columns = [name for name in all_cells if console.width >= _NARROW or name in _IN_NARROW]
+    title = f"{complete:,} of {plural(len(shards), 'partition')} complete"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("partition", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in gathered.partitions:
-        table.add_row(Text(row.key), *_cells(row.totals, row.seconds[TOKEN_ARRAYS.name], columns))
+        cells = _cells(row.totals, row.seconds)
+        table.add_row(Text(row.key), *(cells[name] for name in columns))
     if complete > _ROWS_SHOWN:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
-    seconds = gathered.made.seconds[TOKEN_ARRAYS.name]
-    table.add_row("total", *_cells(totals, seconds, columns), style="bold")
+    table.add_row("total", *(all_cells[name] for name in columns), style="bold")
     console.print(table)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
         click.echo(f"incomplete  {key}: {escape_to_one_line(reason)}")
@@ -89,14 +80,12 @@ def summary() -> None:
 
 
 def _next_steps(
-    settings: "Settings", corpus: "Corpus", summary: "Summary", shards: list[str], first: str | None
+    settings: Settings, corpus: Corpus, summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
-    """Where things are and what to do next, as lines with a name."""
-    from fim_assets.io.locations import is_remote
+    from fim_assets.corpus_report.summary import CORPUS_REPORT
     from fim_assets.run.verify import other_prefixes, stale_report
-    from fim_assets.settings import REPOSITORY, in_repository
 
-    report = corpus.folder("corpus_report") / "report.html"
+    report = corpus.folder(CORPUS_REPORT) / "report.html"
     materialize = f"dagster asset materialize {corpus.definitions} --select"
     if settings.partitions_per_run:
         materialize = f"env -u FIM_PARTITIONS_PER_RUN {materialize}"
@@ -107,74 +96,63 @@ def _next_steps(
         yield "arrays", f"{folder}  ({plural(len(arrays), 'file')})"
         why = "  (not made yet, or not of these partitions)" if stale else ""
         yield "report", f"{shown_path(report)}{why}"
-    steps = []
+    steps = {}
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
-        steps.append((". .venv/bin/activate", "puts fim-assets and dagster on the path"))
+        steps[". .venv/bin/activate"] = "puts fim-assets and dagster on the path"
     if summary.partitions.incomplete:
         every = f"{corpus.selection('*')} --partition-range {shlex.quote(key_range(shards))}"
-        steps.append((f"{materialize} {every}", ""))
+        steps[f"{materialize} {every}"] = ""
     elif stale:
-        steps.append((f"{materialize} {corpus.selection('corpus_report')}", "makes the report"))
+        steps[f"{materialize} {corpus.selection(CORPUS_REPORT)}"] = "makes the report"
     else:
-        steps.append(("open the report in a browser", ""))
+        steps["open the report in a browser"] = ""
     if first is not None:
-        steps.append((f"{corpus.command} preview {shlex.quote(first)}", "before and after"))
+        steps[f"{corpus.command} preview {shlex.quote(first)}"] = "before and after"
     if arrays and not is_remote(arrays[0]):
-        array = shlex.quote(shown_path(arrays[0]))
-        steps.append((f"fim-assets show {array}", "a document, decoded"))
-    others = () if first is not None else map(shlex.quote, other_prefixes(corpus))
-    steps += [(f"fim-assets --key-prefix {prefix} summary", "another corpus") for prefix in others]
-    here = in_repository() and Path.cwd() == REPOSITORY and not corpus.prefix
+        steps[f"fim-assets show {shlex.quote(shown_path(arrays[0]))}"] = "a document, decoded"
+    for prefix in other_prefixes(corpus) if first is None else ():
+        steps[f"fim-assets --key-prefix {shlex.quote(prefix)} summary"] = "another corpus"
+    here = in_repository() and Path.cwd() == named_path("") and not corpus.prefix
     serve = "make dev" if here else f"dagster dev {corpus.definitions}"
     author = "; FILE.py calls build_definitions" if corpus.prefix else ""
-    steps.append((serve, f"lineage, metadata and checks in a browser{author}"))
-    width = max(len(step) for step, why in steps if why and len(step) < _NARROW)
-    for number, (step, why) in enumerate(steps):
+    steps[serve] = f"lineage, metadata and checks in a browser{author}"
+    width = max(len(step) for step, why in steps.items() if why and len(step) < _NARROW)
+    for number, (step, why) in enumerate(steps.items()):
         yield "next" if not number else "", f"{step:<{width}}   {why}".rstrip()
 
 
-def _cells(
-    totals: "CorpusTotals", token_seconds: float, columns: Iterable[str] = _COLUMNS
-) -> list[str]:
+def _cells(totals: "CorpusTotals", seconds: Mapping[str, float]) -> dict[str, str]:
     """Shares are of files long enough to cut; tokens/s is one worker's."""
-    rearranged = totals.psm + totals.spm
-    candidates = rearranged + totals.not_selected + totals.gate
-    cells = {
+    token_seconds = seconds[TOKEN_ARRAYS.name]
+    return {
         "documents": f"{totals.documents:,}",
         "rejected": f"{totals.rejected:,}",
-        "rearranged": _percent(rearranged, candidates),
-        "PSM share": _percent(totals.psm, rearranged),
+        "rearranged": _percent(totals.rearranged, totals.candidates),
+        "PSM share": _percent(totals.psm, totals.rearranged),
         "tokens": f"{totals.tokens:,}",
-        "tokens/s": _rate(totals.tokens, token_seconds),
+        "tokens/s": f"{totals.tokens / token_seconds / 1e6:.1f} M" if token_seconds else "–",
     }
-    return [cells[name] for name in columns]
 
 
 def _percent(part: int, total: int) -> str:
     return f"{part / total:.2%}" if total else "–"
 
 
-def _rate(count: int, seconds: float) -> str:
-    return f"{count / seconds / 1e6:.1f} M" if seconds else "–"
-
-
 @command("fim-assets verify", "fim-assets verify stdlib-0")
 @click.argument("keys", nargs=-1, shell_complete=complete_shards)
 def verify(keys: tuple[str, ...]) -> None:
-    """Hold receipts against the files: sizes and hashes, of outputs and of the raw shards.
+    """Compare receipts with the files: sizes and hashes, of outputs and of the raw shards.
 
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
     receipt lists are faults too. What does not agree is printed, and the exit status is 1.
     """
-    from fim_assets.corpus.corpus import list_shards
     from fim_assets.corpus_report.gather import build_summary
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 
     corpus, settings = open_command_corpus()
     shards = list_shards(corpus, settings.input_root)
     begun = begun_keys(corpus)
-    unknown = [key for key in keys if key not in shards and key not in begun]
-    if unknown:
+    if unknown := [key for key in keys if key not in shards and key not in begun]:
         raise click.ClickException(f"{', '.join(unknown)}: no partition key; {some_keys(shards)}")
     chosen = list(dict.fromkeys(keys)) if keys else sorted(begun)
     with progress_bar() as progress:
@@ -187,12 +165,13 @@ def verify(keys: tuple[str, ...]) -> None:
     for fault in faults:
         click.echo(f"fault  {escape_to_one_line(fault)}")
     # A partition whose shard is gone is a fault, and not one of those that there should be.
-    expected_keys = {*chosen} if keys else shards.keys()
-    expected_verdicts = (verdict for verdict in verdicts if verdict.key in expected_keys)
-    receipts = Counter(asset for verdict in expected_verdicts for asset in verdict.receipts)
+    expected = {*chosen} if keys else shards.keys()
+    receipts = Counter(
+        a for verdict in verdicts if verdict.key in expected for a in verdict.receipts
+    )
+    partitions = plural(len(expected), "partition")
     for asset in corpus.names:
-        expected = plural(len(expected_keys), "partition")
-        click.echo(f"{asset:<14} {receipts[asset]:,} of {expected} with a receipt")
+        click.echo(f"{asset:<14} {receipts[asset]:,} of {partitions} with a receipt")
     files = plural(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
     conclusion = plural(len(faults), "fault") if faults else "all agree"
@@ -211,13 +190,13 @@ def verify(keys: tuple[str, ...]) -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A new file, packed as its name ends (.zst, .gz); else standard output, not packed.",
+    help="A new file, compressed as its name ends (.zst, .gz); else standard output, plain.",
 )
 def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.
 
-    They come as JSON lines in the raw shard's order. Its blank and rejected lines are not among
-    them, since no FIM shard holds these.
+    They come as JSON lines in the raw shard's order, without its blank and rejected lines, which no
+    FIM shard holds.
     """
     from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
 
@@ -232,8 +211,7 @@ def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
             if isinstance(stream, RawIOBase):
                 # Python runs unbuffered: a raw stream may take a part of what it is given.
                 stream = BufferedWriter(stream)
-            for restored in lines:
-                stream.write(restored + b"\n")
+            stream.writelines(line + b"\n" for line in lines)
             stream.flush()
     documents = plural(counts.documents, "document")
     files = plural(counts.rearranged, "rearranged file")
@@ -267,41 +245,35 @@ def show(array: Path, *, number: int, tokens: bool) -> None:
         array = _first_array(str(array), corpus)
     documents = TokenArray(array)
     if corpus.tokenizer_hash != documents.tokenizer_hash:
+        named = f"{corpus.recipe.tokens.tokenizer.name_or_path} ({corpus.tokenizer_hash})"
         raise click.ClickException(
             f"{array}: made with another tokenizer (content hash {documents.tokenizer_hash}) than "
-            f"the recipe's, {corpus.recipe.tokens.tokenizer.name_or_path} "
-            f"({corpus.tokenizer_hash}); set FIM_RECIPE to the recipe that made it"
+            f"the recipe's, {named}; set FIM_RECIPE to the recipe that made it"
         )
     if number >= len(documents):
-        raise click.ClickException(
-            f"{array}: no document {number:,}; it holds {len(documents):,}, counted from 0"
-        )
+        held = f"it holds {len(documents):,}, counted from 0"
+        raise click.ClickException(f"{array}: no document {number:,}; {held}")
     console = standard_output()
     tokenizer = load_tokenizer(corpus.recipe)
     document = render_document(documents[number], number, tokenizer, tokens=tokens)
     console.print(document, soft_wrap=not console.is_terminal)
 
 
-def _first_array(key: str, corpus: "Corpus") -> Path:
-    """A finished partition's first array."""
+def _first_array(key: str, corpus: Corpus) -> Path:
     from fim_assets.corpus.receipts import keys_of_receipts, read_receipt
-    from fim_assets.io.locations import is_remote
     from fim_assets.token_arrays.reader import is_array_name
 
     files = corpus.files(TOKEN_ARRAYS.name, key)
     receipt = read_receipt(files)
     if receipt is None:
-        finished = sorted(keys_of_receipts(files.folder))
-        raise click.ClickException(
-            f"{key}: no such file, and no partition with token_arrays; {some_keys(finished)}"
-        )
+        finished = some_keys(sorted(keys_of_receipts(files.folder)))
+        problem = f"{key}: no such file, and no partition with token_arrays"
+        raise click.ClickException(f"{problem}; {finished}")
     arrays = sorted(filter(is_array_name, (output.name for output in receipt.result.outputs)))
     if not arrays:
         raise click.ClickException(f"{key}: holds no document, and so no array")
     array = files.published(arrays[0])
     if is_remote(array):
-        raise click.ClickException(
-            f"{array}: copy it and {key}.parquet, which lies beside it, to one folder of this "
-            "machine, and name the copy"
-        )
+        both = f"{array}: copy it and {key}.parquet, which is next to it"
+        raise click.ClickException(f"{both}, to one folder of this machine, and name the copy")
     return array

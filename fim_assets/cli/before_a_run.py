@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -24,22 +23,23 @@ from fim_assets.cli.terminal import (
     shown_path,
     standard_output,
 )
+from fim_assets.corpus.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
 from fim_assets.errors import ShardError
+from fim_assets.io.locations import expand_home, is_remote, is_url, parse_url
+from fim_assets.io.machine_folders import working_folder
+from fim_assets.io.storage import write_bytes
+from fim_assets.raw_shards.sample import write_sample
+from fim_assets.settings import nothing_found
+from fim_assets.tokenizer.find import TokenizerError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
-
-if TYPE_CHECKING:
-    from fim_assets.corpus.sources import RawShard
 
 
 @command("fim-assets sample")
 def sample() -> None:
     """Write the sample corpus: this Python's standard library.
 
-    It lies in shards under raw/ of the input root, and needs no download.
+    Its shards are written under raw/ of the input root, without a download.
     """
-    from fim_assets.io.locations import is_remote
-    from fim_assets.raw_shards.sample import write_sample
-
     folder = read_settings().input_root / "raw"
     if is_remote(folder):
         raise click.ClickException(f"{folder}: the sample is written to a folder of this machine")
@@ -71,16 +71,11 @@ def keys(*, as_range: bool) -> None:
 def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
     """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
 
-    Named in raw.documents, it takes the place of the globs: nothing is listed when definitions
-    load, and a shard that has changed or is gone is an error where it is read. Files are pinned by
-    size and content hash; objects by size and ETag, with --hash by their content hash too, so that
-    a complete partition is told without reading its shard.
+    Named in raw.documents, it replaces the globs: nothing is listed when definitions load, and a
+    shard that has changed or is gone is an error where it is read. Files are pinned by size and
+    content hash; objects by size and ETag, with --hash by their content hash too, so that a
+    complete partition is recognised without reading its shard.
     """
-    from fim_assets.corpus.sources import MANIFEST_SUFFIX, find_shards, manifest_rows
-    from fim_assets.io.locations import is_url, parse_url
-    from fim_assets.io.storage import write_bytes
-    from fim_assets.settings import nothing_found
-
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
     settings = read_settings()
@@ -92,23 +87,19 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
         text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
     write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    click.echo(
-        f"{plural(len(shards), 'shard')}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}"
-    )
+    number = plural(len(shards), "shard")
+    click.echo(f"{number}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}")
 
 
-@command(
-    "fim-assets doctor",
-    "FIM_WORKERS=2 fim-assets doctor --json",
-)
+@command("fim-assets doctor", "FIM_WORKERS=2 fim-assets doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, by which a job can size itself.")
 def doctor(*, as_json: bool) -> None:
     """Look before a long run whether all is in order, and estimate what it will take.
 
-    Recipe, shards, tokenizer, storage, engine and Dagster's settings are looked at, and every stage
-    is really run on some lines of a few shards, in a temporary folder. What must be mended before a
-    run gives the exit status 1; a warning does not. Nothing stays behind but the proof of the
-    tokenizer's engine, which the run would make too.
+    Recipe, shards, tokenizer, storage, executor and Dagster's settings are looked at, and every
+    stage is really run on some lines of a few shards, in a temporary folder. What must be mended
+    before a run gives the exit status 1; a warning does not. Nothing is kept but the proof of the
+    tokenizer's encoder, which the run would make too.
     """
     import orjson
 
@@ -119,6 +110,7 @@ def doctor(*, as_json: bool) -> None:
     console = standard_output()
     with progress_line("looking …", quiet=as_json) as on_progress:
         for finding in examine(os.environ, report, on_progress, key_prefix_of_command()):
+            report.add(finding)
             if not as_json:
                 console.print(render_finding(finding, console.is_terminal), soft_wrap=True)
     if as_json:
@@ -150,16 +142,9 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         raise click.UsageError("--line and --id name a document each; give one of them")
     from rich.text import Text
 
-    from fim_assets.io.machine_folders import working_folder
-    from fim_assets.preview.documents import (
-        document_at_line,
-        document_with_id,
-        encode_document,
-        first_rearranged,
-    )
+    from fim_assets.preview import documents
     from fim_assets.preview.terminal import render, render_tokens
     from fim_assets.tokenizer.encoders import UnencodableTextError
-    from fim_assets.tokenizer.find import TokenizerError
     from fim_assets.tokenizer.load import load_tokenizer
 
     # No output is looked at, and the tokenizer may be missing.
@@ -168,41 +153,36 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     key, source = _find_shard(shard, list_some_shards(corpus, settings))
     seed = recipe.partition_seed(key)
     console = standard_output()
-    title = Text.assemble(
-        (key, "bold"),
-        f" · partition seed {seed:016x} · recipe {escape_to_one_line(settings.recipe)}",
-    )
+    recipe_name = escape_to_one_line(settings.recipe)
+    title = Text.assemble((key, "bold"), f" · partition seed {seed:016x} · recipe {recipe_name}")
     with working_folder() as folder:
         path = source.fetch(folder)
         try:
             if line is not None:
-                document = document_at_line(path, seed, recipe, line)
+                document = documents.document_at_line(path, seed, recipe, line)
             elif identifier is not None:
-                document = document_with_id(path, seed, recipe, identifier)
+                document = documents.document_with_id(path, seed, recipe, identifier)
             else:
-                document = first_rearranged(path, seed, recipe)
+                document = documents.first_rearranged(path, seed, recipe)
                 title.append("\nthe first document with a rearranged file")
         except ShardError as error:
             # A user knows the shard, and not the file that was fetched.
             error.location = str(source)
             raise
-    piped = not console.is_terminal
-    console.print(title, render(document, recipe.fim), sep="\n", soft_wrap=piped)
+    shown = render(document, recipe.fim)
+    console.print(title, shown, sep="\n", soft_wrap=not console.is_terminal)
     if not tokens:
         return
-    console.print()
     try:
         tokenizer = load_tokenizer(recipe)
-        encoded = encode_document(document, recipe.fim, tokenizer)
+        encoded = documents.encode_document(document, recipe.fim, tokenizer)
+        console.print("", render_tokens(encoded, tokenizer), sep="\n")
     except (TokenizerError, UnencodableTextError) as error:
-        console.print(Text(f"no tokens: {escape_control_characters(' '.join(str(error).split()))}"))
-    else:
-        console.print(render_tokens(encoded, tokenizer))
+        reason = escape_control_characters(" ".join(str(error).split()))
+        console.print(Text(f"\nno tokens: {reason}"))
 
 
-def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[str, RawShard]":
-    from fim_assets.io.locations import expand_home, is_remote
-
+def _find_shard(key_or_path: str, shards: Mapping[str, RawShard]) -> tuple[str, RawShard]:
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
     wanted = str(expand_home(key_or_path).resolve())
@@ -210,10 +190,8 @@ def _find_shard(key_or_path: str, shards: "Mapping[str, RawShard]") -> "tuple[st
         local = None if is_remote(shard.location) else str(shard.location.resolve())
         if key_or_path == str(shard) or wanted == local:
             return key, shard
-    raise click.ClickException(
-        f"{key_or_path}: no partition key, and no path of a shard of the recipe; "
-        f"{some_keys(shards)}"
-    )
+    problem = f"{key_or_path}: no partition key, and no path of a shard of the recipe"
+    raise click.ClickException(f"{problem}; {some_keys(shards)}")
 
 
 def key_range(keys: Sequence[str]) -> str:

@@ -7,20 +7,19 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from fim_assets.cli.corpus import open_command_corpus
 from fim_assets.cli.terminal import can_show, command
+from fim_assets.corpus.corpus import list_shards
+from fim_assets.io.locations import is_url
+from fim_assets.io.storage import names_in
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
-if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.settings import Settings
-
 _SHELLS = ("bash", "zsh", "fish")
-
 _SECONDS = 3.0
 _OFFERED = 200
 
@@ -45,23 +44,18 @@ def complete_shards(
     context: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
     """Partition keys; paths of the recipe's shards where what is typed is the begin of one."""
-    prefix = context.find_root().params["key_prefix"]
-    return _in_time(lambda: _keys_and_shards(begin, prefix))
+    return _in_time(context, lambda: _keys_and_shards(begin))
 
 
 def complete_arrays(
     context: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
     """Partitions with token arrays, and these by path; any file where none begins so."""
-    prefix = context.find_root().params["key_prefix"]
-    return _in_time(lambda: _arrays(begin, prefix)) or [CompletionItem(begin, type="file")]
+    return _in_time(context, lambda: _arrays(begin)) or [CompletionItem(begin, type="file")]
 
 
-def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
-    from fim_assets.corpus.corpus import list_shards
-    from fim_assets.io.locations import is_url
-
-    corpus, settings = _open_corpus(prefix)
+def _keys_and_shards(begin: str) -> list[str]:
+    corpus, settings = open_command_corpus(tokenizer_hash="", quiet=True)
     if any(map(is_url, (str(settings.input_root), *corpus.recipe.raw.documents))):
         return []  # a listing of object storage can take minutes, and costs money
     shards = list_shards(corpus, settings.input_root)
@@ -69,27 +63,15 @@ def _keys_and_shards(begin: str, prefix: tuple[str, ...]) -> list[str]:
     return _beginning(begin, shards) or _beginning(begin, paths)
 
 
-def _arrays(begin: str, prefix: tuple[str, ...]) -> list[str]:
-    from fim_assets.layouts.registry import LAYOUTS
-
-    folder = _open_corpus(prefix)[0].folder(TOKEN_ARRAYS.name)
+def _arrays(begin: str) -> list[str]:
+    folder = open_command_corpus(tokenizer_hash="", quiet=True)[0].folder(TOKEN_ARRAYS.name)
     if not isinstance(folder, Path):
         return []
     endings = tuple(f"{n}{layout.ending}" for n in range(10) for layout in LAYOUTS.values())
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
+    names = names_in(folder)
     keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))
     arrays = (_from_here(folder / name, begin) for name in names if name.endswith(endings))
     return _beginning(begin, keys) or _beginning(begin, arrays)
-
-
-def _open_corpus(prefix: tuple[str, ...]) -> "tuple[Corpus, Settings]":
-    from fim_assets.open_corpus import open_corpus
-    from fim_assets.recipe import load_recipe
-    from fim_assets.settings import Settings
-
-    settings = Settings.from_environment()
-    return open_corpus(load_recipe(settings.recipe), settings, prefix, tokenizer_hash=""), settings
 
 
 def _from_here(path: Path, begin: str) -> str:
@@ -104,13 +86,13 @@ def _beginning(begin: str, values: Iterable[str]) -> list[str]:
     return list(islice(filter(can_show, fitting), _OFFERED))
 
 
-def _in_time(list_values: Callable[[], list[str]]) -> list[CompletionItem]:
+def _in_time(context: click.Context, list_values: Callable[[], list[str]]) -> list[CompletionItem]:
     """What is listed within three seconds; nothing where it takes longer, or fails."""
     logging.disable()  # a warning would be printed into the line that is being typed
     values: list[str] = []
 
     def run() -> None:
-        with suppress(Exception):
+        with suppress(Exception), context.scope(cleanup=False):
             values.extend(list_values())
 
     thread = Thread(target=run, daemon=True)

@@ -1,61 +1,47 @@
 """The corpus that a command is about: that of the environment, below `--key-prefix`.
 
-It is imported by every command, so that what is heavy is imported where it is used.
+Every command imports this, so that it imports nothing heavy.
 """
 
 from collections.abc import Collection
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import click
 
+from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
+from fim_assets.open_corpus import open_corpus
+from fim_assets.recipe import load_recipe
+from fim_assets.settings import Settings, nothing_found, unnamed_data_root
 from fim_assets.wording import escape_to_one_line
-
-if TYPE_CHECKING:
-    from fim_assets.corpus.corpus import Corpus
-    from fim_assets.corpus.sources import RawShard
-    from fim_assets.settings import Settings
-
-KEYS_SHOWN = 8
 
 
 def key_prefix_of_command() -> tuple[str, ...]:
-    """The folders between the data root and the corpus, which stand before the command."""
+    """The folders between the data root and the corpus, which are named before the command."""
     prefix: tuple[str, ...] = click.get_current_context().find_root().params["key_prefix"]
     return prefix
 
 
-def read_settings() -> "Settings":
-    """Read the environment's settings; say where outputs lie if the environment does not."""
-    from fim_assets.settings import Settings, unnamed_data_root
-
+def read_settings(*, quiet: bool = False) -> Settings:
+    """Read the environment's settings; say where outputs are if the environment does not."""
     settings = Settings.from_environment()
-    where = unnamed_data_root()
-    if where is not None:
+    if not quiet and (where := unnamed_data_root()):
         click.echo(escape_to_one_line(where), err=True)  # what is piped is standard output alone
     return settings
 
 
-def open_command_corpus(tokenizer_hash: str | None = None) -> "tuple[Corpus, Settings]":
+def open_command_corpus(
+    tokenizer_hash: str | None = None, *, quiet: bool = False
+) -> tuple[Corpus, Settings]:
     """The corpus and its settings; see `open_corpus` for the hash."""
-    from fim_assets.open_corpus import open_corpus
-    from fim_assets.recipe import load_recipe
-
-    settings = read_settings()
+    settings = read_settings(quiet=quiet)
     recipe = load_recipe(settings.recipe)
     return open_corpus(recipe, settings, key_prefix_of_command(), tokenizer_hash), settings
 
 
-def list_some_shards(corpus: "Corpus", settings: "Settings") -> "dict[str, RawShard]":
-    """The corpus's raw shards by partition key, at least one.
-
-    Raises:
-        ShardError: If there is none, or as `list_shards`.
-    """
-    from fim_assets.corpus.corpus import list_shards
-    from fim_assets.settings import nothing_found
-
+def list_some_shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
+    """The corpus's raw shards by partition key; a ShardError if there is none."""
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         raise ShardError(*nothing_found(corpus.recipe.raw.documents, settings))
@@ -67,7 +53,7 @@ def some_keys(keys: Collection[str]) -> str:
     return f"keys: {shortened(keys) or 'none'}"
 
 
-def shortened(names: Collection[str], most: int = KEYS_SHOWN) -> str:
+def shortened(names: Collection[str], most: int = 8) -> str:
     """The first of several names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(islice(names, most)) + more

@@ -1,7 +1,7 @@
 """`fim-assets`: what is quicker to ask in a terminal than in the Dagster UI.
 
-The group of commands, its options, and how errors reach the user. What a command needs it imports
-itself, so that help, keys and completion answer at once.
+The group of commands, its options, and how errors reach the user. What is slow to load, a command
+imports itself, so that help, keys and completion answer at once.
 """
 
 import logging
@@ -43,13 +43,9 @@ class _Commands(click.Group):
         """List the commands, section by section."""
         width = max(map(len, self.commands))
         for section, commands in _SECTIONS.items():
+            rows = [(str(c.name).ljust(width), c.get_short_help_str(limit=100)) for c in commands]
             with formatter.section(section):
-                formatter.write_dl(
-                    [
-                        (str(command.name).ljust(width), command.get_short_help_str(limit=100))
-                        for command in commands
-                    ]
-                )
+                formatter.write_dl(rows)
         with formatter.section("Settings, from the environment"):
             formatter.write_dl(list(_SETTINGS.items()))
 
@@ -80,9 +76,9 @@ class _Commands(click.Group):
             raise click.ClickException(escape_control_characters(str(error))) from error
         except Exception as error:
             click.echo(escape_control_characters(traceback.format_exc()), err=True, nl=False)
+            problem = "this is a fault of fim-assets, not of what it was given"
             raise click.ClickException(
-                "this is a fault of fim-assets, not of what it was given; please report it with "
-                "the lines above"
+                f"{problem}; please report it with the lines above"
             ) from error
 
 

@@ -1,6 +1,5 @@
 """How commands write: help's examples, every text in whatever encoding, colours and progress."""
 
-import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,22 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from fim_assets.errors import UserError
+from fim_assets.io.locations import Location
 from fim_assets.wording import escape_to_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fim_assets.io.locations import Location
-
-OnProgress = Callable[[str], None]
-"""Takes what is being done, for a user who waits."""
-
-_SHOWN_AS = dict(zip("–—·✓✗▌█▓▒░‹›", "---+x|#%=.<>", strict=True))
-_SHOWN_AS |= {"…": "...", "→": "->", "↵": "\\n"}
-"""Stand-ins for what the commands print; of other characters the code point is shown."""
-
-_HANDLER = "fim_assets.shown"
+OnProgress = Callable[[str], None]  # takes what is being done, for a user who waits
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -36,20 +27,10 @@ def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
 
 
 def show_every_character() -> None:
-    """Have standard output and error replace what their encoding lacks, and not fail on it."""
-    codecs.register_error(_HANDLER, _replace)
+    """Have standard output and error escape what their encoding lacks, and not fail on it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=_HANDLER)
-
-
-def _replace(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    refused = error.object[error.start : error.end]
-    return "".join(
-        _SHOWN_AS.get(c, c.encode("ascii", "backslashreplace").decode()) for c in refused
-    ), error.end
+            stream.reconfigure(errors="backslashreplace")
 
 
 def can_show(text: str) -> bool:
@@ -77,8 +58,8 @@ def as_argument(text: str) -> bytes:
         ) from error
 
 
-def shown_path(path: "Location") -> str:
-    """A path on one line, from the working folder where it lies below that."""
+def shown_path(path: Location) -> str:
+    """A path on one line, from the working folder where it is below that."""
     if isinstance(path, Path) and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     return escape_to_one_line(str(path))
@@ -89,17 +70,16 @@ def standard_output() -> "Console":
     from rich.console import Console
 
     console = Console(highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(highlight=False, width=1000)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000
+    return console
 
 
 def progress_bar(*, quiet: bool = False) -> "Progress":
     """A bar on standard error, where that is a terminal."""
     from rich import progress
-    from rich.console import Console
 
-    console = Console(stderr=True)
+    console = _standard_error(quiet=quiet)
     return progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
@@ -107,22 +87,25 @@ def progress_bar(*, quiet: bool = False) -> "Progress":
         progress.TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=quiet or not _can_redraw(console),
+        disable=console is None,
     )
 
 
 @contextmanager
 def progress_line(message: str, *, quiet: bool) -> Iterator[OnProgress]:
     """A line on standard error that changes, where that is a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not _can_redraw(console):
+    console = _standard_error(quiet=quiet)
+    if console is None:
         yield lambda _message: None
         return
     with console.status(message) as status:
         yield status.update
 
 
-def _can_redraw(console: "Console") -> bool:
-    return sys.stderr.isatty() and not console.is_dumb_terminal
+def _standard_error(*, quiet: bool) -> "Console | None":
+    """Standard error, where progress can be drawn on it."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    redraws = not quiet and sys.stderr.isatty() and not console.is_dumb_terminal
+    return console if redraws else None

@@ -16,7 +16,6 @@ from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
-from fim_assets.defs.executor import run_tasks
 from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
 from fim_assets.defs.internals import (
     BY_AUTOMATION,
@@ -28,7 +27,7 @@ from fim_assets.defs.internals import (
 )
 from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
-from fim_assets.defs.partitions import backfill_policy, shard_partitions
+from fim_assets.defs.partitions import backfill_policy, run_tasks, shard_partitions
 from fim_assets.defs.progress import progress
 from fim_assets.defs.specs import report_spec, stage_specs
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
@@ -46,8 +45,8 @@ Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 def _end_of_run() -> Iterator[ExitStack]:
     """What is to be closed when Dagster ends a run.
 
-    A step that is told to end between two of its events is not told so: Dagster leaves its
-    generator open, and Python may wait for its workers for ever. Resources are always closed.
+    A step that Dagster ends between two of its events does not notice: its generator stays open,
+    and Python may wait for its workers for ever. Resources are always closed.
     """
     with ExitStack() as stack:
         yield stack
@@ -55,13 +54,7 @@ def _end_of_run() -> Iterator[ExitStack]:
 
 @dataclass(frozen=True)
 class CorpusDefinition:
-    """What the assets are made from.
-
-    Attributes:
-        corpus: Recipe, tokenizer and folders.
-        settings: Where the input lies, and the number of workers.
-        shards: Raw shards by partition key.
-    """
+    """What the assets are made from; `shards` are the raw shards by partition key."""
 
     corpus: Corpus
     settings: Settings
@@ -73,7 +66,7 @@ class CorpusDefinition:
 
 
 class RunConfig(dg.Config):
-    """What a run can be told in the launchpad."""
+    """What can be set for a run in the launchpad."""
 
     skip_complete: bool | None = Field(
         default=None,
@@ -193,14 +186,7 @@ def _no_shards(graph: CorpusDefinition) -> str:
 
 @dataclass
 class _Tally:
-    """What a run adds up over its partitions.
-
-    Attributes:
-        verdicts: What the checks of each chosen asset say.
-        failed: The partitions that failed.
-        skipped: How many were complete.
-        occurrences: Which names of the recipe occurred.
-    """
+    """What a run adds up over its partitions; `verdicts` are of each checked asset."""
 
     verdicts: dict[str, Verdict]
     failed: list[Outcome] = field(default_factory=list)
@@ -255,12 +241,7 @@ class _RunLog:
             self._log.error("%s: %s", outcome.key, text)
 
     def end(self, tally: _Tally, *, complete: bool) -> None:
-        """Log what is known of all partitions together.
-
-        Args:
-            tally: What they add up to.
-            complete: Whether they are all of the corpus.
-        """
+        """Log what is known of all partitions together; `complete`, if they are all there are."""
         if tally.skipped:
             self._log.info("complete already, and skipped: %s", plural(tally.skipped, "partition"))
         recipe = self._graph.corpus.recipe
@@ -296,7 +277,6 @@ def _versions(
 
 
 def _content(outputs: list[FileRecord]) -> str:
-    """One hash of all files."""
     return blake2b("".join(o.blake2b for o in outputs).encode(), digest_size=16).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 It has no partitions of its own: for each, Dagster would store the list of all, so that ten thousand
 partitions cost two gigabytes of database and of memory before any work begins. What each partition
-passed stands in its materialization's metadata and in its receipt.
+passed is in its materialization's metadata and in its receipt.
 """
 
 from collections import Counter
@@ -18,14 +18,12 @@ from fim_assets.defs.metadata import table
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.tables import Record, Table
 
-NAME = "sound"
-"""The check of each asset that has any."""
-
+_NAME = "sound"
 _FAULTS_SHOWN = 20
 
 
 def _looked_at() -> dict[str, str]:
-    """Of what a check counts, the numbers that add up over partitions to how much it looked at."""
+    """Which of a check's numbers say how much it looked at, added up over the partitions."""
     return {
         **{name: name for name in ("documents", "files", "tokens", "chars", "arrays")},
         "psm": "files in PSM",
@@ -38,8 +36,8 @@ def _looked_at() -> dict[str, str]:
 
 
 _IF_ONE_FAILS = """
-Where no probability is named, a right partition never fails. Every partition is checked before its
-receipt is written, and there is one verdict a run. Where a check fails, the partition does not
+Where no probability is named, a correct partition never fails. Every partition is checked before
+its receipt is written, and there is one verdict a run. Where a check fails, the partition does not
 count as finished and no later stage sees it. Then:
 
 1. `faults` names the partition, the check and what was found first; so does the run's log.
@@ -60,7 +58,7 @@ def check_specs(
     """
     return {
         stage.name: dg.AssetCheckSpec(
-            NAME,
+            _NAME,
             asset=keys[stage.name],
             description="\n".join(f"- **{c.name}**: {c.description}" for c in stage.checks)
             + f"\n{_IF_ONE_FAILS}",
@@ -76,11 +74,10 @@ class Verdict:
     """What a run's checks of one asset say, partition by partition.
 
     Attributes:
-        passed: Partitions that passed, those among them that passed when they were made.
-        before: Those that were complete and left as they are: their receipts name what they passed.
-        by_check: Of each check, how many partitions passed or failed it, and what it looked at in
-            this run.
-        faults: What was found, of the first partitions that failed.
+        passed: Partitions that passed, now or when they were made.
+        before: Those that were complete and unchanged: their receipts name what they passed.
+        by_check: Of each check, how many partitions passed or failed it, and what it looked at.
+        faults: The faults of the first partitions that failed.
     """
 
     passed: int = 0
@@ -95,26 +92,21 @@ class Verdict:
             for name in stage.receipt.made.checks:
                 self.by_check.setdefault(name, Counter()).update(["passed", "before"])
         self.passed += all(check.passed for check in stage.checks)
+        looked_at = _looked_at()
         for check in stage.checks:
             counts = self.by_check.setdefault(check.name, Counter())
-            looked_at = _looked_at()
-            counts.update(["passed" if check.passed else "failed"])
-            counts.update(
-                {
-                    name: number
-                    for name, number in check.numbers.items()
-                    if name in looked_at and isinstance(number, int)
-                }
-            )
+            counts["passed" if check.passed else "failed"] += 1
+            for name, number in check.numbers.items():
+                if name in looked_at and isinstance(number, int):
+                    counts[name] += number
             if not check.passed and len(self.faults) < _FAULTS_SHOWN:
-                self.faults.append(
-                    {"partition": key, "check": check.name, "found": check.description}
-                )
+                fault: Record = {"partition": key, "check": check.name, "found": check.description}
+                self.faults.append(fault)
 
     @property
     def failed(self) -> dict[str, int]:
         """How many partitions failed each check that any failed."""
-        return {name: its["failed"] for name, its in self.by_check.items() if its["failed"]}
+        return {name: n["failed"] for name, n in self.by_check.items() if n["failed"]}
 
     @property
     def reached(self) -> bool:
@@ -123,12 +115,12 @@ class Verdict:
 
     def evaluation(self, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
         """The event that Dagster records."""
-        said = [f"partitions that passed: {self.passed:,}"]
+        texts = [f"partitions that passed: {self.passed:,}"]
         if self.before:
-            said.append(f"of them passed before and are as they were: {self.before:,}")
-        said += [f"failed {name}: {n:,}" for name, n in self.failed.items()]
+            texts.append(f"of them passed before and are as they were: {self.before:,}")
+        texts += [f"failed {name}: {n:,}" for name, n in self.failed.items()]
         metadata: dict[str, Any] = {}
-        # No Markdown: a fault may quote what stands in the shard.
+        # No Markdown: a fault may quote the shard.
         if self.faults:
             columns = dict.fromkeys(("partition", "check", "found"), "string")
             metadata["faults"] = table(Table(columns, self.faults))
@@ -136,28 +128,20 @@ class Verdict:
         metadata |= {"passed": self.passed, "passed_before": self.before}
         return dg.AssetCheckEvaluation(
             asset_key=asset,
-            check_name=NAME,
+            check_name=_NAME,
             passed=not self.failed,
-            description="; ".join(said),
+            description="; ".join(texts),
             metadata=metadata | {f"failed_{name}": n for name, n in self.failed.items()},
             blocking=True,
         )
 
     def _checks(self) -> dg.TableMetadataValue:
-        columns = dict.fromkeys(("passed", "passed_before", "failed"), "int")
-        columns = {"check": "string", **columns, "looked_at": "string"}
-        rows: list[Record] = [
-            {
-                "check": check,
-                "passed": counts["passed"],
-                "passed_before": counts["before"],
-                "failed": counts["failed"],
-                "looked_at": ", ".join(
-                    f"{what}: {counts[name]:,}"
-                    for name, what in _looked_at().items()
-                    if name in counts
-                ),
-            }
-            for check, counts in self.by_check.items()
-        ]
+        integers = dict.fromkeys(("passed", "passed_before", "failed"), "int")
+        columns = {"check": "string", **integers, "looked_at": "string"}
+        rows: list[Record] = []
+        for check, counts in self.by_check.items():
+            numbers = (counts["passed"], counts["before"], counts["failed"])
+            looked_at = [f"{w}: {counts[n]:,}" for n, w in _looked_at().items() if n in counts]
+            values = (check, *numbers, ", ".join(looked_at))
+            rows.append(dict(zip(columns, values, strict=True)))
         return table(Table(columns, rows))

@@ -13,15 +13,12 @@ from fim_assets.wording import plural
 
 
 class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
-    """The end of a step whose message says all: Dagster shows it without a stack trace of its own.
-
-    It takes an error of the first class for one that another process has put into words already.
-    """
+    """The end of a step whose message says all: its first base has Dagster show no stack trace."""
 
     def __init__(self, message: str) -> None:
-        told = SerializableErrorInfo(f"{message}\n", stack=[], cls_name="Failure")
+        infos = [SerializableErrorInfo(f"{message}\n", stack=[], cls_name="Failure")]
         super().__init__(  # type: ignore[no-untyped-call]
-            message, allow_retries=False, user_code_process_error_infos=[told]
+            message, allow_retries=False, user_code_process_error_infos=infos
         )
 
 
@@ -30,29 +27,19 @@ def failure_message(
 ) -> str:
     """Each failed partition with its stage and reason, and what to do about each kind of failure.
 
-    Of partitions with the same fault the first one's reason stands for all.
-
-    Args:
-        failed: What became of those that failed.
-        partitions: How many the run had.
-        corpus: Where their files are.
-        made: The assets that the run made; of others it has only checked the existing files.
+    Of partitions with the same fault the first one's reason is given for all. `made` are the assets
+    that the run made; of others it has only checked the existing files.
     """
-    advice = dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)
-    lines = [
-        f"{len(failed):,} of {plural(partitions, 'partition')} failed:",
-        *_listed(failed),
-        "",
-        "What to do:",
-        *(f"- {each}" for each in advice),
-    ]
+    advice = [*dict.fromkeys(_advice(outcome, corpus, made) for outcome in failed)]
     if partitions > 1:
-        lines.append("- Then run the same range again: what is complete is skipped.")
-    return "\n".join(lines)
+        advice.append("Then run the same range again: what is complete is skipped.")
+    heading = f"{len(failed):,} of {plural(partitions, 'partition')} failed:"
+    listed = "\n".join([heading, *_listed(failed)])
+    return "\n- ".join([f"{listed}\n\nWhat to do:", *advice])
 
 
 def without_lines(failure: str) -> str:
-    """A failure without the lines of the shard that stand below it."""
+    """A failure without the lines of the shard that follow it."""
     return failure.partition("\n")[0].removesuffix(":")
 
 

@@ -15,8 +15,7 @@ RECORDED_BY_STEP = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 Dagster calls it a temporary workaround (`execute_step.py`). The step records each partition when it
 is done, so that a long run shows how far it is, and one that is killed keeps what it finished.
-Without it Dagster would record every partition of the range once more at the end, without metadata:
-then each of them would have to be recorded at the end only.
+Without it Dagster would record every partition of the range again at the end, without metadata.
 """
 
 PARTITION = "dagster/partition"
@@ -35,13 +34,8 @@ def version_tags(
     """Tags by which Dagster tells that a partition is out of date.
 
     Dagster writes them itself for what it records at a step's end, and not for what a step records.
-    Without them every partition would be shown as out of date.
-
-    Args:
-        code_version: What made it.
-        data_version: Its content.
-        inputs: The content of what it was made from, and the number of the event that recorded it,
-            by the user string of its key.
+    Without them every partition would be shown as out of date. `inputs` holds, by the user string
+    of a key, the version of what was read and the number of the event that recorded it.
     """
     tags = {
         "dagster/code_version": code_version,

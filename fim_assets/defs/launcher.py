@@ -1,4 +1,4 @@
-"""Runs whose process is gone are told from those that work, so that no dead run holds the queue.
+"""Finds runs whose process is gone, so that no dead run holds the queue.
 
 A run that is killed cannot say so, and Dagster's own launcher looks after no run: the queue would
 wait for it forever. A process that works on a run holds a file lock, which the kernel takes back
@@ -21,13 +21,16 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from filelock import FileLock, Timeout
 
+from fim_assets.corpus_report.summary import CORPUS_REPORT
+
 _HOST, _LOCK = "host", "process_lock"
+_STEPS = {"shards", CORPUS_REPORT}
 
+# A process names itself within a second or two of the run's start, and this is much more than a
+# slow machine needs. One that is killed before names nobody, and its log stays silent.
 _SECONDS_TO_BEGIN = 60
-"""A process names itself within a second or two of the run's start: much more than a slow machine
-needs. One that is killed before names nobody, and its log stays silent."""
 
-_TOLD_BY = {
+_EVENTS = {
     dg.DagsterEventType.RUN_START,
     dg.DagsterEventType.ENGINE_EVENT,
     dg.DagsterEventType.STEP_START,
@@ -36,12 +39,7 @@ _TOLD_BY = {
 
 
 def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Write to a run's log which process works on it, for `LocalRunLauncher`.
-
-    Args:
-        instance: Dagster's state; the lock lies in its local folder.
-        run: The run that this process works on.
-    """
+    """Write to a run's log which process works on it, for `LocalRunLauncher`."""
     if instance.is_ephemeral:
         return
     host = socket.gethostname()
@@ -55,7 +53,7 @@ def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 @cache
 def _process_lock(folder: Path) -> FileLock:
-    """The lock of this process, held until it ends, in a file of its own."""
+    # Held until the process ends, in a file of its own.
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid4()}.lock"
     lock = FileLock(path)
@@ -69,15 +67,14 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """It does, for Dagster's run monitoring."""
+        """Asked by Dagster's run monitoring."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the process that works on a run is there, as far as can be told from here."""
-        log = self._instance.all_logs(run.run_id, of_type=_TOLD_BY)
-        if _is_there(
-            [entry.dagster_event for entry in log if entry.dagster_event], log[-1].timestamp
-        ):
+        """Whether the process that works on a run is there, as far as can be seen from here."""
+        log = self._instance.all_logs(run.run_id, of_type=_EVENTS)
+        events = [entry.dagster_event for entry in log if entry.dagster_event]
+        if _is_there(events, log[-1].timestamp):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
             WorkerStatus.FAILED,
@@ -95,17 +92,13 @@ def _is_there(events: Sequence[dg.DagsterEvent], last: float) -> bool:
     if named:
         lock, here = named[-1].get(_LOCK), named[-1][_HOST].value == socket.gethostname()
         return lock is None or not here or _is_held(Path(str(lock.value)))
-    others = [event for event in events if event.is_step_start and not _names_itself(event)]
-    return bool(others) or time.time() - last < _SECONDS_TO_BEGIN
-
-
-def _names_itself(step: dg.DagsterEvent) -> bool:
-    return step.node_name.split("__")[-1] in ("shards", "corpus_report")
+    # A step that is not of this package never names its process.
+    steps = [event.node_name.split("__")[-1] for event in events if event.is_step_start]
+    return not _STEPS.issuperset(steps) or time.time() - last < _SECONDS_TO_BEGIN
 
 
 def _is_held(path: Path) -> bool:
-    """Whether the process is there whose lock this is: it removes the file where it can."""
-    if not path.is_file():
+    if not path.is_file():  # the process that held it has removed it
         return False
     try:
         with FileLock(path, timeout=0):

@@ -2,12 +2,12 @@
 
 The UI shows entries in the order of the dictionaries here, Markdown and JSON in place if they have
 less than a thousand characters, and every number as a plot over the partitions. Texts of a shard,
-such as languages, stand in tables and JSON alone, which the UI shows as text; in tables without the
-characters that would turn a line around.
+such as languages, are in tables and JSON alone, which the UI shows as text; in tables without the
+characters that would change the direction of a line.
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from fim_assets.io.locations import Location, is_remote
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
-from fim_assets.statistics.tables import Record, Table, languages, mean, share, warnings_table
+from fim_assets.statistics.tables import Table, languages, mean, share, warnings_table
 from fim_assets.wording import plural
 
 _INCOMPLETE_SHOWN = 100
@@ -34,24 +34,20 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     if stage.receipt is None:
         return {}
     result, made = stage.receipt.result, stage.receipt.made
-    place = corpus.files(result.asset, result.key)
     own = corpus.stage(result.asset).facts(corpus.recipe, stage.receipt)
-    shown: dict[str, Any] = {}
-    if stage.preview is not None:
-        shown["preview"] = dg.MetadataValue.md(stage.preview)
-    if stage.checks:
-        shown["checks"] = _checks(
-            (check.name, yes(check.passed), check.description) for check in stage.checks
-        )
-    elif stage.skipped and made.checks:
-        shown["checks"] = _checks((name, yes(True), "when it was made") for name in made.checks)
+    checks = [(c.name, "yes" if c.passed else "no", c.description) for c in stage.checks]
+    if stage.skipped and not checks:
+        checks = [(name, "yes", "when it was made") for name in made.checks]
+    columns = dict.fromkeys(("check", "passed", "found"), "string")
+    check_table = Table(columns, [dict(zip(columns, row, strict=True)) for row in checks])
     return {
         **({"skipped": True} if stage.skipped else {}),
         "documents": result.documents,
         **own.headline,
         **_tables(own.tables),
         **_pictures(result.histograms),
-        **shown,
+        **({} if stage.preview is None else {"preview": dg.MetadataValue.md(stage.preview)}),
+        **_tables({"checks": check_table}),
         **own.numbers,
         **{f"dropped_{reason}": n for reason, n in counted(result.counts, "dropped").items()},
         **_lengths(result.histograms),
@@ -68,7 +64,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,
-        "receipt": _where(place.receipt),
+        "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
             stage.receipt.model_dump(mode="json", exclude={"result": {"histograms"}})
         ),
@@ -95,10 +91,7 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "rejected_lines": totals.rejected,
         "rejected_share": share(totals.rejected, totals.lines - totals.blank),
         **_tables(
-            {
-                "warnings": warnings_table(summary.warnings),
-                "rates": rates_table(summary.rates),
-            }
+            {"warnings": warnings_table(summary.warnings), "rates": rates_table(summary.rates)}
         ),
         **realised_shares(summary.rates),
         "fallback_share": share(sum(summary.fallbacks.values()), totals.rearranged),
@@ -134,7 +127,6 @@ def _data_file(corpus: Corpus, result: Result) -> Location:
 
 
 def _pictures(histograms: Mapping[str, Histogram]) -> dict[str, dg.MarkdownMetadataValue]:
-    """Each histogram as a picture, in the receipt's order."""
     return {f"{name}_histogram": _picture(lengths) for name, lengths in histograms.items()}
 
 
@@ -142,12 +134,10 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, int | float]:
     """The numbers of each histogram that are plotted over the partitions."""
     numbers: dict[str, int | float] = {}
     for name, lengths in histograms.items():
-        if lengths.p50 is None or lengths.p95 is None or lengths.max is None:
-            continue
-        numbers[f"{name}_mean"] = mean(lengths.sum, lengths.count)
-        numbers[f"{name}_p50"] = lengths.p50
-        numbers[f"{name}_p95"] = lengths.p95
-        numbers[f"{name}_max"] = lengths.max
+        if lengths.count:
+            numbers[f"{name}_mean"] = mean(lengths.sum, lengths.count)
+        quantiles = {"p50": lengths.p50, "p95": lengths.p95, "max": lengths.max}
+        numbers |= {f"{name}_{part}": n for part, n in quantiles.items() if n is not None}
     return numbers
 
 
@@ -160,35 +150,22 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
         "95 % up to": lengths.p95,
         "max": lengths.max,
     }
-    said = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
-    said = [plural(lengths.count, "value"), *said]
-    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{' · '.join(said)}")
-
-
-def _checks(rows: Iterable[tuple[str, str, str]]) -> dg.TableMetadataValue:
-    columns = ("check", "passed", "found")
-    records: list[Record] = [dict(zip(columns, row, strict=True)) for row in rows]
-    return table(Table(dict.fromkeys(columns, "string"), records))
+    texts = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]
+    caption = " · ".join([plural(lengths.count, "value"), *texts])
+    return dg.MetadataValue.md(f"![](data:image/svg+xml;base64,{image})\n\n{caption}")
 
 
 def _tables(tables: Mapping[str, Table]) -> dict[str, dg.TableMetadataValue]:
-    """Tables that have a row."""
     return {name: table(content) for name, content in tables.items() if content.rows}
 
 
 def table(content: Table) -> dg.TableMetadataValue:
-    """A table, which the UI shows in place and as text, whatever stands in it."""
-    records = [
-        dg.TableRecord({name: row.get(name) for name in content.columns}) for row in content.rows
-    ]
+    """A table, which the UI shows in place and as text, whatever is in it."""
+    names = content.columns
+    records = [dg.TableRecord({name: row.get(name) for name in names}) for row in content.rows]
     return dg.MetadataValue.table(records, _schema(tuple(content.columns.items())))
 
 
 @cache
 def _schema(columns: tuple[tuple[str, str], ...]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns])
-
-
-def yes(passed: bool) -> str:
-    """A verdict in one word."""
-    return "yes" if passed else "no"

@@ -1,10 +1,16 @@
-"""Partitions: one a shard, listed when the definitions load, and how many of them a run takes."""
+"""Partitions: one a shard, how many of them a run takes, and who works on them.
+
+They are listed when the definitions load. Processes of this machine or a Ray cluster work on them,
+inside one step: no executor of Dagster's, which would run one step of it.
+"""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable, Sequence
 
 import dagster as dg
 
+from fim_assets.run.local import run_partitions
+from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings, SettingsError
 
 
@@ -25,11 +31,8 @@ def refuse_command(
 ) -> None:
     """Say what to do where Dagster would refuse a command with a traceback or an unclear word.
 
-    Args:
-        settings: Whether a range is split into runs, which only the daemon can launch.
-        keys: All partitions.
-        partition: What the command that loads the definitions takes as `--partition`, '' if none.
-        partition_range: The same of `--partition-range`.
+    `partition` and `partition_range` are the options of the command that loads the definitions, ''
+    where it has none.
 
     Raises:
         SettingsError: If it names a partition that there is not, or a range that is split.
@@ -48,3 +51,16 @@ def refuse_command(
             raise SettingsError(
                 f"{key}: no partition key; {meant}`fim-assets keys` prints all {len(keys):,}"
             )
+
+
+def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
+    """Run partitions of one corpus; yields each outcome, or fails if there is no cluster to use."""
+    if settings.engine == "local":
+        yield from run_partitions(tasks, settings.workers)
+        return
+    from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray
+
+    try:
+        yield from run_partitions_on_ray(tasks)
+    except ClusterError as error:
+        raise dg.Failure(str(error)) from None

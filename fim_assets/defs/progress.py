@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import dagster as dg
 from rich.console import Console
@@ -15,8 +14,9 @@ from fim_assets.run.partition import Task
 from fim_assets.wording import plural
 
 _SECONDS_BETWEEN_LOGS = 10.0
+_TERMINAL = Path("/dev/tty")
 
-# Asked when the definitions load: later Dagster leads what a step prints elsewhere.
+# Asked when the definitions load: later Dagster redirects what a step prints.
 _IN_A_TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 _ENCODING = sys.stderr.encoding if _IN_A_TERMINAL else "utf-8"
 
@@ -25,77 +25,55 @@ _ENCODING = sys.stderr.encoding if _IN_A_TERMINAL else "utf-8"
 def progress(
     tasks: Sequence[Task], context: dg.AssetExecutionContext
 ) -> Iterator[Callable[[str], None]]:
-    """Tell how far a run over some partitions is.
-
-    Args:
-        tasks: The partitions.
-        context: The run's; its log takes the lines.
-
-    Returns:
-        What to call with the key of each partition that is done.
-    """
+    """Show how far a run is; yields what to call with the key of each partition that is done."""
     sizes = {task.key: max(task.shard.size, 1) for task in tasks}
     total, done, done_bytes = sum(sizes.values()), 0, 0
     begin = logged = time.monotonic()
-    with ExitStack() as stack:
-        bar = stack.enter_context(_bar()) if _is_watched(context) else None
-        line = bar.add_task("partitions", total=len(tasks), left="") if bar else None
+    # A command that a person runs has a terminal, and no service started it.
+    with _bar(shown=_IN_A_TERMINAL and context.run.remote_job_origin is None) as bar:
+        line = bar.add_task("partitions", total=len(tasks), left="")
 
         def advance(key: str) -> None:
             nonlocal done, done_bytes, logged
             done += 1
             done_bytes += sizes[key]
             now = time.monotonic()
-            told = described(done, len(tasks), done_bytes / total, now - begin)
-            if bar is not None and line is not None:
-                bar.update(line, completed=done, left=told.partition(", ")[2])
+            message = described(done, len(tasks), done_bytes / total, now - begin)
+            bar.update(line, completed=done, left=message.partition(", ")[2])
             if done == len(tasks) or now - logged > _SECONDS_BETWEEN_LOGS:
                 logged = now
-                context.log.info(told)
+                context.log.info(message)
 
         yield advance
 
 
 def described(done: int, of: int, share: float, seconds: float) -> str:
-    """How far a run is, in words; the first partition's time, with the workers' start, tells none.
+    """How far a run is, as text, and how long it will take.
 
-    Args:
-        done: Partitions that are done.
-        of: All partitions.
-        share: Of their bytes, those that are done: what the time left is told by, since the largest
-            go first.
-        seconds: Since it began.
+    The time left is estimated from the share of the bytes that are done, since the largest shards
+    go first; not from the first partition alone, whose time has the workers' start in it.
     """
-    told = f"{done:,} of {plural(of, 'partition')} in {seconds:,.0f} s"
+    message = f"{done:,} of {plural(of, 'partition')} in {seconds:,.0f} s"
     if 1 < done < of:
-        told += f", about {seconds / share * (1 - share):,.0f} s left"
-    return told
-
-
-def _is_watched(context: dg.AssetExecutionContext) -> bool:
-    """Whether a person's command runs this, and not a service."""
-    return _IN_A_TERMINAL and context.run.remote_job_origin is None and Path("/dev/tty").exists()
-
-
-def _open_terminal() -> TextIO:
-    return Path("/dev/tty").open("w", encoding=_ENCODING, errors="replace")
+        message += f", about {seconds / share * (1 - share):,.0f} s left"
+    return message
 
 
 @contextmanager
-def _bar() -> Iterator[Progress | None]:
+def _bar(*, shown: bool) -> Iterator[Progress]:
+    bar = Progress(disable=True)
     with ExitStack() as stack:
-        bar = None
-        with suppress(OSError):
-            terminal = stack.enter_context(_open_terminal())
-            bar = stack.enter_context(
-                Progress(
+        if shown:
+            with suppress(OSError):
+                tty = stack.enter_context(_TERMINAL.open("w", encoding=_ENCODING, errors="replace"))
+                bar = Progress(
                     TextColumn("{task.description}"),
                     BarColumn(),
                     MofNCompleteColumn(),
                     TimeElapsedColumn(),
                     TextColumn("{task.fields[left]}"),
-                    console=Console(file=terminal, force_terminal=True),
+                    console=Console(file=tty, force_terminal=True),
                     transient=True,
                 )
-            )
+                stack.enter_context(bar)
         yield bar

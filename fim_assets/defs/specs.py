@@ -15,12 +15,7 @@ from fim_assets.defs.automation import FOLLOW
 
 
 def stage_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> list[dg.AssetSpec]:
-    """The definitions of the stages, each of which depends on the one before it.
-
-    Args:
-        corpus: Recipe, stages and folders.
-        keys: Keys of the assets, by name.
-    """
+    """The definitions of the stages, each of which depends on the one before it."""
     specs: list[dg.AssetSpec] = []
     before: list[dg.AssetKey] = []
     for stage in corpus.stages:
@@ -42,7 +37,7 @@ def _spec(asset: str, about: About, key: dg.AssetKey, corpus: Corpus) -> dg.Asse
         "dagster/code_references": _code_references(about),
     }
     if about.schema is not None:
-        metadata["dagster/column_schema"] = column_schema(about)
+        metadata["dagster/column_schema"] = column_schema(about.schema, about.columns)
     if about.section is not None:
         section = corpus.recipe.model_dump(mode="json")[about.section]
         metadata["recipe"] = dg.MetadataValue.json({about.section: section})
@@ -57,16 +52,10 @@ def _spec(asset: str, about: About, key: dg.AssetKey, corpus: Corpus) -> dg.Asse
     )
 
 
-def column_schema(about: About) -> dg.TableSchema:
-    """The columns of an asset's parquet files: types as they are written, and what they mean.
-
-    Raises:
-        KeyError: If a column has no description.
-    """
-    fields = [] if about.schema is None else _fields(about.schema)
-    return dg.TableSchema(
-        [dg.TableColumn(name, kind, about.columns[name]) for name, kind in fields]
-    )
+def column_schema(schema: pa.Schema, columns: Mapping[str, str]) -> dg.TableSchema:
+    """The columns of an asset's parquet files: types as they are written, and what they mean."""
+    fields = _fields(schema)
+    return dg.TableSchema([dg.TableColumn(name, kind, columns[name]) for name, kind in fields])
 
 
 def _fields(schema: pa.Schema) -> Iterator[tuple[str, str]]:
@@ -82,15 +71,11 @@ def _fields(schema: pa.Schema) -> Iterator[tuple[str, str]]:
 
 def _code_references(about: About) -> dg.CodeReferencesMetadataValue:
     """Where this machine has the source of what makes the asset, and of what checks it."""
-    sources = [(function, getsourcefile(function)) for function in about.work]
-    return dg.CodeReferencesMetadataValue(
-        code_references=[
-            dg.LocalFileCodeReference(
-                file_path=path,
-                line_number=function.__code__.co_firstlineno,
-                label=function.__name__,
-            )
-            for function, path in sources
-            if path is not None
-        ]
-    )
+    references = [
+        dg.LocalFileCodeReference(
+            file_path=path, line_number=work.__code__.co_firstlineno, label=work.__name__
+        )
+        for work in about.work
+        if (path := getsourcefile(work))
+    ]
+    return dg.CodeReferencesMetadataValue(code_references=references)

@@ -62,7 +62,7 @@ def test_every_command_works_in_every_encoding(root: Path) -> None:
             assert run(encoding, *arguments).stdout_bytes == os.fsencode(f"{keys}\n")
     shown = run("ascii", "preview", KEY, "--line", "17").stdout
     assert r"\u65e5\u672c" in shown
-    assert "é 🚀 …".encode("ascii", "backslashreplace").decode().replace(r"\u2026", "...") in shown
+    assert r"\xe9 \U0001f680 \u2026" in shown
     assert run("utf-8", "preview", KEY, "--line", "17").stdout.startswith(KEY)
 
 
@@ -70,7 +70,7 @@ def test_doctor_in_a_terminal_of_ascii(root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DAGSTER_HOME", str(root))
     done = run("ascii", "doctor")
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("+ ok ")
+    assert done.stdout.startswith(r"\u2713 ok ")
     assert str(root.parent) in done.stdout
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 import numpy as np
 import polars as pl
@@ -206,7 +207,9 @@ def test_the_commands_take_them(root: Path) -> None:
     ):
         done = invoke(*command)
         assert done.exit_code == 0, done.output
-    assert f"{root}/token_arrays/a-00001.tok" in _arrays(f"{root}/token_arrays/a-", ())
+    with click.Context(main) as context:
+        context.params["key_prefix"] = ()
+        assert f"{root}/token_arrays/a-00001.tok" in _arrays(f"{root}/token_arrays/a-")
     stale = root / "loss_masks" / "a-00099.mask"
     stale.write_bytes(b"")
     done = invoke("verify")

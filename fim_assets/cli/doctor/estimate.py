@@ -10,27 +10,24 @@ from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 FEW_DOCUMENTS = 100
 """From fewer, if they are not all, an estimate is rough: lengths differ a hundredfold."""
 
+# A speed is given only where the texts took this part of the time of the partitions without them.
 _MEASURABLE = 0.2
-"""Time of the texts, as a part of that of the partitions without them, that tells a speed."""
 
-_DAGSTER_START = 6.0
-_DAGSTER_A_PARTITION = 0.1
-"""Seconds that Dagster takes to start, and to record a partition; see docs/scale.md."""
+# Seconds that Dagster takes to start, and to record a partition; see docs/scale.md.
+_DAGSTER_START, _DAGSTER_A_PARTITION = 6.0, 0.1
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run over all partitions would take.
+    """What a run over all partitions would take, with Dagster's part of the time.
 
     Attributes:
         disk_bytes: Bytes of the outputs, by asset.
-        scratch_bytes: Bytes that are needed besides while it runs.
-        seconds: How long it takes, with Dagster's part.
-        workers: Partitions that are worked on at once.
+        scratch_bytes: Bytes that are also needed while it runs.
         bytes_per_second: Bytes of text that one worker takes through all stages and checks; None
             where the sample's texts took too little time to tell it.
         largest_share: Part of the text that the largest shard holds.
-        of_documents: Documents in the sample; so are the shards and bytes of text below.
+        of_documents: Documents in the sample, as `of_shards` and `of_bytes`, those of text.
     """
 
     documents: int
@@ -55,14 +52,11 @@ def estimate(
     *,
     remote: bool,
 ) -> Estimate | None:
-    """Estimate from a sample what all shards would take; None where it holds no document.
+    """Estimate what all shards would take; None where the sample holds no document.
 
-    Args:
-        sampled: Shards that came through all stages.
-        sizes: Bytes of all shards.
-        seconds_a_partition: What a partition takes however little it holds.
-        workers: Partitions worked on at once.
-        remote: Whether outputs are made on this machine and uploaded.
+    The sampled shards came through all stages; `sizes` are the bytes of all shards. A partition
+    takes `seconds_a_partition` however little it holds. `remote` outputs are made on this machine
+    and uploaded.
     """
     sizes = sorted((max(size, 1) for size in sizes), reverse=True)  # as `choose` takes them
     total = sum(sizes)

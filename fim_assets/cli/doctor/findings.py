@@ -1,9 +1,11 @@
 """Findings and the estimate, as values and for the terminal, and what findings are made of."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from logging.handlers import BufferingHandler
 from typing import Literal
 
 import humanize
@@ -15,19 +17,14 @@ from fim_assets.errors import UserError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, file_size, plural
 
 Mark = Literal["ok", "look", "mend"]
-"""Recorded in the JSON of `doctor --json`: fine, a warning, and what lets no run start."""
+"""Recorded in the JSON of `doctor --json`: fine, a warning, and an error that lets no run start."""
+
+_SIGNS = {"ok": ("✓", "green"), "look": ("!", "yellow"), "mend": ("✗", "red")}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one thing that a run needs.
-
-    Attributes:
-        mark: `ok`; `look`, a warning; or `mend`, an error that lets no run start.
-        part: The thing.
-        text: Its state.
-        advice: What to do; '' where there is nothing to do.
-    """
+    """The state of one part of what a run needs, and what to do if it is not in order."""
 
     mark: Mark
     part: str
@@ -37,17 +34,16 @@ class Finding:
 
 @dataclass
 class Report:
-    """All findings, filled one by one.
-
-    Attributes:
-        can_start: Whether a run can start.
-        findings: In the order of looking.
-        estimate: What a run would take, None where it cannot be estimated.
-    """
+    """All findings, taken one by one; no estimate where none can be made."""
 
     can_start: bool = True
     findings: list[Finding] = field(default_factory=list)
     estimate: Estimate | None = None
+
+    def add(self, finding: Finding) -> None:
+        """Take one more finding into account."""
+        self.findings.append(finding)
+        self.can_start = self.can_start and finding.mark != "mend"
 
     @property
     def verdict(self) -> str:
@@ -68,39 +64,22 @@ def error_finding(part: str, error: Exception, advice: str = "") -> Finding:
 
 
 @contextmanager
-def log_messages(logger: str, level: int) -> Iterator[list[str]]:
-    """Collect what is logged meanwhile, from a level on, in place of showing it."""
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    source, collector = logging.getLogger(logger), Collector(level)
+def log_records(logger: str, level: int) -> Iterator[list[logging.LogRecord]]:
+    """Collect what is logged meanwhile, from a level on, instead of showing it."""
+    source, collector = logging.getLogger(logger), BufferingHandler(sys.maxsize)
     before = source.level
+    collector.setLevel(level)
     source.addHandler(collector)
     source.setLevel(level)
     try:
-        yield messages
+        yield collector.buffer
     finally:
         source.removeHandler(collector)
         source.setLevel(before)
 
 
-_SIGNS: dict[Mark, tuple[str, str]] = {
-    "ok": ("✓", "green"),
-    "look": ("!", "yellow"),
-    "mend": ("✗", "red"),
-}
-
-
 def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
-    """A finding for the terminal: a mark, a word, what it is about, and what to do.
-
-    Args:
-        finding: The finding to render.
-        in_columns: Whether a long one is folded; else it stands on one line.
-    """
+    """A finding for the terminal: in columns, where a long one is folded, or on one line."""
     sign, colour = _SIGNS[finding.mark]
     mark = Text(f"{sign} {finding.mark:<4}", colour)
     advice = finding.advice if finding.mark != "ok" else ""
@@ -133,18 +112,13 @@ def render_estimate(estimate: Estimate) -> Table:
     if estimate.bytes_per_second is not None:
         rows["time"] += f" of {file_size(estimate.bytes_per_second)} of text a second"
         if estimate.largest_share * estimate.workers > 1.5:
-            rows["time"] += (
-                f"; the largest shard holds {estimate.largest_share:.0%}, which one worker does "
-                "alone: cut it in several"
-            )
+            part = f"{estimate.largest_share:.0%}, which one worker does alone"
+            rows["time"] += f"; the largest shard holds {part}: cut it in several"
     rough = estimate.of_documents < min(FEW_DOCUMENTS, estimate.documents)
     kind = "Rough estimate" if rough else "Estimate"
+    sample = f"{plural(estimate.of_documents, 'document')} of {plural(estimate.of_shards, 'shard')}"
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.title = Text(
-        f"{kind}, from {plural(estimate.of_documents, 'document')} of "
-        f"{plural(estimate.of_shards, 'shard')} ({file_size(estimate.of_bytes)} of text)",
-        "bold",
-    )
+    table.title = Text(f"{kind}, from {sample} ({file_size(estimate.of_bytes)} of text)", "bold")
     table.title_justify = "left"
     for name, value in rows.items():
         table.add_row(Text(f"  {name}"), Text(value))

@@ -1,22 +1,26 @@
-"""What a run is given: the recipe, and the raw shards as they are listed."""
+"""What a run is given: the recipe, its tokenizer, and the raw shards as they are listed."""
 
 import logging
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from fim_assets.cli.corpus import shortened
-from fim_assets.cli.doctor.findings import Finding, error_finding, log_messages
+from fim_assets.cli.doctor.findings import Finding, error_finding, log_records
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.recipe import Recipe
+from fim_assets.recipe.fim import Fim
 from fim_assets.settings import Settings, nothing_found
-from fim_assets.wording import file_size
+from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+from fim_assets.wording import file_size, plural
 
 NAMES_SHOWN = 4
 _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
@@ -24,10 +28,8 @@ _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
 
 def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:
     """Say how the recipe cuts, and in which fields it differs from the default."""
-    methods = " + ".join(
-        method if weight == 1 else f"{weight:.0%} {method}"
-        for method, weight in recipe.fim.weights.items()
-    )
+    weights = recipe.fim.weights.items()
+    methods = " + ".join(name if part == 1 else f"{part:.0%} {name}" for name, part in weights)
     changed = _differences(recipe.model_dump(), Recipe().model_dump(), "")
     fields = ", ".join(f"{name} {value}" for name, value in changed)
     compared = f"differs in {fields}" if fields else "all fields at their defaults"
@@ -49,7 +51,7 @@ def list_and_judge_shards(
 ) -> Generator[Finding, None, Mapping[str, RawShard]]:
     """List the shards; none where they cannot be listed."""
     try:
-        with log_messages("fim_assets", logging.WARNING) as warnings:
+        with log_records("fim_assets", logging.WARNING) as warnings:
             shards = list_shards(corpus, settings.input_root)
     except USER_ERRORS as error:
         yield error_finding("shards", error)
@@ -58,7 +60,8 @@ def list_and_judge_shards(
         yield Finding("mend", "shards", *nothing_found(corpus.recipe.raw.documents, settings))
         return {}
     for warning in warnings:
-        yield Finding("look", "shards", warning, "mend the glob, or take it out of the recipe")
+        advice = "mend the glob, or take it out of the recipe"
+        yield Finding("look", "shards", warning.getMessage(), advice)
     keys = list(shards)
     formats = Counter(
         "".join(suffix for suffix in Path(shard.place).suffixes[-2:] if suffix in _SUFFIXES)
@@ -86,3 +89,42 @@ def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
         text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition"
         advice = "fetch it again, or leave it out of raw.documents, if it should hold documents"
         yield Finding("look", "shards", text, advice)
+
+
+def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Finding]:
+    """Load the recipe's tokenizer; None if it cannot be used."""
+    named = recipe.tokens.tokenizer
+    try:
+        with log_records("fim_assets.tokenizer", logging.INFO) as records:
+            # As a partition's run asks for it, so that the sample finds it loaded.
+            tokenizer = load_tokenizer(recipe, content_hash(find_tokenizer(named)))
+    except USER_ERRORS as error:
+        return None, error_finding("tokenizer", error)
+    controls = tokenizer.controls
+    ids = ", ".join(f"{part} {number}" for part, number in controls.sentinels.items())
+    text = (
+        f"{named.name_or_path}: {len(tokenizer.vocabulary.token_bytes):,} ids; "
+        f"{ids}, EOS {controls.eos}; encodes by {tokenizer.encoder_description}"
+    )
+    if tokenizer.encoders.reason is not None:
+        return tokenizer, Finding("look", "tokenizer", text, "the bytes are the same, but slower")
+    if records:
+        texts = [text, *(record.getMessage() for record in records)]
+        return tokenizer, Finding("look", "tokenizer", "; ".join(texts))
+    return tokenizer, Finding("ok", "tokenizer", f"{text}, proved equal to the reference")
+
+
+def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
+    """Say what a file separator becomes that is no token; the default is no token of dolma2."""
+    separator = recipe.fim.file_separator_token
+    if separator is None or separator in tokenizer.controls.boundaries:
+        return
+    ids = len(tokenizer.encoder.encode([separator])[0])
+    named = separator != Fim().file_separator_token
+    close = get_close_matches(separator, tokenizer.added) if named else []
+    text = (
+        f"fim.file_separator_token is {separator}, no token of the tokenizer: where documents hold "
+        f"it, it parts files, and is encoded as text of {plural(ids, 'id')}"
+    )
+    advice = f"close among its tokens: {', '.join(close)}" if close else ""
+    yield Finding("look" if named else "ok", "separator", text, advice)

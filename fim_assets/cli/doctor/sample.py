@@ -26,21 +26,15 @@ from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_
 from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.run.partition import Outcome, Task, run_partition
 
-SHARDS = 8
+_SHARDS = 8
 TEXT_BYTES = 8 << 20
-_LEAST_BYTES = 1 << 16
-"""Taken of a shard however small its part of the corpus is."""
-
-_WINDOW_BYTES = 32 << 20
-"""Compressed bytes to read of them all: lines are taken all over it, as neighbours are alike."""
-
+_LEAST_BYTES = 1 << 16  # of a shard, however small its part of the corpus is
+_WINDOW_BYTES = 32 << 20  # compressed, of them all; lines come from all over it: neighbours agree
 _KEPT_BYTES = 1 << 26
-
-_SECONDS = 20.0
-"""After which no further shard is begun."""
+_SECONDS = 20.0  # after which no further shard is begun
 
 
-def choose(sizes: Mapping[str, int], most: int = SHARDS) -> dict[str, float]:
+def choose(sizes: Mapping[str, int], most: int = _SHARDS) -> dict[str, float]:
     """Choose shards by their sizes, each with the number of bytes that it stands for.
 
     >>> choose({"a": 1, "b": 98, "c": 1}, most=2)
@@ -61,7 +55,6 @@ class Excerpt:
     """Some lines of a shard's beginning, decompressed, in a file of this machine.
 
     Attributes:
-        path: The file.
         bytes: Compressed bytes of the shard that as many bytes of lines take.
         by_lines: Compressed bytes of the shard that as many lines take, of whatever length.
         complete: Whether they are all of its lines.
@@ -76,17 +69,12 @@ class Excerpt:
 def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int) -> Excerpt:
     """Read lines of a shard that are evenly spread over its beginning.
 
-    Args:
-        key: Names the file, and seeds the choice.
-        shard: The shard.
-        folder: Takes the file.
-        most: Bytes of lines to take, about.
-        window: Compressed bytes to read of it.
+    About `most` bytes of lines are taken from the first `window` compressed bytes; the key names
+    the file in the folder, and seeds the choice.
 
     Raises:
         ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in
             what was read.
-        OSError: If it cannot be read.
     """
     shard.refuse_changed()
     location = shard.location
@@ -120,56 +108,37 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
     step = -(-len(kept) // most) or 1
     # Pick one line at random out of every `step`, so that periodic content is not over-sampled.
     begins = np.arange(0, len(lines), step)
-    offsets = np.random.default_rng(list(key.encode())).integers(
-        np.minimum(step, len(lines) - begins)
-    )
+    random = np.random.default_rng(list(key.encode()))
+    offsets = random.integers(np.minimum(step, len(lines) - begins))
     picked = [lines[number] for number in (begins + offsets).tolist()]
     path = folder / f"{key}.jsonl"
     path.write_bytes(b"".join(picked))
     if not kept:
         return Excerpt(path, max(len(compressed), 1), max(len(compressed), 1), complete)
     of_lines = len(compressed) * len(kept) / decompressed
-    return Excerpt(
-        path,
-        of_lines * sum(map(len, picked)) / len(kept),
-        of_lines * len(picked) / len(lines),
-        complete and step == 1,
-    )
+    by_bytes = of_lines * sum(map(len, picked)) / len(kept)
+    return Excerpt(path, by_bytes, of_lines * len(picked) / len(lines), complete and step == 1)
 
 
 @dataclass(frozen=True)
 class SampledShard:
-    """A shard of which some lines were run through every stage and check.
-
-    Attributes:
-        stands_for: Bytes of shards that it stands for.
-        results: The result of each finished stage, by asset.
-        seconds: How long the lines took.
-        without_id: Documents that have no id.
-    """
+    """A shard of which some lines were run through every stage and check."""
 
     key: str
-    stands_for: float
+    stands_for: float  # bytes of shards
     excerpt: Excerpt
     outcome: Outcome
-    results: dict[str, Result]
+    results: dict[str, Result]  # by finished stage
     seconds: float
-    without_id: int
+    without_id: int  # documents
 
 
 def run_sample(
-    corpus: Corpus,
-    shards: Mapping[str, RawShard],
-    folder: Path,
-    assets: Sequence[str] | None = None,
+    corpus: Corpus, shards: Mapping[str, RawShard], folder: Path, assets: Sequence[str]
 ) -> Iterator[SampledShard | UserError | OSError]:
-    """Run some lines of a few shards; yields each, or why it cannot be read.
+    """Run some stages on some lines of a few shards; yields each, or why it cannot be read.
 
-    Args:
-        corpus: The recipe and the tokenizer; its data root is a folder for the outputs.
-        shards: All raw shards by partition key.
-        folder: Takes the lines.
-        assets: The stages to run.
+    The lines are written to `folder`, the outputs to the data root of the corpus.
     """
     chosen = choose({key: shard.size for key, shard in shards.items()})
     total = sum(chosen.values())
@@ -185,7 +154,7 @@ def run_sample(
         except USER_ERRORS as error:
             yield error
             continue
-        outcome, seconds = _run(corpus, key, excerpt.path, assets or corpus.names)
+        outcome, seconds = _run(corpus, key, excerpt.path, assets)
         results = {s.asset: s.receipt.result for s in outcome.stages if s.receipt is not None}
         without_id = 0
         if RAW_SHARDS.name in results:
@@ -199,8 +168,8 @@ def seconds_of_a_partition(corpus: Corpus, sampled: Sequence[SampledShard], fold
 
     It is run twice, and timed when all that a process does only once is done.
     """
-    shortest = min(sampled, key=lambda shard: _shortest(corpus, shard.key)[0])
-    line = _shortest(corpus, shortest.key)[1]
+    documents = [(*_shortest(corpus, shard.key), shard) for shard in sampled]
+    _, line, shortest = min(documents, key=lambda document: document[0])
     path = folder / "one-document.jsonl"
     with shortest.excerpt.path.open("rb") as lines:
         path.write_bytes(b"".join(islice(lines, max(line - 1, 0), line)))
@@ -211,8 +180,8 @@ def seconds_of_a_partition(corpus: Corpus, sampled: Sequence[SampledShard], fold
 def _shortest(corpus: Corpus, key: str) -> tuple[int, int]:
     """The bytes and the line of a shard's shortest document; line 0 where there is none."""
     parquet = corpus.files(RAW_SHARDS.name, key).file(".parquet")
-    row = pl.read_parquet(parquet, columns=["bytes", "line"]).sort("bytes", "line").head(1).rows()
-    return row[0] if row else (sys.maxsize, 0)
+    rows = pl.read_parquet(parquet, columns=["bytes", "line"]).rows()
+    return min(rows, default=(sys.maxsize, 0))
 
 
 def _run(corpus: Corpus, key: str, path: Path, assets: Sequence[str]) -> tuple[Outcome, float]:

@@ -38,13 +38,9 @@ def run_and_judge_sample(
 ) -> Generator[Finding, None, Estimate | None]:
     """Run lines of a few shards, and estimate from them what a run would take.
 
-    Args:
-        corpus: Its recipe takes shards with any number of rejected lines; without a tokenizer's
-            hash no token arrays are made, and nothing is estimated.
-        recipe: Its bounds are those by which rejected lines are judged.
-        shards: The shards to choose from.
-        workers: Partitions that a run works on at once.
-        on_progress: Called with what is being done.
+    The recipe of `corpus` takes shards with any number of rejected lines; `recipe` has the bounds
+    by which they are judged. Without a tokenizer's hash no token arrays are made, and nothing is
+    estimated.
     """
     assets = corpus.names if corpus.tokenizer_hash else corpus.names[:2]
     sampled: list[SampledShard] = []
@@ -84,24 +80,22 @@ def _judge(
         return
     rejected = sum(result.rejected for result in raw)
     without_id = sum(shard.without_id for shard in sampled)
-    languages, fallbacks = Counter[str](), Counter[str]()
-    for result in raw:
-        languages.update(counted(result.counts, "documents"))
-    for result in fim:
-        fallbacks.update(counted(result.counts, "fallback"))
-    short = sum(result.counts["too_short"] for result in fim)
-    with_repository = sum(result.counts["repository"] for result in fim)
+    counts = Counter[str]()
+    for result in (*raw, *fim):
+        counts.update(result.counts)
+    languages = Counter(counted(counts, "documents"))
+    fallbacks = Counter(counted(counts, "fallback"))
     all_through = all(len(shard.results) == len(STAGES) for shard in sampled)
     through = " came through all stages and checks" if all_through else ""
     parts = [
         f"{plural(documents, 'document')} of {plural(len(raw), 'shard')}{through}",
         f"{plural(rejected, 'line')} rejected" if rejected else "no line rejected",
-        f"{plural(short, 'file')} too short to cut" if short else "",
+        f"{plural(counts['too_short'], 'file')} too short to cut" if counts["too_short"] else "",
         f"{plural(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
         f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
     ]
-    if recipe.fim.repository_tokens and not with_repository:
+    if recipe.fim.repository_tokens and not counts["repository"]:
         parts.append("no file with a repository token")
     yield Finding("ok", "sample", "; ".join(filter(None, parts)))
     if without_id == documents and recipe.raw.id_field != Raw().id_field:
@@ -109,19 +103,16 @@ def _judge(
         text = f"raw.id_field is {field}, which no document has: draws use texts alone"
         yield Finding("look", "sample", text, "name the field as the lines do")
     occurrences = Occurrences()
-    for result in (*raw, *fim):
-        occurrences.add(result.counts)
+    occurrences.add(counts)
     complete = len(raw) == len(shards) and all(shard.excerpt.complete for shard in sampled)
     warnings = unmatched_names(recipe, occurrences, complete=complete)
     for warning in warnings:
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
-    rearranged = sum(result.counts["psm"] + result.counts["spm"] for result in fim)
+    rearranged = counts["psm"] + counts["spm"]
     if fallbacks.total() > rearranged / 2 and not warnings:
         files = plural(rearranged, "rearranged file")
         text = f"{fallbacks.total():,} of {files} cut by the fallback"
-        advice = (
-            "raw.language_field or raw.path_field should tell the language, or take another split"
-        )
+        advice = "set raw.language_field or raw.path_field, or take another split"
         yield Finding("look", "sample", text, advice)
 
 
@@ -142,10 +133,9 @@ def _refused(sampled: SampledShard, shard: RawShard, recipe: Recipe) -> Iterator
     excess = reader.rejections.excess(lines)
     if excess is None:
         return
-    complete = sampled.excerpt.complete
-    text = (
-        f"{shard}: {excess.text}; {excess.first[0]}" if complete else f"{lines_of}: {excess.text}"
-    )
+    complete, text = sampled.excerpt.complete, f"{lines_of}: {excess.text}"
+    if complete:
+        text = f"{shard}: {excess.text}; {excess.first[0]}"
     certain = complete or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     advice = excess.explanation or (NOT_EXPLAINED if result.documents else _NOT_READ)
     yield Finding("mend" if certain else "look", "sample", text, advice)

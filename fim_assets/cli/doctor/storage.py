@@ -1,7 +1,8 @@
 """Whether the data root can be written and has room, and what is in it already."""
 
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -19,8 +20,7 @@ from fim_assets.settings import Settings
 from fim_assets.wording import file_size, plural
 
 _RECEIPTS_LOOKED_AT = 1000
-_ROOM = 1.2
-"""Free space for an estimate to be called enough."""
+_ROOM = 1.2  # free space, as a multiple of what is estimated, that is called enough
 
 
 def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, None, float]:
@@ -37,19 +37,16 @@ def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, 
     of = plural(len(chosen), "partition") + (" looked at" if step > 1 else "")
     text = f"{complete:,} of {of} complete" if complete else "nothing is complete yet"
     yield Finding("ok", "made", text)
-    if other := _counts(states, "other"):
-        text = "made by another recipe: a range makes them anew, in place of what is there"
-        advice = "set another FIM_DATA_ROOT to keep them"
-        yield Finding("look", "made", f"{other}: {text}", advice)
-    if damaged := _counts(states, "damaged"):
-        text = f"{damaged}: not what their receipts say: a range makes them anew"
-        yield Finding("look", "made", text, f"{corpus.command} verify")
+    for kind, problem, advice in (
+        ("other", "made by another recipe", "set another FIM_DATA_ROOT to keep them"),
+        ("damaged", "not what their receipts say", f"{corpus.command} verify"),
+    ):
+        counts = Counter(asset for state in states for asset, name in state.items() if name == kind)
+        if counts:
+            assets = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items())
+            text = f"{assets}: {problem}: a range makes them again, and replaces these files"
+            yield Finding("look", "made", text, advice)
     return complete / len(chosen)
-
-
-def _counts(states: Sequence[Mapping[str, str]], state: str) -> str:
-    counts = {asset: sum(by_asset[asset] == state for by_asset in states) for asset in states[0]}
-    return ", ".join(f"{count:,} of {asset}" for asset, count in counts.items() if count)
 
 
 def _states(corpus: Corpus, key: str) -> dict[str, str]:
@@ -72,20 +69,13 @@ def _state(corpus: Corpus, asset: str, key: str) -> str:
 def storage_findings(
     settings: Settings, estimate: Estimate | None, complete: float
 ) -> Iterator[Finding]:
-    """Write to the data root, and compare what is free with what is needed.
-
-    Args:
-        settings: Names the data root.
-        estimate: What all partitions need.
-        complete: The share of partitions that need not be made.
-    """
-    root = settings.data_root
-    why_unlocked = None
+    """Write to the data root, and compare free space with what incomplete partitions need."""
+    root, why_unlocked = settings.data_root, None
     try:
         if is_remote(root):
             _write_read_delete(root)
         else:
-            # A run makes the folder if it is missing; the trial leaves nothing behind.
+            # A run makes the folder if it is missing; the trial keeps nothing.
             why_unlocked = why_no_locks(nearest_existing(root))
     except OSError as error:
         text = f"{root}: cannot be written: {error.strerror or error}"
@@ -93,9 +83,9 @@ def storage_findings(
         yield Finding("mend", "storage", text, advice)
         return
     needed = scratch = 0
-    if estimate is not None:
+    if estimate is not None and complete < 1:
         needed = round(sum(estimate.disk_bytes.values()) * (1 - complete))
-        scratch = estimate.scratch_bytes if complete < 1 else 0
+        scratch = estimate.scratch_bytes
     if is_remote(root):
         yield Finding("ok", "storage", f"{root}: written, read and deleted")
         yield _space(Path(gettempdir()), scratch, "for scratch", "set TMPDIR")
@@ -122,11 +112,6 @@ def nearest_existing(folder: Path) -> Path:
 
 
 def _write_read_delete(folder: Location) -> None:
-    """Write, read and delete an object.
-
-    Raises:
-        StorageError: If one of these cannot be done.
-    """
     content = uuid4().hex.encode()
     probe = folder / f".fim-assets-doctor-{uuid4().hex}"
     write_bytes(probe, content)

@@ -138,7 +138,8 @@ def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> N
     write_shard(tmp_path / "raw" / "c.jsonl", [])
     trial = open_corpus(folder / "out", Recipe(raw=Raw(max_rejected_share=1)))
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
-    found = run_sample(trial, list_shards(open_corpus(tmp_path), tmp_path), folder)
+    shards = list_shards(open_corpus(tmp_path), tmp_path)
+    found = run_sample(trial, shards, folder, trial.names)
     sampled = [shard for shard in found if isinstance(shard, SampledShard)]
     assert len(sampled) == 3
     assert seconds_of_a_partition(trial, sampled, folder) > 0
@@ -152,7 +153,7 @@ def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     shards = list_shards(corpus, root)
     folder.mkdir()
-    sampled = [s for s in run_sample(trial, shards, folder) if isinstance(s, SampledShard)]
+    sampled = [s for s in run_sample(trial, shards, folder, ASSETS) if isinstance(s, SampledShard)]
     assert all(set(shard.results) == set(ASSETS) for shard in sampled)
     seconds = seconds_of_a_partition(trial, sampled, folder)
     sizes = [shard.size for shard in shards.values()]

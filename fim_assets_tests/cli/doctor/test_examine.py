@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fim_assets.cli.doctor import storage, workers
-from fim_assets.cli.doctor.dagster_home import dagster_finding
+from fim_assets.cli.doctor import machine, storage
 from fim_assets.cli.doctor.estimate import Estimate
 from fim_assets.cli.doctor.examine import examine
 from fim_assets.cli.doctor.findings import Finding, Report, render_estimate
-from fim_assets.cli.doctor.tokenizer import separator_findings
+from fim_assets.cli.doctor.inputs import separator_findings
+from fim_assets.cli.doctor.machine import dagster_finding
 from fim_assets.cli.main import main
 from fim_assets.io.locations import parse_url
 from fim_assets.raw_shards.rejections import EMPTY_TEXTS
@@ -46,7 +46,8 @@ def run(*arguments: str) -> Result:
 
 def examined() -> Report:
     report = Report()
-    assert list(examine(os.environ, report, lambda _: None)) == report.findings
+    for finding in examine(os.environ, report, lambda _: None):
+        report.add(finding)
     return report
 
 
@@ -297,16 +298,16 @@ def test_a_home_that_dagster_could_not_write_without_its_own_is_told(
 
 @pytest.mark.usefixtures("root")
 def test_more_workers_than_memory_or_cores_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workers._memory() > 0
-    monkeypatch.setattr(workers, "_memory", lambda: 4 * workers.WORKER_BYTES)
-    monkeypatch.setattr(workers, "usable_cores", lambda: 3)
+    assert machine._memory() > 0
+    monkeypatch.setattr(machine, "_memory", lambda: 4 * machine.WORKER_BYTES)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 3)
     for number, mark, advice in (
         ("3", "ok", ""),
         ("4", "look", "FIM_WORKERS=3"),
         ("5", "look", "FIM_WORKERS=3, or a machine with more memory"),
     ):
         monkeypatch.setenv("FIM_WORKERS", number)
-        finding = workers.worker_finding(Settings.from_environment())
+        finding = machine.worker_finding(Settings.from_environment())
         assert (finding.mark, finding.advice) == (mark, advice)
 
 
@@ -316,7 +317,7 @@ def test_a_cluster_that_is_not_there_and_a_bad_setting_are_told(
 ) -> None:
     monkeypatch.setenv("FIM_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    _, engine = workers.executor_finding(Settings.from_environment())
+    _, engine = machine.executor_finding(Settings.from_environment())
     assert (engine.mark, "no cluster at RAY_ADDRESS" in engine.text) == ("mend", True)
     monkeypatch.setenv("FIM_WORKERS", "many")
     done = run()
