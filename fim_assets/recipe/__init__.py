@@ -86,9 +86,8 @@ def load_recipe(name_or_path: str | os.PathLike[str]) -> Recipe:
     """
     names = built_in_recipes()
     if name_or_path in names:
-        return parse_recipe(
-            (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8"), f"{name_or_path}"
-        )
+        text = (_BUILT_IN / f"{name_or_path}.yaml").read_text("utf-8")
+        return parse_recipe(text, str(name_or_path))
     try:
         path = expand_home(os.fspath(name_or_path))
     except FileNotFoundError as error:
