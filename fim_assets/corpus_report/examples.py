@@ -74,7 +74,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
             continue
         try:
             with _beginning(corpus, key) as (shard, parquet):
-                for preview in finished_documents(shard, parquet, corpus.recipe, _BLOCKS):
+                for preview in finished_documents(shard, parquet, _BLOCKS):
                     if preview.rearranged:
                         (short if len(preview.text) in _SHORT else others).keep(key, preview)
                     if len(short.orders) == len(REARRANGED) and short.third():

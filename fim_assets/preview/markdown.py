@@ -65,7 +65,7 @@ def preview_markdown(
         ShardError: If the shard's beginning is damaged.
     """
     firsts: dict[str, DocumentPreview] = {}
-    for preview in finished_documents(shard, parquet, recipe, _BLOCKS):
+    for preview in finished_documents(shard, parquet, _BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
         new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:
