@@ -10,16 +10,10 @@ from markupsafe import Markup
 
 from fim_assets.corpus_report import charts
 from fim_assets.corpus_report.drawing import Chart
+from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.templates import percent
-from fim_assets.corpus_report.view import (
-    Counted,
-    Language,
-    Length,
-    ReportView,
-    Row,
-    TestedLanguage,
-    rate_titles,
-)
+from fim_assets.corpus_report.view import Counted, Language, Length, ReportView, rate_titles
+from fim_assets.statistics.rates import Rate
 from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
 
 PARTITIONS_NAMED = 12
@@ -50,7 +44,7 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
     return {
         "shares": list(_shares(view.rows)),
         "partitions": list(_partitions(view.rows)),
-        "languages": list(_language_rates(view.language_rates)),
+        "languages": list(_language_rates(view.summary.tested_languages)),
         "orders": list(_orders(view.orders, view.summary.totals.files)),
         "cuts": list(_cuts(view.summary.cuts)),
         "tokens": list(_tokens(view.languages)),
@@ -58,9 +52,9 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
     }
 
 
-def _shares(rows: Sequence[Row]) -> Iterator[Figure]:
+def _shares(rows: Sequence[Partition]) -> Iterator[Figure]:
     for name, title in rate_titles().items():
-        rates = [row.rates[name] for row in rows if name in row.rates]
+        rates = [row.counts.rates[name] for row in rows if name in row.counts.rates]
         if rates:
             outside = sum(not rate.within for rate in rates)
             beyond = f"{outside:,}" if outside else "none"
@@ -69,7 +63,7 @@ def _shares(rows: Sequence[Row]) -> Iterator[Figure]:
             yield Figure(title, caption, charts.realised_shares(rates), wide)
 
 
-def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
+def _partitions(rows: Sequence[Partition]) -> Iterator[Figure]:
     counts = [row.totals.tokens for row in rows]
     if not counts:
         return
@@ -82,8 +76,9 @@ def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
     yield Figure("Tokens a partition", caption, chart, charts.is_wide(len(rows)))
 
 
-def _language_rates(languages: Sequence[TestedLanguage]) -> Iterator[Figure]:
-    rates = [(name, rate) for name, rate, _ in languages if rate.trials]
+def _language_rates(languages: Mapping[str, Mapping[str, Rate]]) -> Iterator[Figure]:
+    tested = ((name, rates["fim_rate"]) for name, rates in languages.items())
+    rates = [(name, rate) for name, rate in tested if rate.trials]
     if not rates:
         return
     within = sum(rate.within for _, rate in rates)
