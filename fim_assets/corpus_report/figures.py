@@ -120,7 +120,7 @@ def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:
         if total:
             first_half = sum(n for edge, n in counts.items() if edge < 50)
             caption = f"{where}: {percent(first_half / total)} in the first half of the file"
-            yield Figure(title, caption, charts.cut_places(counts, most))
+            yield Figure(title, caption, charts.cut_positions(counts, most))
 
 
 def _tokens(languages: Sequence[Language]) -> Iterator[Figure]:
