@@ -30,13 +30,9 @@ ROWS_SHOWN = 1000
 
 LANGUAGES_SHOWN = 50
 
-_LENGTHS = {
-    "document": ("Documents", "document"),
-    "prefix": ("Prefixes", "file"),
-    "middle": ("Middles", "file"),
-    "suffix": ("Suffixes", "file"),
-}
-"""The histograms that are shown, in characters and in tokens: title, and what has such a length."""
+_LENGTHS = ("document", "prefix", "middle", "suffix")
+_LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
+"""The histograms that are shown, in characters and in tokens."""
 
 _LOADING = """\
 import json, numpy as np
@@ -110,9 +106,7 @@ class ReportView:
         orders: Files by what became of them.
         lengths: Distributions by group.
         versions: Of each library, and how many receipts name them, most first.
-        dropped: Documents that stages did not write, by reason.
-        header_bytes: Bytes in front of an array's ids.
-        loading: Code that reads an array.
+        header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
         commands: What makes the same bytes again, with FIM_RECIPE set.
         counts_every_shard: Whether the folder of FIM shards holds those of the complete partitions
@@ -217,28 +211,22 @@ def _languages(summary: Summary) -> Iterator[Language]:
 
 def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
     groups = {"In characters": ("chars", "characters"), "In tokens": ("tokens", "tokens")}
-    return {
-        group: [
-            Length(title, unit, of, lengths, describe(lengths, of))
-            for name, (title, of) in _LENGTHS.items()
-            for lengths in [histograms[f"{name}_{suffix}"]]
-        ]
-        for group, (suffix, unit) in groups.items()
-        if histograms
-    }
+    shown: dict[str, list[Length]] = {}
+    for group, (suffix, unit) in groups.items() if histograms else ():
+        for name, title in zip(_LENGTHS, _LENGTH_TITLES, strict=True):
+            of = "document" if name == "document" else "file"
+            lengths = histograms[f"{name}_{suffix}"]
+            length = Length(title, unit, of, lengths, describe(lengths, of))
+            shown.setdefault(group, []).append(length)
+    return shown
 
 
 def _longer(summary: Summary) -> Iterator[LongDocuments]:
     rearranged = summary.histograms.get("rearranged_tokens")
     if rearranged and rearranged.count:
         for sequence, longer in summary.longer.items():
-            yield LongDocuments(
-                sequence,
-                longer.documents,
-                longer.documents / rearranged.count,
-                longer.tokens,
-                longer.tokens / rearranged.sum,
-            )
+            share, token_share = longer.documents / rearranged.count, longer.tokens / rearranged.sum
+            yield LongDocuments(sequence, longer.documents, share, longer.tokens, token_share)
 
 
 def _stages(gathered: Gathered) -> Iterator[StageTime]:
@@ -270,7 +258,5 @@ def describe(lengths: Histogram, of: str) -> str:
             break
     low, high = max(low, lengths.min), min(high, lengths.max)
     median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    return (
-        f"{plural(lengths.count, of)}; mean {lengths.sum / lengths.count:,.0f}, "
-        f"median {median}, longest {lengths.max:,}"
-    )
+    mean = f"{lengths.sum / lengths.count:,.0f}"
+    return f"{plural(lengths.count, of)}; mean {mean}, median {median}, longest {lengths.max:,}"

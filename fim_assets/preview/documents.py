@@ -37,14 +37,11 @@ BLOCK_BYTES = 1 << 20
 
 
 class FilePreview(NamedTuple):
-    """What becomes of one file of a document.
+    """What becomes of one file of a document; `file` is its index in it, 0-based.
 
     Attributes:
-        file: Its index in the document, 0-based.
-        row: Its order and lengths.
         split: The method that cut it, None where it is unchanged.
         reason: Why it is unchanged, or why the fallback cut it; None otherwise.
-        text: The file as it will stand.
         pieces: Its sentinels and parts in the order they will stand; none where it is unchanged.
     """
 
@@ -156,12 +153,8 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
             reader.refuse_many_rejected()
         if not reader.documents:
             raise ShardError("holds no document", location=shard)
-        documents = plural(reader.documents, "document")
-        raise ShardError(
-            f"the recipe rearranges no file of its {documents}",
-            "name a document by its line or id to see it",
-            shard,
-        )
+        problem = f"the recipe rearranges no file of its {plural(reader.documents, 'document')}"
+        raise ShardError(problem, "name a document by its line or id to see it", shard)
 
 
 def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
@@ -195,11 +188,9 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
         for block in reader:
             if identifier in block.ids:
                 return _nth_document(block, block.ids.index(identifier), seed, recipe)
-        raise ShardError(
-            f"no document has the id {identifier!r}; the shard has {reader.lines:,} lines, "
-            f"{reader.documents:,} of them documents",
-            location=shard,
-        )
+        numbers = f"{reader.lines:,} lines, {reader.documents:,} of them documents"
+        problem = f"no document has the id {identifier!r}; the shard has {numbers}"
+        raise ShardError(problem, location=shard)
 
 
 def _nth_document(block: Documents, index: int, seed: int, recipe: Recipe) -> DocumentPreview:
@@ -222,10 +213,10 @@ def encode_document(
 
 
 def encode_segments(
-    segments_of_it: Iterable[Segment], tokenizer: LoadedTokenizer
+    contents: Iterable[Segment], tokenizer: LoadedTokenizer
 ) -> list[EncodedSegment]:
     """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
-    parts = [segment.content for segment in segments_of_it]
+    parts = [segment.content for segment in contents]
     ids, offsets = tokenizer.encoder.encode([part for part in parts if isinstance(part, str)])
     encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
     return [
