@@ -16,18 +16,11 @@ from fim_assets.statistics.rates import Rate
 with some_home():  # Altair looks for one when it is imported, for data sets that nobody asks for
     import altair as alt
 
-_WIDTH = 300
-_FULL_WIDTH = 960
-_LENGTHS_WIDTH = 205
-_LENGTHS_HEIGHT = 140
-_CUTS_HEIGHT = 150
+_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH = 300, 960, 205
+_SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150
+_ROW, _LABEL, _AMOUNT = 22, 160, 120
 _GAP = 0.06
-_SHARES_HEIGHT = 200
-_ROW = 22
-_LABEL = 160
-_AMOUNT = 120
-_BARS_FOR_FEW_LABELS = 12
-_PARTITIONS_ALL_LABELLED = 12
+_BARS_FOR_FEW_LABELS = _PARTITIONS_ALL_LABELLED = 12
 _PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
 _VALUES = alt.NamedData("values")

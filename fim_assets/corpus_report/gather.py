@@ -80,11 +80,9 @@ class Partition:
 class RunStatistics:
     """How the complete partitions were made: free to differ between runs of the same corpus.
 
-    Attributes:
-        seconds: How long each stage took, all partitions together, checks left out.
-        engines: What did a stage's work, and for how many partitions.
-        versions: Each library's versions, and how many receipts name them.
-        first: When the first partition was begun; `last`, when the last one was.
+    Seconds of each stage are those of all partitions together, checks left out. Of engines the
+    partitions are counted, and of libraries' versions the receipts. `first` and `last` say when
+    partitions were begun.
     """
 
     seconds: dict[str, float]
@@ -150,15 +148,15 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
             empty.append(key)
         if len(partitions) < shown:
             partitions.append(Partition(key, receipts, Counts(recipe, of_partition), totals))
-    complete, numbers = len(keys) - len(incomplete), counts.numbers
+    numbers, edges = counts.numbers, range(0, 100, 100 // CUT_BINS)
+    complete = len(keys) - len(incomplete)
+    finished = Partitions(total=len(keys), complete=complete, incomplete=incomplete, empty=empty)
     summary = Summary(
         recipe=recipe,
         seed=recipe.seed,
         tokenizer_hash=corpus.tokenizer_hash,
         fingerprints={stage: corpus.fingerprint(stage) for stage in names},
-        partitions=Partitions(
-            total=len(keys), complete=complete, incomplete=incomplete, empty=empty
-        ),
+        partitions=finished,
         totals=CorpusTotals(**sums),
         rates=counts.rates,
         rates_by_language=counts.rates_by_language,
@@ -169,20 +167,19 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         languages=counts.most_first("documents"),
         tokens_by_language=counts.most_first("tokens"),
         cuts={
-            cut: {edge: numbers[f"{cut}:{edge}"] for edge in range(0, 100, 100 // CUT_BINS)}
+            cut: {edge: numbers[f"{cut}:{edge}"] for edge in edges}
             for cut in ("first_cut", "second_cut")
         },
-        longer={
-            length: Longer(
-                documents=numbers[f"rearranged_longer:{length}"],
-                tokens=numbers[f"rearranged_tokens_longer:{length}"],
-            )
-            for length in TRAINED_LENGTHS
-        },
+        longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
         histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )
     return Gathered(summary, made, partitions)
+
+
+def _longer(numbers: Mapping[str, int], length: int) -> Longer:
+    documents, tokens = f"rearranged_longer:{length}", f"rearranged_tokens_longer:{length}"
+    return Longer(documents=numbers.get(documents, 0), tokens=numbers.get(tokens, 0))
 
 
 def _add_histograms(
