@@ -64,7 +64,7 @@ def partition_tokens(tokens: Sequence[int]) -> Chart:
     """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
     gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
     bars = _bars({n - 0.5: count for n, count in enumerate(tokens, start=1)}, 1, gap)
-    x, y = _partition_axis("from:Q", len(tokens)), alt.Y("count:Q").title("tokens")
+    x, y = _partition_axis(len(tokens)), alt.Y("count:Q").title("tokens")
     width = _partitions_width(len(tokens))
     # The stroke closes the hairlines between bars of a fraction of a pixel.
     stroke = {"stroke": "var(--accent)", "strokeWidth": 0 if gap else 0.5}
@@ -107,13 +107,9 @@ def amounts(bars: Sequence[Amount]) -> Chart:
     longest = max((bar.size for bar in bars), default=0)
     x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
     base = alt.Chart(_VALUES)
-    rows = base.mark_rect().encode(
-        x=x,
-        x2=alt.datum(0),
-        y=_rows_axis(values),
-        y2="to:Q",
-        color=alt.Color("colour:N").scale(None),
-    )
+    colour = alt.Color("colour:N").scale(None)
+    rows = base.mark_rect()
+    rows = rows.encode(x=x, x2=alt.datum(0), y=_rows_axis(values), y2="to:Q", color=colour)
     text = base.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12)
     text = text.encode(x=x, y=alt.Y("middle:Q"), text="text:N")
     return _of_rows(rows + _names(base) + text, 2 * _WIDTH - _LABEL - _AMOUNT, values)
@@ -184,16 +180,13 @@ def _partitions_width(partitions: int) -> int:
     return _FULL_WIDTH if is_wide(partitions) else _WIDTH
 
 
-def _partition_axis(field: str, partitions: int) -> alt.X:
+def _partition_axis(partitions: int) -> alt.X:
     # Vega would put ticks between the few partitions.
     few = partitions <= _PARTITIONS_ALL_LABELLED
     values = list(range(1, partitions + 1)) if few else alt.Undefined
-    return (
-        alt.X(field)
-        .title("partition, in the table's order")
-        .scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
-        .axis(grid=False, format="d", values=values)
-    )
+    x = alt.X("from:Q").title("partition, in the table's order")
+    x = x.scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
+    return x.axis(grid=False, format="d", values=values)
 
 
 def realised_shares(rates: Sequence[Rate]) -> Chart:
@@ -215,7 +208,7 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
     y = y.scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
     base = alt.Chart(_VALUES)
     band = base.mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
-    band = band.encode(x=_partition_axis("from:Q", len(rates)), x2="to:Q", y=y, y2="high:Q")
+    band = band.encode(x=_partition_axis(len(rates)), x2="to:Q", y=y, y2="high:Q")
     if len({rate.asked for rate in rates}) <= 1:
         line = base.mark_rule(color="var(--fg)", strokeDash=[4, 3]).encode(y="min(asked):Q")
     else:

@@ -59,8 +59,7 @@ def _shares(rows: Sequence[Partition]) -> Iterator[Figure]:
             outside = sum(not rate.within for rate in rates)
             beyond = f"{outside:,}" if outside else "none"
             caption = f"{plural(len(rows), 'partition')}, {beyond} outside bounds"
-            wide = charts.is_wide(len(rows))
-            yield Figure(title, caption, charts.realised_shares(rates), wide)
+            yield Figure(title, caption, charts.realised_shares(rates), charts.is_wide(len(rows)))
 
 
 def _partitions(rows: Sequence[Partition]) -> Iterator[Figure]:
@@ -95,13 +94,8 @@ def _orders(orders: Sequence[Counted], files: int) -> Iterator[Figure]:
     colours = {"PSM": "accent", "SPM": "second"}
     shares = "; ".join(f"{order.name} {percent(order.share)}" for order in orders)
     bars = [
-        charts.Amount(
-            order.name.replace("_", " "),
-            order.number,
-            _number_and_share(order.number, order.share),
-            colours.get(order.name, "muted"),
-        )
-        for order in orders
+        _amount(name.replace("_", " "), number, share, colours.get(name, "muted"))
+        for name, number, share, _ in orders
     ]
     yield Figure("Orders", f"Of {plural(files, 'file')}: {shares}", charts.amounts(bars))
 
@@ -126,16 +120,13 @@ def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:
 def _tokens(languages: Sequence[Language]) -> Iterator[Figure]:
     most = sorted(languages, key=lambda language: -language.tokens)[:_LANGUAGES_DRAWN]
     if most:
-        bars = [
-            charts.Amount(_label(name), tokens, _number_and_share(tokens, share))
-            for name, _, tokens, share in most
-        ]
+        bars = [_amount(_label(name), tokens, share) for name, _, tokens, share in most]
         caption = f"most in {_label(most[0].name)}, {percent(most[0].share)} of all"
         yield Figure("Tokens by language", caption, charts.amounts(bars))
 
 
-def _number_and_share(number: int, share: float) -> str:
-    return f"{number:,} · {percent(share)}"
+def _amount(name: str, number: int, share: float, colour: str = "accent") -> charts.Amount:
+    return charts.Amount(name, number, f"{number:,} · {percent(share)}", colour)
 
 
 def _label(language: str) -> str:
@@ -145,6 +136,5 @@ def _label(language: str) -> str:
 def _ends(key: str) -> str:
     """A partition's key as a label: of a long one both ends."""
     half = _LABEL_CHARS // 2
-    return escape_to_one_line(
-        key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}"
-    )
+    shown = key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}"
+    return escape_to_one_line(shown)
