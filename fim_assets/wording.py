@@ -9,12 +9,7 @@ _NAME_CHARS = 60
 
 
 def plural(number: int, of: str) -> str:
-    """A number of things: `1 document`, `1,024 documents`.
-
-    Args:
-        number: How many.
-        of: One of them; several take an `s`.
-    """
+    """A number of things: `1 document`, `1,024 documents`."""
     return f"{number:,} {of}{'s' * (number != 1)}"
 
 

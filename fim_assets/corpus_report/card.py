@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from fim_assets.corpus_report.templates import load_template
 from fim_assets.corpus_report.view import ReportView
+from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.preview.markdown import code, fenced, to_markdown
 from fim_assets.wording import escape_control_characters
 
@@ -20,14 +21,10 @@ def render_card(view: ReportView) -> str:
         _escaped,
         code=lambda text: _markdown(code(text).replace("|", "\\|")),
         fenced=lambda text, *of: _markdown(fenced(text.strip(), *of)),
+        documents=lambda previews: _markdown(to_markdown(previews)),
     )
-    documents = [document for _, document in view.examples.documents]
-    examples = to_markdown(documents) if documents else ""
-    return template.render(
-        vars(view),
-        front_matter=_markdown(yaml.safe_dump(_front_matter(view), sort_keys=False)),
-        examples=_markdown(examples),
-    )
+    front_matter = _markdown(yaml.safe_dump(_front_matter(view), sort_keys=False))
+    return template.render(vars(view), front_matter=front_matter)
 
 
 def _front_matter(view: ReportView) -> dict[str, Any]:
@@ -40,7 +37,7 @@ def _front_matter(view: ReportView) -> dict[str, Any]:
         "size_categories": [_size_category(view.summary.totals.documents)],
     }
     if view.counts_every_shard:
-        path = "/".join(filter(None, [view.prefix, "fim_shards", "*.jsonl.zst"]))
+        path = "/".join(filter(None, [view.prefix, FIM_SHARDS.name, f"*{FIM_SHARDS.shard}"]))
         fields["configs"] = [{"config_name": "fim_shards", "data_files": path}]
     return fields
 
@@ -54,13 +51,10 @@ def _size_category(documents: int) -> str:
     return f"{names[power]}<n<{names[power + 1]}" if power + 1 < len(names) else "n>1T"
 
 
-def _escaped(value: Any) -> Any:
-    """What stands in the card: of text, nothing that is markup or acts without being seen."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return _markdown(
-        "".join(f"\\{c}" if c in _MARKUP else c for c in escape_control_characters(value))
-    )
+def _escaped(text: str) -> Markup:
+    """Text in which nothing is markup, or acts without being seen."""
+    shown = escape_control_characters(text)
+    return _markdown("".join(f"\\{c}" if c in _MARKUP else c for c in shown))
 
 
 def _markdown(text: str) -> Markup:

@@ -16,18 +16,11 @@ from fim_assets.statistics.rates import Rate
 with some_home():  # Altair looks for one when it is imported, for data sets that nobody asks for
     import altair as alt
 
-_WIDTH = 300
-_FULL_WIDTH = 960
-_LENGTHS_WIDTH = 205
-_LENGTHS_HEIGHT = 140
-_CUTS_HEIGHT = 150
+_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH = 300, 960, 205
+_SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150
+_ROW, _LABEL, _AMOUNT = 22, 160, 120
 _GAP = 0.06
-_SHARES_HEIGHT = 200
-_ROW = 22
-_LABEL = 160
-_AMOUNT = 120
-_BARS_FOR_FEW_LABELS = 12
-_PARTITIONS_ALL_LABELLED = 12
+_BARS_FOR_FEW_LABELS = _PARTITIONS_ALL_LABELLED = 12
 _PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
 _VALUES = alt.NamedData("values")
@@ -40,13 +33,8 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
     """Draw a histogram, one bar a doubling, so that the axis is a logarithmic one.
 
     The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
-    their own would rise and fall by turns.
-
-    Args:
-        lengths: The distribution.
-        unit: What a length is counted in, the title of the horizontal axis.
-        counted: What has a length, the title of the vertical axis.
-        longest: Length that the axis must reach, so that several charts share one axis.
+    their own would rise and fall by turns. The axes are titled `unit` and `counted`; the horizontal
+    one reaches `longest` at least, so that several charts share it.
     """
     end = max(longest, lengths.max or 0).bit_length() + 1
     labels = _length_labels(end)
@@ -60,12 +48,11 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
     return _columns(bars, x, alt.Y("count:Q").title(counted), _LENGTHS_WIDTH, _LENGTHS_HEIGHT)
 
 
-def cut_places(cuts: Mapping[int, int], most: int) -> Chart:
+def cut_positions(cuts: Mapping[int, int], most: int) -> Chart:
     """Draw where in their files the cuts fall, one bar a bin of equal width.
 
-    Args:
-        cuts: Number of cuts by the bin's lower edge, in percent of the file's length.
-        most: Count that the vertical axis must reach, so that two charts share one.
+    `cuts` are counts by the bin's lower edge, in percent of the file's length; the vertical axis
+    reaches `most`, so that two charts share it.
     """
     x = alt.X("from:Q").title("share of the file's length").scale(domain=[0, 100], nice=False)
     x = x.axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False)
@@ -77,7 +64,7 @@ def partition_tokens(tokens: Sequence[int]) -> Chart:
     """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
     gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
     bars = _bars({n - 0.5: count for n, count in enumerate(tokens, start=1)}, 1, gap)
-    x, y = _partition_axis("from:Q", len(tokens)), alt.Y("count:Q").title("tokens")
+    x, y = _partition_axis(len(tokens)), alt.Y("count:Q").title("tokens")
     width = _partitions_width(len(tokens))
     # The stroke closes the hairlines between bars of a fraction of a pixel.
     stroke = {"stroke": "var(--accent)", "strokeWidth": 0 if gap else 0.5}
@@ -97,7 +84,6 @@ def _bars(
 def _columns(
     bars: list[dict[str, float]], x: alt.X, y: alt.Y, width: float, height: float, **mark: Any
 ) -> Chart:
-    """Draw upright bars, see `_bars`."""
     chart = alt.Chart(_VALUES).mark_rect(color="var(--accent)", **mark)
     chart = chart.encode(x=x, x2="to:Q", y=y.axis(_COUNTS), y2=alt.datum(0))
     return _specified(chart.properties(width=width, height=height), bars)
@@ -115,72 +101,52 @@ class Amount(NamedTuple):
 def amounts(bars: Sequence[Amount]) -> Chart:
     """Draw some numbers as bars below one another, in order; the caller shortens names."""
     values = [
-        {
-            "row": row,
-            "from": row + 0.18,
-            "to": row + 0.82,
-            "name": bar.name,
-            "size": bar.size,
-            "text": bar.text,
-            "colour": f"var(--{bar.colour})",
-        }
+        {**bar._asdict(), "colour": f"var(--{bar.colour})", **_row(row, 0.18)}
         for row, bar in enumerate(bars)
     ]
     longest = max((bar.size for bar in bars), default=0)
-    width = 2 * _WIDTH - _LABEL - _AMOUNT
-    base = alt.Chart(_VALUES)
-    y = alt.Y("from:Q").scale(domain=[max(len(bars), 1), 0], nice=False).axis(None)
     x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
-    rows = base.mark_rect().encode(
-        x=x, x2=alt.datum(0), y=y, y2="to:Q", color=alt.Color("colour:N").scale(None)
-    )
-    middle = base.transform_calculate(middle="datum.row + 0.5")
-    text = middle.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12).encode(
-        x=x, y=alt.Y("middle:Q"), text="text:N"
-    )
-    layers = rows + _names(middle) + text
-    return _specified(layers.properties(width=width, height=max(len(bars), 1) * _ROW), values)
+    base = alt.Chart(_VALUES)
+    colour = alt.Color("colour:N").scale(None)
+    rows = base.mark_rect()
+    rows = rows.encode(x=x, x2=alt.datum(0), y=_rows_axis(values), y2="to:Q", color=colour)
+    text = base.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12)
+    text = text.encode(x=x, y=alt.Y("middle:Q"), text="text:N")
+    return _of_rows(rows + _names(base) + text, 2 * _WIDTH - _LABEL - _AMOUNT, values)
 
 
 def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
     """Draw each language's realised share on its accepted bounds, with a tick at the asked one.
 
-    Shares outside their bounds are triangles in another colour.
-
-    Args:
-        rates: Each with the language's name, which the caller shortens; all with trials.
+    Shares outside their bounds are triangles in another colour. The caller shortens the languages'
+    names; all rates have trials.
     """
     values = [
-        {
-            "row": row,
-            "middle": row + 0.5,
-            "from": row + 0.22,
-            "to": row + 0.78,
-            "name": name,
-            **_shares(rate),
-        }
-        for row, (name, rate) in enumerate(rates)
+        {"name": name, **_row(row, 0.22), **_shares(rate)} for row, (name, rate) in enumerate(rates)
     ]
     base = alt.Chart(_VALUES)
-    y = alt.Y("from:Q").scale(domain=[max(len(rates), 1), 0], nice=False).axis(None)
-    x = (
-        alt.X("low:Q")
-        .title("share of files rearranged")
-        .scale(domain=[0, 1], nice=False)
-        .axis(format=".0%", tickCount=5)
-    )
-    bounds = base.mark_rect(color="var(--band)", stroke="var(--accent)", strokeWidth=0.5).encode(
-        x=x, x2="high:Q", y=y, y2="to:Q"
-    )
-    asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5).encode(
-        x="asked:Q", y="row:Q", y2="end:Q"
-    )
-    asked = asked.transform_calculate(end="datum.row + 1")
+    x = alt.X("low:Q").title("share of files rearranged").scale(domain=[0, 1], nice=False)
+    x = x.axis(format=".0%", tickCount=5)
+    bounds = base.mark_rect(color="var(--band)", stroke="var(--accent)", strokeWidth=0.5)
+    bounds = bounds.encode(x=x, x2="high:Q", y=_rows_axis(values), y2="to:Q")
+    asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5)
+    asked = asked.encode(x="asked:Q", y="row:Q", y2="end:Q")
     points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
-    layers = bounds + asked + points + _names(base)
-    return _specified(
-        layers.properties(width=2 * _WIDTH - _LABEL, height=max(len(rates), 1) * _ROW), values
-    )
+    return _of_rows(bounds + asked + points + _names(base), 2 * _WIDTH - _LABEL, values)
+
+
+def _row(row: int, gap: float) -> dict[str, float]:
+    """The ends of a row, and those of its bar."""
+    ends = {"row": row, "middle": row + 0.5, "end": row + 1}
+    return {**ends, "from": row + gap, "to": row + 1 - gap}
+
+
+def _rows_axis(values: Sequence[object]) -> alt.Y:
+    return alt.Y("from:Q").scale(domain=[max(len(values), 1), 0], nice=False).axis(None)
+
+
+def _of_rows(layers: alt.LayerChart, width: int, values: list[dict[str, Any]]) -> Chart:
+    return _specified(layers.properties(width=width, height=max(len(values), 1) * _ROW), values)
 
 
 def _shares(rate: Rate) -> dict[str, Any]:
@@ -214,16 +180,13 @@ def _partitions_width(partitions: int) -> int:
     return _FULL_WIDTH if is_wide(partitions) else _WIDTH
 
 
-def _partition_axis(field: str, partitions: int) -> alt.X:
+def _partition_axis(partitions: int) -> alt.X:
     # Vega would put ticks between the few partitions.
     few = partitions <= _PARTITIONS_ALL_LABELLED
     values = list(range(1, partitions + 1)) if few else alt.Undefined
-    return (
-        alt.X(field)
-        .title("partition, in the table's order")
-        .scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
-        .axis(grid=False, format="d", values=values)
-    )
+    x = alt.X("from:Q").title("partition, in the table's order")
+    x = x.scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
+    return x.axis(grid=False, format="d", values=values)
 
 
 def realised_shares(rates: Sequence[Rate]) -> Chart:
@@ -241,29 +204,17 @@ def realised_shares(rates: Sequence[Rate]) -> Chart:
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     margin = max(0.05 * (high - low), 0.005)
 
-    y_scale = alt.Scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
-    band = (
-        alt.Chart(_VALUES)
-        .mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
-        .encode(
-            x=_partition_axis("from:Q", len(rates)),
-            x2="to:Q",
-            y=alt.Y("low:Q").title("share").scale(y_scale).axis(format=".1~%", tickCount=5),
-            y2="high:Q",
-        )
-    )
-    same = len({rate.asked for rate in rates}) <= 1
-    if same:
-        dashed = alt.Chart(_VALUES).mark_rule(color="var(--fg)", strokeDash=[4, 3])
-        line = dashed.encode(y="min(asked):Q")
+    y = alt.Y("low:Q").title("share").axis(format=".1~%", tickCount=5)
+    y = y.scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
+    base = alt.Chart(_VALUES)
+    band = base.mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
+    band = band.encode(x=_partition_axis(len(rates)), x2="to:Q", y=y, y2="high:Q")
+    if len({rate.asked for rate in rates}) <= 1:
+        line = base.mark_rule(color="var(--fg)", strokeDash=[4, 3]).encode(y="min(asked):Q")
     else:
-        line = (
-            alt.Chart(_VALUES)
-            .mark_rule(color="var(--fg)")
-            .encode(x="from:Q", x2="to:Q", y="asked:Q")
-        )
+        line = base.mark_rule(color="var(--fg)").encode(x="from:Q", x2="to:Q", y="asked:Q")
     size = min(60, max(10, 3000 // max(len(rates), 1)))
-    points = _points(alt.Chart(_VALUES), size).encode(x="partition:Q", y="realised:Q")
+    points = _points(base, size).encode(x="partition:Q", y="realised:Q")
     width = _partitions_width(len(rates))
     return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
 

@@ -30,31 +30,24 @@ def draw(charts: Sequence[Chart]) -> list[str]:
     Raises:
         DrawingError: If the process that draws them fails, is ended, or does not come to an end.
     """
-    command, environment = own_process("fim_assets.corpus_report.drawing")
+    command, env = own_process("fim_assets.corpus_report.drawing")
     content = json.dumps(charts).encode()
     try:
         done = subprocess.run(  # noqa: S603 - this Python, and this module
-            command,
-            input=content,
-            env=environment,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
+            command, input=content, env=env, capture_output=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DrawingError(f"they were not drawn after {_SECONDS} seconds") from error
     except OSError as error:
         raise DrawingError(f"no process to draw them can be started: {error}") from error
     if done.returncode:
-        raise DrawingError(
-            f"the process that draws them ended {_how(done.returncode)}{_why(done.stderr)}"
-        )
+        end = f"{_how(done.returncode)}{_why(done.stderr)}"
+        raise DrawingError(f"the process that draws them ended {end}")
     drawn: list[str] = json.loads(done.stdout)
     return drawn
 
 
 def _how(status: int) -> str:
-    """How a process ended, as text."""
     if status > 0:
         return f"with exit status {status}"
     known = {number.value: number.name for number in signal.Signals}

@@ -20,12 +20,10 @@ from fim_assets.preview.documents import DocumentPreview, finished_documents
 
 log = logging.getLogger(__name__)
 
-_PARTITIONS = 4
-_BLOCKS = 4
-_SHARD_BYTES = 4 << 20
-_PARQUET_BYTES = 16 << 20
-"""How much is read to find examples: partitions, blocks of 1 MB of each, and on object storage so
-much of the compressed shard, and of a parquet that is no larger."""
+# How much is read to find examples: partitions, blocks of 1 MB of each, and on object storage so
+# much of the compressed shard, and of a parquet that is no larger.
+_PARTITIONS = _BLOCKS = 4
+_SHARD_BYTES, _PARQUET_BYTES = 4 << 20, 16 << 20
 
 _SHORT = range(200, 3000)
 """Code points of a document that can be read as a whole."""
@@ -74,13 +72,13 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
             continue
         try:
             with _beginning(corpus, key) as (shard, parquet):
-                for preview in finished_documents(shard, parquet, corpus.recipe, _BLOCKS):
+                for preview in finished_documents(shard, parquet, _BLOCKS):
                     if preview.rearranged:
                         (short if len(preview.text) in _SHORT else others).keep(key, preview)
                     if len(short.orders) == len(REARRANGED) and short.third():
                         break
         except (ValueError, LookupError, OSError, pa.ArrowException) as error:
-            if remote and sizes[".jsonl.zst"] > _SHARD_BYTES:
+            if remote and sizes[FIM_SHARDS.shard] > _SHARD_BYTES:
                 continue  # at the end of what was fetched, which is not the shard's
             log.warning("no examples from %s: %s", key, error)
             unread.append(key)
@@ -95,10 +93,10 @@ def _beginning(corpus: Corpus, key: str) -> Iterator[tuple[Path, Path]]:
     """A FIM shard's first documents on this machine, and its parquet."""
     files = corpus.files(FIM_SHARDS.name, key)
     if not is_remote(files.folder):
-        yield files.file(".jsonl.zst"), files.file(".parquet")
+        yield files.file(FIM_SHARDS.shard), files.file(".parquet")
         return
     with working_folder() as folder:
-        shard, parquet = folder / f"{key}.jsonl.zst", folder / f"{key}.parquet"
+        shard, parquet = folder / f"{key}{FIM_SHARDS.shard}", folder / f"{key}.parquet"
         shard.write_bytes(read_bytes(files.published(shard.name), _SHARD_BYTES))
         parquet.write_bytes(read_bytes(files.published(parquet.name)))
         yield shard, parquet

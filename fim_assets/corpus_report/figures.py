@@ -10,16 +10,10 @@ from markupsafe import Markup
 
 from fim_assets.corpus_report import charts
 from fim_assets.corpus_report.drawing import Chart
+from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.templates import percent
-from fim_assets.corpus_report.view import (
-    Counted,
-    Language,
-    Length,
-    ReportView,
-    Row,
-    TestedLanguage,
-    rate_titles,
-)
+from fim_assets.corpus_report.view import Counted, Language, Length, ReportView, rate_titles
+from fim_assets.statistics.rates import Rate
 from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
 
 PARTITIONS_NAMED = 12
@@ -50,7 +44,7 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
     return {
         "shares": list(_shares(view.rows)),
         "partitions": list(_partitions(view.rows)),
-        "languages": list(_language_rates(view.language_rates)),
+        "languages": list(_language_rates(view.summary.tested_languages)),
         "orders": list(_orders(view.orders, view.summary.totals.files)),
         "cuts": list(_cuts(view.summary.cuts)),
         "tokens": list(_tokens(view.languages)),
@@ -58,18 +52,17 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
     }
 
 
-def _shares(rows: Sequence[Row]) -> Iterator[Figure]:
+def _shares(rows: Sequence[Partition]) -> Iterator[Figure]:
     for name, title in rate_titles().items():
-        rates = [row.rates[name] for row in rows if name in row.rates]
+        rates = [row.counts.rates[name] for row in rows if name in row.counts.rates]
         if rates:
             outside = sum(not rate.within for rate in rates)
             beyond = f"{outside:,}" if outside else "none"
             caption = f"{plural(len(rows), 'partition')}, {beyond} outside bounds"
-            wide = charts.is_wide(len(rows))
-            yield Figure(title, caption, charts.realised_shares(rates), wide)
+            yield Figure(title, caption, charts.realised_shares(rates), charts.is_wide(len(rows)))
 
 
-def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
+def _partitions(rows: Sequence[Partition]) -> Iterator[Figure]:
     counts = [row.totals.tokens for row in rows]
     if not counts:
         return
@@ -82,8 +75,9 @@ def _partitions(rows: Sequence[Row]) -> Iterator[Figure]:
     yield Figure("Tokens a partition", caption, chart, charts.is_wide(len(rows)))
 
 
-def _language_rates(languages: Sequence[TestedLanguage]) -> Iterator[Figure]:
-    rates = [(name, rate) for name, rate, _ in languages if rate.trials]
+def _language_rates(languages: Mapping[str, Mapping[str, Rate]]) -> Iterator[Figure]:
+    tested = ((name, rates["fim_rate"]) for name, rates in languages.items())
+    rates = [(name, rate) for name, rate in tested if rate.trials]
     if not rates:
         return
     within = sum(rate.within for _, rate in rates)
@@ -100,13 +94,8 @@ def _orders(orders: Sequence[Counted], files: int) -> Iterator[Figure]:
     colours = {"PSM": "accent", "SPM": "second"}
     shares = "; ".join(f"{order.name} {percent(order.share)}" for order in orders)
     bars = [
-        charts.Amount(
-            order.name.replace("_", " "),
-            order.number,
-            _number_and_share(order.number, order.share),
-            colours.get(order.name, "muted"),
-        )
-        for order in orders
+        _amount(name.replace("_", " "), number, share, colours.get(name, "muted"))
+        for name, number, share, _ in orders
     ]
     yield Figure("Orders", f"Of {plural(files, 'file')}: {shares}", charts.amounts(bars))
 
@@ -125,22 +114,19 @@ def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:
         if total:
             first_half = sum(n for edge, n in counts.items() if edge < 50)
             caption = f"{where}: {percent(first_half / total)} in the first half of the file"
-            yield Figure(title, caption, charts.cut_places(counts, most))
+            yield Figure(title, caption, charts.cut_positions(counts, most))
 
 
 def _tokens(languages: Sequence[Language]) -> Iterator[Figure]:
     most = sorted(languages, key=lambda language: -language.tokens)[:_LANGUAGES_DRAWN]
     if most:
-        bars = [
-            charts.Amount(_label(name), tokens, _number_and_share(tokens, share))
-            for name, _, tokens, share in most
-        ]
+        bars = [_amount(_label(name), tokens, share) for name, _, tokens, share in most]
         caption = f"most in {_label(most[0].name)}, {percent(most[0].share)} of all"
         yield Figure("Tokens by language", caption, charts.amounts(bars))
 
 
-def _number_and_share(number: int, share: float) -> str:
-    return f"{number:,} · {percent(share)}"
+def _amount(name: str, number: int, share: float, colour: str = "accent") -> charts.Amount:
+    return charts.Amount(name, number, f"{number:,} · {percent(share)}", colour)
 
 
 def _label(language: str) -> str:
@@ -150,6 +136,5 @@ def _label(language: str) -> str:
 def _ends(key: str) -> str:
     """A partition's key as a label: of a long one both ends."""
     half = _LABEL_CHARS // 2
-    return escape_to_one_line(
-        key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}"
-    )
+    shown = key if len(key) <= _LABEL_CHARS else f"{key[:half]}…{key[1 - half :]}"
+    return escape_to_one_line(shown)

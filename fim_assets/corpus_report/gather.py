@@ -5,30 +5,25 @@ in its receipt's counts and histograms, so that those of all stages can be put t
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
-from fim_assets.corpus.stage import Stage
-from fim_assets.corpus_report.summary import (
-    CorpusTotals,
-    ListedArray,
-    Longer,
-    Partitions,
-    Summary,
-)
+from fim_assets.corpus_report.summary import CorpusTotals, ListedArray, Longer, Partitions, Summary
 from fim_assets.fim_shards.rates import rates, rates_by_language
-from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.locations import is_remote
-from fim_assets.io.storage import REQUESTS_AT_ONCE, names_in
+from fim_assets.io.storage import REQUESTS_AT_ONCE
 from fim_assets.layouts.registry import LAYOUTS
+from fim_assets.recipe import Recipe
 from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
+from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
@@ -38,13 +33,36 @@ Receipts = dict[str, Receipt]
 """The receipts of one complete partition by stage, in the order of the stages."""
 
 
+@dataclass
+class Counts:
+    """Numbers by name, of a partition or of all, and the recipe's rates that they come to."""
+
+    recipe: Recipe
+    numbers: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def rates(self) -> dict[str, Rate]:
+        """The tested rates over all files."""
+        return rates(self.numbers, self.recipe)
+
+    @property
+    def rates_by_language(self) -> dict[str, dict[str, Rate]]:
+        """The tested rates of each language."""
+        return rates_by_language(self.numbers, self.recipe)
+
+    def most_first(self, name: str) -> dict[str, int]:
+        """The numbers `name:…` by what stands behind the colon."""
+        entries = counted(self.numbers, name).items()
+        return dict(sorted(entries, key=lambda entry: (-entry[1], entry[0])))
+
+
 @dataclass(frozen=True)
 class Partition:
     """A complete partition: its receipts, and what they add up to."""
 
     key: str
     receipts: Receipts
-    counts: dict[str, int]
+    counts: Counts
     totals: CorpusTotals
 
     @property
@@ -62,17 +80,14 @@ class Partition:
 class RunStatistics:
     """How the complete partitions were made: free to differ between runs of the same corpus.
 
-    Attributes:
-        seconds: How long each stage took, all partitions together, checks left out.
-        engines: What did a stage's work, and for how many partitions.
-        versions: Each library's versions, and how many receipts name them.
-        first: When the first partition was begun.
-        last: When the last one was.
+    Seconds of each stage are those of all partitions together, checks left out. Of engines the
+    partitions are counted, and of libraries' versions the receipts. `first` and `last` say when
+    partitions were begun.
     """
 
     seconds: dict[str, float]
     engines: dict[str, Counter[str]]
-    versions: dict[str, Counter[str]] = field(default_factory=dict)
+    versions: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     first: datetime | None = None
     last: datetime | None = None
 
@@ -83,20 +98,14 @@ class RunStatistics:
             self.seconds[stage] += made.seconds
             self.engines[stage][made.engine] += 1
             for library, version in made.versions.items():
-                self.versions.setdefault(library, Counter())[version] += 1
+                self.versions[library][version] += 1
             self.first = min(self.first or made.at, made.at)
             self.last = max(self.last or made.at, made.at)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """A corpus in numbers.
-
-    Attributes:
-        summary: Of all complete partitions.
-        made: How they were made.
-        partitions: The first of them one by one.
-    """
+    """A corpus in numbers: all complete partitions, and the first of them one by one."""
 
     summary: Summary
     made: RunStatistics
@@ -113,16 +122,14 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
 
     So many complete ones as are `shown` are kept one by one, the first in the order of keys.
     """
-    recipe = corpus.recipe
+    recipe, names = corpus.recipe, corpus.names
+    made = RunStatistics(dict.fromkeys(names, 0.0), {stage: Counter() for stage in names})
     partitions: list[Partition] = []
-    made = RunStatistics(
-        dict.fromkeys(corpus.names, 0.0), {stage: Counter() for stage in corpus.names}
-    )
     incomplete: dict[str, str] = {}
     empty: list[str] = []
     sums: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    histograms = _Histograms()
+    counts = Counts(recipe)
+    histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
     arrays: list[ListedArray] = []
     for key, receipts in _read_all(corpus, sorted(keys)):
         if isinstance(receipts, str):
@@ -133,80 +140,61 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         totals = _totals(results, of_partition)
         made.add(receipts)
         sums.update(totals.model_dump())
-        counts.update(of_partition)
+        counts.numbers.update(of_partition)
         for result in results:
-            histograms.add(result.histograms)
+            _add_histograms(histograms, result.histograms)
         arrays += _arrays(corpus, results[-1])
         if not totals.documents:
             empty.append(key)
         if len(partitions) < shown:
-            partitions.append(Partition(key, receipts, of_partition, totals))
+            partitions.append(Partition(key, receipts, Counts(recipe, of_partition), totals))
+    numbers, edges = counts.numbers, range(0, 100, 100 // CUT_BINS)
     complete = len(keys) - len(incomplete)
+    finished = Partitions(total=len(keys), complete=complete, incomplete=incomplete, empty=empty)
     summary = Summary(
         recipe=recipe,
         seed=recipe.seed,
         tokenizer_hash=corpus.tokenizer_hash,
-        fingerprints={stage: corpus.fingerprint(stage) for stage in corpus.names},
-        partitions=Partitions(
-            total=len(keys), complete=complete, incomplete=incomplete, empty=empty
-        ),
+        fingerprints={stage: corpus.fingerprint(stage) for stage in names},
+        partitions=finished,
         totals=CorpusTotals(**sums),
-        rates=rates(counts, recipe),
-        rates_by_language=rates_by_language(counts, recipe),
-        splits=_most_first(counts, "split"),
-        fallbacks=_most_first(counts, "fallback"),
-        rejections=_most_first(counts, "rejected"),
-        dropped=_most_first(counts, "dropped"),
-        languages=_most_first(counts, "documents"),
-        tokens_by_language=_most_first(counts, "tokens"),
+        rates=counts.rates,
+        rates_by_language=counts.rates_by_language,
+        splits=counts.most_first("split"),
+        fallbacks=counts.most_first("fallback"),
+        rejections=counts.most_first("rejected"),
+        dropped=counts.most_first("dropped"),
+        languages=counts.most_first("documents"),
+        tokens_by_language=counts.most_first("tokens"),
         cuts={
-            name: {edge: counts[f"{name}:{edge}"] for edge in range(0, 100, 100 // CUT_BINS)}
-            for name in ("first_cut", "second_cut")
+            cut: {edge: numbers[f"{cut}:{edge}"] for edge in edges}
+            for cut in ("first_cut", "second_cut")
         },
-        longer={
-            length: Longer(
-                documents=counts[f"rearranged_longer:{length}"],
-                tokens=counts[f"rearranged_tokens_longer:{length}"],
-            )
-            for length in TRAINED_LENGTHS
-        },
-        histograms=histograms.sums(),
+        longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
+        histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )
     return Gathered(summary, made, partitions)
 
 
-def counts_every_shard(corpus: Corpus, complete: int) -> bool:
-    """Whether the FIM shards in their folder are those of the complete partitions, and no others.
-
-    This lists the folder, which on object storage takes a while.
-    """
-    names = names_in(corpus.folder(FIM_SHARDS.name))
-    return 0 < complete == sum(name.endswith(FIM_SHARDS.shard) for name in names)
+def _longer(numbers: Mapping[str, int], length: int) -> Longer:
+    documents, tokens = f"rearranged_longer:{length}", f"rearranged_tokens_longer:{length}"
+    return Longer(documents=numbers.get(documents, 0), tokens=numbers.get(tokens, 0))
 
 
-class _Histograms:
-    """Histograms by name, added up some hundred at a time."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, list[Histogram]] = {}
-
-    def add(self, histograms: Mapping[str, Histogram]) -> None:
-        """Take some more into account."""
-        for name, lengths in histograms.items():
-            waiting = self._waiting.setdefault(name, [])
-            waiting.append(lengths)
-            if len(waiting) == _ADDED_AT_ONCE:
-                waiting[:] = [add_histograms(waiting)]
-
-    def sums(self) -> dict[str, Histogram]:
-        """The sums."""
-        return {name: add_histograms(waiting) for name, waiting in self._waiting.items()}
+def _add_histograms(
+    waiting: dict[str, list[Histogram]], histograms: Mapping[str, Histogram]
+) -> None:
+    """Take some more into account; they are added up some hundred at a time."""
+    for name, lengths in histograms.items():
+        waiting[name].append(lengths)
+        if len(waiting[name]) == _ADDED_AT_ONCE:
+            waiting[name] = [add_histograms(waiting[name])]
 
 
-def _counts(results: Sequence[Result]) -> dict[str, int]:
+def _counts(results: Sequence[Result]) -> Counter[str]:
     """The counts of all stages: the first stage's where two count the same, as rejected lines."""
-    return {name: n for result in reversed(results) for name, n in result.counts.items()}
+    return Counter({name: n for result in reversed(results) for name, n in result.counts.items()})
 
 
 def _totals(results: Sequence[Result], counts: Mapping[str, int]) -> CorpusTotals:
@@ -225,28 +213,20 @@ def _totals(results: Sequence[Result], counts: Mapping[str, int]) -> CorpusTotal
     )
 
 
-def _arrays(corpus: Corpus, result: Result) -> list[ListedArray]:
+def _arrays(corpus: Corpus, result: Result) -> Iterator[ListedArray]:
     tokens, dtype = corpus.recipe.tokens, id_dtype(corpus.recipe.tokens)
-    layout, masked = LAYOUTS[tokens.layout], tokens.label_mask is not None
-    return [
-        ListedArray(
-            path=corpus.relative(result.asset, output.name),
-            label_mask=corpus.relative(result.asset, layout.mask_name(output.name))
-            if masked
-            else None,
-            layout=tokens.layout,
-            dtype=dtype.name,
-            tokens=(output.bytes - layout.header_bytes) // dtype.itemsize,
-            partition=result.key,
-        )
-        for output in result.outputs
-        if output.name.endswith(layout.ending) and "/" not in output.name
-    ]
-
-
-def _most_first(counts: Mapping[str, int], name: str) -> dict[str, int]:
-    entries = counted(counts, name).items()
-    return dict(sorted(entries, key=lambda entry: (-entry[1], entry[0])))
+    layout = LAYOUTS[tokens.layout]
+    for output in result.outputs:
+        if output.name.endswith(layout.ending) and "/" not in output.name:
+            mask = layout.mask_name(output.name) if tokens.label_mask else None
+            yield ListedArray(
+                path=corpus.relative(result.asset, output.name),
+                label_mask=mask and corpus.relative(result.asset, mask),
+                layout=tokens.layout,
+                dtype=dtype.name,
+                tokens=layout.count_ids(output.bytes, dtype.itemsize),
+                partition=result.key,
+            )
 
 
 def _read_all(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, Receipts | str]]:
@@ -274,11 +254,13 @@ def _read_receipts(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, in
     """Read a partition's receipts.
 
     Raises:
-        ReceiptError: If the partition is not complete; the message says why.
+        ReceiptError: If the partition is not complete; the message says why. So it is if a stage
+            read other documents than there are now, or than an earlier stage.
     """
     receipts: Receipts = {}
+    raw_shards: dict[str, str] = {}
     for stage in corpus.stages:
-        name = stage.name
+        name, source = stage.name, corpus.source(stage)
         files = corpus.files(name, key)
         receipt = read_receipt(files)
         if receipt is None:
@@ -286,19 +268,13 @@ def _read_receipts(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, in
         reason = why_incomplete(receipt, files, corpus.fingerprint(name), sizes.get(name))
         if reason:
             raise ReceiptError(f"{name}: {reason}")
-        _refuse_other_input(corpus, stage, receipt, receipts)
+        read = receipt.result.input
+        if source is None:
+            first, digest = next(iter(raw_shards.items()), (name, read.blake2b))
+            if read.blake2b != digest:
+                raise ReceiptError(f"{name}: made of another content of the raw shard than {first}")
+            raw_shards[name] = digest
+        elif read not in receipts[source.name].result.outputs:
+            raise ReceiptError(f"{name}: made of another output of {source.name} than there is")
         receipts[name] = receipt
     return receipts
-
-
-def _refuse_other_input(corpus: Corpus, stage: Stage, receipt: Receipt, before: Receipts) -> None:
-    """Refuse what was made of other documents than there are now, or than an earlier stage."""
-    source, read = corpus.source(stage), receipt.result.input
-    if source is not None and read not in before[source.name].result.outputs:
-        raise ReceiptError(f"{stage.name}: made of another output of {source.name} than there is")
-    for other in corpus.before(stage) if source is None else ():
-        same = corpus.source(other) is None
-        if same and before[other.name].result.input.blake2b != read.blake2b:
-            raise ReceiptError(
-                f"{stage.name}: made of another content of the raw shard than {other.name}"
-            )

@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 from pydantic import BaseModel
@@ -36,7 +36,7 @@ class _Example(NamedTuple):
 
 def render_page(view: ReportView) -> str:
     """The page."""
-    template = load_template("page.html.j2", _harmless, sha256=_sha256)
+    template = load_template("page.html.j2", escape_control_characters, sha256=_sha256)
     figures, documents = make_figures(view), view.examples.documents
     return template.render(
         vars(view),
@@ -64,13 +64,6 @@ def _draw(figures: list[Figure]) -> str | None:
         # It may stand in the page as it is: Vega escapes the names in it, which are on one line.
         figure.svg = Markup(svg)  # noqa: S704 - see above
     return None
-
-
-def _harmless(value: Any) -> Any:
-    """What stands in the page: of text, nothing that is not seen but acts."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return escape_control_characters(value)
-    return value
 
 
 def _recipe_lines(

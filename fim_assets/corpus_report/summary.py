@@ -21,14 +21,10 @@ CORPUS_REPORT = "corpus_report"
 
 
 class Partitions(FrozenModel):
-    """How far the corpus is finished.
+    """How far the corpus is finished; all other numbers of the summary are of complete partitions.
 
-    Attributes:
-        total: Partitions there should be.
-        complete: Those whose three receipts are there and agree; all other numbers of the summary
-            are about these.
-        incomplete: Why each of the others is not, by key.
-        empty: The complete ones that hold no document.
+    A partition is complete if its three receipts are there and agree. `incomplete` says by key why
+    each of the others is not; `empty` are the complete ones without any document.
     """
 
     total: int
@@ -40,33 +36,23 @@ class Partitions(FrozenModel):
 class CorpusTotals(FrozenModel):
     """Sums over the complete partitions.
 
+    `lines` are those of the raw shards: documents + blank + rejected. `chars` and `bytes` (in
+    UTF-8) are of the texts as they came, `fim_chars` of the FIM texts; `tokens` include BOS and
+    EOS. `copies` are exact duplicates of another document of their partition; each `distinct_…`
+    counts them once, and only documents with a file that is long enough to cut.
+
     Attributes:
-        lines: Lines of the raw shards: documents + blank + rejected.
-        blank: Lines without anything but white space.
-        rejected: Lines that are no document.
-        documents: Documents.
-        files: Files in these documents.
-        chars: Code points of the texts as they came.
-        bytes: Bytes of the same in UTF-8.
-        fim_chars: Code points of the FIM texts.
-        tokens: Token ids in the arrays, BOS and EOS included.
-        arrays: Array files.
-        psm: Files in PSM order.
-        spm: Files in SPM order.
+        psm: Files in PSM order, as `spm` in SPM order.
         not_selected: Files that were not drawn.
         too_short: Files too short to cut, which are not drawn for.
         gate: Files of documents that are no candidates.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
         changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
-        copies: Documents that are exact duplicates of another one of their partition.
         sentinel_literals: Sentinels that stand in the texts as ordinary text.
         documents_with_sentinel_literals: Documents that hold any.
-        distinct_documents: Documents with a file long enough to cut; copies count once.
-        distinct_candidates: Those of them that are candidates.
-        distinct_eligible: Their files long enough to cut; copies count once.
-        distinct_psm: Those of them in PSM order.
-        distinct_spm: Those of them in SPM order.
+        distinct_candidates: Documents that are candidates.
+        distinct_eligible: The candidates' files that are long enough to cut.
     """
 
     lines: int = 0
@@ -113,15 +99,10 @@ class CorpusTotals(FrozenModel):
 
 
 class ListedArray(FrozenModel):
-    """A token array of a complete partition.
+    """A token array of a complete partition, and its label mask, null where it has none.
 
-    Attributes:
-        path: Where it lies, relative to the data root, with `/`.
-        label_mask: Where its label mask lies, null where it has none.
-        layout: Whose layout it is in, see `recipe.Tokens`.
-        dtype: Type of one id, little-endian; the file has no header.
-        tokens: Number of ids.
-        partition: The partition's key.
+    Paths are relative to the data root, with `/`. `dtype` is the type of one id, little-endian;
+    `tokens` is the number of ids, and `partition` the key.
     """
 
     path: str
@@ -142,23 +123,19 @@ class Longer(FrozenModel):
 class Summary(FrozenModel):
     """The corpus in numbers, as `corpus_report/summary.json` holds it: the same for same receipts.
 
+    All that is counted by name begins with what occurs most; a language is '' where none is named.
+
     Attributes:
-        format: Version of this layout.
-        recipe: What decided the bytes.
-        seed: The recipe's seed.
-        tokenizer_hash: Content hash of the tokenizer's files.
         fingerprints: Which recipe and stage version made each asset.
-        partitions: How many are complete, and why the others are not.
-        totals: Sums over the complete partitions.
         rates: `fim_rate`, `psm_share` and what else the recipe asks for, over the whole corpus.
-        rates_by_language: `fim_rate` and `psm_share` of each language; '' where none is named.
+        rates_by_language: `fim_rate` and `psm_share` of each language.
         splits: Rearranged files by cut method.
         fallbacks: Rearranged files that the drawn cut method could not cut, by reason.
-        rejections: Rejected lines by reason, most first.
-        dropped: Documents that a stage read and did not write by reason, most first; left out of
-            the file where there are none.
-        languages: Documents by language, most first; '' where none is named.
-        tokens_by_language: Their tokens, BOS and EOS included, most first.
+        rejections: Rejected lines by reason.
+        dropped: Documents that a stage read and did not write by reason; left out of the file
+            where there are none.
+        languages: Documents by language.
+        tokens_by_language: Their tokens, BOS and EOS included.
         cuts: Rearranged files by where their `first_cut` (of prefix and middle) and `second_cut`
             fall: lower edge in percent of the file's length, in steps of 5.
         longer: Documents with a rearranged file that have more tokens than a sequence length.
@@ -195,7 +172,6 @@ class Summary(FrozenModel):
     @property
     def warnings(self) -> list[str]:
         """What of the recipe matches nothing in the complete partitions, a sentence each."""
-        counted_names = (self.languages, self.splits, self.fallbacks)
-        occurrences = Occurrences(*map(Counter, counted_names))
+        counted = map(Counter, (self.languages, self.splits, self.fallbacks))
         complete = not self.partitions.incomplete
-        return unmatched_names(self.recipe, occurrences, complete=complete)
+        return unmatched_names(self.recipe, Occurrences(*counted), complete=complete)

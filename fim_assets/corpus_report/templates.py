@@ -1,21 +1,29 @@
-"""Jinja as both templates need it: what it escapes and how numbers are written."""
+"""Jinja as both templates need it: what it escapes, and how numbers and recipes are written."""
 
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
+from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
 from fim_assets.wording import plural, shown_language, shown_name
 
 
 def load_template(
-    name: str, finalize: Callable[[Any], Any], **filters: Callable[..., Any]
+    name: str, harmless: Callable[[str], str], **filters: Callable[..., Any]
 ) -> Template:
     """Read a template of this folder, with filters that it alone needs.
 
-    `finalize` makes a value harmless, before it is escaped for HTML unless it is `Markup`.
+    What stands in it goes through `harmless` and is escaped for HTML, unless it is `Markup`.
     """
+
+    def finalize(value: Any) -> Any:
+        return (
+            harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        )
+
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,10 +39,12 @@ def load_template(
         "duration": _duration,
         "language": shown_language,
         "name": shown_name,
+        "built_in_name": built_in_name,
+        "all_fields": lambda recipe: harmless_yaml(recipe.model_dump(mode="json")),
+        "differing_fields": recipe_yaml,
         **filters,
     }
-    text = (files("fim_assets") / "corpus_report" / name).read_text("utf-8")
-    return environment.from_string(text)
+    return environment.from_string((files(__package__) / name).read_text("utf-8"))
 
 
 def percent(share: float | None) -> str:

@@ -11,16 +11,15 @@ from typing import NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
-from fim_assets.corpus_report.gather import Gathered, RunStatistics, counts_every_shard
-from fim_assets.corpus_report.summary import CORPUS_REPORT, CorpusTotals, Summary
+from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
+from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.decisions import unchanged_meanings
-from fim_assets.fim_shards.rates import RATE_ERROR, rates
+from fim_assets.fim_shards.rates import RATE_ERROR
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
-from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
@@ -31,13 +30,9 @@ ROWS_SHOWN = 1000
 
 LANGUAGES_SHOWN = 50
 
-_LENGTHS = {
-    "document": ("Documents", "document"),
-    "prefix": ("Prefixes", "file"),
-    "middle": ("Middles", "file"),
-    "suffix": ("Suffixes", "file"),
-}
-"""The histograms that are shown, in characters and in tokens: title, and what has such a length."""
+_LENGTHS = ("document", "prefix", "middle", "suffix")
+_LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
+"""The histograms that are shown, in characters and in tokens."""
 
 _LOADING = """\
 import json, numpy as np
@@ -71,14 +66,6 @@ class Language(NamedTuple):
     share: float
 
 
-class TestedLanguage(NamedTuple):
-    """A language's tested shares."""
-
-    name: str
-    fim_rate: Rate
-    psm_share: Rate
-
-
 class Length(NamedTuple):
     """A distribution of lengths: of what, in which unit, and its numbers as text."""
 
@@ -108,15 +95,6 @@ class StageTime(NamedTuple):
     engines: list[str]
 
 
-class Row(NamedTuple):
-    """A complete partition."""
-
-    key: str
-    totals: CorpusTotals
-    rates: dict[str, Rate]
-    seed: str
-
-
 @dataclass(frozen=True)
 class ReportView:
     """What page and card show.
@@ -125,27 +103,22 @@ class ReportView:
         rows: The first complete partitions.
         rates: The tested shares of all files by title.
         languages: Those with most documents.
-        language_rates: The tested shares of all languages.
         orders: Files by what became of them.
         lengths: Distributions by group.
         versions: Of each library, and how many receipts name them, most first.
-        dropped: Documents that stages did not write, by reason.
-        dtype: Type of a token id.
-        header_bytes: Bytes in front of an array's ids.
-        loading: Code that reads an array.
+        header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
-        commands: What makes the same bytes again, with FIM_RECIPE set to `built_in` or a file.
-        differing_fields: The recipe as YAML without its defaults.
-        counts_every_shard: See `gather`.
+        commands: What makes the same bytes again, with FIM_RECIPE set.
+        counts_every_shard: Whether the folder of FIM shards holds those of the complete partitions
+            and no others.
     """
 
     summary: Summary
-    rows: list[Row]
+    rows: list[Partition]
     made: RunStatistics
     examples: Examples
     rates: dict[str, Rate]
     languages: list[Language]
-    language_rates: list[TestedLanguage]
     orders: list[Counted]
     splits: list[Counted]
     fallbacks: list[Counted]
@@ -160,32 +133,27 @@ class ReportView:
     loading: str
     prefix: str
     commands: str
-    built_in: str | None
-    all_fields: str
-    differing_fields: str
     counts_every_shard: bool
     rate_error: float = RATE_ERROR
 
 
-def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> ReportView:
-    """Make texts and shares of what was gathered."""
+def build_view(
+    corpus: Corpus, gathered: Gathered, examples: Examples, fim_shards: int
+) -> ReportView:
+    """Make texts and shares of what was gathered; `fim_shards` is how many are in their folder."""
     summary, made = gathered.summary, gathered.made
-    recipe, totals = summary.recipe, summary.totals
-    header_bytes = LAYOUTS[recipe.tokens.layout].header_bytes
+    tokens, totals, titles = summary.recipe.tokens, summary.totals, rate_titles()
+    header_bytes = LAYOUTS[tokens.layout].header_bytes
+    path = json.dumps("/".join([*corpus.prefix, CORPUS_REPORT, "summary.json"]))
     cut_texts = {name: method.text for name, method in CUTS.items()}
     return ReportView(
         summary=summary,
+        rows=gathered.partitions,
         made=made,
         examples=examples,
-        rates={
-            title: summary.rates[name]
-            for name, title in rate_titles().items()
-            if name in summary.rates
-        },
+        rates={titles[name]: summary.rates[name] for name in titles if name in summary.rates},
         languages=list(_languages(summary)),
-        language_rates=[
-            TestedLanguage(name, **tested) for name, tested in summary.tested_languages.items()
-        ],
+        orders=_orders(summary),
         splits=_counted(summary.splits, totals.rearranged, cut_texts),
         fallbacks=_counted(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
         rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
@@ -193,27 +161,15 @@ def build_view(corpus: Corpus, gathered: Gathered, examples: Examples) -> Report
         longer=list(_longer(summary)),
         stages=list(_stages(gathered)),
         versions={
-            library: sorted(versions.items(), key=lambda version: -version[1])
-            for library, versions in sorted(made.versions.items())
+            library: made.versions[library].most_common() for library in sorted(made.versions)
         },
-        orders=_orders(summary),
-        loading=_LOADING.format(
-            json.dumps(corpus.relative(CORPUS_REPORT, "summary.json")),
-            f", offset={header_bytes}" if header_bytes else "",
-        ),
-        header_bytes=header_bytes,
         dropped=_counted(summary.dropped, totals.documents, {}),
+        dtype=id_dtype(tokens).name,
+        header_bytes=header_bytes,
+        loading=_LOADING.format(path, f", offset={header_bytes}" if header_bytes else ""),
         prefix="/".join(corpus.prefix),
-        dtype=id_dtype(recipe.tokens).name,
-        rows=[
-            Row(partition.key, partition.totals, rates(partition.counts, recipe), partition.seed)
-            for partition in gathered.partitions
-        ],
         commands=_COMMANDS.format(corpus=corpus, selection=corpus.selection("*")),
-        built_in=built_in_name(recipe),
-        all_fields=harmless_yaml(recipe.model_dump(mode="json")),
-        differing_fields=recipe_yaml(recipe),
-        counts_every_shard=counts_every_shard(corpus, summary.partitions.complete),
+        counts_every_shard=0 < summary.partitions.complete == fim_shards,
     )
 
 
@@ -255,28 +211,22 @@ def _languages(summary: Summary) -> Iterator[Language]:
 
 def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
     groups = {"In characters": ("chars", "characters"), "In tokens": ("tokens", "tokens")}
-    return {
-        group: [
-            Length(title, unit, of, lengths, describe(lengths, of))
-            for name, (title, of) in _LENGTHS.items()
-            for lengths in [histograms[f"{name}_{suffix}"]]
-        ]
-        for group, (suffix, unit) in groups.items()
-        if histograms
-    }
+    shown: dict[str, list[Length]] = {}
+    for group, (suffix, unit) in groups.items() if histograms else ():
+        for name, title in zip(_LENGTHS, _LENGTH_TITLES, strict=True):
+            of = "document" if name == "document" else "file"
+            lengths = histograms[f"{name}_{suffix}"]
+            length = Length(title, unit, of, lengths, describe(lengths, of))
+            shown.setdefault(group, []).append(length)
+    return shown
 
 
 def _longer(summary: Summary) -> Iterator[LongDocuments]:
     rearranged = summary.histograms.get("rearranged_tokens")
     if rearranged and rearranged.count:
         for sequence, longer in summary.longer.items():
-            yield LongDocuments(
-                sequence,
-                longer.documents,
-                longer.documents / rearranged.count,
-                longer.tokens,
-                longer.tokens / rearranged.sum,
-            )
+            share, token_share = longer.documents / rearranged.count, longer.tokens / rearranged.sum
+            yield LongDocuments(sequence, longer.documents, share, longer.tokens, token_share)
 
 
 def _stages(gathered: Gathered) -> Iterator[StageTime]:
@@ -308,7 +258,5 @@ def describe(lengths: Histogram, of: str) -> str:
             break
     low, high = max(low, lengths.min), min(high, lengths.max)
     median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    return (
-        f"{plural(lengths.count, of)}; mean {lengths.sum / lengths.count:,.0f}, "
-        f"median {median}, longest {lengths.max:,}"
-    )
+    mean = f"{lengths.sum / lengths.count:,.0f}"
+    return f"{plural(lengths.count, of)}; mean {mean}, median {median}, longest {lengths.max:,}"

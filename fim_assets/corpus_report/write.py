@@ -11,16 +11,17 @@ from fim_assets.corpus_report.examples import find_examples
 from fim_assets.corpus_report.gather import gather
 from fim_assets.corpus_report.summary import CORPUS_REPORT, ListedArray, Summary
 from fim_assets.corpus_report.view import ROWS_SHOWN, build_view
+from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.locations import Location
-from fim_assets.io.storage import remove, write_bytes
+from fim_assets.io.storage import names_in, remove, write_bytes
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FILES = ("report.html", "README.md", "summary.json")
-"""What lies in `corpus_report`: the page, the data-set card and the summary."""
+"""The files of `corpus_report`: page, data-set card and summary."""
 
 _NO_FOLDER = "fim"
-"""The label, in a mix, of arrays whose shard lies in no folder below its glob's fixed part."""
+"""The label, in a mix, of arrays whose shard is in no folder below its glob's fixed part."""
 
 
 def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
@@ -34,15 +35,14 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
     gathered = gather(corpus, keys, ROWS_SHOWN)
     examples = find_examples(corpus, gathered.partitions)
-    view = build_view(corpus, gathered, examples)
-    summary = gathered.summary
-    folder = corpus.folder(CORPUS_REPORT)
+    shards = [n for n in names_in(corpus.folder(FIM_SHARDS.name)) if n.endswith(FIM_SHARDS.shard)]
+    view = build_view(corpus, gathered, examples, len(shards))
+    summary, folder, mix = gathered.summary, corpus.folder(CORPUS_REPORT), mix_file(corpus)
     contents = {
         folder / "report.html": render_page(view),
         folder / "README.md": render_card(view),
         folder / "summary.json": summary.model_dump_json(indent=1) + "\n",
     }
-    mix = mix_file(corpus)
     if LAYOUTS[corpus.recipe.tokens.layout].has_mix:
         contents[mix] = _mix(summary.arrays)
     else:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
 from fim_assets.io.parquet import TableReader, read_metadata
-from fim_assets.raw_shards.shard_reader import Documents, ShardReader
+from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 
@@ -77,7 +77,7 @@ class FimShardReader:
     the lines, and has their counts and the shard's hash.
     """
 
-    def __init__(self, shard: Path, parquet: Path) -> None:
+    def __init__(self, shard: Path, parquet: Path, block_bytes: int = BLOCK_BYTES) -> None:
         self._parquet = parquet
         with self._naming_the_parquet():
             metadata = read_metadata(parquet)
@@ -93,7 +93,7 @@ class FimShardReader:
             raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
         # The raw shard's lines were bounded; rearranged ones are longer by their sentinels.
         unbounded = self.raw.model_copy(update={"max_line_bytes": sys.maxsize})
-        self.shard = ShardReader(shard, unbounded)
+        self.shard = ShardReader(shard, unbounded, block_bytes)
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():

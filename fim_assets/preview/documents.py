@@ -21,10 +21,10 @@ from fim_assets.fim_shards.arrangements import (
     Piece,
     parse_arrangement,
 )
-from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, split_files
+from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, FimShardReader, split_files
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
-from fim_assets.raw_shards.documents import Document, read_document
+from fim_assets.raw_shards.documents import read_document
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -37,14 +37,11 @@ BLOCK_BYTES = 1 << 20
 
 
 class FilePreview(NamedTuple):
-    """What becomes of one file of a document.
+    """What becomes of one file of a document; `file` is its index in it, 0-based.
 
     Attributes:
-        file: Its index in the document, 0-based.
-        row: Its order and lengths.
         split: The method that cut it, None where it is unchanged.
         reason: Why it is unchanged, or why the fallback cut it; None otherwise.
-        text: The file as it will stand.
         pieces: Its sentinels and parts in the order they will stand; none where it is unchanged.
     """
 
@@ -74,15 +71,7 @@ class FilePreview(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentPreview:
-    """What becomes of one document.
-
-    Attributes:
-        line: Its physical line in the raw shard, 1-based.
-        id: Its id, None where it has none.
-        language: Its language, None where it names none.
-        text: The document as it will stand.
-        files: Its files.
-    """
+    """What becomes of one document; `line` is its physical line in the raw shard, 1-based."""
 
     line: int
     id: str | None
@@ -93,7 +82,7 @@ class DocumentPreview:
     @property
     def orders(self) -> set[str]:
         """The orders that occur among its files."""
-        return {file.row.order for file in self.files}
+        return {file.order for file in self.files}
 
     @property
     def rearranged(self) -> bool:
@@ -104,59 +93,49 @@ class DocumentPreview:
 def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
     """Preview the documents of one block, in order; `seed` is the partition's."""
     result = transform_block(block, seed, recipe)
-    documents = (read_document(line, recipe.raw) for line in result.lines)
     rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
-    yield from _previews(documents, rows, recipe.fim)
+    methods = iter(rows)
+    by_document = groupby(rows, itemgetter("line"))
+    for line, (number, rows_of_document) in zip(result.lines, by_document, strict=True):
+        document = read_document(line, recipe.raw)
+        files = [
+            FileRow(row["order"], row["chars"], Lengths(*(row[name] for name in PART_CHARS)))
+            for row in rows_of_document
+        ]
+        text = document.text
+        previews = tuple(_preview_files(text, files, methods, recipe.fim))
+        yield DocumentPreview(number, document.id, document.language, text, previews)
 
 
-def finished_documents(
-    shard: Path, parquet: Path, recipe: Recipe, blocks: int
-) -> Iterator[DocumentPreview]:
+def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[DocumentPreview]:
     """Preview the first documents of a FIM shard, of so many blocks of about 1 MB at most.
 
     Raises:
         ShardError: If the shard's beginning is damaged.
     """
-    columns = ["line", "file", "chars", "order", "split", "reason", *PART_CHARS]
     with (
-        ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader,
-        TableReader(parquet, columns) as table,
+        FimShardReader(shard, parquet, BLOCK_BYTES) as reader,
+        TableReader(parquet, ["split", "reason"]) as table,
     ):
         for block in islice(reader, blocks):
-            documents = map(Document, block.ids, block.texts, block.languages)
-            rows = table.take_groups("file", len(block.texts)).to_pylist()
-            yield from _previews(documents, rows, recipe.fim)
+            methods = iter(table.take(sum(map(len, block.files))).to_pylist())
+            for index, (line, files) in enumerate(zip(block.raw_numbers, block.files, strict=True)):
+                documents, text = block.documents, block.documents.texts[index]
+                previews = tuple(_preview_files(text, files, methods, reader.fim))
+                identifier, language = documents.ids[index], documents.languages[index]
+                yield DocumentPreview(line, identifier, language, text, previews)
 
 
-def _previews(
-    documents: Iterable[Document], rows: list[dict[str, Any]], fim: Fim
-) -> Iterator[DocumentPreview]:
-    """Documents as they stand in a FIM shard, with the rows of all their files."""
-    by_document = groupby(rows, itemgetter("line"))
-    for document, (number, files) in zip(documents, by_document, strict=True):
-        yield DocumentPreview(
-            number,
-            document.id,
-            document.language,
-            document.text,
-            tuple(_preview_files(document.text, list(files), fim)),
-        )
-
-
-def _preview_files(text: str, rows: list[dict[str, Any]], fim: Fim) -> Iterator[FilePreview]:
-    records = [
-        FileRow(
-            row["order"],
-            row["chars"],
-            Lengths(row["prefix_chars"], row["middle_chars"], row["suffix_chars"]),
-        )
-        for row in rows
-    ]
-    for row, (record, file) in zip(rows, split_files(text, records, fim), strict=True):
+def _preview_files(
+    text: str, files: list[FileRow], methods: Iterator[dict[str, Any]], fim: Fim
+) -> Iterator[FilePreview]:
+    """A document's files as they stand in a FIM shard; `methods` are their splits and reasons."""
+    for index, (row, file) in enumerate(split_files(text, files, fim)):
+        method = next(methods)
         pieces: tuple[Piece, ...] = ()
-        if record.order != "none":
-            pieces = tuple(parse_arrangement(file, record.order, record.lengths, fim))
-        yield FilePreview(row["file"], record, row["split"], row["reason"], file, pieces)
+        if row.order != "none":
+            pieces = tuple(parse_arrangement(file, row.order, row.lengths, fim))
+        yield FilePreview(index, row, method["split"], method["reason"], file, pieces)
 
 
 def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
@@ -174,12 +153,8 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
             reader.refuse_many_rejected()
         if not reader.documents:
             raise ShardError("holds no document", location=shard)
-        documents = plural(reader.documents, "document")
-        raise ShardError(
-            f"the recipe rearranges no file of its {documents}",
-            "name a document by its line or id to see it",
-            shard,
-        )
+        problem = f"the recipe rearranges no file of its {plural(reader.documents, 'document')}"
+        raise ShardError(problem, "name a document by its line or id to see it", shard)
 
 
 def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
@@ -213,11 +188,9 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
         for block in reader:
             if identifier in block.ids:
                 return _nth_document(block, block.ids.index(identifier), seed, recipe)
-        raise ShardError(
-            f"no document has the id {identifier!r}; the shard has {reader.lines:,} lines, "
-            f"{reader.documents:,} of them documents",
-            location=shard,
-        )
+        numbers = f"{reader.lines:,} lines, {reader.documents:,} of them documents"
+        problem = f"no document has the id {identifier!r}; the shard has {numbers}"
+        raise ShardError(problem, location=shard)
 
 
 def _nth_document(block: Documents, index: int, seed: int, recipe: Recipe) -> DocumentPreview:
@@ -240,10 +213,10 @@ def encode_document(
 
 
 def encode_segments(
-    segments_of_it: Iterable[Segment], tokenizer: LoadedTokenizer
+    contents: Iterable[Segment], tokenizer: LoadedTokenizer
 ) -> list[EncodedSegment]:
     """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
-    parts = [segment.content for segment in segments_of_it]
+    parts = [segment.content for segment in contents]
     ids, offsets = tokenizer.encoder.encode([part for part in parts if isinstance(part, str)])
     encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
     return [

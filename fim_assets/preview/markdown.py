@@ -10,17 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from fim_assets.fim_shards.arrangements import REARRANGED, Piece
-from fim_assets.preview.documents import (
-    DocumentPreview,
-    encode_segments,
-    finished_documents,
-)
-from fim_assets.preview.view import (
-    Limits,
-    ShownFile,
-    show_files,
-    token_text,
-)
+from fim_assets.preview.documents import DocumentPreview, encode_segments, finished_documents
+from fim_assets.preview.view import Limits, ShownFile, show_files, token_text
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.tokenize import segments
@@ -32,9 +23,7 @@ MARKDOWN_BYTES = 12_000
 
 _BLOCKS = 4
 _SIZES = (
-    (Limits(files=4, lines=16, chars=1200), 40),
-    (Limits(files=4, lines=16, chars=600), 40),
-    (Limits(files=4, lines=16, chars=300), 40),
+    *((Limits(files=4, lines=16, chars=chars), 40) for chars in (1200, 600, 300)),
     (Limits(files=2, lines=8, chars=150), 24),
     (Limits(files=1, lines=8, chars=75), 8),
     (Limits(files=1, lines=4, chars=20), 8),
@@ -52,20 +41,14 @@ def preview_markdown(
 ) -> str:
     """Three documents as Markdown: the first in PSM order, the first other in SPM, one unchanged.
 
-    Args:
-        shard: The FIM shard, of which the first few MB are read.
-        parquet: Its parquet.
-        recipe: What made them.
-        tokenizer: Encodes the first tokens that are shown; None shows none.
-
-    Returns:
-        Less than `MARKDOWN_BYTES` in UTF-8, whatever the documents hold.
+    Of the FIM shard the first few MB are read. First tokens are shown with a tokenizer. The result
+    has less than `MARKDOWN_BYTES` in UTF-8, whatever the documents hold.
 
     Raises:
         ShardError: If the shard's beginning is damaged.
     """
     firsts: dict[str, DocumentPreview] = {}
-    for preview in finished_documents(shard, parquet, recipe, _BLOCKS):
+    for preview in finished_documents(shard, parquet, _BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
         new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:
@@ -73,18 +56,12 @@ def preview_markdown(
         if len(firsts) == 3:
             break
     chosen = [firsts[order] for order in (*REARRANGED, "none") if order in firsts]
-    if tokenizer is None:
-        return to_markdown(chosen)
-    return to_markdown(chosen, [first_tokens(preview, recipe.fim, tokenizer) for preview in chosen])
+    tokens = [first_tokens(preview, recipe.fim, tokenizer) for preview in chosen if tokenizer]
+    return to_markdown(chosen, tokens)
 
 
 def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
-    """A few documents as Markdown, see `preview_markdown`.
-
-    Args:
-        previews: Three documents at most.
-        tokens: The first tokens of each; none: no tokens are shown.
-    """
+    """Three documents at most as Markdown, see `preview_markdown`; with `tokens`, those of each."""
     if not previews:
         return "No document in the shard's beginning.\n"
     markdown = ""
@@ -123,10 +100,8 @@ def _document_markdown(
     kind = " and ".join(orders) or "Unchanged"
     yield f"### {kind}: line {preview.line}, {identifier}, {language}"
     shown, omitted = show_files(preview.files, limits)
-    rows = [
-        "| file | order | split | reason | characters | prefix | middle | suffix |",
-        "| --: | :-- | :-- | :-- | --: | --: | --: | --: |",
-    ]
+    rows = ["| file | order | split | reason | characters | prefix | middle | suffix |"]
+    rows.append("| --: | :-- | :-- | :-- | --: | --: | --: | --: |")
     for file, *_ in shown:
         lengths = " | ".join(f"{length:,}" for length in file.lengths)
         names = f"{file.order} | {file.split or ''} | {file.reason or ''}"

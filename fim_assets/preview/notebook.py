@@ -11,12 +11,7 @@ import orjson
 from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import restore_document
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
-from fim_assets.preview.view import (
-    PART_COLOURS,
-    Limits,
-    ShownFile,
-    show_files,
-)
+from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document
 from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
@@ -29,9 +24,7 @@ from fim_assets.wording import shown_name
 
 _LIMITS = Limits(files=8, lines=40, chars=4000)
 
-_PRE = (
-    "margin:0;padding:0 0 0 .6em;white-space:pre-wrap;word-break:break-word;border-left:4px solid"
-)
+_PRE = "margin:0;padding:0 0 0 .6em;white-space:pre-wrap;word-break:break-word"
 _GREY = "#808080"
 
 
@@ -75,8 +68,7 @@ class TransformedText:
     def tokens(self, tokenizer: LoadedTokenizer) -> tuple[TokenPart, ...]:
         r"""The token ids as they stand in an array: parts, and sentinels and EOS between them.
 
-        Args:
-            tokenizer: The recipe's, see `load_tokenizer`.
+        The tokenizer is the recipe's.
 
         >>> from fim_assets import load_tokenizer
         >>> recipe = Recipe(fim=Fim(fim_rate=1.0))
@@ -95,15 +87,11 @@ class TransformedText:
         contents = list(segments(self.text, rows, self.fim, tokenizer))
         encoded = [segment.ids for segment in encode_segments(contents, tokenizer)]
         runs = groupby(range(len(contents)), lambda index: self._run(index, contents[index]))
-        return tuple(
-            TokenPart(
-                np.array([token for index in indices for token in encoded[index]], np.uint32),
-                run.file,
-                run.part,
-                run.control,
-            )
-            for run, indices in runs
-        )
+        parts = []
+        for run, indices in runs:
+            ids = np.array([token for index in indices for token in encoded[index]], np.uint32)
+            parts.append(TokenPart(ids, run.file, run.part, run.control))
+        return tuple(parts)
 
     def _run(self, index: int, segment: Segment) -> _Run:
         if segment.file is None:
@@ -162,10 +150,8 @@ def transform_text(
         line = orjson.dumps({"id": document_id, "text": text, "metadata": metadata})
     except orjson.JSONEncodeError as error:
         raise RejectionError("not_utf8", f"no text that UTF-8 can hold: {error}") from error
-    document = read_document(line, plain.raw)
-    block = Documents(
-        [1], [line], [document.id], [document.text], [document.language], [document.path]
-    )
+    read = read_document(line, plain.raw)
+    block = Documents([1], [line], [read.id], [read.text], [read.language], [read.path])
     [preview] = preview_documents(block, recipe.partition_seed(partition_key), plain)
     return TransformedText(preview.text, preview.files, recipe.fim)
 
@@ -181,5 +167,5 @@ def _file_html(shown: ShownFile) -> str:
         # Nothing is typeset in <pre>, as formulas between dollar signs are elsewhere in a notebook.
         text = escape("\n".join(piece.excerpt.lines))
         html += f'<div style="color:{colour}">{piece.name}{length}</div>'
-        html += f'<pre style="{_PRE} {colour}">{text}</pre>'
+        html += f'<pre style="{_PRE};border-left:4px solid {colour}">{text}</pre>'
     return html

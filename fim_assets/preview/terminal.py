@@ -33,8 +33,7 @@ _OF_IDS = Style(color="#c8c8c8")
 _BAR_CELLS = 60
 _LIMITS = Limits(files=6, lines=16, chars=1000)
 _UNCHANGED = Limits(files=6, lines=8, chars=500)
-_SEGMENTS = 40
-_TOKENS = 24
+_SEGMENTS, _TOKENS = 40, 24
 
 
 def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
@@ -87,11 +86,11 @@ def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
     if parts:
         yield _bar("original  ", lengths, PARTS)
         yield _bar("rearranged", lengths, parts)
-        legend = [
-            (f"{_GLYPHS[part]} {part} {getattr(lengths, part):,}", PART_COLOURS[part])
+        legend = (
+            Text(f"{_GLYPHS[part]} {part} {getattr(lengths, part):,}", PART_COLOURS[part])
             for part in PARTS
-        ]
-        yield Text.assemble(" " * 14, Text("   ").join(Text(*entry) for entry in legend))
+        )
+        yield Text.assemble(" " * 14, Text("   ").join(legend))
     for piece in shown.pieces:
         if isinstance(piece, Piece):
             yield _indented(shown_name(piece.text), _style(piece.sentinel) + _CONTROL)
@@ -110,15 +109,10 @@ def _indented(text: str, style: Style) -> RenderableType:
 
 def _bar(label: str, lengths: Lengths, parts: Sequence[Part]) -> Text:
     """Parts in proportion, at least one cell for each that is not empty."""
-    cells = {
-        part: max(1, getattr(lengths, part) * _BAR_CELLS // sum(lengths))
-        for part in parts
-        if getattr(lengths, part)
-    }
+    chars = {part: getattr(lengths, part) for part in parts if getattr(lengths, part)}
+    cells = {part: max(1, n * _BAR_CELLS // sum(lengths)) for part, n in chars.items()}
     cells[max(cells, key=cells.__getitem__)] += _BAR_CELLS - sum(cells.values())
-    pictures = [
-        (_GLYPHS[part] * cells[part], PART_COLOURS[part]) for part in parts if part in cells
-    ]
+    pictures = [(_GLYPHS[part] * n, PART_COLOURS[part]) for part, n in cells.items()]
     return Text.assemble(f"  {label}  ", *pictures)
 
 
@@ -127,13 +121,11 @@ class _TextRows:
 
     def __init__(self, text: ShownText, style: Style) -> None:
         self._style = style
-        if not text.chars:
-            style = _DIM
+        shown = style if text.chars else _DIM
         head, omitted, tail = text.excerpt
-        self._lines = [(line.expandtabs(4), style) for line in head]
-        if omitted is not None:
-            self._lines.append((omitted, _DIM))
-        self._lines += [(line.expandtabs(4), style) for line in tail]
+        self._lines = [(line.expandtabs(4), shown) for line in head]
+        self._lines += [(omitted, _DIM)] if omitted is not None else []
+        self._lines += [(line.expandtabs(4), shown) for line in tail]
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         for line, style in self._lines:
@@ -149,13 +141,10 @@ class _TokenRows:
     def __init__(self, ids: list[int], tokenizer: LoadedTokenizer) -> None:
         half = _TOKENS // 2
         shown = ids if len(ids) <= _TOKENS else [*ids[:half], *ids[-half:]]
-        self._cells = [
-            [
-                Segment(f" {token} ", _SHADES[index % 2] + _OF_IDS),
-                Segment(f"{token_text(token, tokenizer)} ", _SHADES[index % 2]),
-            ]
-            for index, token in enumerate(shown)
-        ]
+        self._cells = []
+        for index, token in enumerate(shown):
+            shade, text = _SHADES[index % 2], f"{token_text(token, tokenizer)} "
+            self._cells.append([Segment(f" {token} ", shade + _OF_IDS), Segment(text, shade)])
         if len(shown) < len(ids):
             omitted = plural(len(ids) - len(shown), "token")
             self._cells.insert(half, [Segment(f" … {omitted} … ", _DIM)])
@@ -183,15 +172,11 @@ def render_document(
 
     `number` is the document's in the array; with `tokens`, ids are shown below each text.
     """
-    rows: list[RenderableType] = [
-        _Heading(
-            f"document {number:,}",
-            document.id,
-            f"line {document.line:,} of the raw shard",
-            f"tokens {document.start:,} to {document.end:,}",
-            ", ".join(document.orders).upper(),
-        )
-    ]
+    line = f"line {document.line:,} of the raw shard"
+    tokens_at = f"tokens {document.start:,} to {document.end:,}"
+    orders = ", ".join(document.orders).upper()
+    heading = _Heading(f"document {number:,}", document.id, line, tokens_at, orders)
+    rows: list[RenderableType] = [heading]
     for part in document.parts:
         text = tokenizer.decode(part.ids).decode("utf-8", "backslashreplace")
         if part.control:

@@ -8,7 +8,7 @@ they are in the document.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fim_assets.fim_shards.arrangements import Order, Part, Piece
+from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import escape_control_characters, one_line, plural
@@ -59,13 +59,9 @@ class ShownText(NamedTuple):
 
 
 class ShownFile(NamedTuple):
-    """A file of a document.
+    """A file of a document: `name` is `file 0 PSM`, `about` says how it was cut, and its length.
 
-    Attributes:
-        file: Its numbers.
-        name: Its number and order: `file 0 PSM`.
-        about: Which method cut it, or why it is unchanged; and its length.
-        pieces: Its sentinels and parts in the order in which they stand, or the file itself.
+    `pieces` are its sentinels and parts in the order in which they stand, or the file itself.
     """
 
     file: FilePreview
@@ -86,17 +82,13 @@ def show_files(
     shown = [
         ShownFile(
             file,
-            f"file {file.file}{_order_name(file.order)}",
+            f"file {file.file} {file.order.upper()}".removesuffix(" NONE"),
             f"{_how_cut(file)}, {plural(file.row.chars, 'character')}",
             list(_shown_pieces(file, limits if file.pieces else unchanged or limits)),
         )
         for file in sorted(chosen, key=lambda file: file.file)
     ]
     return shown, f"{plural(omitted, 'file')} not shown" if omitted else ""
-
-
-def _order_name(order: Order) -> str:
-    return "" if order == "none" else f" {order.upper()}"
 
 
 def _how_cut(file: FilePreview) -> str:
@@ -129,11 +121,8 @@ def _excerpt(text: str, limits: Limits) -> Excerpt:
     if len(text) <= limits.chars and text.count("\n") < limits.lines:
         lead = len(text) - len(text.lstrip(_BLANKS))
         trail = max(lead, len(text.rstrip(_BLANKS)))
-        shown = (
-            _marked(text[:lead])
-            + escape_control_characters(text[lead:trail])
-            + _marked(text[trail:])
-        )
+        middle = escape_control_characters(text[lead:trail])
+        shown = _marked(text[:lead]) + middle + _marked(text[trail:])
         return Excerpt(shown.removesuffix("\n").split("\n"))
     half = limits.lines // 2
     head = "\n".join(text[: limits.chars // 2].split("\n")[:half])

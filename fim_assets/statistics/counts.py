@@ -11,7 +11,7 @@ CUT_BINS = 20
 
 
 def by_position(name: str, counts: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Counts by where in a file, in percent of its length; empty places are left out."""
+    """Counts by where in a file, in percent of its length; empty bins are left out."""
     return {f"{name}:{100 * n // CUT_BINS}": int(counts[n]) for n in np.flatnonzero(counts)}
 
 
@@ -22,14 +22,6 @@ def by_count(name: str, counts: Counter[str]) -> dict[str, int]:
 
 
 def counted(counts: Mapping[str, int], name: str) -> dict[str, int]:
-    """A count by what it is about, from counts with names such as `documents:Python`.
-
-    Args:
-        counts: A receipt's.
-        name: What stands before the colon.
-
-    Returns:
-        Counts by what stands behind it, in the order of `counts`; '' is no language.
-    """
+    """The counts `name:…` by what stands behind the colon, in their order; '' is no language."""
     prefix = f"{name}:"
     return {key.removeprefix(prefix): n for key, n in counts.items() if key.startswith(prefix)}

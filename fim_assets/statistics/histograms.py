@@ -1,5 +1,6 @@
 """Distributions of lengths that add up over partitions."""
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 from math import floor
@@ -15,17 +16,10 @@ _QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 
 class Histogram(FrozenModel):
-    """How a length is distributed; histograms of partitions add up.
+    """How a length is distributed; histograms of partitions add up, except `p50` and `p95`.
 
-    Attributes:
-        count: Number of values.
-        sum: Their sum.
-        min: Smallest value, null without values.
-        max: Largest value, null without values.
-        p50: Median of this partition, null without values.
-        p95: 95th percentile of this partition, null without values.
-        bins: Values at or above this bin's lower edge and below the next edge of `EDGES`;
-            empty bins are left out.
+    `bins` counts the values from a lower edge to below the next edge of `EDGES`; empty bins are
+    left out. All but `count`, `sum` and `bins` is null without values.
     """
 
     count: int
@@ -47,9 +41,6 @@ class Lengths:
         """Gather some more."""
         batch = pl.DataFrame({"value": values.cast(pl.Int64)})
         more = batch.group_by("value").agg(n=pl.len().cast(pl.Int64))
-        if self._counts.is_empty():
-            self._counts = more
-            return
         together = pl.concat([self._counts, more])
         self._counts = together.group_by("value").agg(pl.col("n").sum())
 
@@ -60,21 +51,19 @@ class Lengths:
         counts = self._counts.sort("value")
         values, numbers = counts["value"], counts["n"]
         count, ends = int(numbers.sum()), numbers.cum_sum()
-        places = {name: floor(share * (count - 1)) for name, share in _QUANTILES.items()}
-        found = {
-            name: int(values[int(ends.search_sorted(place, side="right"))])
-            for name, place in places.items()
+        quantiles = {
+            name: int(values[int(ends.search_sorted(floor(share * (count - 1)), side="right"))])
+            for name, share in _QUANTILES.items()
         }
-        bins = counts.group_by(edge=pl.Series(EDGES).search_sorted(values, side="right") - 1).agg(
-            pl.col("n").sum()
-        )
+        edges = pl.Series(EDGES).search_sorted(values, side="right") - 1
+        bins = counts.group_by(edge=edges).agg(pl.col("n").sum())
         return Histogram(
             count=count,
             sum=int((values * numbers).sum()),
             min=int(values[0]),
             max=int(values[-1]),
             bins={EDGES[edge]: n for edge, n in bins.sort("edge").iter_rows()},
-            **found,
+            **quantiles,
         )
 
 
@@ -87,23 +76,15 @@ def histogram(values: pl.Series) -> Histogram:
 
 def add_histograms(histograms: Iterable[Histogram]) -> Histogram:
     """The distribution over all partitions; quantiles are left out, since they do not add up."""
-    count = total = 0
-    low: int | None = None
-    high: int | None = None
-    bins: dict[int, int] = {}
-    for one in histograms:
-        count += one.count
-        total += one.sum
-        if one.min is not None and one.max is not None:
-            low = one.min if low is None else min(low, one.min)
-            high = one.max if high is None else max(high, one.max)
-        for edge, n in one.bins.items():
-            bins[edge] = bins.get(edge, 0) + n
+    summands = list(histograms)
+    bins: Counter[int] = Counter()
+    for summand in summands:
+        bins.update(summand.bins)
     return Histogram(
-        count=count,
-        sum=total,
-        min=low,
-        max=high,
+        count=sum(summand.count for summand in summands),
+        sum=sum(summand.sum for summand in summands),
+        min=min((s.min for s in summands if s.min is not None), default=None),
+        max=max((s.max for s in summands if s.max is not None), default=None),
         p50=None,
         p95=None,
         bins=dict(sorted(bins.items())),

@@ -14,14 +14,7 @@ from fim_assets.io.frozen_model import FrozenModel
 class Rate(FrozenModel):
     """A realised share and its test against the probability asked for, as `summary.json` holds it.
 
-    Attributes:
-        asked: The probability.
-        realised: The share, null without trials.
-        hits: Times it happened.
-        trials: Times it could.
-        low: Fewest hits that the test accepts.
-        high: Most hits that the test accepts.
-        within: Whether the test accepts the hits.
+    `realised` is `hits` of `trials`, null without trials; the test accepts `low` to `high` hits.
     """
 
     asked: float
@@ -35,15 +28,9 @@ class Rate(FrozenModel):
     @classmethod
     def of(cls, hits: int, trials: int, asked: float, low: int, high: int) -> Self:
         """The share of hits, accepted from `low` to `high`."""
-        return cls(
-            asked=asked,
-            realised=hits / trials if trials else None,
-            hits=hits,
-            trials=trials,
-            low=low,
-            high=high,
-            within=low <= hits <= high,
-        )
+        numbers = {"hits": hits, "trials": trials, "low": low, "high": high}
+        realised = hits / trials if trials else None
+        return cls(asked=asked, realised=realised, within=low <= hits <= high, **numbers)
 
     @property
     def accepted(self) -> tuple[float, float] | None:
@@ -57,7 +44,7 @@ class Rate(FrozenModel):
 
     @property
     def verdict(self) -> str:
-        """See `verdict`."""
+        """What the test says, in the words of the function `verdict`."""
         return verdict(self)
 
 

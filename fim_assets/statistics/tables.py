@@ -14,12 +14,7 @@ _LANGUAGES_SHOWN = 50
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        columns: Types by name: `string`, `int` or `float`.
-        rows: Values by column; one that is left out is shown as nothing.
-    """
+    """Columns' types by name (`string`, `int` or `float`), and rows, which may leave some out."""
 
     columns: dict[str, str]
     rows: list[Record] = field(default_factory=list)

@@ -7,7 +7,7 @@ import pytest
 from fim_assets.corpus_report.charts import (
     Amount,
     amounts,
-    cut_places,
+    cut_positions,
     language_rates,
     length_distribution,
     partition_tokens,
@@ -117,10 +117,10 @@ def test_tokens_of_partitions_are_bars_in_proportion() -> None:
 
 
 def test_cuts_are_bars_on_a_common_axis() -> None:
-    bars = heights(cut_places({0: 1, 50: 3}, most=6))
+    bars = heights(cut_positions({0: 1, 50: 3}, most=6))
     assert bars == pytest.approx([bars[0], 3 * bars[0]])
     assert bars[1] == pytest.approx(75), "half of the axis, which is 150 high"
-    assert texts(cut_places({0: 1, 50: 3}, most=6))[:5] == ["0%", "25%", "50%", "75%", "100%"]
+    assert texts(cut_positions({0: 1, 50: 3}, most=6))[:5] == ["0%", "25%", "50%", "75%", "100%"]
 
 
 HOSTILE = "<script>&\"'</script>"
@@ -154,7 +154,7 @@ def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
         realised_shares([Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9)]),
         language_rates([("C", Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9))]),
         amounts([Amount("C", 1, "1", "second")]),
-        cut_places({0: 1}, 1),
+        cut_positions({0: 1}, 1),
         partition_tokens([1, 2]),
     ):
         svg = to_svg(chart)

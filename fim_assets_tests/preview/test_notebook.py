@@ -67,7 +67,7 @@ def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) ->
     fim, arrays = corpus.files("fim_shards", "deep__shard"), tmp_path / "token_arrays"
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     tokenizer = load_tokenizer(recipe)
-    written = finished_documents(shard, parquet, recipe, blocks=1000)
+    written = finished_documents(shard, parquet, blocks=1000)
     made = {}
     for line in raw.read_bytes().splitlines():
         document = read_document(line, recipe.raw)

@@ -26,6 +26,7 @@ from fim_assets.preview.documents import (
     document_at_line,
     document_with_id,
     encode_document,
+    finished_documents,
     first_rearranged,
     preview_documents,
 )
@@ -39,6 +40,7 @@ from fim_assets.preview.terminal import render, render_tokens
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
 from fim_assets.token_arrays.tokenize import encode_documents
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.corpora import TOLERANT, documents, partition_files, write_shard
@@ -445,6 +447,19 @@ def test_only_kinds_that_exist_in_markdown(tmp_path: Path) -> None:
     assert finished_markdown(shard, never).startswith("### Unchanged: line 1, id `0`, `Py")
     nothing = write_shard(tmp_path / "b.jsonl", [b"refused"])
     assert "No document" in finished_markdown(nothing, never)
+
+
+def test_lines_that_sentinels_make_longer_than_the_bound_are_shown(tmp_path: Path) -> None:
+    """`raw.max_line_bytes` bounds the raw shard's lines, not those of the FIM shard."""
+    shard = write_shard(tmp_path / "a.jsonl", rows := [{"text": f"x = {n}\n"} for n in range(5)])
+    bound = max(map(len, shard.read_bytes().splitlines()))
+    recipe = Recipe(raw=Raw(max_line_bytes=bound), fim=ALWAYS.fim)
+    finished_markdown(shard, recipe)
+    place = partition_files(shard.parent / "fim", shard.name)
+    fim, parquet = place.file(".jsonl.zst"), place.file(".parquet")
+    previews = list(finished_documents(fim, parquet, blocks=1))
+    assert [preview.rearranged for preview in previews] == [True] * len(rows)
+    assert previews == read(shard, recipe)
 
 
 @given(st.text(), st.text(max_size=30), st.text(max_size=30))
