@@ -38,7 +38,7 @@ def _front_matter(view: ReportView) -> dict[str, Any]:
     }
     if view.counts_every_shard:
         path = "/".join(filter(None, [view.prefix, FIM_SHARDS.name, f"*{FIM_SHARDS.shard}"]))
-        fields["configs"] = [{"config_name": "fim_shards", "data_files": path}]
+        fields["configs"] = [{"config_name": FIM_SHARDS.name, "data_files": path}]
     return fields
 
 
