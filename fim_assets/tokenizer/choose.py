@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
@@ -143,12 +143,14 @@ def what_of_tokenizer(content: dict[str, Any], names: Iterable[str]) -> list[str
 def _probe(split: dict[str, Any] | None) -> dict[str, Any]:
     """A tokenizer that splits as another one does, and whose ids show where.
 
-    It merges a letter with the bytes that begin or end other characters, and `'ll`: in `aé`, bytes
-    61 C3 A9, it merges 61 and C3 unless the text is split between `a` and `é`.
+    It merges a letter or a space with the bytes that begin or end other characters, these with each
+    other, and `'ll`: in `aé`, bytes 61 C3 A9, it merges 61 and C3 unless the text is split between
+    `a` and `é`.
     """
-    merges = [("l", "l"), ("'", "ll")]
-    merges += [(letter, CHARACTER_OF[lead]) for letter in "aA" for lead in range(0xC2, 0xF5)]
-    merges += [(CHARACTER_OF[tail], letter) for letter in "bB" for tail in range(0x80, 0xC0)]
+    leads = [CHARACTER_OF[byte] for byte in range(0xC2, 0xF5)]
+    tails = [CHARACTER_OF[byte] for byte in range(0x80, 0xC0)]
+    merges = [("l", "l"), ("'", "ll"), *product([*"aA", CHARACTER_OF[0x20]], leads)]
+    merges += [*product(tails, [*"bB", *leads])]
     tokens = [*CHARACTER_OF.values(), *("".join(merge) for merge in merges)]
     vocab = {token: number for number, token in enumerate(tokens)}
     return {

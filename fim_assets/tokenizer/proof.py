@@ -113,7 +113,7 @@ def proof_texts(token_bytes: Sequence[bytes | None], names: Sequence[str]) -> It
 
 
 def _in_context(point: int) -> str:
-    return "_{0}'ll 1{0}2 {0}\na{0}bA{0}b a{0}B!A{0}B ".format(chr(point))
+    return "_{0}'ll 1{0}2 {0}\na{0}bA{0}b a{0}B!A{0}B {0}{0} ".format(chr(point))
 
 
 def _differences(texts: list[str], encode: Encode, reference: ReferenceEncoder) -> list[int]:

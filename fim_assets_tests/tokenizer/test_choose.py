@@ -29,8 +29,9 @@ from fim_assets.tokenizer.gigatoken_encoder import Gigatoken, GigatokenEncoder
 from fim_assets.tokenizer.load import _open_files, load_tokenizer
 from fim_assets.tokenizer.proof import find_mismatches, proof_texts, prove
 from fim_assets.tokenizer.vocabulary import read_vocabulary
-from fim_assets_tests.tokenizer.bundled_proofs import SPLITS, dolma2
-from fim_assets_tests.tokenizer.small_tokenizers import QWEN_SPLIT, byte_level_bpe
+from fim_assets_tests.tokenizer.bundled_proofs import dolma2
+from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe
+from fim_assets_tests.tokenizer.splits import QWEN_2, SPLITS
 from fim_assets_tests.tokenizer.test_encoders import assert_equal
 
 NAMES = ["<eos>", "<fim_prefix>"]
@@ -44,7 +45,7 @@ def forget_tokenizers() -> None:
 
 
 def small(text: str = "def add(a, b): return a + b") -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(byte_level_bpe([text] * 3, split=QWEN_SPLIT))
+    content: dict[str, Any] = json.loads(byte_level_bpe([text] * 3, split=QWEN_2))
     return content | {"added_tokens": [], "post_processor": None}
 
 

@@ -34,14 +34,13 @@ from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.tokenizer.build_dolma2 import build
 from fim_assets_tests.tokenizer.small_tokenizers import (
     CODE,
-    LLAMA3_SPLIT,
     NAMES,
-    QWEN_SPLIT,
     byte_level_bpe,
     save,
     sentencepiece_like,
     small_recipe,
 )
+from fim_assets_tests.tokenizer.splits import LLAMA_3, QWEN_2
 from fim_assets_tests.tokenizer.test_encoders import assert_equal
 
 # dolma2, which comes with the package.
@@ -257,7 +256,7 @@ def test_a_recipe_without_eos_is_refused() -> None:
         parse_recipe("tokens: {tokenizer: {eos_token_id: null}}", "x")
 
 
-@pytest.mark.parametrize("split", [None, QWEN_SPLIT, r"\d+|\D"])
+@pytest.mark.parametrize("split", [None, QWEN_2, r"\d+|\D"])
 def test_another_tokenizer_from_a_folder(tmp_path: Path, split: str | None) -> None:
     """Where gigatoken does not know its splitting, the reference encodes and says why."""
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE, split=split))
@@ -277,7 +276,7 @@ def test_another_tokenizer_from_a_folder(tmp_path: Path, split: str | None) -> N
 @pytest.fixture(scope="module")
 def qwen_like(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Any]:
     folder = tmp_path_factory.mktemp("qwen") / "bpe"
-    content = byte_level_bpe([*CODE, Path(__file__).read_text("utf-8")], split=QWEN_SPLIT, size=900)
+    content = byte_level_bpe([*CODE, Path(__file__).read_text("utf-8")], split=QWEN_2, size=900)
     loaded = load_tokenizer(small_recipe(folder, save(folder, content)))
     assert isinstance(loaded.encoder, GigatokenEncoder)
     plain = json.dumps(json.loads(content) | {"added_tokens": []})
@@ -495,7 +494,7 @@ def test_a_path_that_cannot_be_looked_at_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-@pytest.mark.parametrize("split", [None, QWEN_SPLIT])
+@pytest.mark.parametrize("split", [None, QWEN_2])
 def test_added_tokens_that_are_not_special_are_not_matched_in_text(
     tmp_path: Path, split: str | None, rate: float
 ) -> None:
@@ -575,7 +574,7 @@ SOME_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("split", [None, LLAMA3_SPLIT, QWEN_SPLIT])
+@pytest.mark.parametrize("split", [None, LLAMA_3, QWEN_2])
 def test_documents_that_nfc_changes_are_counted(tmp_path: Path, split: str | None) -> None:
     """Three of the eight: two decomposed, and U+212B, which NFC writes as U+00C5."""
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE, split=split, nfc=True))
@@ -611,7 +610,7 @@ def test_documents_that_a_sentencepiece_like_tokenizer_changes_are_counted(
 @pytest.mark.parametrize(
     "content",
     [
-        byte_level_bpe(CODE, split=LLAMA3_SPLIT, nfc=True),
+        byte_level_bpe(CODE, split=LLAMA_3, nfc=True),
         sentencepiece_like(prepend=True),
         sentencepiece_like(prepend=True, metaspace=True),
     ],
@@ -640,7 +639,7 @@ def test_gigatoken_and_the_reference_agree_behind_nfc(
 @pytest.fixture(scope="module")
 def nfc(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReferenceEncoder, GigatokenEncoder]:
     folder = tmp_path_factory.mktemp("nfc") / "bpe"
-    ids = save(folder, byte_level_bpe(CODE, split=QWEN_SPLIT, nfc=True))
+    ids = save(folder, byte_level_bpe(CODE, split=QWEN_2, nfc=True))
     loaded = load_tokenizer(small_recipe(folder, ids, {"allow_lossy": True}))
     assert isinstance(loaded.encoder, GigatokenEncoder)
     composed, decomposed = loaded.encoder.encode(["é", "e\u0301"])
