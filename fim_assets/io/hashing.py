@@ -1,7 +1,7 @@
 """Files by their bytes: counted and hashed while they are read or written."""
 
 from hashlib import blake2b
-from io import BufferedIOBase, RawIOBase
+from io import BufferedIOBase, BufferedWriter, RawIOBase
 from pathlib import Path
 
 from typing_extensions import Buffer
@@ -70,7 +70,7 @@ class HashingWriter(_HashingFile):
     """A new file that hashes all bytes written to it; it cannot seek."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.open("xb"))
+        super().__init__(BufferedWriter(path.open("xb", 0), _BLOCK_BYTES))
 
     def writable(self) -> bool:
         """Return true: this is the whole interface, with `write`."""

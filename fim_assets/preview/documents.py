@@ -5,7 +5,7 @@ What of it is shown stands in `view`.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,8 +217,8 @@ def encode_segments(
 ) -> list[EncodedSegment]:
     """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
     parts = [segment.content for segment in contents]
-    ids, offsets = tokenizer.encoder.encode([part for part in parts if isinstance(part, str)])
-    encoded = (ids[begin:end].tolist() for begin, end in pairwise(offsets))
+    texts = [part for part in parts if isinstance(part, str)]
+    encoded = (ids.tolist() for ids in tokenizer.encoder.encode(texts))
     return [
         EncodedSegment([part], control=True)
         if isinstance(part, int)

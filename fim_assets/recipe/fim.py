@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -144,7 +145,7 @@ class Fim(Section):
         """Its fields, and the name that stands for four of them."""
         return [*super().allowed_names(), "sentinels"]
 
-    @property
+    @cached_property
     def sentinels(self) -> Sentinels:
         """Prefix, middle, suffix and end sentinel."""
         tokens = (getattr(self, f"fim_{part}_token") for part in Sentinels._fields)

@@ -96,7 +96,7 @@ class Spool:
         self._file.seek(begin)
         content = self._file.read(end - begin)
         header: Records = np.frombuffer(content, DOCUMENT, 1)
-        tokens, files, id_bytes = header[["tokens", "files", "id_bytes"]][0].tolist()
+        tokens, files, id_bytes = header.item()[:3]
         at = DOCUMENT.itemsize
         records: Records = np.frombuffer(content, FILE, files, at)
         at += files * FILE.itemsize

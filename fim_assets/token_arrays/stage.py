@@ -83,7 +83,7 @@ class TokenArrays(Stage):
 
     name = "token_arrays"
     version = 3
-    libraries = ("quicktok-v1", "tokenizers", "transformers")
+    libraries = ("gigatoken", "tokenizers", "transformers")
     read_by = "fim-assets show"
     preview = "tokens"
 

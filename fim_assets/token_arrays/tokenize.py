@@ -30,6 +30,10 @@ from fim_assets.tokenizer.load import LoadedTokenizer
 _PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
 
 
+_TEXT = -1
+"""Stands among control ids for a text."""
+
+
 class Segment(NamedTuple):
     """What is encoded alone, or placed: a text, or a control id.
 
@@ -123,7 +127,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
         for content, file, part in segments(text, files, fim, tokenizer):
             if isinstance(content, str):
                 texts.append(content)
-                control_ids.append(-1)
+                control_ids.append(_TEXT)
             else:
                 control_ids.append(content)
             of_file.append(-1 if file is None else first_file + file)
@@ -132,25 +136,20 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents = np.zeros(len(begins), DOCUMENT)
     if not begins:
         return EncodedBlock(np.empty(0, np.uint32), documents, np.empty(0, FILE))
-    controls = np.array(control_ids, np.int64)
-    is_text = controls < 0
+    is_text = np.array(control_ids) == _TEXT
     try:
-        encoded, offsets = tokenizer.encoder.encode(texts)
+        encoded = iter(tokenizer.encoder.encode(texts))
         changed_texts = _changed(texts, tokenizer)
     except UnencodableTextError as error:
         segment = np.flatnonzero(is_text)[error.index]
         raise UnencodableDocumentError(bisect(begins, segment) - 1, error) from error
-    sizes = np.ones(len(controls), np.int64)
-    sizes[is_text] = np.diff(offsets)
+    placed = {control: np.array([control], np.uint32) for control in {*control_ids} - {_TEXT}}
+    rows = [next(encoded) if c == _TEXT else placed[c] for c in control_ids]
+    sizes = np.array([len(row) for row in rows], np.int64)
     ends = np.cumsum(sizes)
     starts = ends - sizes
-    ids = np.empty(ends[-1], np.uint32)
-    ids[starts[~is_text]] = controls[~is_text]
-    edges = starts[is_text].tolist(), ends[is_text].tolist(), offsets[:-1].tolist()
-    for start, end, begin in zip(*edges, strict=True):
-        ids[start:end] = encoded[begin : begin + end - start]
 
-    counts = np.zeros((2, len(controls)), np.int64)
+    counts = np.zeros((2, len(rows)), np.int64)
     counts[0, is_text] = _count_literals(texts, tokenizer.added)
     counts[1, is_text] = changed_texts
     literals, changed = np.add.reduceat(counts, begins, axis=1)
@@ -162,7 +161,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents["changed"] = changed > 0
     spans = _SegmentSpans(np.array(of_file), np.array(of_part), starts, ends)
     base = np.repeat(starts[begins], documents["files"])
-    return EncodedBlock(ids, documents, _file_records(block, spans, base))
+    return EncodedBlock(np.concatenate(rows), documents, _file_records(block, spans, base))
 
 
 class _SegmentSpans(NamedTuple):

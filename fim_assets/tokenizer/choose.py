@@ -1,47 +1,39 @@
-"""Which encoder serves a tokenizer: quicktok where it is proved equal, else the reference.
+"""Which encoder serves a tokenizer: gigatoken where it is proved equal, else the reference.
 
-A proof is made once for a tokenizer and a pair of versions. It is kept, with quicktok's tables, in
-the user's cache folder: `engines/<key>/` holds `proof.json` (`_Proof`) and the tables.
+A proof is made once for a tokenizer and a set of versions. Those of the bundled tokenizer and of
+splits that many tokenizers have come with the package, in `data/proofs.json`, which tests make
+again; others are kept in the user's cache folder, as `encoders/<key>.json`.
 """
 
-import json
 import logging
 import platform
-import shutil
-import struct
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
-from importlib.metadata import version
-from io import StringIO
+from itertools import chain, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fim_assets.io.hashing import record_file
 from fim_assets.io.machine_folders import cache_folders
-from fim_assets.tokenizer.byte_level import CHARACTER_OF, merge_of, to_bytes
+from fim_assets.tokenizer.byte_level import CHARACTER_OF
 from fim_assets.tokenizer.encoders import (
-    TABLES,
     Encoder,
-    QuicktokEncoder,
+    EncoderError,
     ReferenceEncoder,
     UnencodableTextError,
 )
-from fim_assets.tokenizer.proof import (
-    PROOF_VERSION,
-    EncoderError,
-    find_mismatches,
-    proof_texts,
-    prove,
-)
+from fim_assets.tokenizer.gigatoken_encoder import Gigatoken, GigatokenEncoder
+from fim_assets.tokenizer.proof import PROOF_VERSION, find_mismatches, proof_texts, prove
+from fim_assets.tokenizer.vocabulary import flattened
 
 log = logging.getLogger(__name__)
 
-_PROOF_FILE = "proof.json"
+BUNDLED_PROOFS = Path(__file__).parent / "data" / "proofs.json"
 
 
 class Encoders(NamedTuple):
@@ -52,203 +44,176 @@ class Encoders(NamedTuple):
     reason: str | None = None
 
 
-class _Proof(BaseModel):
+_Point = Annotated[int, Field(ge=0x80, le=0x10FFFF)]
+
+
+class Proof(BaseModel):
     """What a proof has shown.
 
-    `refused` says why quicktok cannot serve the tokenizer, None if it can; `doubtful` are the
-    mismatching code points, `files` the hashes of its tables, by name.
+    `refused` says why gigatoken cannot serve the tokenizer, None if it can; `mismatches` are the
+    ranges of mismatching code points, each as its first and its last.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     refused: str | None
-    doubtful: list[Annotated[int, Field(ge=0x80, le=0x10FFFF)]]
-    files: dict[str, str]
+    mismatches: list[tuple[_Point, _Point]]
+
+    @classmethod
+    def of_points(cls, points: Sequence[int]) -> "Proof":
+        """The proof of an encoder that serves; the code points ascend."""
+        ranges: list[tuple[int, int]] = []
+        for point in points:
+            if ranges and ranges[-1][1] == point - 1:
+                ranges[-1] = ranges[-1][0], point
+            else:
+                ranges.append((point, point))
+        return cls(refused=None, mismatches=ranges)
+
+    def points(self) -> list[int]:
+        """The mismatching code points; an EncoderError is raised if gigatoken cannot serve."""
+        if self.refused is not None:
+            raise EncoderError(self.refused)
+        return list(chain.from_iterable(range(a, b + 1) for a, b in self.mismatches))
+
+
+_proofs = TypeAdapter(dict[str, Proof])
 
 
 def choose_encoder(
     content: dict[str, Any], token_bytes: Sequence[bytes | None], names: Sequence[str]
 ) -> Encoders:
-    """Choose what a tokenizer's texts are encoded with: quicktok if it is proved, or the reference.
+    """Choose what encodes a tokenizer's texts: gigatoken if it is proved, or the reference.
 
     Args:
         content: `tokenizer.json` without added tokens and without a post-processor.
         token_bytes: Each id's bytes, None where an id is not used.
         names: Names of the added tokens, which as text must give the same ids too.
     """
-    plain = json.dumps(content)
-    reference = ReferenceEncoder(plain)
-    texts = proof_texts(token_bytes, names)
+    reference = ReferenceEncoder(to_json(content))
     normalizer = content["normalizer"]
     # NFC leaves ASCII unchanged, so that only other texts have to be compared with theirs.
     if normalizer and normalizer["type"] != "NFC":
-        reason = f"quicktok does not know the normalizer {normalizer['type']}"
+        reason = f"gigatoken does not know the normalizer {normalizer['type']}"
         return Encoders(reference, reference, reason)
     try:
-        with _proved_tables(plain, reference, texts, names) as tables:
-            fast = QuicktokEncoder(*tables, reference, token_bytes, normalizes=bool(normalizer))
+        # Texts that the normalizer changes go to the reference.
+        gigatoken = Gigatoken(content | {"normalizer": None})
+
+        def make() -> Sequence[int]:
+            mismatches = mismatches_of_split(content["pre_tokenizer"])
+            prove(gigatoken.encode, reference, proof_texts(token_bytes, names), mismatches)
+            return mismatches
+
+        mismatches = _proved(what_of_tokenizer(content, names), make).points()
+        fast = GigatokenEncoder(gigatoken, mismatches, reference, token_bytes)
     except ImportError:
-        reason = "quicktok is not installed"
+        reason = "gigatoken is not installed"
     except EncoderError as error:
-        reason = f"quicktok {error}"
-    except (OSError, RuntimeError) as error:
-        reason = f"quicktok cannot use its tables: {error}"
+        reason = f"gigatoken {error}"
     else:
         return Encoders(reference, fast)
     return Encoders(reference, reference, reason)
 
 
-@contextmanager
-def _proved_tables(
-    plain: str, reference: ReferenceEncoder, texts: Iterable[str], names: Sequence[str]
-) -> Iterator[tuple[Path, list[int]]]:
-    """Quicktok's tables for a tokenizer, and its mismatching code points.
+def mismatches_of_split(split: dict[str, Any] | None) -> Sequence[int]:
+    """The mismatching code points of all tokenizers with a pre-tokenizer.
 
-    Where no cache folder can be written, they are made for this use.
+    An EncoderError is raised if gigatoken cannot serve them.
     """
-    import quicktok
 
-    key = blake2b(digest_size=16)
-    versions = (str(PROOF_VERSION), version("quicktok-v1"), reference.name, platform.machine())
-    for part in (*versions, quicktok.__file__, *names, plain):
-        key.update(f"{len(part)} {part}".encode())
-    kept = [folder / "engines" / key.hexdigest() for folder in cache_folders()]
-    for folder in kept:
-        proof = _read_proof(folder)
-        if proof is not None:
-            yield folder, _mismatches_of(proof)
-            return
-    with TemporaryDirectory(prefix="fim-assets-") as temporary:
-        made = Path(temporary, TABLES)
-        made.mkdir()
-        proof = _make_tables(made, plain, reference, texts, names)
-        if not any(_keep(made, folder) for folder in kept):
+    def make() -> Sequence[int]:
+        probe = _probe(split)
+        return find_mismatches(Gigatoken(probe).encode, ReferenceEncoder(to_json(probe)))
+
+    return _proved(what_of_split(split), make).points()
+
+
+def what_of_split(split: dict[str, Any] | None) -> list[str]:
+    """What is proved of a pre-tokenizer: its steps, without an option that changes no id."""
+    steps = flattened(split, "pretokenizers")
+    return ["split", to_json([step | {"trim_offsets": True} for step in steps])]
+
+
+def what_of_tokenizer(content: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """What is proved of a tokenizer; the arguments are those of `choose_encoder`."""
+    return ["tokenizer", *names, to_json(content)]
+
+
+def _probe(split: dict[str, Any] | None) -> dict[str, Any]:
+    """A tokenizer that splits as another one does, and whose ids show where.
+
+    It merges a letter or a space with the bytes that begin or end other characters, these with each
+    other, and `'ll`: in `aé`, bytes 61 C3 A9, it merges 61 and C3 unless the text is split between
+    `a` and `é`.
+    """
+    leads = [CHARACTER_OF[byte] for byte in range(0xC2, 0xF5)]
+    tails = [CHARACTER_OF[byte] for byte in range(0x80, 0xC0)]
+    merges = [("l", "l"), ("'", "ll"), *product([*"aA", CHARACTER_OF[0x20]], leads)]
+    merges += [*product(tails, [*"bB", *leads])]
+    tokens = [*CHARACTER_OF.values(), *("".join(merge) for merge in merges)]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    return {
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": split,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+    }
+
+
+def to_json(content: object) -> str:
+    """As libraries take it."""
+    return orjson.dumps(content).decode()
+
+
+def _proved(what: Sequence[str], make: Callable[[], Sequence[int]]) -> Proof:
+    """The proof of something, which is made, and kept, where there is none."""
+    name = f"{proof_key(what)}.json"
+    proof = bundled_proofs().get(name.removesuffix(".json"))
+    kept = [folder / "encoders" / name for folder in cache_folders()]
+    for file in kept:
+        proof = proof or _read(file)
+    if proof is None:
+        try:
+            proof = Proof.of_points(make())
+        except (EncoderError, UnencodableTextError) as error:
+            proof = Proof(refused=str(error), mismatches=[])
+        if not any(_keep(proof, file) for file in kept):
             log.info("no cache folder can be written: each process proves its encoder again")
-        yield made, _mismatches_of(proof)
-
-
-def _mismatches_of(proof: _Proof) -> list[int]:
-    if proof.refused:
-        raise EncoderError(proof.refused)
-    return proof.doubtful
-
-
-def _read_proof(folder: Path) -> _Proof | None:
-    """A kept proof, None where there is none or its tables have changed since."""
-    try:
-        proof = _Proof.model_validate_json((folder / _PROOF_FILE).read_bytes())
-        unchanged = bool(proof.refused or proof.files) and all(
-            record_file(folder / n).blake2b == h for n, h in proof.files.items()
-        )
-    except (OSError, ValidationError):
-        return None
-    return proof if unchanged else None
-
-
-def _make_tables(
-    made: Path, plain: str, reference: ReferenceEncoder, texts: Iterable[str], names: Sequence[str]
-) -> _Proof:
-    # Texts that the normalizer changes go to the reference.
-    content = json.loads(plain) | {"normalizer": None}
-    try:
-        encode = partial(_import(content, made).encode_batch, threads=1)
-        _refuse_other_merges(content["model"], names)
-        mismatches = _mismatches_by_split(json.dumps(_probe(content)))
-        prove(encode, reference, texts, mismatches)
-        files = {path.name: record_file(path).blake2b for path in made.iterdir()}
-        proof = _Proof(refused=None, doubtful=mismatches, files=files)
-    except (EncoderError, UnencodableTextError) as error:
-        proof = _Proof(refused=str(error), doubtful=[], files={})
-    (made / _PROOF_FILE).write_text(proof.model_dump_json(), "utf-8")
     return proof
 
 
-def _import(content: dict[str, Any], folder: Path) -> Any:
-    """Quicktok's tokenizer of a tokenizer.json, its tables in a folder.
-
-    What it refuses is an `EncoderError`, and kept; that it cannot use its own tables may be true
-    this time only, and stays a `RuntimeError`.
-    """
-    import quicktok
-
-    with TemporaryDirectory(dir=folder.parent) as temporary, redirect_stdout(StringIO()):
-        source = Path(temporary, "tokenizer.json")
-        source.write_text(json.dumps(content), "utf-8")
-        try:
-            quicktok.import_tokenizer(str(source), TABLES, str(folder))
-            return quicktok.Tokenizer(TABLES, str(folder))
-        except (ValueError, LookupError, struct.error) as error:
-            # Behind a dash, it explains at length what it says before.
-            reason = " ".join(str(error).split()).removeprefix("REFUSED: ").partition(" — ")[0]
-            raise EncoderError(f"refuses the tokenizer: {reason}") from error
-        except RuntimeError as error:
-            # Receipts hold this reason: it must not name a temporary folder.
-            reason = str(error).removeprefix("quicktok: ").replace(f"{folder}/", "")
-            raise RuntimeError(reason) from error
+def proof_key(what: Sequence[str]) -> str:
+    """The key of a proof, 32 hex digits: the same for the same texts, versions and machine."""
+    digest = blake2b(digest_size=16)
+    versions = str(PROOF_VERSION), GigatokenEncoder.name, ReferenceEncoder.name, platform.machine()
+    for part in (*versions, *what):
+        digest.update(f"{len(part)} {part}".encode())
+    return digest.hexdigest()
 
 
-def _refuse_other_merges(model: dict[str, Any], names: Sequence[str]) -> None:
-    """Raise unless merges are those that the vocabulary's order implies, which is all it knows."""
-    ranks = {
-        spelled: number
-        for token, number in model["vocab"].items()
-        if (spelled := to_bytes(token)) is not None
-    }
-    last = -1
-    pairs = set()
-    for merge in model["merges"]:
-        left, right = (to_bytes(token) or b"" for token in merge)
-        number = ranks.get(left + right, -1)
-        if number < last:
-            raise EncoderError(f"knows no merge that comes before one of a lower id: {merge}")
-        last = number
-        pairs.add((left, right))
-    named = {name.encode() for name in names}
-    for token in ranks:
-        if len(token) > 1 and token not in named and merge_of(token, ranks) not in pairs:
-            raise EncoderError(f"knows no token that no merge makes: {token!r}")
+@cache
+def bundled_proofs() -> dict[str, Proof]:
+    """The proofs that come with the package, by their keys."""
+    return _proofs.validate_json(BUNDLED_PROOFS.read_bytes())
 
 
-def _probe(content: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer that splits as another one does, and whose ids show where.
-
-    It merges a letter with the bytes that begin or end other characters, and `'ll`: in `aé`, bytes
-    61 C3 A9, it merges 61 and C3 unless the text is split between `a` and `é`.
-    """
-    merges = [("l", "l"), ("'", "ll")]
-    merges += [(letter, CHARACTER_OF[lead]) for letter in "aA" for lead in range(0xC2, 0xF5)]
-    merges += [(CHARACTER_OF[tail], letter) for letter in "bB" for tail in range(0x80, 0xC0)]
-    tokens = [*CHARACTER_OF.values(), *("".join(merge) for merge in merges)]
-    model = content["model"] | {
-        "vocab": {token: number for number, token in enumerate(tokens)},
-        "merges": merges,
-        "ignore_merges": False,
-    }
-    return content | {"model": model}
+def _read(file: Path) -> Proof | None:
+    """A kept proof, None where there is none."""
+    with suppress(OSError, ValidationError):
+        return Proof.model_validate_json(file.read_bytes())
+    return None
 
 
-@lru_cache(maxsize=4)
-def _mismatches_by_split(probe: str) -> list[int]:
-    """The mismatching code points of a probe, which tokenizers that split alike share."""
-    with TemporaryDirectory(prefix="fim-assets-") as temporary:
-        folder = Path(temporary, TABLES)
-        folder.mkdir()
-        encode = partial(_import(json.loads(probe), folder).encode_batch, threads=1)
-    return find_mismatches(encode, ReferenceEncoder(probe))
-
-
-def _keep(made: Path, folder: Path) -> bool:
-    """Put tables where the next process finds them, unless another did; whether that worked."""
+def _keep(proof: Proof, file: Path) -> bool:
+    """Put a proof where the next process finds it; whether that worked."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", dir=folder.parent) as temporary:
-            copied = shutil.copytree(made, Path(temporary, TABLES))
-            if _read_proof(folder) is None:
-                # A folder that is not empty cannot be replaced.
-                with suppress(FileNotFoundError):
-                    folder.rename(Path(temporary, "damaged"))
-                copied.rename(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=file.parent) as temporary:
+            written = Path(temporary, file.name)
+            written.write_text(proof.model_dump_json(), "utf-8")
+            written.replace(file)
     except OSError as error:
-        log.info("%s cannot be kept: %s", folder, error)
+        log.info("%s cannot be kept: %s", file, error)
         return False
     return True

@@ -1,14 +1,10 @@
-"""Encoders: two ways from ordinary text to ids, behind one interface.
+"""What an encoder is, and the reference, Hugging Face tokenizers, which serves every tokenizer.
 
-The reference, Hugging Face tokenizers, serves every tokenizer. quicktok is many times faster; which
-of them serves a tokenizer, `choose` decides.
+The faster one is `gigatoken_encoder`; which of them serves a tokenizer, `choose` decides.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
-from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +14,10 @@ import tokenizers
 from fim_assets.wording import plural
 
 TokenIds = npt.NDArray[np.uint32]
-Offsets = npt.NDArray[np.int64]
 
-TABLES = "tables"
-"""The name by which quicktok finds a tokenizer's tables in their folder."""
+
+class EncoderError(ValueError):
+    """An encoder that cannot serve a tokenizer; the message says why."""
 
 
 class UnencodableTextError(ValueError):
@@ -48,8 +44,8 @@ class Encoder(Protocol):
     def name(self) -> str:
         """Library and version."""
 
-    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
-        """Encode texts: flat ids, and n + 1 offsets of where each text's ids begin in them.
+    def encode(self, texts: list[str]) -> list[TokenIds]:
+        """The ids of each text.
 
         An UnencodableTextError is raised if the reference has to encode a text that it cannot.
         """
@@ -66,22 +62,19 @@ class ReferenceEncoder:
     def __init__(self, plain: str) -> None:
         self._tokenizer = tokenizers.Tokenizer.from_str(plain)
 
-    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """See `Encoder`."""
         try:
-            rows = self._rows(texts)
+            return self._rows(texts)
         except BaseException as error:
             if not is_panic(error):
                 raise
             self._refuse_first(texts)
             raise
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        return np.fromiter(chain.from_iterable(rows), np.uint32, int(offsets[-1])), offsets
 
-    def _rows(self, texts: list[str]) -> list[list[int]]:
+    def _rows(self, texts: list[str]) -> list[TokenIds]:
         encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encoded]
+        return [np.array(encoding.ids, np.uint32) for encoding in encoded]
 
     def _refuse_first(self, texts: list[str]) -> None:
         """Raise for the first text that cannot be encoded: a panic does not say which it was."""
@@ -115,73 +108,3 @@ def _naming_the_text(index: int, text: str) -> Iterator[None]:
         if not is_panic(error):
             raise
         raise UnencodableTextError(index, text, error) from None
-
-
-class QuicktokEncoder:
-    """quicktok, for the byte-level BPE tokenizers whose splitting it knows, its tables in `folder`.
-
-    Texts that the tokenizer's normalizer changes, and texts with mismatching code points, go to the
-    reference. `normalizes`: whether there is a normalizer, one that leaves ASCII unchanged.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        mismatches: Sequence[int],
-        reference: ReferenceEncoder,
-        token_bytes: Sequence[bytes | None],
-        *,
-        normalizes: bool,
-    ) -> None:
-        import quicktok
-
-        self.name = f"quicktok {version('quicktok-v1')}"
-        self._tokenizer = quicktok.Tokenizer(TABLES, str(folder))
-        self._reference = reference
-        self._normalizes = normalizes
-        self._mismatches = frozenset(map(chr, mismatches))
-        self._may_mismatch = _can_begin(mismatches, token_bytes) if mismatches else None
-
-    def encode(self, texts: list[str]) -> tuple[TokenIds, Offsets]:
-        """See `Encoder`."""
-        ids, offsets = self._tokenizer.encode_batch(texts, 1)
-        others = [
-            index
-            for index, text in enumerate(texts)
-            if not text.isascii() and self._differs(text, ids[offsets[index] : offsets[index + 1]])
-        ]
-        if not others:
-            return ids, offsets
-        rows = np.split(ids, offsets[1:-1])
-        try:
-            exact, bounds = self._reference.encode([texts[index] for index in others])
-        except UnencodableTextError as error:
-            error.index = others[error.index]
-            raise
-        for index, row in zip(others, np.split(exact, bounds[1:-1]), strict=True):
-            rows[index] = row
-        return np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64)
-
-    def _differs(self, text: str, ids: TokenIds) -> bool:
-        # Ids tell which few texts to search: searching them all would cost as much as encoding.
-        may_mismatch = self._may_mismatch is not None and self._may_mismatch[ids].any()
-        if may_mismatch and not self._mismatches.isdisjoint(text):
-            return True
-        return self._normalizes and self._reference.normalize(text) != text
-
-
-def _can_begin(points: Sequence[int], token_bytes: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:
-    """Which ids can hold the beginning of one of these characters, or all of it, as UTF-8.
-
-    U+0CDC is E0 B3 9C: of the tokens `x E0 B3 9C y`, `E0 B3` and `B3 9C`, the first two.
-    """
-    encoded = [chr(point).encode() for point in points]
-    beginnings = {content[:size] for content in encoded for size in range(1, len(content) + 1)}
-    sizes = {content[0]: len(content) for content in encoded}
-    can = np.zeros(len(token_bytes), np.bool_)
-    for token, content in enumerate(token_bytes):
-        if content is None or content.isascii():
-            continue
-        firsts = (at for at, byte in enumerate(content) if byte in sizes)
-        can[token] = any(content[at : at + sizes[content[at]]] in beginnings for at in firsts)
-    return can

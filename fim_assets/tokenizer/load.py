@@ -3,7 +3,6 @@
 `find` says where the files are, `vocabulary` what ids stand for, `choose` which encoder serves.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import tokenizers
 
 from fim_assets.recipe import Recipe
@@ -163,7 +163,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
         # Both libraries raise bare exceptions.
         reader = "tokenizers" if file.is_file() else "transformers"
         raise TokenizerError(f"{folder}: {reader} cannot load it: {error}") from error
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = orjson.loads(text)
     normalizers = flattened(content.get("normalizer"), "normalizers")
     if len(normalizers) < 2:
         content["normalizer"] = normalizers[0] if normalizers else None
@@ -198,8 +198,8 @@ def _refuse_forgeable(files: _TokenizerFiles, protected: set[int], name: str) ->
         for token in files.added
         for text in (token, f"a{token}b", f"\n{token}", f" {token}", token * 2, token.lstrip(" ▁"))
     ]
-    ids, _ = files.encoders.reference.encode(contexts)
-    forged = protected & (files.byte_ids | set(ids.tolist()))
+    rows = files.encoders.reference.encode(contexts)
+    forged = protected & files.byte_ids.union(*(ids.tolist() for ids in rows))
     for token, number in files.added.items():
         if number in forged:
             problem = f"ordinary text gives the id {number} of {token}"
@@ -210,7 +210,7 @@ def _refuse_forgeable(files: _TokenizerFiles, protected: set[int], name: str) ->
 def _refuse_other_decoding(tokenizer: LoadedTokenizer, name: str) -> None:
     """Raise if the ids of a test text stand for another text: the vocabulary is misunderstood."""
     for text in (*EDGE_CASE_TEXTS, *tokenizer.added, "<0x41>"):
-        ids, _ = tokenizer.encoders.reference.encode([text])
+        [ids] = tokenizer.encoders.reference.encode([text])
         try:
             decoded = tokenizer.decode(ids)
         except ValueError as error:

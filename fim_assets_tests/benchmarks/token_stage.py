@@ -21,8 +21,8 @@ from fim_assets.recipe import Recipe
 from fim_assets.settings import usable_cores
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.tokenize import segments, tokenize_shard
-from fim_assets.tokenizer.encoders import QuicktokEncoder
 from fim_assets.tokenizer.find import content_hash, find_tokenizer
+from fim_assets.tokenizer.gigatoken_encoder import GigatokenEncoder
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.fim_stage import transform
@@ -173,8 +173,8 @@ def floor(shard: Path, _folder: Path) -> None:
 def _own_encode(tokenizer: LoadedTokenizer) -> Callable[[list[str]], object]:
     """What the encoder's library does, and nothing around it."""
     encoder = tokenizer.encoder
-    if isinstance(encoder, QuicktokEncoder):
-        return partial(encoder._tokenizer.encode_batch, threads=1)
+    if isinstance(encoder, GigatokenEncoder):
+        return encoder._gigatoken.encode
     return encoder.encode
 
 

@@ -21,14 +21,6 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 
-_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN_SPLIT = _SPLIT % r"\p{N}"
-LLAMA3_SPLIT = _SPLIT % r"\p{N}{1,3}"
-"""How Qwen 2.5 and Llama 3 split texts: they differ in the digits that they keep together."""
-
 NAMES = ["<eos>", "<pad>", "<pre>", "<mid>", "<suf>", "<sep>", "<repo>", "<end>"]
 
 CODE = ["def add(a, b):\n    return a + b\n", "for i in range(10): print(i, 'é', \"日本\")"]

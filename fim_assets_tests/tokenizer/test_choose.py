@@ -1,13 +1,11 @@
-"""Which encoder is chosen, for a byte-level BPE so small that its proof takes a moment."""
+"""Which encoder is chosen, for byte-level BPEs so small that their proofs take a moment."""
 
 import json
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,29 @@ import pytest
 
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer import choose, proof
-from fim_assets.tokenizer.choose import Encoders, choose_encoder
-from fim_assets.tokenizer.encoders import Offsets, QuicktokEncoder, ReferenceEncoder, TokenIds
+from fim_assets.tokenizer.byte_level import CHARACTER_OF
+from fim_assets.tokenizer.choose import (
+    Encoders,
+    Proof,
+    bundled_proofs,
+    choose_encoder,
+    mismatches_of_split,
+    proof_key,
+    what_of_split,
+    what_of_tokenizer,
+)
+from fim_assets.tokenizer.encoders import EncoderError, ReferenceEncoder, TokenIds
+from fim_assets.tokenizer.gigatoken_encoder import Gigatoken, GigatokenEncoder
 from fim_assets.tokenizer.load import _open_files, load_tokenizer
-from fim_assets.tokenizer.proof import EncoderError, find_mismatches, proof_texts, prove
-from fim_assets.tokenizer.vocabulary import Vocabulary, read_vocabulary
-from fim_assets_tests.tokenizer.small_tokenizers import QWEN_SPLIT, byte_level_bpe
+from fim_assets.tokenizer.proof import find_mismatches, proof_texts, prove
+from fim_assets.tokenizer.vocabulary import read_vocabulary
+from fim_assets_tests.tokenizer.bundled_proofs import dolma2
+from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe
+from fim_assets_tests.tokenizer.splits import QWEN_2, SPLITS
 from fim_assets_tests.tokenizer.test_encoders import assert_equal
+
+NAMES = ["<eos>", "<fim_prefix>"]
+_RUN = 1000
 
 
 def forget_tokenizers() -> None:
@@ -30,49 +44,28 @@ def forget_tokenizers() -> None:
     _open_files.cache_clear()
 
 
-@lru_cache(maxsize=1)
-def small() -> tuple[dict[str, Any], Vocabulary]:
-    content = json.loads(byte_level_bpe(["def add(a, b): return a + b"] * 3, split=QWEN_SPLIT))
-    return content | {"added_tokens": [], "post_processor": None}, read_vocabulary(content)
+def small(text: str = "def add(a, b): return a + b") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(byte_level_bpe([text] * 3, split=QWEN_2))
+    return content | {"added_tokens": [], "post_processor": None}
 
 
-NAMES = ["<eos>", "<fim_prefix>"]
-
-
-def choose_small() -> Encoders:
-    content, vocabulary = small()
-    return choose_encoder(content, vocabulary.token_bytes, NAMES)
-
-
-@contextmanager
-def proved() -> Iterator[tuple[Path, list[int]]]:
-    content, vocabulary = small()
-    plain = json.dumps(content)
-    with choose._proved_tables(
-        plain, ReferenceEncoder(plain), proof_texts(vocabulary.token_bytes, NAMES), NAMES
-    ) as tables:
-        yield tables
+def chosen_for(content: dict[str, Any]) -> Encoders:
+    return choose_encoder(content, read_vocabulary(content).token_bytes, NAMES)
 
 
 def differing_where(differs: Callable[[str], bool]) -> list[int]:
     """Prove an encoder that is the reference but for some texts, to which it adds an id."""
-    content, vocabulary = small()
+    content = small()
     reference = ReferenceEncoder(json.dumps(content))
 
-    def encode(texts: list[str]) -> tuple[TokenIds, Offsets]:
-        ids, offsets = reference.encode(texts)
-        rows = [
-            np.append(ids[begin:end], np.uint32(0)) if differs(text) else ids[begin:end]
-            for text, begin, end in zip(texts, offsets[:-1], offsets[1:], strict=True)
-        ]
-        return np.concatenate([ids[:0], *rows]), np.cumsum([0, *map(len, rows)])
+    def encode(texts: list[str]) -> list[TokenIds]:
+        rows = zip(texts, reference.encode(texts), strict=True)
+        return [np.append(ids, np.uint32(0)) if differs(text) else ids for text, ids in rows]
 
     mismatches = find_mismatches(encode, reference)
-    prove(encode, reference, proof_texts(vocabulary.token_bytes, NAMES), mismatches)
+    texts = proof_texts(read_vocabulary(content).token_bytes, NAMES)
+    prove(encode, reference, texts, mismatches)
     return mismatches
-
-
-_mismatches_of_less = lru_cache(choose._mismatches_by_split.__wrapped__)
 
 
 def look_at_less(patch: pytest.MonkeyPatch) -> None:
@@ -80,7 +73,16 @@ def look_at_less(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(proof, "_DENSE", (range(0x1000), range(0x4E00, 0x5000)))
     patch.setattr(proof, "_SPARSE", range(0x34000, 0x110000, 970))
     patch.setattr(proof, "_RANDOM_TEXTS", 400)
-    patch.setattr(choose, "_mismatches_by_split", _mismatches_of_less)
+    patch.setattr(proof, "_RUN", _RUN)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where proofs are kept, none of which comes with the package."""
+    look_at_less(monkeypatch)
+    monkeypatch.setattr(choose, "bundled_proofs", dict)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "fim_assets" / "encoders"
 
 
 @pytest.fixture
@@ -94,9 +96,7 @@ def test_an_encoder_that_is_the_reference_is_proved() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    "word", ["<fim_prefix>", "def add(a, b):\n    return a + b\n", "=" * proof._RUN]
-)
+@pytest.mark.parametrize("word", ["<fim_prefix>", "def add(a, b):\n    return a + b\n", "=" * _RUN])
 def test_an_encoder_that_differs_on_one_text_is_refused_and_the_text_named(word: str) -> None:
     with pytest.raises(EncoderError) as caught:
         differing_where(lambda text: text == word)
@@ -124,184 +124,170 @@ def test_an_encoder_that_differs_with_too_many_code_points_is_refused(
         differing_where(lambda text: any("\u4e00" <= c <= "\u9000" for c in text))
 
 
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_package_has_a_proof_of_each_split_for_the_locked_versions(
+    name: str, empty_cache: Path
+) -> None:
+    """Of the code points that are looked at again: U+0CDC is a letter that the reference lacks."""
+    split = SPLITS[name]
+    stored = bundled_proofs()[proof_key(what_of_split(split))].points()
+    assert 0xCDC in stored
+    looked_at = {*range(0x1000), *range(0x4E00, 0x5000), *range(0x34000, 0x110000, 970)}
+    assert mismatches_of_split(split) == sorted(looked_at & {*stored})
+    assert len([*empty_cache.iterdir()]) == 1
+
+
+def test_the_package_has_the_bundled_tokenizers_proof_which_holds() -> None:
+    content, names = dolma2()
+    stored = bundled_proofs()[proof_key(what_of_tokenizer(content, names))].points()
+    reference = ReferenceEncoder(json.dumps(content))
+    texts = proof_texts(read_vocabulary(content).token_bytes, names)
+    prove(Gigatoken(content).encode, reference, texts, stored)
+    probe = choose._probe(content["pre_tokenizer"])
+    own = Gigatoken(probe).encode
+    assert find_mismatches(own, ReferenceEncoder(json.dumps(probe))) == stored
+    assert len(stored) > 4000
+
+
+def test_loading_the_bundled_tokenizer_proves_and_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(choose, "prove", None)
+    forget_tokenizers()
+    assert load_tokenizer(Recipe()).encoders.reason is None
+    assert not [*tmp_path.iterdir()]
+
+
+def _steps(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
+_GPT_2 = SPLITS["GPT-2, GPT-NeoX"]
+_QWEN_STEP, _BYTES_STEP = SPLITS["Qwen 2"]["pretokenizers"]
+_DIGITS = {"type": "Digits", "individual_digits": True}
+_SERVED = SPLITS | {
+    "a space in front": _GPT_2 | {"add_prefix_space": True},
+    "matches that others are merged with": _steps(
+        _QWEN_STEP | {"behavior": "MergedWithPrevious"}, _BYTES_STEP
+    ),
+    "digits last": _steps(SPLITS["Llama 3, OLMo 2"]["pretokenizers"][0], _DIGITS, _BYTES_STEP),
+}
+_OTHERS = {
+    "a space in front of bytes": _steps(_QWEN_STEP, _BYTES_STEP | {"add_prefix_space": True}),
+    "split twice": _steps(_QWEN_STEP, _BYTES_STEP | {"use_regex": True}),
+    "merged matches": _steps(_QWEN_STEP | {"behavior": "Contiguous"}, _BYTES_STEP),
+    "punctuation first": _steps(
+        {"type": "Punctuation", "behavior": "Isolated"},
+        *_steps(_QWEN_STEP, _BYTES_STEP)["pretokenizers"],
+    ),
+    "runs of digits": _steps(_DIGITS | {"individual_digits": False}, _GPT_2),
+    "another pattern": _steps(_QWEN_STEP | {"pattern": {"Regex": r"\d+|\D"}}, _BYTES_STEP),
+    "no split": _GPT_2 | {"use_regex": False},
+}
+
+
+@pytest.mark.parametrize("name", _SERVED | _OTHERS)
+@pytest.mark.usefixtures("empty_cache")
+def test_a_split_is_served_exactly_or_left_to_the_reference(name: str) -> None:
+    """gigatoken overlooks steps and options that it does not know: the proof does not."""
+    content = small("x'll = 1234 + y2 // 日本 é\u0301 İ")
+    chosen = chosen_for(content | {"pre_tokenizer": (_SERVED | _OTHERS)[name]})
+    draws = Random(7)
+    letters = "aAlL'xé日\u0301İ12٣ \n\t/=_🚀\u0cdc"
+    texts = ["".join(draws.choices(letters, k=draws.randrange(40))) for _ in range(2000)]
+    assert_equal(chosen.reference, chosen.used, texts)
+    assert isinstance(chosen.used, GigatokenEncoder) == (name in _SERVED)
+    assert (chosen.reason is None) == (name in _SERVED)
+    assert "\n" not in (chosen.reason or "")
+
+
+@pytest.mark.usefixtures("quick")
+def test_merges_in_any_order_and_tokens_that_no_merge_makes_give_the_references_ids() -> None:
+    """The vocabulary's order implies no merges, and a token may be reached as a whole word only."""
+    letters = [CHARACTER_OF[byte] for byte in b"abcd 1"]
+    for seed in range(40):
+        draws = Random(seed)
+        pairs = [tuple(draws.choices(letters, k=2)) for _ in range(12)]
+        pairs += [(a + b, c) for a, b in pairs[:6] for c in draws.choices(letters, k=1)]
+        merges = list(dict.fromkeys(pairs))
+        unreached = ["".join(draws.choices(letters, k=4)) for _ in range(3)]
+        tokens = [*("".join(pair) for pair in merges), *unreached]
+        draws.shuffle(tokens)
+        vocab = list(dict.fromkeys([*CHARACTER_OF.values(), *tokens]))
+        model = small()["model"] | {
+            "vocab": {token: number for number, token in enumerate(vocab)},
+            "merges": [list(pair) for pair in merges],
+            "ignore_merges": seed % 2 == 0,
+        }
+        chosen = chosen_for(small() | {"model": model})
+        assert isinstance(chosen.used, GigatokenEncoder), chosen.reason
+        texts = ["".join(draws.choices("abcd 1", k=draws.randrange(1, 14))) for _ in range(200)]
+        assert_equal(chosen.reference, chosen.used, texts)
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_split_that_differs_is_seen_though_no_token_of_the_vocabulary_shows_it() -> None:
-    """Kannada's U+0CDC became a letter after quicktok's tables: before `'s` it is cut otherwise.
+    """Kannada's U+0CDC is no letter to the reference: before `'s` it is cut otherwise.
 
     The tokenizer has a token for `'s` and none for `'ll`, by which the difference shows at once.
     """
-    content = json.loads(byte_level_bpe(["it's that's x's"] * 3, split=QWEN_SPLIT))
-    content |= {"added_tokens": [], "post_processor": None}
-    vocabulary = read_vocabulary(content)
+    content = small("it's that's x's")
     assert "'s" in content["model"]["vocab"]
     assert "'ll" not in content["model"]["vocab"]
-    chosen = choose_encoder(content, vocabulary.token_bytes, NAMES)
-    assert isinstance(chosen.used, QuicktokEncoder)
-    text = "\u0cdc's"
-    fast, _ = chosen.used._tokenizer.encode_batch([text], 1)
-    exact, _ = chosen.reference.encode([text])
+    chosen = chosen_for(content)
+    assert isinstance(chosen.used, GigatokenEncoder)
+    [fast] = chosen.used._gigatoken.encode(["\u0cdc's"])
+    [exact] = chosen.reference.encode(["\u0cdc's"])
     assert fast.tolist() != exact.tolist()
-    assert chosen.used.encode([text])[0].tolist() == exact.tolist()
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    ("merges", "ids", "ignore", "reason"),
-    [
-        (
-            [["q", "z"], ["x", "q"]],
-            [1, 0],
-            False,
-            "knows no merge that comes before one of a lower",
-        ),
-        ([["q", "z"]], [0, 1], True, "knows no token that no merge makes: b'xq'"),
-    ],
-)
-def test_merges_that_the_ids_do_not_imply_leave_the_reference(
-    merges: list[list[str]], ids: list[int], ignore: bool, reason: str
-) -> None:
-    content, _ = small()
-    model = content["model"]
-    first = len(model["vocab"])
-    vocab = model["vocab"] | {"qz": first + ids[0], "xq": first + ids[1]}
-    model = model | {"vocab": vocab, "merges": model["merges"] + merges, "ignore_merges": ignore}
-    content = content | {"model": model}
-    chosen = choose_encoder(content, read_vocabulary(content).token_bytes, NAMES)
-    assert chosen.used is chosen.reference
-    assert chosen.reason is not None
-    assert reason in chosen.reason
-
-
-@pytest.mark.usefixtures("quick")
-def test_ids_with_a_gap_that_quicktok_cannot_hold_leave_the_reference() -> None:
-    """The reason stands in receipts: it names no temporary folder."""
-    content, _ = small()
-    vocab = content["model"]["vocab"]
-    model = content["model"] | {
-        "vocab": vocab | {"qz": 70_000},
-        "merges": [*content["model"]["merges"], ["q", "z"]],
-    }
-    content = content | {"model": model}
-    tokens = read_vocabulary(content).token_bytes
-    first, second = (choose_encoder(content, tokens, NAMES) for _ in range(2))
-    assert first.used is first.reference
-    assert first.reason == second.reason
-    assert first.reason is not None
-    assert first.reason.startswith("quicktok cannot use its tables: bad vocab file")
-    assert "tmp" not in first.reason
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    look_at_less(monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "fim_assets" / "engines"
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a proof that is whole."""
-    home = tmp_path_factory.mktemp("kept")
-    with pytest.MonkeyPatch.context() as patch:
-        look_at_less(patch)
-        patch.setenv("XDG_CACHE_HOME", str(home))
-        assert choose_small().reason is None
-    return next((home / "fim_assets" / "engines").iterdir())
+    assert_equal(chosen.reference, chosen.used, ["\u0cdc's"])
 
 
 def times(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-def test_a_proof_is_kept_and_read_again(kept: Path, empty_cache: Path) -> None:
-    shutil.copytree(kept, empty_cache / kept.name)
-    with proved() as (folder, doubtful):
-        assert folder == empty_cache / kept.name, "by tokenizer and versions, not by place"
-        assert [path.name for path in empty_cache.iterdir()] == [folder.name]
-        stored = json.loads((folder / "proof.json").read_text())
-        assert stored["doubtful"] == doubtful
-        assert stored["refused"] is None
-        assert set(stored["files"]) | {"proof.json"} == set(times(folder))
-    made = times(folder)
-    (folder / "proof.json").write_text(json.dumps(stored | {"doubtful": [0xE9]}))
-    with proved() as (again, believed):
-        assert again == folder
-        assert believed == [0xE9], "read, not proved again"
-    made["proof.json"] = times(folder)["proof.json"]
-    assert times(folder) == made
-
-
-def test_a_folder_that_another_process_filled_meanwhile_stays(
-    kept: Path, empty_cache: Path, tmp_path: Path
-) -> None:
-    """It may be reading it."""
-    folder = shutil.copytree(kept, empty_cache / kept.name)
-    inode = folder.stat().st_ino
-    choose._keep(shutil.copytree(kept, tmp_path / "made"), folder)
-    assert folder.stat().st_ino == inode
-    assert [path.name for path in empty_cache.iterdir()] == [folder.name]
-
-
-def test_tables_that_cannot_be_opened_leave_the_reference_for_this_time(
-    kept: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(kept, empty_cache / kept.name)
-
-    class Unlucky:
-        def __init__(self, *_: object) -> None:
-            raise RuntimeError("cannot open uniclass file")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("quicktok.Tokenizer", Unlucky)
-        chosen = choose_small()
-    assert chosen.used is chosen.reference
-    assert chosen.reason == "quicktok cannot use its tables: cannot open uniclass file"
-    assert isinstance(choose_small().used, QuicktokEncoder)
-
-
-def test_a_proof_is_one_tokenizers_and_those_that_cut_alike_share_code_points(
+def test_proofs_are_kept_and_read_again_one_for_a_split_and_one_for_a_tokenizer(
     empty_cache: Path,
 ) -> None:
-    choose_small()
-    content, vocabulary = small()
-    before = _mismatches_of_less.cache_info()
-    choose_encoder(content, vocabulary.token_bytes, [*NAMES, "<other>"])
-    assert len(list(empty_cache.iterdir())) == 2
-    after = _mismatches_of_less.cache_info()
-    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+    content = small()
+    assert chosen_for(content).reason is None
+    what = what_of_tokenizer(content, NAMES), what_of_split(content["pre_tokenizer"])
+    files = [empty_cache / f"{proof_key(texts)}.json" for texts in what]
+    assert {*empty_cache.iterdir()} == {*files}
+    assert 0xCDC in Proof.model_validate_json(files[0].read_bytes()).points()
+    made = times(empty_cache)
+    chosen_for(content)
+    assert times(empty_cache) == made
+    files[0].write_text(Proof.of_points([0xE9, 0xEA, 0x100]).model_dump_json())
+    used = chosen_for(content).used
+    assert isinstance(used, GigatokenEncoder)
+    assert used._mismatches == {"é", "ê", "Ā"}, "read, not proved again"
+    choose_encoder(content, read_vocabulary(content).token_bytes, [*NAMES, "<other>"])
+    assert len([*empty_cache.iterdir()]) == 3, "the split's is shared"
 
 
 @pytest.mark.parametrize(
-    ("name", "damaged"),
+    "damaged",
     [
-        ("tables.vocab", b""),
-        ("tables.vocab", None),
-        ("uniclass.bin", None),
-        ("tables.enc", b"scanner=llama3\n"),
-        ("proof.json", None),
-        ("proof.json", b""),
-        ("proof.json", b'{"refused":null,"doubtful":['),
-        ("proof.json", b"\xff\xfe"),
-        ("proof.json", b"[]"),
-        ("proof.json", b'{"older": true}'),
-        ("proof.json", b"{}"),
-        ("proof.json", b'{"refused":null,"doubtful":[1114112],"files":{"tables.enc":""}}'),
-        ("proof.json", b'{"refused":null,"doubtful":[],"files":{}}'),
+        b"",
+        b'{"refused":null,"mismatches":[',
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"older": true}',
+        b'{"refused":null,"mismatches":[[1114112,1114112]]}',
+        b'{"refused":null,"mismatches":[[65,65]]}',
     ],
 )
-def test_damaged_tables_and_proofs_are_made_again(
-    kept: Path, empty_cache: Path, name: str, damaged: bytes | None
-) -> None:
-    folder = shutil.copytree(kept, empty_cache / kept.name)
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / name).unlink()
-    if damaged is not None:
-        (folder / name).write_bytes(damaged)
-    second = choose_small()
-    assert second.reason is None
-    assert isinstance(second.used, QuicktokEncoder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
-    assert [path.name for path in empty_cache.iterdir()] == [folder.name]
+def test_damaged_proofs_are_made_again(empty_cache: Path, damaged: bytes) -> None:
+    assert chosen_for(small()).reason is None
+    whole = {path: path.read_bytes() for path in empty_cache.iterdir()}
+    for path in whole:
+        path.write_bytes(damaged)
+    second = chosen_for(small())
+    assert isinstance(second.used, GigatokenEncoder)
+    assert {path: path.read_bytes() for path in empty_cache.iterdir()} == whole
 
 
 def test_without_a_folder_to_keep_it_the_encoder_is_the_same(
@@ -309,70 +295,63 @@ def test_without_a_folder_to_keep_it_the_encoder_is_the_same(
 ) -> None:
     """A file stands where the folder should be: also root cannot write there."""
     look_at_less(monkeypatch)
+    monkeypatch.setattr(choose, "bundled_proofs", dict)
     file = tmp_path / "file"
     file.write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     beside = tmp_path / f"fim_assets.cache.{os.getuid()}"
     beside.write_text("no folder either")
-    choice = choose_small()
-    assert choice.reason is None
-    assert isinstance(choice.used, QuicktokEncoder)
+    choice = chosen_for(small())
+    assert isinstance(choice.used, GigatokenEncoder)
     assert_equal(choice.reference, choice.used, ["def add(a, b):", "", "日本 é", "_\u0cdc'll"])
     assert file.read_text() == "no folder"
     beside.unlink()
-    assert choose_small().reason is None
-    [kept_proof] = (beside / "engines").iterdir()
-    made = times(kept_proof)
-    assert choose_small().reason is None
-    assert times(kept_proof) == made, "the temporary folder has kept it"
+    assert chosen_for(small()).reason is None
+    made = times(beside / "encoders")
+    assert len(made) == 2
+    assert chosen_for(small()).reason is None
+    assert times(beside / "encoders") == made, "the temporary folder has kept it"
 
 
 def test_a_refusal_is_kept_too(empty_cache: Path) -> None:
-    content = json.loads(byte_level_bpe(["def add(a, b): return a + b"] * 3))
-    content |= {"added_tokens": [], "post_processor": None}
-    tokens = read_vocabulary(content).token_bytes
-    reasons = [choose_encoder(content, tokens, NAMES).reason]
-    folder = next(empty_cache.iterdir())
-    assert [path.name for path in folder.iterdir()] == ["proof.json"]
-    made = times(folder)
-    reasons.append(choose_encoder(content, tokens, NAMES).reason)
-    assert times(folder) == made
+    content = small() | {"pre_tokenizer": SPLITS["GPT-2, GPT-NeoX"] | {"use_regex": False}}
+    reasons = [chosen_for(content).reason]
+    made = times(empty_cache)
+    reasons.append(chosen_for(content).reason)
+    assert times(empty_cache) == made
     assert reasons[0] == reasons[1]
-    assert reasons[0] is not None
-    assert "unrecognized pretokenizer pattern" in reasons[0]
-    assert "\n" not in reasons[0]
+    assert "code points" in (reasons[0] or "")
 
 
-def test_without_quicktok_the_reference_encodes_and_says_why(
+def test_without_gigatoken_the_reference_encodes_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_it = load_tokenizer(Recipe())
-    monkeypatch.setitem(sys.modules, "quicktok", None)
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
     forget_tokenizers()
     try:
         without = load_tokenizer(Recipe())
     finally:
         forget_tokenizers()
     assert without.encoder is without.encoders.reference
-    assert without.encoder_description == f"{ReferenceEncoder.name} (quicktok is not installed)"
+    assert without.encoder_description == f"{ReferenceEncoder.name} (gigatoken is not installed)"
     assert with_it.encoder_description == with_it.encoder.name
     texts = ["def add(a, b):\n\treturn a", "<|endoftext|>é"]
-    assert isinstance(with_it.encoder, QuicktokEncoder)
     assert_equal(without.encoders.reference, with_it.encoder, texts)
 
 
-def test_a_normalizer_that_quicktok_does_not_know_leaves_the_reference(empty_cache: Path) -> None:
-    content, vocabulary = small()
-    lower = content | {"normalizer": {"type": "Lowercase"}}
-    choice = choose_encoder(lower, vocabulary.token_bytes, NAMES)
+def test_a_normalizer_that_gigatoken_does_not_know_leaves_the_reference(empty_cache: Path) -> None:
+    choice = chosen_for(small() | {"normalizer": {"type": "Lowercase"}})
     assert choice.used is choice.reference
-    assert choice.reason == "quicktok does not know the normalizer Lowercase"
+    assert choice.reason == "gigatoken does not know the normalizer Lowercase"
     assert not empty_cache.exists()
 
 
-def test_bundled_tokenizers_tables_are_proved_once_for_all(cache_home: Path) -> None:
-    forget_tokenizers()
-    assert load_tokenizer(Recipe()).encoders.reason is None
-    kept = cache_home / "fim_assets" / "engines"
-    assert any(json.loads(p.read_text())["doubtful"] for p in kept.glob("*/proof.json"))
+def test_ranges_of_a_proof_by_hand() -> None:
+    proof_of_some = Proof.of_points([0x80, 0x81, 0x82, 0x100, 0x102, 0x103])
+    assert proof_of_some.mismatches == [(0x80, 0x82), (0x100, 0x100), (0x102, 0x103)]
+    assert proof_of_some.points() == [0x80, 0x81, 0x82, 0x100, 0x102, 0x103]
+    assert Proof.of_points([]).points() == []
+    with pytest.raises(EncoderError, match="differs"):
+        Proof(refused="differs", mismatches=[]).points()

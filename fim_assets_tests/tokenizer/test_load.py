@@ -24,8 +24,9 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.tokenizer.controls import Controls
-from fim_assets.tokenizer.encoders import QuicktokEncoder, ReferenceEncoder
+from fim_assets.tokenizer.encoders import ReferenceEncoder
 from fim_assets.tokenizer.find import DOLMA2, TokenizerError, content_hash, find_tokenizer
+from fim_assets.tokenizer.gigatoken_encoder import GigatokenEncoder
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets.tokenizer.proof import EDGE_CASE_TEXTS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
@@ -33,14 +34,14 @@ from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.tokenizer.build_dolma2 import build
 from fim_assets_tests.tokenizer.small_tokenizers import (
     CODE,
-    LLAMA3_SPLIT,
     NAMES,
-    QWEN_SPLIT,
     byte_level_bpe,
     save,
     sentencepiece_like,
     small_recipe,
 )
+from fim_assets_tests.tokenizer.splits import LLAMA_3, QWEN_2
+from fim_assets_tests.tokenizer.test_encoders import assert_equal
 
 # dolma2, which comes with the package.
 
@@ -85,7 +86,7 @@ def test_transformers_reads_the_bundled_files() -> None:
 
 def test_no_added_token_is_matched_in_text() -> None:
     loaded = load_tokenizer(Recipe())
-    ids, _ = loaded.encoder.encode([f"x{token}y" for token in loaded.added])
+    ids = np.concatenate(loaded.encoder.encode([f"x{token}y" for token in loaded.added]))
     assert ids.max() < 100_256
     assert len(loaded.added) == 22
 
@@ -93,7 +94,7 @@ def test_no_added_token_is_matched_in_text() -> None:
 def test_decode_gives_the_bytes_back() -> None:
     loaded = load_tokenizer(Recipe())
     for text in EDGE_CASE_TEXTS:
-        ids, _ = loaded.encoder.encode([text])
+        [ids] = loaded.encoder.encode([text])
         assert loaded.decode(ids) == text.encode() == loaded.normal_form(text)
     with pytest.raises(ValueError, match="outside of the vocabulary of 100,278"):
         loaded.decode(np.array([100_278], np.uint32))
@@ -255,30 +256,29 @@ def test_a_recipe_without_eos_is_refused() -> None:
         parse_recipe("tokens: {tokenizer: {eos_token_id: null}}", "x")
 
 
-@pytest.mark.parametrize("split", [None, QWEN_SPLIT])
+@pytest.mark.parametrize("split", [None, QWEN_2, r"\d+|\D"])
 def test_another_tokenizer_from_a_folder(tmp_path: Path, split: str | None) -> None:
-    """Where quicktok does not know its splitting, the reference encodes and says why."""
+    """Where gigatoken does not know its splitting, the reference encodes and says why."""
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE, split=split))
     loaded = load_tokenizer(small_recipe(tmp_path / "bpe", ids))
-    if split is None:
+    if split == r"\d+|\D":
         assert loaded.encoder is loaded.encoders.reference
-        assert "unrecognized pretokenizer pattern" in loaded.encoder_description
+        assert split in (loaded.encoders.reason or "").replace("\\\\", "\\")
     else:
-        assert isinstance(loaded.encoder, QuicktokEncoder)
+        assert isinstance(loaded.encoder, GigatokenEncoder)
         assert loaded.encoder_description == loaded.encoder.name
     assert loaded.controls.boundaries == {"<sep>": ids["<sep>"]}
-    encoded, offsets = loaded.encoder.encode(["def add", "", "<eos>é"])
-    assert loaded.decode(encoded) == "def add<eos>é".encode()
-    assert offsets[1] == offsets[2]
-    assert ids["<eos>"] not in encoded
+    rows = loaded.encoder.encode(["def add", "", "<eos>é"])
+    assert [loaded.decode(row) for row in rows] == [b"def add", b"", "<eos>é".encode()]
+    assert ids["<eos>"] not in rows[2]
 
 
 @pytest.fixture(scope="module")
 def qwen_like(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Any]:
     folder = tmp_path_factory.mktemp("qwen") / "bpe"
-    content = byte_level_bpe([*CODE, Path(__file__).read_text("utf-8")], split=QWEN_SPLIT, size=900)
+    content = byte_level_bpe([*CODE, Path(__file__).read_text("utf-8")], split=QWEN_2, size=900)
     loaded = load_tokenizer(small_recipe(folder, save(folder, content)))
-    assert isinstance(loaded.encoder, QuicktokEncoder)
+    assert isinstance(loaded.encoder, GigatokenEncoder)
     plain = json.dumps(json.loads(content) | {"added_tokens": []})
     return Tokenizer.from_str(plain), loaded
 
@@ -290,13 +290,12 @@ PIECES = st.text(st.characters(codec="utf-8")) | st.sampled_from(
 
 @given(st.lists(PIECES, max_size=12).map("".join))
 @settings(deadline=None)
-def test_a_bpe_with_qwens_split_is_encoded_by_quicktok_as_by_tokenizers(
+def test_a_bpe_with_qwens_split_is_encoded_by_gigatoken_as_by_tokenizers(
     qwen_like: tuple[Tokenizer, Any], text: str
 ) -> None:
     tokenizer, loaded = qwen_like
-    ids, offsets = loaded.encoder.encode([text])
+    [ids] = loaded.encoder.encode([text])
     assert ids.tolist() == tokenizer.encode(text).ids
-    assert offsets.tolist() == [0, len(ids)]
     assert loaded.decode(ids) == text.encode()
 
 
@@ -456,8 +455,8 @@ def test_a_tokenizer_is_what_its_file_says_whatever_class_it_claims(tmp_path: Pa
     for name in ("GPT2Tokenizer", "Qwen2Tokenizer", "LlamaTokenizer"):
         ids = save(tmp_path / name, tokenizer.to_str())
         (tmp_path / name / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{name}"}}')
-        encoded, offsets = load_tokenizer(small_recipe(tmp_path / name, ids)).encoder.encode(texts)
-        assert [ids.tolist() for ids in np.split(encoded, offsets[1:-1])] == expected
+        rows = load_tokenizer(small_recipe(tmp_path / name, ids)).encoder.encode(texts)
+        assert [ids.tolist() for ids in rows] == expected
 
 
 @pytest.mark.parametrize(
@@ -495,7 +494,7 @@ def test_a_path_that_cannot_be_looked_at_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-@pytest.mark.parametrize("split", [None, QWEN_SPLIT])
+@pytest.mark.parametrize("split", [None, QWEN_2])
 def test_added_tokens_that_are_not_special_are_not_matched_in_text(
     tmp_path: Path, split: str | None, rate: float
 ) -> None:
@@ -504,7 +503,7 @@ def test_added_tokens_that_are_not_special_are_not_matched_in_text(
     recipe = small_recipe(tmp_path / "bpe", ids, fim={"fim_rate": rate})
     loaded = load_tokenizer(recipe)
     assert loaded.added == tuple(NAMES)
-    encoded, _ = loaded.encoder.encode(NAMES)
+    encoded = np.concatenate(loaded.encoder.encode(NAMES))
     assert {*ids.values()}.isdisjoint(encoded.tolist())
     rows = [{"id": name, "text": f"{name} and {name} in code"} for name in NAMES if name != "<sep>"]
     write_shard(tmp_path / "raw" / "a.jsonl", rows)
@@ -575,7 +574,7 @@ SOME_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("split", [None, LLAMA3_SPLIT, QWEN_SPLIT])
+@pytest.mark.parametrize("split", [None, LLAMA_3, QWEN_2])
 def test_documents_that_nfc_changes_are_counted(tmp_path: Path, split: str | None) -> None:
     """Three of the eight: two decomposed, and U+212B, which NFC writes as U+00C5."""
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE, split=split, nfc=True))
@@ -584,7 +583,7 @@ def test_documents_that_nfc_changes_are_counted(tmp_path: Path, split: str | Non
     write_shard(tmp_path / "raw" / "a.jsonl", rows)
     receipt = receipt_of(tmp_path, recipe)
     assert receipt.result.counts["changed_documents"] == 3
-    assert receipt.made.engine.startswith("tokenizers " if split is None else "quicktok ")
+    assert receipt.made.engine.startswith("gigatoken ")
     table = pl.read_parquet(tmp_path / "token_arrays" / "a.parquet")
     assert {*table.filter("changed")["id"]} == {"decomposed", "decomposed twice", "a singleton"}
     array = np.fromfile(tmp_path / "token_arrays" / "a-00000.npy", "<u2")
@@ -611,7 +610,7 @@ def test_documents_that_a_sentencepiece_like_tokenizer_changes_are_counted(
 @pytest.mark.parametrize(
     "content",
     [
-        byte_level_bpe(CODE, split=LLAMA3_SPLIT, nfc=True),
+        byte_level_bpe(CODE, split=LLAMA_3, nfc=True),
         sentencepiece_like(prepend=True),
         sentencepiece_like(prepend=True, metaspace=True),
     ],
@@ -630,23 +629,20 @@ def test_rearranged_documents_of_a_lossy_tokenizer_pass_every_check(
 
 @given(st.lists(st.text(st.sampled_from("ae\u0301é \nÅ\u212b日\u0cdcx1")), max_size=5))
 @settings(deadline=None)
-def test_quicktok_and_the_reference_agree_behind_nfc(
-    nfc: tuple[ReferenceEncoder, QuicktokEncoder], texts: list[str]
+def test_gigatoken_and_the_reference_agree_behind_nfc(
+    nfc: tuple[ReferenceEncoder, GigatokenEncoder], texts: list[str]
 ) -> None:
-    reference, quicktok = nfc
-    (ids, offsets), (others, bounds) = reference.encode(texts), quicktok.encode(texts)
-    assert np.array_equal(ids, others)
-    assert np.array_equal(offsets, bounds)
+    reference, gigatoken = nfc
+    assert_equal(reference, gigatoken, texts)
 
 
 @pytest.fixture(scope="module")
-def nfc(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReferenceEncoder, QuicktokEncoder]:
+def nfc(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReferenceEncoder, GigatokenEncoder]:
     folder = tmp_path_factory.mktemp("nfc") / "bpe"
-    ids = save(folder, byte_level_bpe(CODE, split=QWEN_SPLIT, nfc=True))
+    ids = save(folder, byte_level_bpe(CODE, split=QWEN_2, nfc=True))
     loaded = load_tokenizer(small_recipe(folder, ids, {"allow_lossy": True}))
-    assert isinstance(loaded.encoder, QuicktokEncoder)
-    composed, _ = loaded.encoder.encode(["é"])
-    decomposed, _ = loaded.encoder.encode(["e\u0301"])
+    assert isinstance(loaded.encoder, GigatokenEncoder)
+    composed, decomposed = loaded.encoder.encode(["é", "e\u0301"])
     assert composed.tolist() == decomposed.tolist()
     assert loaded.normal_form("e\u0301") == "é".encode()
     assert loaded.normal_form("plain") == b"plain"

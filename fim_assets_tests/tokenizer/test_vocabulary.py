@@ -17,15 +17,14 @@ from fim_assets.tokenizer.vocabulary import (
 )
 from fim_assets_tests.tokenizer.small_tokenizers import (
     CODE,
-    LLAMA3_SPLIT,
-    QWEN_SPLIT,
     SENTENCEPIECE,
     byte_level_bpe,
     sentencepiece_like,
 )
+from fim_assets_tests.tokenizer.splits import LLAMA_3, QWEN_2
 
 BYTE_LEVEL: dict[str, Any] = json.loads(byte_level_bpe(CODE))
-NFC: dict[str, Any] = json.loads(byte_level_bpe(CODE, split=LLAMA3_SPLIT, nfc=True))
+NFC: dict[str, Any] = json.loads(byte_level_bpe(CODE, split=LLAMA_3, nfc=True))
 REPLACING: dict[str, Any] = json.loads(sentencepiece_like(prepend=False))
 PREPENDING: dict[str, Any] = json.loads(sentencepiece_like(prepend=True))
 METASPACE: dict[str, Any] = json.loads(sentencepiece_like(prepend=True, metaspace=True))
@@ -102,7 +101,7 @@ def test_bytes_that_utf8_never_has_need_no_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "keeps"), [(QWEN_SPLIT, True), (LLAMA3_SPLIT, True), (r"\w+|\s+", False)]
+    ("pattern", "keeps"), [(QWEN_2, True), (LLAMA_3, True), (r"\w+|\s+", False)]
 )
 def test_a_pattern_that_finds_every_character_removes_none(pattern: str, keeps: bool) -> None:
     """As the published dolma2 tokenizer is written: what is not found is removed."""
@@ -264,7 +263,7 @@ def test_a_text_that_spells_a_byte_token(kind: str) -> None:
         "Unigram": {"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": True},
     }
     content = REPLACING | {"model": models[kind], "added_tokens": []}
-    ids, _ = ReferenceEncoder(json.dumps(content)).encode(["<0x41>"])
+    [ids] = ReferenceEncoder(json.dumps(content)).encode(["<0x41>"])
     comes_back = read_vocabulary(content).decode(ids) == b"<0x41>"
     assert comes_back is (kind == "merges")
     reason = None if comes_back else "it reads <0x41> in text as the byte 0x41"

@@ -192,8 +192,7 @@ def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> 
     text, files = block.documents.texts[row], block.files[row]
     parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
     texts = [part for part in parts if isinstance(part, str)]
-    ids, bounds = tokenizer.encoders.reference.encode(texts)
-    encoded = iter(np.split(ids, bounds[1:-1]))
+    encoded = iter(tokenizer.encoders.reference.encode(texts))
     return np.concatenate([next(encoded) if isinstance(part, str) else [part] for part in parts])
 
 

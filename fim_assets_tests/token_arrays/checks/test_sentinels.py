@@ -38,11 +38,11 @@ from fim_assets_tests.token_arrays.letters import (
 )
 from fim_assets_tests.tokenizer.small_tokenizers import (
     NAMES,
-    QWEN_SPLIT,
     byte_level_bpe,
     save,
     small_recipe,
 )
+from fim_assets_tests.tokenizer.splits import QWEN_2
 
 # Sentinels.
 
@@ -259,7 +259,7 @@ def test_a_boundary_of_two_files_unchanged_off_by_one_is_found(finish: Finish, b
 def test_a_sentinel_may_have_the_highest_id_that_uint16_holds(
     finish: Finish, tmp_path: Path, layout: str
 ) -> None:
-    content = json.loads(byte_level_bpe(["abc"], split=QWEN_SPLIT)) | {"added_tokens": []}
+    content = json.loads(byte_level_bpe(["abc"], split=QWEN_2)) | {"added_tokens": []}
     vocab = content["model"]["vocab"]
     vocab |= {f"a{n}": n for n in range(len(vocab), 65_536 - len(NAMES))}
     tokenizer = Tokenizer.from_str(json.dumps(content))
