@@ -5,7 +5,9 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +46,7 @@ from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 WHOLE_TARGET = 2.5
 """Times the empty command and the floors together, with one worker."""
 
+WHOLE = "whole"
 EMPTY = "empty Dagster command"
 TOGETHER = "together"
 
@@ -59,21 +62,24 @@ def whole_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
     """
     shards = [corpus.shard(key) for key in corpus.keys]
     settings = sorted({1, most_workers(corpus)})
-    wholes: list[Measurement] = []
+    wholes: dict[int, list[Measurement]] = defaultdict(list)
     rounds_costs: list[Round] = []
     for _ in rounds:
         costs = {EMPTY: _cost(run_empty(corpus))}
         for workers in settings:
-            wholes.append(materialize(corpus, workers))
-            costs[_named("whole", workers)] = _cost(wholes[-1])
+            whole = materialize(corpus, workers)
+            wholes[workers].append(whole)
+            costs[_named(WHOLE, workers)] = _cost(whole)
             with started_pool(workers) as pool:
                 for name, floor in _FLOORS.items():
                     costs[_named(name, workers)] = cost_in_pool(pool, floor, shards, corpus)
         rounds_costs.append(costs)
+    rows = ratio_rows(rounds_costs, settings, corpus.bytes)
+    for index, workers in enumerate(settings):
+        peak = process_row("", wholes[workers]).numbers["peak MB"]
+        rows[index] = replace(rows[index], numbers={**rows[index].numbers, "peak MB": peak})
     tokens = sum(receipt.result.tokens or 0 for receipt in finished_receipts(corpus))
-    peak = max(whole.peak_bytes or 0 for whole in wholes) / 1e6
-    said = f"{tokens:,} tokens; the largest process of any run took {peak:,.0f} MB"
-    return [*ratio_rows(rounds_costs, settings, corpus.bytes), Row(said)]
+    return [*rows, Row(f"{tokens:,} tokens")]
 
 
 def ratio_rows(costs: Sequence[Round], settings: Sequence[int], size: int) -> list[Row]:
@@ -88,7 +94,7 @@ def ratio_rows(costs: Sequence[Round], settings: Sequence[int], size: int) -> li
     for workers in settings:
         least = [_named(name, workers) for name in _FLOORS]
         target = WHOLE_TARGET if workers == 1 else None
-        wholes.append(cost_row(_named("whole", workers), costs, size, [EMPTY, *least], target))
+        wholes.append(cost_row(_named(WHOLE, workers), costs, size, [EMPTY, *least], target))
         floors += [cost_row(name, costs, size) for name in least]
     return [*wholes, cost_row(EMPTY, costs, None), *floors]
 
