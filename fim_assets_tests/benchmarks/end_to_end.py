@@ -14,7 +14,6 @@ from pathlib import Path
 import polars as pl
 
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
-from fim_assets.corpus_report.write import write_report
 from fim_assets.settings import REPOSITORY, usable_cores
 from fim_assets.stages import ASSETS
 from fim_assets.wording import plural
@@ -40,6 +39,7 @@ from fim_assets_tests.benchmarks.stage import (
     run_alone,
     started_pool,
     take_turns,
+    together,
 )
 from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
@@ -185,8 +185,7 @@ def work_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
 
 def share_rows(costs: Sequence[Round], size: int) -> list[Row]:
     """A row a variant with its share of the CPU time of all, and a row of all together."""
-    sums = [Cost(*map(sum, zip(*costs.values(), strict=True))) for costs in costs]
-    rounds = [one | {TOGETHER: whole} for one, whole in zip(costs, sums, strict=True)]
+    rounds = [one | {TOGETHER: together(one.values())} for one in costs]
     rows = []
     for name in rounds[0]:
         row = cost_row(name, rounds, size)
@@ -210,22 +209,20 @@ def start_rows(rounds: Iterable[object]) -> list[Row]:
 
 def parts_alone(corpus: BenchCorpus) -> dict[str, partial[Measurement]]:
     """What each run of a materialized corpus does beside its work, as real processes."""
-    report = f"b.write_report_again({str(corpus.folder)!r}, {corpus.keys!r})"
     parts = {
         "definitions imported": "import fim_assets.definitions",
         "tokenizer loaded": "import fim_assets as f; f.load_tokenizer(f.Recipe())",
-        "report written": f"import {__name__} as b; {report}",
+        "report written": "from fim_assets import Recipe;"
+        "from fim_assets.corpus_report.write import write_report;"
+        "from fim_assets.open_corpus import open_corpus;"
+        "from fim_assets.settings import Settings;"
+        f"write_report(open_corpus(Recipe(), Settings.from_environment()), {corpus.keys!r})",
     }
     environment = environment_of(FIM_DATA_ROOT=str(corpus.folder))
     return {
         f"alone: {name}": partial(measure_success, [sys.executable, "-c", code], environment)
         for name, code in parts.items()
     }
-
-
-def write_report_again(folder: str, keys: list[str]) -> None:
-    """Write the report of a materialized corpus; a process of its own calls this."""
-    write_report(corpus_of(RECIPE, Path(folder)), keys)
 
 
 def environment_of(**variables: str) -> dict[str, str]:

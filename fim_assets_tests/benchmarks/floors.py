@@ -16,22 +16,22 @@ def fim_floor(shard: Path, folder: Path) -> None:
     """Decompress, parse each line, and compress the same bytes as one stream."""
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
     with (folder / shard.name).open("wb") as file, compressor.stream_writer(file) as stream:
-        for block, _ in _blocks(shard):
+        for block, _ in blocks(shard):
             stream.write(block)
 
 
 def token_floor(shard: Path, _folder: Path) -> None:
     """Decompress, parse each line, and encode its text with the encoder that serves the stage."""
     encoder = load_tokenizer(RECIPE).encoder
-    for _, texts in _blocks(shard):
+    for _, texts in blocks(shard):
         encoder.encode(texts)
 
 
-def _blocks(shard: Path) -> Iterator[tuple[bytes, list[str]]]:
+def blocks(shard: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[bytes, list[str]]]:
     """A shard's decompressed bytes, and the texts of the documents that end in them."""
     begun: list[bytes] = []
     with shard.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-        while block := stream.read(BLOCK_BYTES):
+        while block := stream.read(block_bytes):
             first, *lines = block.split(b"\n")
             begun.append(first)
             whole = []

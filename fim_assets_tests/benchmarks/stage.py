@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from math import isnan
 from pathlib import Path
 from threading import Barrier
 from typing import NamedTuple
@@ -42,6 +43,11 @@ class Cost(NamedTuple):
 
     wall: float
     cpu: float
+
+
+def together(costs: Iterable[Cost]) -> Cost:
+    """What some cost one after the other."""
+    return Cost(*map(sum, zip(*costs, strict=True)))
 
 
 Round = dict[str, Cost]
@@ -81,19 +87,17 @@ def cost_row(
         numbers |= {"MB/s": size / 1e6 / wall.median, "MB/CPU s": size / 1e6 / cpu.median}
     if not of:
         return Row(name, numbers)
-    least = [
-        [sum(seconds) for seconds in zip(*(costs[other] for other in of), strict=True)]
-        for costs in rounds
-    ]
+    least = [together(costs[other] for other in of) for costs in rounds]
     pairs = list(zip(costs, least, strict=True))
-    numbers["wall ×"] = Figure.of(cost.wall / wall for cost, (wall, _) in pairs)
-    numbers["CPU ×"] = times = Figure.of(cost.cpu / cpu for cost, (_, cpu) in pairs)
+    numbers["wall ×"] = Figure.of(cost.wall / floor.wall for cost, floor in pairs)
+    numbers["CPU ×"] = times = Figure.of(cost.cpu / floor.cpu for cost, floor in pairs)
     return Row(name, numbers, "" if target is None else at_most(times.median, target))
 
 
 def at_most(value: float, target: float) -> str:
     """A target, and whether it is reached."""
-    return f"at most {target:g}: {'yes' if value <= target else 'no'}"
+    verdict = "yes" if value <= target else "no"
+    return f"at most {target:g}: {'unknown' if isnan(value) else verdict}"
 
 
 def most_workers(corpus: BenchCorpus) -> int:

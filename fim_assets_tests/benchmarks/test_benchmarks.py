@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import zstandard
 
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.load import load_tokenizer
@@ -21,10 +22,11 @@ from fim_assets_tests.benchmarks.end_to_end import (
     work_rows,
 )
 from fim_assets_tests.benchmarks.fim_stage import fim_rows
+from fim_assets_tests.benchmarks.floors import blocks, fim_floor
 from fim_assets_tests.benchmarks.measure import Figure, Row, cpu_seconds, measure
 from fim_assets_tests.benchmarks.stage import Cost
 from fim_assets_tests.benchmarks.token_stage import token_rows
-from fim_assets_tests.corpora import ALL_CHECKS
+from fim_assets_tests.corpora import ALL_CHECKS, write_shard
 
 
 @pytest.fixture
@@ -114,6 +116,20 @@ def test_an_empty_run_records_the_same_events_as_the_projects(
 def test_a_failing_command_keeps_its_status_and_output() -> None:
     measurement = measure([sys.executable, "-c", "print('why'); raise SystemExit(3)"])
     assert (measurement.status, measurement.output.strip()) == (3, "why")
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 8 << 20])
+def test_the_floors_see_every_byte_and_text(
+    corpus: BenchCorpus, tmp_path: Path, block_bytes: int
+) -> None:
+    texts = ["", "x" * 150, "é\n", "z"]
+    shard = write_shard(tmp_path / "a.jsonl.zst", [{"text": text} for text in texts])
+    content, read = zip(*blocks(shard, block_bytes), strict=True)
+    assert [*chain.from_iterable(read)] == texts
+    fim_floor(shard, corpus.folder)
+    packed = [shard.read_bytes(), (corpus.folder / shard.name).read_bytes()]
+    unpacked = [zstandard.ZstdDecompressor().decompressobj().decompress(data) for data in packed]
+    assert unpacked == [b"".join(content)] * 2
 
 
 def test_the_time_of_children_counts_while_they_live_and_once_they_ended() -> None:
