@@ -26,7 +26,7 @@ TARGETS_MB = {
 }
 """The most that each should need, whatever the shard's size; documents cost a few bytes each."""
 
-FREE_BYTES = 3_000_000_000
+FREE_BYTES = 2_000_000_000
 """What a large shard's outputs and spool need."""
 
 _TINY_AT_ONCE = 1 << 16
@@ -37,9 +37,9 @@ Blocks = Iterable[Iterable[bytes]]
 
 def memory_rows(corpus: BenchCorpus) -> list[Row]:
     """Shards of real code, of which one ten times as large needs no more, and of tiny documents."""
-    sizes = 50_000_000, 500_000_000
+    sizes = 30_000_000, 300_000_000
     large = {f"{size / 1e6:.0f} MB": documents_again(corpus, size) for size in sizes}
-    count = 2_000_000
+    count = 1_000_000
     tiny = {
         f"{count:,} tiny documents": tiny_documents(count, count),
         f"{count:,} copies of a tiny document": tiny_documents(count, 1),
