@@ -25,7 +25,7 @@ from fim_assets_tests.benchmarks.tables import console, print_rows
 STEP_BYTES = 500_000_000
 
 
-def memory_rows(corpus: BenchCorpus, size: int, step: int = STEP_BYTES) -> Iterator[Row]:
+def encoder_rows(corpus: BenchCorpus, size: int, step: int = STEP_BYTES) -> Iterator[Row]:
     """This process's memory before, after each step, and at the end; what the step cost.
 
     Args:
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     terminal = console()
     total = 1 + -(-size // STEP_BYTES)
     rows = track(
-        memory_rows(build_corpus(None), size), "encoder", total, console=terminal, transient=True
+        encoder_rows(build_corpus(None), size), "encoder", total, console=terminal, transient=True
     )
     print_rows(terminal, "memory of one process that encodes", list(rows))
 

@@ -23,7 +23,7 @@ def print_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
     table = Table(title=title, title_justify="left")
     table.add_column("", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     remarks = any(row.remark for row in rows)
     if remarks:
         table.add_column("", overflow="fold")

@@ -97,7 +97,7 @@ def test_shards_are_as_large_as_asked_of_distinct_documents(corpus: BenchCorpus)
 
 
 def test_memory_is_told_after_each_step_of_new_words(corpus: BenchCorpus) -> None:
-    before, *steps = encoder_memory.memory_rows(corpus, 3 * corpus.bytes, corpus.bytes)
+    before, *steps = encoder_memory.encoder_rows(corpus, 3 * corpus.bytes, corpus.bytes)
     assert len(steps) == 3
     assert all(number > 0 for row in (before, *steps) for number in medians(row))
 
