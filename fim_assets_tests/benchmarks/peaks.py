@@ -39,7 +39,7 @@ def memory_rows(corpus: BenchCorpus) -> list[Row]:
     """Shards of real code, of which one ten times as large needs no more, and of tiny documents."""
     sizes = 30_000_000, 300_000_000
     large = {f"{size / 1e6:.0f} MB": documents_again(corpus, size) for size in sizes}
-    many = 1_000_000
+    many = 500_000
     tiny = {
         f"{many:,} tiny documents": tiny_documents(many, many),
         f"{many:,} copies of a tiny document": tiny_documents(many, 1),
