@@ -26,8 +26,8 @@ check: $(READY)  ## format, lint, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## time and memory on real code; CORPUS=<folder> takes that folder's source files
-	$(BIN)/python -m fim_assets_tests.benchmarks $(if $(CORPUS),--corpus "$(CORPUS)")
+bench: $(READY)  ## time and memory on real code; CORPUS=<folder> of source files, ONLY="whole fim"
+	$(BIN)/python -m fim_assets_tests.benchmarks $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(ONLY),--only $(ONLY))
 
 bench-scale: $(READY)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
 	$(BIN)/python -m fim_assets_tests.benchmarks.partitions 100 1000 10000

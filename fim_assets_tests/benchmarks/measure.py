@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
+from typing import NamedTuple, Self
 
 SECONDS_BETWEEN_SAMPLES = 0.05
 _SECONDS_FOR_ORPHANS = 10.0
@@ -26,18 +28,32 @@ class BenchError(RuntimeError):
     """A run that failed or left something out; the message says which, with its last output."""
 
 
+class Figure(NamedTuple):
+    """A median of several runs, and their range."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """That of at least one value."""
+        values = list(values)
+        return cls(median(values), min(values), max(values))
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a table of numbers.
 
     Attributes:
         name: What was measured.
-        numbers: Values by column, the unit in the column's name; None is unknown.
+        numbers: Values by column, the unit in the column's name; None and NaN are unknown.
         remark: What stands behind them, such as a target and whether it is reached.
     """
 
     name: str
-    numbers: dict[str, float | None] = field(default_factory=dict)
+    numbers: Mapping[str, Figure | float | None] = field(default_factory=dict)
     remark: str = ""
 
 
@@ -64,14 +80,14 @@ class Measurement:
         status: Exit status.
         output: Standard output and error, as they came.
         wall_seconds: From start to exit of the command itself.
-        cpu_seconds: User and system time of all processes of the tree; None is unknown.
+        cpu_seconds: User and system time of all processes of the tree; NaN is unknown.
         processes: Processes that lived long enough to be seen, largest first; None is unknown.
     """
 
     status: int
     output: str
     wall_seconds: float
-    cpu_seconds: float | None
+    cpu_seconds: float
     processes: tuple[ProcessPeak, ...] | None
 
     @property
@@ -96,7 +112,7 @@ def measure(
     """
     with tempfile.TemporaryFile() as output, _adopting_orphans():
         others = _descendants()
-        cpu_before = _children_cpu_seconds()
+        cpu_before = _ended_children_cpu_seconds()
         begin = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -117,7 +133,7 @@ def measure(
                 _reap(others, seconds=0)
                 raise
             _reap(others, _SECONDS_FOR_ORPHANS)
-        cpu_after = _children_cpu_seconds()
+        cpu_after = _ended_children_cpu_seconds()
         output.seek(0)
         text = output.read().decode(errors="replace")
     found = [ProcessPeak(pid, command, peak) for (pid, command), peak in peaks.items()]
@@ -125,7 +141,7 @@ def measure(
         status=status,
         output=text,
         wall_seconds=wall_seconds,
-        cpu_seconds=None if cpu_before is None or cpu_after is None else cpu_after - cpu_before,
+        cpu_seconds=cpu_after - cpu_before,
         processes=tuple(sorted(found, key=lambda p: -p.peak_bytes)) or None,
     )
 
@@ -148,20 +164,30 @@ def measure_success(
 
 
 def process_row(name: str, measurements: Sequence[Measurement]) -> Row:
-    """What a command cost: medians of its measurements."""
+    """What a command cost."""
     return Row(
         name,
         {
-            "wall s": median(m.wall_seconds for m in measurements),
-            "CPU s": _median(m.cpu_seconds for m in measurements),
-            "peak MB": _median(m.peak_bytes and m.peak_bytes / 1e6 for m in measurements),
+            "wall s": Figure.of(m.wall_seconds for m in measurements),
+            "CPU s": Figure.of(m.cpu_seconds for m in measurements),
+            "peak MB": Figure.of((m.peak_bytes or nan) / 1e6 for m in measurements),
         },
     )
 
 
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+def cpu_seconds() -> float:
+    """User and system time so far of this process and its children, also of those that live on.
+
+    Outside of Linux, of this process alone.
+    """
+    own, children = time.process_time(), 0.0
+    if _LINUX:
+        for task in Path("/proc/self/task").iterdir():
+            for pid in map(int, (task / "children").read_text().split()):
+                # The number of a process's clock, as clock_getcpuclockid(3) computes it.
+                children += time.clock_gettime(~pid << 3 | 2)
+        children += _ended_children_cpu_seconds()
+    return own + children
 
 
 @contextmanager
@@ -182,9 +208,9 @@ def _adopting_orphans() -> Iterator[None]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def _children_cpu_seconds() -> float | None:
+def _ended_children_cpu_seconds() -> float:
     if not _LINUX:
-        return None
+        return nan
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -214,7 +240,7 @@ def _sampling(others: set[int]) -> Iterator[dict[tuple[int, str], int]]:
     def sample() -> None:
         while not stop.wait(SECONDS_BETWEEN_SAMPLES):
             for pid in _descendants() - others:
-                peak = _peak_bytes(pid)
+                peak = memory_bytes(pid, "VmHWM")
                 if peak:
                     process = (pid, _command(pid))
                     peaks[process] = max(peak, peaks.get(process, 0))
@@ -250,9 +276,10 @@ def _descendants() -> set[int]:
     return found
 
 
-def _peak_bytes(pid: int) -> int:
+def memory_bytes(pid: int, field: str) -> int:
+    """Memory of a process: VmHWM is the most so far, VmRSS what is resident; 0 is unknown."""
     for line in _proc_text(pid, "status").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -2,20 +2,19 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 import orjson
 
-from fim_assets.corpus.sources import RawShard
 from fim_assets.io.hashing import HashingWriter
-from fim_assets.io.shard_writer import ShardWriter
-from fim_assets.recipe import Recipe
-from fim_assets.run.partition import Task, run_partition
+from fim_assets.io.shard_writer import Line, ShardWriter
+from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.stages import ASSETS
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
-from fim_assets_tests.benchmarks.stage import at_most, folder_beside, key_of
+from fim_assets_tests.benchmarks.stage import RECIPE, at_most, folder_beside, run_alone
 from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
 TARGETS_MB = {
@@ -27,88 +26,93 @@ TARGETS_MB = {
 }
 """The most that each should need, whatever the shard's size; documents cost a few bytes each."""
 
-TINY_DOCUMENTS = {
-    "50,000 tiny documents": (50_000, 50_000),
-    "500,000 tiny documents": (500_000, 500_000),
-    "5,000,000 tiny documents": (5_000_000, 5_000_000),
-    "5,000,000 tiny documents, each twice": (5_000_000, 2_500_000),
-    "5,000,000 copies of a tiny document": (5_000_000, 1),
-}
-"""How many documents of a few characters a shard has, and how many of them are distinct."""
-
-FREE_BYTES = 8_000_000_000
+FREE_BYTES = 2_000_000_000
 """What a large shard's outputs and spool need."""
 
 _TINY_AT_ONCE = 1 << 16
 
-
-def has_room(corpus: BenchCorpus) -> bool:
-    """Whether the disk can take what `curve_rows` writes."""
-    return shutil.disk_usage(corpus.folder).free >= FREE_BYTES
+Blocks = Iterable[Iterable[bytes]]
+"""Lines of a shard, some at a time."""
 
 
-def curve_rows(
-    corpus: BenchCorpus,
-    shards: Mapping[str, Path],
-    tiny: Mapping[str, tuple[int, int]] = TINY_DOCUMENTS,
-) -> list[Row]:
-    """A row a stage and size.
+def memory_rows(corpus: BenchCorpus) -> list[Row]:
+    """Shards of real code, of which one ten times as large needs no more, and of tiny documents."""
+    sizes = 30_000_000, 300_000_000
+    large = {f"{size / 1e6:.0f} MB": documents_again(corpus, size) for size in sizes}
+    many = 500_000
+    tiny = {
+        f"{many:,} tiny documents": tiny_documents(many, many),
+        f"{many:,} copies of a tiny document": tiny_documents(many, 1),
+    }
+    return peak_rows(corpus, large | tiny)
+
+
+def peak_rows(corpus: BenchCorpus, shards: Mapping[str, Blocks]) -> list[Row]:
+    """A row a stage and shard.
 
     Args:
-        corpus: Beside it the outputs are written, and deleted.
-        shards: Raw shards by what is said of their size.
-        tiny: What is said of shards of documents of a few characters, which are made here, and
-            their numbers of documents and of distinct ones.
+        corpus: Beside it shards and outputs are written, and deleted.
+        shards: Lines by what is said of them.
 
     Raises:
-        BenchError: If a process fails.
+        BenchError: If a process fails, or the disk has no room.
     """
-    rows = [row for name, shard in shards.items() for row in _rows_of(name, shard, corpus)]
-    for name, (documents, distinct) in tiny.items():
+    if shutil.disk_usage(corpus.folder).free < FREE_BYTES:
+        raise BenchError(f"{corpus.folder}: {FREE_BYTES / 1e9:.0f} GB must be free on its disk")
+    rows: list[Row] = []
+    for name, blocks in shards.items():
         with folder_beside(corpus) as folder:
-            shard = folder / "tiny.jsonl.zst"
-            write_tiny_documents(shard, documents, distinct)
-            rows += _rows_of(name, shard, corpus)
+            shard = folder / "shard.jsonl.zst"
+            with HashingWriter(shard) as file, ShardWriter(file) as writer:
+                for lines in blocks:
+                    writer.write(lines)
+            rows += _rows_of(name, shard, folder)
     return rows
 
 
-def _rows_of(name: str, shard: Path, corpus: BenchCorpus) -> Iterable[Row]:
-    with folder_beside(corpus) as folder:
-        for asset in ASSETS:
-            yield _peak(name, asset, shard, ([asset], []), folder)
-            if checks := list(CHECKS_OF[asset]):
-                yield _peak(name, f"checks of {asset}", shard, ([], checks), folder)
+def _rows_of(name: str, shard: Path, folder: Path) -> Iterator[Row]:
+    for asset in ASSETS:
+        yield _row(name, asset, shard, ([asset], []), folder)
+        if checks := CHECKS_OF[asset]:
+            yield _row(name, f"checks of {asset}", shard, ([], checks), folder)
 
 
-def _peak(
-    name: str, what: str, shard: Path, work: tuple[list[str], list[str]], folder: Path
-) -> Row:
-    code = f"import {__name__} as b; b.run_alone({str(shard)!r}, *{work!r})"
-    row = process_row(
-        f"{name}: {what}", [measure_success([sys.executable, "-c", code], None, folder)]
-    )
-    peak = row.numbers["peak MB"]
-    return Row(row.name, row.numbers, "" if peak is None else at_most(peak, TARGETS_MB[what]))
+def _row(name: str, what: str, shard: Path, work: tuple[list[str], list[str]], folder: Path) -> Row:
+    code = f"import {__name__} as b; b.run_here({str(shard)!r}, *{work!r})"
+    measurement = measure_success([sys.executable, "-c", code], None, folder)
+    row = process_row(f"{name}: {what}", [measurement])
+    peak = measurement.peak_bytes
+    return Row(row.name, row.numbers, at_most(peak / 1e6, TARGETS_MB[what]) if peak else "")
 
 
-def run_alone(shard: str, assets: Sequence[str], checks: Sequence[str]) -> None:
-    """Run stages or checks of one shard as the pipeline does; a process of its own calls this.
-
-    Raises:
-        BenchError: If one fails.
-    """
-    corpus = corpus_of(Recipe(), Path.cwd())
-    path = Path(shard)
-    task = Task(corpus, key_of(path), RawShard(str(path)), frozenset(assets), frozenset(checks))
-    outcome = run_partition(task)
-    if outcome.failure:
-        raise BenchError(outcome.details or outcome.failure)
+def run_here(shard: str, assets: list[str], checks: list[str]) -> None:
+    """Run stages or checks of one shard, see `run_alone`; a process of its own calls this."""
+    here = Path.cwd()
+    run_alone(corpus_of(RECIPE, here), assets, checks, Path(shard), here)
 
 
-def write_tiny_documents(path: Path, documents: int, distinct: int) -> None:
-    """Write a raw shard of documents of a few characters each, the distinct ones over and over."""
-    with HashingWriter(path) as file, ShardWriter(file) as writer:
-        for begin in range(0, documents, _TINY_AT_ONCE):
-            numbers = range(begin, min(begin + _TINY_AT_ONCE, documents))
-            kinds = (number % distinct for number in numbers)
-            writer.write(orjson.dumps({"id": f"tiny/{n}", "text": f"x = {n}"}) for n in kinds)
+def documents_again(corpus: BenchCorpus, at_least: int) -> Iterator[list[bytes]]:
+    """The corpus's documents over and over, under new ids, until they are as many bytes."""
+    size = 0
+    for number in count():
+        for key in corpus.keys:
+            with ShardReader(corpus.shard(key), RECIPE.raw) as reader:
+                for block in reader:
+                    lines = [_under_new_id(line, number) for line in block.lines]
+                    yield lines
+                    size += sum(map(len, lines)) + len(lines)
+                    if size >= at_least:
+                        return
+
+
+def _under_new_id(line: Line, number: int) -> bytes:
+    document = orjson.loads(line)
+    document["id"] = f"{number}/{document['id']}"
+    return orjson.dumps(document)
+
+
+def tiny_documents(documents: int, distinct: int) -> Iterator[list[bytes]]:
+    """Documents of a few characters, the distinct ones over and over."""
+    for begin in range(0, documents, _TINY_AT_ONCE):
+        kinds = (n % distinct for n in range(begin, min(begin + _TINY_AT_ONCE, documents)))
+        yield [orjson.dumps({"id": f"tiny/{kind}", "text": f"x = {kind}"}) for kind in kinds]

@@ -1,27 +1,32 @@
 """Each benchmark runs on a tiny corpus, and computes its ratios right from numbers by hand."""
 
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
+import orjson
 import pytest
+import zstandard
 
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.benchmarks import end_to_end, partitions, peaks, token_stage
+from fim_assets_tests.benchmarks import encoder_memory, end_to_end, partitions, peaks, stage
 from fim_assets_tests.benchmarks.corpus import BenchCorpus, build_corpus
-from fim_assets_tests.benchmarks.end_to_end import Run, end_to_end_rows, time_rows
-from fim_assets_tests.benchmarks.fim_stage import (
-    Steps,
-    floor,
-    peak_rows,
-    stage_rows,
-    step_rows,
-    transform,
-    transform_in_steps,
-    variant_rows,
+from fim_assets_tests.benchmarks.end_to_end import (
+    parts_alone,
+    ratio_rows,
+    share_rows,
+    whole_rows,
+    work_rows,
 )
-from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure
-from fim_assets_tests.benchmarks.stage import Cost, Variant
+from fim_assets_tests.benchmarks.fim_stage import fim_rows
+from fim_assets_tests.benchmarks.floors import blocks, fim_floor
+from fim_assets_tests.benchmarks.measure import Figure, Row, cpu_seconds, measure
+from fim_assets_tests.benchmarks.stage import Cost
+from fim_assets_tests.benchmarks.token_stage import token_rows
+from fim_assets_tests.corpora import ALL_CHECKS, write_shard
 
 
 @pytest.fixture
@@ -39,50 +44,62 @@ def corpus(tmp_path: Path) -> BenchCorpus:
     return build_corpus(source, tmp_path / "bench")
 
 
-def numbers(row: Row, *columns: str) -> list[float]:
-    return [row.numbers[column] or 0.0 for column in columns]
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More would only take longer."""
+    monkeypatch.setattr(stage, "usable_cores", lambda: 1)
 
 
-def test_every_variant_of_the_fim_stage_is_measured_and_nothing_left(corpus: BenchCorpus) -> None:
-    rows = stage_rows(corpus, range(2))
-    assert len(rows) == 8
-    assert all(number is not None and number > 0 for row in rows for number in row.numbers.values())
-    assert rows[0].numbers["× floor"] == 1
-    assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
+def medians(row: Row) -> list[float]:
+    values = row.numbers.values()
+    return [value.median if isinstance(value, Figure) else value or 0.0 for value in values]
 
 
-def test_steps_write_what_the_stage_writes_and_add_up(corpus: BenchCorpus, tmp_path: Path) -> None:
-    recipe, steps = Recipe(), Steps()
-    for key in corpus.keys:
-        timed = transform_in_steps(recipe, corpus.shard(key), tmp_path / "steps", steps)
-        assert timed == transform(recipe, corpus.shard(key), tmp_path / "stage")
-    *parts, total = step_rows(corpus, range(3))
-    assert len(parts) == len(steps.seconds)
-    for column, expected in (("CPU s", total.numbers["CPU s"]), ("share %", 100)):
-        assert sum(row.numbers[column] or 0.0 for row in parts) == pytest.approx(expected)
-
-
-def test_the_token_stage_is_measured_next_to_its_floor(
-    corpus: BenchCorpus, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("one_worker")
+@pytest.mark.parametrize(
+    ("rows_of", "count"), [(fim_rows, 6), (token_rows, 3), (work_rows, 4 + len(ALL_CHECKS))]
+)
+def test_each_stage_is_measured_and_nothing_left(
+    corpus: BenchCorpus, rows_of: Callable[..., Sequence[Row]], count: int
 ) -> None:
-    monkeypatch.setattr(token_stage, "usable_cores", lambda: 1)
-    rows = {row.name: row for row in token_stage.token_rows(corpus, range(2))}
-    assert list(rows) == ["floor", "tokens", "encode_batch"]
-    assert all((row.numbers["MB/s"] or 0) > 0 for row in rows.values())
+    rows = rows_of(corpus, range(1))
+    assert len(rows) == count
+    assert all(number > 0 for row in rows for number in medians(row))
     assert sorted(path.name for path in corpus.folder.iterdir()) == ["corpus.json", "raw"]
 
 
-def test_peaks_are_of_processes_of_their_own(corpus: BenchCorpus, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("one_worker")
+def test_the_whole_is_measured_and_what_it_does_beside_the_work(corpus: BenchCorpus) -> None:
+    rows = whole_rows(corpus, range(1))
+    assert [len(row.numbers) for row in rows] == [7, 2, 4, 4, 0]
+    assert all(number > 0 for row in rows for number in medians(row))
+    report = corpus.folder / "corpus_report" / "report.html"
+    report.unlink()
+    for run in parts_alone(corpus).values():
+        assert run().cpu_seconds > 0
+    assert report.is_file()
+
+
+def test_peaks_are_of_processes_of_their_own(corpus: BenchCorpus) -> None:
     load_tokenizer(Recipe())  # its encoder is proved once, which takes a gigabyte
-    rows = [
-        *peak_rows(corpus, corpus.shard("bench-00")),
-        *peaks.curve_rows(corpus, {}, {"copies": (100, 3)}),
-    ]
-    assert len(rows) == 2 + len(peaks.TARGETS_MB)
+    rows = peaks.peak_rows(corpus, {"copies": peaks.tiny_documents(100, 3)})
+    assert len(rows) == len(peaks.TARGETS_MB)
     if sys.platform == "linux":
-        assert all(30 <= (row.numbers["peak MB"] or 0) <= 400 for row in rows)
-    with pytest.raises(BenchError):
-        peak_rows(corpus, tmp_path / "missing.jsonl.zst")
+        assert all(30 <= medians(row)[2] <= 400 for row in rows)
+
+
+def test_shards_are_as_large_as_asked_of_distinct_documents(corpus: BenchCorpus) -> None:
+    lines = [*chain.from_iterable(peaks.documents_again(corpus, 5_000))]
+    assert 5_000 <= sum(map(len, lines)) + len(lines) < 5_000 + corpus.bytes + 500
+    assert len({orjson.loads(line)["id"] for line in lines}) == len(lines)
+    lines = [*chain.from_iterable(peaks.tiny_documents(100, 3))]
+    assert (len(lines), len({*lines})) == (100, 3)
+
+
+def test_memory_is_told_after_each_step_of_new_words(corpus: BenchCorpus) -> None:
+    before, *steps = encoder_memory.encoder_rows(corpus, 3 * corpus.bytes, corpus.bytes)
+    assert len(steps) == 3
+    assert all(number > 0 for row in (before, *steps) for number in medians(row))
 
 
 def test_an_empty_run_records_the_same_events_as_the_projects(
@@ -101,47 +118,60 @@ def test_a_failing_command_keeps_its_status_and_output() -> None:
     assert (measurement.status, measurement.output.strip()) == (3, "why")
 
 
-def test_ratios_of_the_fim_stage_are_of_medians() -> None:
-    costs = {
-        "floor": [Cost(2, 4), Cost(1, 2), Cost(9, 9)],
-        "dolma": [Cost(2.7, 5), Cost(2.6, 5), Cost(9, 9)],
-        "uniform": [Cost(2.8, 5), Cost(2.6, 5), Cost(9, 9)],
-        "tree-sitter's parse alone": [Cost(4, 8), Cost(5, 10), Cost(4.5, 9)],
+@pytest.mark.parametrize("block_bytes", [1, 100, 8 << 20])
+def test_the_floors_see_every_byte_and_text(
+    corpus: BenchCorpus, tmp_path: Path, block_bytes: int
+) -> None:
+    texts = ["", "x" * 150, "é\n", "z"]
+    shard = write_shard(tmp_path / "a.jsonl.zst", [{"text": text} for text in texts])
+    content, read = zip(*blocks(shard, block_bytes), strict=True)
+    assert [*chain.from_iterable(read)] == texts
+    fim_floor(shard, corpus.folder)
+    packed = [shard.read_bytes(), (corpus.folder / shard.name).read_bytes()]
+    unpacked = [zstandard.ZstdDecompressor().decompressobj().decompress(data) for data in packed]
+    assert unpacked == [b"".join(content)] * 2
+
+
+def test_the_time_of_children_counts_while_they_live_and_once_they_ended() -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(); input()"
+    begin = cpu_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        alive = cpu_seconds() - begin
+    if sys.platform == "linux":
+        assert cpu_seconds() - begin >= alive >= 0.3
+
+
+def test_the_whole_is_a_multiple_of_the_empty_command_and_the_floors() -> None:
+    def costs(whole: float, empty: float) -> dict[str, Cost]:
+        return {
+            "empty Dagster command": Cost(2 * empty, empty),
+            "whole, 1 worker": Cost(4 * whole, whole),
+            "FIM floor, 1 worker": Cost(2, 1),
+            "token floor, 1 worker": Cost(6, 3),
+        }
+
+    rows = ratio_rows([costs(18, 2), costs(20, 4), costs(13, 6)], [1], 36_000_000)
+    whole, empty, *floors = rows
+    assert whole.numbers == {
+        "wall s": (72, 52, 80),
+        "CPU s": (18, 13, 20),
+        "MB/s": 0.5,
+        "MB/CPU s": 2,
+        "wall ×": (5, 2.6, 6),
+        "CPU ×": (2.5, 1.3, 3),
     }
-    variants = [Variant(name, floor, (), 18_000_000) for name in costs]
-    rows = {row.name: row for row in variant_rows(variants, costs, workers=2)}
-    columns = ("wall s", "CPU s", "cores", "MB/s", "× floor", "CPU × floor")
-    expected = [2.7, 5, 5 / 2.7, 18 / 2.7, 1.35, 1.25]
-    assert numbers(rows["dolma"], *columns) == pytest.approx(expected)
-    assert [rows[name].remark[-3:] for name in ("dolma", "uniform")] == ["yes", " no"]
-    # Nobody can tell where the floor had the machine to itself and `dolma` had not.
-    costs["dolma"] = [Cost(3, 5)]
-    rows = {row.name: row for row in variant_rows(variants, costs, workers=2)}
-    assert "unknown" in rows["dolma"].remark
+    assert whole.remark == "at most 2.5: yes"
+    assert empty.numbers == {"wall s": (8, 4, 12), "CPU s": (4, 2, 6)}
+    assert [medians(row) for row in floors] == [[2, 1, 18, 36], [6, 3, 6, 12]]
 
 
-def test_ratios_of_the_token_stage_are_of_medians() -> None:
-    costs = {
-        "floor": [Cost(1.1, 2.2), Cost(1.2, 2.4), Cost(9, 9)],
-        "the floor's texts read": [Cost(0.2, 0.4)] * 3,
-        "tokens": [Cost(1.4, 2.8), Cost(1.3, 2.6), Cost(9, 18)],
-        "encode_batch": [Cost(2, 4)],
-    }
-    sizes = {"floor": 105_000_000, "tokens": 105_000_000, "encode_batch": 8_000_000}
-    rows = token_stage.variant_rows(costs, sizes, 2, load_tokenizer(Recipe()))
-    of_floor, tokens, encode_batch = rows
-    columns = ("wall s", "CPU s", "cores", "MB/s", "× floor", "CPU × floor")
-    assert numbers(of_floor, *columns) == pytest.approx([1, 2, 2, 105, 1, 1])
-    assert numbers(tokens, "MB/s", "× floor") == pytest.approx([75, 1.4])
-    assert encode_batch.numbers["MB/s"] == 4
-    assert [row.remark[-3:] for row in (tokens, encode_batch)] == ["yes", " no"]
-
-
-def test_times_add_up_and_are_scaled_to_the_targets_size(corpus: BenchCorpus) -> None:
-    runs = [Run(Measurement(0, "", wall, None, None), ()) for wall in (9.0, 10.0, 30.0)]
-    checks = [Row("check lossless", {"worker s": 4.0, "wall s": 2.0})]
-    *parts, total = time_rows(corpus, runs, checks, fixed=Row("fixed", {"wall s": 3.0}))
-    assert numbers(total, "wall s", "share %") == [10.0, 100.0]
-    assert sum(row.numbers["wall s"] or 0.0 for row in parts) == pytest.approx(10.0)
-    half = corpus.model_copy(update={"bytes": 135_000_000})  # of the target's 270 MB
-    assert [row.remark[-3:] for row in end_to_end_rows(half, runs[1:2])] == ["yes"]
+def test_shares_are_of_the_cpu_time_of_each_round() -> None:
+    rounds = [{"a": Cost(1, 1), "b": Cost(1, 3)}, {"a": Cost(1, 4), "b": Cost(1, 4)}]
+    a, b, together = share_rows(rounds, 1)
+    shares = [row.numbers["CPU %"] for row in (a, b, together)]
+    assert shares == [(37.5, 25, 50), (62.5, 50, 75), (100, 100, 100)]
+    assert together.numbers["CPU s"] == (6, 4, 8)

@@ -22,6 +22,7 @@ NOT_RUN_HERE = {
     "make test": "it is what runs this test",
     "make check": "continuous integration runs it before the tests",
     "make bench": "its parts have tests of their own, and it takes minutes",
+    'make bench ONLY="whole fim"': "as make bench",
     "make bench CORPUS=<folder>": "as make bench",
     "make bench-scale": "as make bench",
     "make faults": "its short form is among the tests",

@@ -111,7 +111,7 @@ def test_a_partition_without_documents_passes_every_check(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_published_tokenizer_passes_in_every_layout(finish: Finish, layout: str) -> None:
-    """Awkward texts, with quicktok beside the reference."""
+    """Awkward texts, with gigatoken next to the reference."""
     tokens = Tokens.model_validate({"layout": layout, "label_mask": "middle", "max_size": 4000})
     partition = finish(Recipe(fim=Fim(fim_rate=0.8), tokens=tokens), documents(100))
     verdicts = partition.verdicts(ALL)
