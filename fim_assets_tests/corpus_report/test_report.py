@@ -428,7 +428,7 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(
 def test_long_tables_say_what_they_leave_out(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("write", "page"):
+    for module in ("view", "page"):
         monkeypatch.setattr(f"fim_assets.corpus_report.{module}.ROWS_SHOWN", 1)
     monkeypatch.setattr("fim_assets.corpus_report.view.LANGUAGES_SHOWN", 1)
     summary = write_report(corpus, ["a", "b", "x", "y", "z"])
