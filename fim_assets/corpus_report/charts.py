@@ -1,35 +1,35 @@
-"""Numbers to charts, which `drawing` makes SVG whose colours are the page's CSS variables.
-
-One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
-`--fg`, `--grid`, `--muted` and `--second`.
-"""
+"""Numbers to charts, each an SVG element."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from typing import NamedTuple
 
-from fim_assets.corpus_report.drawing import Chart
-from fim_assets.io.machine_folders import some_home
+from markupsafe import Markup
+from rich.cells import cell_len
+
+from fim_assets.corpus_report.drawing import (
+    Ends,
+    Margins,
+    Plot,
+    round_step,
+    round_values,
+    short_number,
+)
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
 
-with some_home():  # Altair looks for one when it is imported, for data sets that nobody asks for
-    import altair as alt
-
 _WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH = 300, 960, 205
 _SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150
-_ROW, _LABEL, _AMOUNT = 22, 160, 120
+_ROW, _ROWS_WIDTH, _TEXT_WIDTH_AT_MOST = 22, 600, 200
+_CELL = 8  # a letter's width, but for the widest
 _GAP = 0.06
 _BARS_FOR_FEW_LABELS = _PARTITIONS_ALL_LABELLED = 12
 _PARTITIONS_NARROW = 60
 _UNITS = ("", "k", "M", "G")
-_VALUES = alt.NamedData("values")
-_COUNTS = alt.Axis(
-    format="~s", tickMinStep=1, tickCount=4, labelExpr="datum.value ? datum.label : '0'"
-)
 
 
-def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> Chart:
+def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> Markup:
     """Draw a histogram, one bar a doubling, so that the axis is a logarithmic one.
 
     The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
@@ -37,56 +37,53 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
     one reaches `longest` at least, so that several charts share it.
     """
     end = max(longest, lengths.max or 0).bit_length() + 1
-    labels = _length_labels(end)
     counts: Counter[int] = Counter()
     for edge, n in lengths.bins.items():
         counts[edge.bit_length()] += n
-    x = alt.X("from:Q").title(unit).scale(domain=[0, end], nice=False)
-    named = f"{labels}[datum.value]"
-    x = x.axis(values=list(labels), labelExpr=named, grid=False, labelAlign="center")
-    bars = _bars(dict(sorted(counts.items())), 1)
-    return _columns(bars, x, alt.Y("count:Q").title(counted), _LENGTHS_WIDTH, _LENGTHS_HEIGHT)
+    plot = _counts_plot(_LENGTHS_WIDTH, _LENGTHS_HEIGHT, (0, end), counts.values(), counted)
+    _add_bars(plot, counts, 1)
+    plot.x_axis(unit, _length_labels(end))
+    return plot.svg()
 
 
-def cut_positions(cuts: Mapping[int, int], most: int) -> Chart:
+def cut_positions(cuts: Mapping[int, int], most: int) -> Markup:
     """Draw where in their files the cuts fall, one bar a bin of equal width.
 
     `cuts` are counts by the bin's lower edge, in percent of the file's length; the vertical axis
     reaches `most`, so that two charts share it.
     """
-    x = alt.X("from:Q").title("share of the file's length").scale(domain=[0, 100], nice=False)
-    x = x.axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + '%'", grid=False)
-    y = alt.Y("count:Q").title("files").scale(domain=[0, max(most, 1)])
-    return _columns(_bars(cuts, 100 / len(cuts)), x, y, _WIDTH, _CUTS_HEIGHT)
+    plot = _counts_plot(_WIDTH, _CUTS_HEIGHT, (0, 100), [most], "files")
+    _add_bars(plot, cuts, 100 / len(cuts))
+    plot.x_axis("share of the file's length", {edge: f"{edge}%" for edge in range(0, 101, 25)})
+    return plot.svg()
 
 
-def partition_tokens(tokens: Sequence[int]) -> Chart:
+def partition_tokens(tokens: Sequence[int]) -> Markup:
     """Draw the tokens of partitions, one bar each, in order; as wide as `realised_shares`."""
-    gap = _GAP if len(tokens) <= _PARTITIONS_NARROW else 0
-    bars = _bars({n - 0.5: count for n, count in enumerate(tokens, start=1)}, 1, gap)
-    x, y = _partition_axis(len(tokens)), alt.Y("count:Q").title("tokens")
-    width = _partitions_width(len(tokens))
-    # The stroke closes the hairlines between bars of a fraction of a pixel.
-    stroke = {"stroke": "var(--accent)", "strokeWidth": 0 if gap else 0.5}
-    return _columns(bars, x, y, width, _SHARES_HEIGHT, **stroke)
+    width, ends = _partitions_width(len(tokens)), _partition_ends(len(tokens))
+    plot = _counts_plot(width, _SHARES_HEIGHT, ends, tokens, "tokens")
+    bars = {n - 0.5: count for n, count in enumerate(tokens, start=1)}
+    _add_bars(plot, bars, 1, _GAP if len(tokens) <= _PARTITIONS_NARROW else 0)
+    _add_partition_axis(plot, len(tokens))
+    return plot.svg()
 
 
-def _bars(
-    counts: Mapping[int, int] | Mapping[float, int], width: float, gap: float = _GAP
-) -> list[dict[str, float]]:
-    """Bars by their left end, between gaps that are a share of their width."""
-    return [
-        {"from": left + gap * width, "to": left + width - gap * width, "count": count}
-        for left, count in counts.items()
-    ]
+def _counts_plot(width: int, height: int, x: Ends, counts: Iterable[int], counted: str) -> Plot:
+    """A plot whose vertical axis counts from 0 to a tick that no count exceeds."""
+    most = max([1, *counts])
+    step = max(round_step(most, 4), 1)
+    values = round_values(0, ceil(most / step) * step, step)
+    plot = Plot(width, height, x, (0, values[-1]))
+    plot.y_axis(counted, {value: short_number(value) for value in values})
+    return plot
 
 
-def _columns(
-    bars: list[dict[str, float]], x: alt.X, y: alt.Y, width: float, height: float, **mark: Any
-) -> Chart:
-    chart = alt.Chart(_VALUES).mark_rect(color="var(--accent)", **mark)
-    chart = chart.encode(x=x, x2="to:Q", y=y.axis(_COUNTS), y2=alt.datum(0))
-    return _specified(chart.properties(width=width, height=height), bars)
+def _add_bars(
+    plot: Plot, counts: Mapping[int, int] | Mapping[float, int], width: float, gap: float = _GAP
+) -> None:
+    """Add bars by their left end, between gaps that are a share of their width."""
+    for left, count in counts.items():
+        plot.box((left + gap * width, left + width - gap * width), (0, count), "accent", "accent")
 
 
 class Amount(NamedTuple):
@@ -98,77 +95,48 @@ class Amount(NamedTuple):
     colour: str = "accent"
 
 
-def amounts(bars: Sequence[Amount]) -> Chart:
+def amounts(bars: Sequence[Amount]) -> Markup:
     """Draw some numbers as bars below one another, in order; the caller shortens names."""
-    values = [
-        {**bar._asdict(), "colour": f"var(--{bar.colour})", **_row(row, 0.18)}
-        for row, bar in enumerate(bars)
-    ]
     longest = max((bar.size for bar in bars), default=0)
-    x = alt.X("size:Q").scale(domain=[0, max(longest, 1)], nice=False).axis(None)
-    base = alt.Chart(_VALUES)
-    colour = alt.Color("colour:N").scale(None)
-    rows = base.mark_rect()
-    rows = rows.encode(x=x, x2=alt.datum(0), y=_rows_axis(values), y2="to:Q", color=colour)
-    text = base.mark_text(align="left", dx=6, color="var(--muted)", fontSize=12)
-    text = text.encode(x=x, y=alt.Y("middle:Q"), text="text:N")
-    return _of_rows(rows + _names(base) + text, 2 * _WIDTH - _LABEL - _AMOUNT, values)
+    margins = Margins(right=_text_width([bar.text for bar in bars]), top=0, bottom=0)
+    plot = _rows_plot([bar.name for bar in bars], max(longest, 1), margins)
+    for row, (_, size, text, colour) in enumerate(bars):
+        plot.box((0, size), (row + 0.18, row + 0.82), colour, colour)
+        plot.text_behind(size, row + 0.5, text)
+    return plot.svg()
 
 
-def language_rates(rates: Sequence[tuple[str, Rate]]) -> Chart:
-    """Draw each language's realised share on its accepted bounds, with a tick at the asked one.
+def language_rates(rates: Sequence[tuple[str, Rate]]) -> Markup:
+    """Draw each language's realised share on its accepted bounds, with a line at the asked one.
 
     Shares outside their bounds are triangles in another colour. The caller shortens the languages'
     names; all rates have trials.
     """
-    values = [
-        {"name": name, **_row(row, 0.22), **_shares(rate)} for row, (name, rate) in enumerate(rates)
-    ]
-    base = alt.Chart(_VALUES)
-    x = alt.X("low:Q").title("share of files rearranged").scale(domain=[0, 1], nice=False)
-    x = x.axis(format=".0%", tickCount=5)
-    bounds = base.mark_rect(color="var(--band)", stroke="var(--accent)", strokeWidth=0.5)
-    bounds = bounds.encode(x=x, x2="high:Q", y=_rows_axis(values), y2="to:Q")
-    asked = base.mark_rule(color="var(--fg)", strokeWidth=1.5)
-    asked = asked.encode(x="asked:Q", y="row:Q", y2="end:Q")
-    points = _points(base, 55).encode(x="realised:Q", y="middle:Q")
-    return _of_rows(bounds + asked + points + _names(base), 2 * _WIDTH - _LABEL, values)
+    plot = _rows_plot([name for name, _ in rates], 1, Margins(right=22))
+    shares = {value: _percent(value) for value in round_values(0, 1, 0.2)}
+    plot.x_axis("share of files rearranged", shares, grid=True)
+    for row, (_, rate) in enumerate(rates):
+        plot.box(rate.accepted or (0, 1), (row + 0.22, row + 0.78), "band", "accent")
+        plot.line((rate.asked, rate.asked), (row, row + 1))
+        plot.point(rate.realised or 0, row + 0.5, 55, alarm=not rate.within)
+    return plot.svg()
 
 
-def _row(row: int, gap: float) -> dict[str, float]:
-    """The ends of a row, and those of its bar."""
-    ends = {"row": row, "middle": row + 0.5, "end": row + 1}
-    return {**ends, "from": row + gap, "to": row + 1 - gap}
+def _rows_plot(names: Sequence[str], end: float, margins: Margins) -> Plot:
+    """A plot from 0 to `end`, with a row of height 1 for each name, which stands before it."""
+    margins = margins._replace(left=_text_width(names))
+    rows = max(len(names), 1)
+    width = _ROWS_WIDTH - margins.left - margins.right
+    plot = Plot(width, rows * _ROW, (0, end), (rows, 0), margins)
+    for row, name in enumerate(names):
+        plot.text_before(0, row + 0.5, name)
+    return plot
 
 
-def _rows_axis(values: Sequence[object]) -> alt.Y:
-    return alt.Y("from:Q").scale(domain=[max(len(values), 1), 0], nice=False).axis(None)
-
-
-def _of_rows(layers: alt.LayerChart, width: int, values: list[dict[str, Any]]) -> Chart:
-    return _specified(layers.properties(width=width, height=max(len(values), 1) * _ROW), values)
-
-
-def _shares(rate: Rate) -> dict[str, Any]:
-    low, high = rate.accepted or (0.0, 1.0)
-    shown = rate.model_dump(include={"asked", "realised", "within"})
-    return {**shown, "low": low, "high": high}
-
-
-def _names(base: alt.Chart) -> alt.Chart:
-    """The rows' names as marks: as an axis they would have to differ."""
-    text = base.mark_text(align="right", dx=-8, color="var(--fg)", fontSize=12)
-    names: alt.Chart = text.encode(x=alt.value(0), y="middle:Q", text="name:N")
-    return names
-
-
-def _points(base: alt.Chart, size: float) -> alt.Chart:
-    """Realised shares: circles, or triangles in another colour outside their bounds."""
-    points: alt.Chart = base.mark_point(filled=True, opacity=1, size=size).encode(
-        color=alt.condition("datum.within", alt.value("var(--accent)"), alt.value("var(--alarm)")),
-        shape=alt.condition("datum.within", alt.value("circle"), alt.value("triangle-up")),
-    )
-    return points
+def _text_width(texts: Sequence[str]) -> int:
+    """Pixels for the longest of some texts beside a plot."""
+    longest = max(map(cell_len, texts), default=0)
+    return min((longest + 1) * _CELL, _TEXT_WIDTH_AT_MOST)
 
 
 def is_wide(partitions: int) -> bool:
@@ -180,46 +148,49 @@ def _partitions_width(partitions: int) -> int:
     return _FULL_WIDTH if is_wide(partitions) else _WIDTH
 
 
-def _partition_axis(partitions: int) -> alt.X:
-    # Vega would put ticks between the few partitions.
+def _partition_ends(partitions: int) -> Ends:
+    return 0.5, max(partitions, 1) + 0.5
+
+
+def _add_partition_axis(plot: Plot, partitions: int) -> None:
     few = partitions <= _PARTITIONS_ALL_LABELLED
-    values = list(range(1, partitions + 1)) if few else alt.Undefined
-    x = alt.X("from:Q").title("partition, in the table's order")
-    x = x.scale(domain=[0.5, max(partitions, 1) + 0.5], nice=False)
-    return x.axis(grid=False, format="d", values=values)
+    step = 1 if few else round_step(partitions, 10)
+    labels = {value: f"{value:g}" for value in round_values(1, partitions, step)}
+    plot.x_axis("partition, in the table's order", labels)
 
 
-def realised_shares(rates: Sequence[Rate]) -> Chart:
+def realised_shares(rates: Sequence[Rate]) -> Markup:
     """Draw realised shares, a point each, on the accepted bounds as a band and a line at the asked.
 
     Where all ask for the same, the line is dashed and goes through. Points outside their bounds are
     triangles in another colour. Rates without trials have no share and leave a gap.
     """
-    shares = [
-        {"partition": n, "from": n - 0.5, "to": n + 0.5, **_shares(rate)}
-        for n, rate in enumerate(rates, start=1)
-        if rate.trials
-    ]
-    ends = [share[end] for share in shares for end in ("low", "high", "realised")]
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    shares = [(n, rate, rate.accepted) for n, rate in enumerate(rates, start=1) if rate.accepted]
+    ends = [end for _, rate, bounds in shares for end in (*bounds, rate.realised or 0)]
+    low, high = min(ends, default=0), max(ends, default=1)
     margin = max(0.05 * (high - low), 0.005)
-
-    y = alt.Y("low:Q").title("share").axis(format=".1~%", tickCount=5)
-    y = y.scale(domain=[max(low - margin, 0), min(high + margin, 1)], nice=False)
-    base = alt.Chart(_VALUES)
-    band = base.mark_rect(color="var(--band)", stroke="var(--band)", strokeWidth=0.5)
-    band = band.encode(x=_partition_axis(len(rates)), x2="to:Q", y=y, y2="high:Q")
-    if len({rate.asked for rate in rates}) <= 1:
-        line = base.mark_rule(color="var(--fg)", strokeDash=[4, 3]).encode(y="min(asked):Q")
-    else:
-        line = base.mark_rule(color="var(--fg)").encode(x="from:Q", x2="to:Q", y="asked:Q")
+    low, high = max(low - margin, 0), min(high + margin, 1)
+    whole = _partition_ends(len(rates))
+    plot = Plot(_partitions_width(len(rates)), _SHARES_HEIGHT, whole, (low, high))
+    values = round_values(low, high, round_step(high - low, 5))
+    plot.y_axis("share", {value: _percent(value) for value in values})
+    for n, _, bounds in shares:
+        plot.box((n - 0.5, n + 0.5), bounds, "band", "band")
+    alike = len({rate.asked for _, rate, _ in shares}) == 1
+    for n, rate, _ in shares[: 1 if alike else None]:
+        plot.line(whole if alike else (n - 0.5, n + 0.5), (rate.asked, rate.asked), dashed=alike)
     size = min(60, max(10, 3000 // max(len(rates), 1)))
-    points = _points(base, size).encode(x="partition:Q", y="realised:Q")
-    width = _partitions_width(len(rates))
-    return _specified((band + line + points).properties(width=width, height=_SHARES_HEIGHT), shares)
+    for n, rate, _ in shares:
+        plot.point(n, rate.realised or 0, size, alarm=not rate.within)
+    _add_partition_axis(plot, len(rates))
+    return plot.svg()
 
 
-def _length_labels(bars: int) -> dict[int, str]:
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def _length_labels(bars: int) -> dict[float, str]:
     """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
     step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
     return {bar: _binary(1 << (bar - 1)) for bar in range(1, bars + 1, step)}
@@ -229,19 +200,3 @@ def _binary(length: int) -> str:
     """A power of two in a few characters: 4096 is 4k."""
     power = min((length.bit_length() - 1) // 10, len(_UNITS) - 1)
     return f"{length >> (10 * power)}{_UNITS[power]}"
-
-
-def _specified(chart: alt.Chart | alt.LayerChart, values: list[dict[str, Any]]) -> Chart:
-    """Specify a chart of `_VALUES`; Altair, which copies data at each step, is not given them."""
-    text = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "titleFontWeight": "normal"}
-    lines = {"gridColor": "var(--grid)", "domainColor": "var(--muted)", "tickColor": "var(--muted)"}
-    specification: Chart = (
-        chart.configure(background="transparent", font="inherit", aria=False)
-        .configure_axis(labelFontSize=11, titleFontSize=12, titlePadding=8, **text, **lines)
-        .configure_axisX(zindex=1)
-        .configure_axisY(domain=False, ticks=False)
-        .configure_view(stroke=None)
-        .to_dict()
-    )
-    specification["datasets"] = {_VALUES.name: values}
-    return specification

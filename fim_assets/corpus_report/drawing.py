@@ -1,74 +1,158 @@
-"""Charts drawn in a process of their own: `python -m fim_assets.corpus_report.drawing`.
+"""Marks and axes as an SVG element whose colours are the page's CSS variables.
 
-What draws them is V8. Where it cannot have the address space that it reserves (`ulimit -v`), or no
-thread, it ends its process, which must not be the run's.
+One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
+`--fg`, `--grid`, `--muted` and `--second`.
 """
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from math import ceil, floor, log, log10, sqrt
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
-from fim_assets.io.child_process import own_process
+from markupsafe import Markup
 
-Chart = dict[str, Any]
-"""A chart as Vega-Lite specifies it."""
+Ends = tuple[float, float]
+"""Two positions on an axis, in the units of the data."""
 
-_SECONDS = 600
-"""Far more than thousands of partitions take: what still draws then will not come to an end."""
+_UNITS = (("G", 10**9), ("M", 10**6), ("k", 10**3))
+_TRIANGLE = sqrt(3) / 2  # half the height of one whose side is 2
 
 
-class DrawingError(RuntimeError):
-    """Charts that cannot be drawn; the message says why."""
+class Margins(NamedTuple):
+    """Pixels around a plot; by default there is room for axes."""
+
+    left: int = 60
+    right: int = 14
+    top: int = 8
+    bottom: int = 42
 
 
-def draw(charts: Sequence[Chart]) -> list[str]:
-    """Draw charts: an SVG element each.
+_FOR_AXES = Margins()
 
-    Raises:
-        DrawingError: If the process that draws them fails, is ended, or does not come to an end.
+
+class Plot:
+    """A rectangle of `width` by `height` pixels; what is added later lies above.
+
+    `x` and `y` are what left and right, bottom and top of the rectangle stand for. Text may be
+    anything that is printable.
     """
-    command, env = own_process("fim_assets.corpus_report.drawing")
-    content = json.dumps(charts).encode()
-    try:
-        done = subprocess.run(  # noqa: S603 - this Python, and this module
-            command, input=content, env=env, capture_output=True, timeout=_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DrawingError(f"they were not drawn after {_SECONDS} seconds") from error
-    except OSError as error:
-        raise DrawingError(f"no process to draw them can be started: {error}") from error
-    if done.returncode:
-        end = f"{_how(done.returncode)}{_why(done.stderr)}"
-        raise DrawingError(f"the process that draws them ended {end}")
-    drawn: list[str] = json.loads(done.stdout)
-    return drawn
+
+    def __init__(
+        self, width: int, height: int, x: Ends, y: Ends, margins: Margins = _FOR_AXES
+    ) -> None:
+        self._width, self._height, self._x_ends, self._y_ends = width, height, x, y
+        full = (margins.left + width + margins.right, margins.top + height + margins.bottom)
+        self._svg = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", fill="none")
+        self._svg.attrib |= dict(zip(("width", "height"), map(str, full), strict=True))
+        self._svg.set("viewBox", "{} {} {} {}".format(-margins.left, -margins.top, *full))
+
+    def svg(self) -> Markup:
+        """The element."""
+        # ElementTree has escaped the names in it.
+        return Markup(ET.tostring(self._svg, "unicode"))  # noqa: S704 - see above
+
+    def box(self, x: Ends, y: Ends, colour: str, edge: str) -> None:
+        """Add a rectangle; a flat one is seen by its edge."""
+        (left, right), (bottom, top) = map(self._x, x), map(self._y, y)
+        outline = f"M{left:.5g} {bottom:.5g}H{right:.5g}V{top:.5g}H{left:.5g}z"
+        self._add("path", d=outline, fill=_css(colour), stroke=_css(edge), stroke_width=".5")
+
+    def line(self, x: Ends, y: Ends, *, dashed: bool = False) -> None:
+        """Add a line from the first ends to the second ones."""
+        (x1, x2), (y1, y2) = map(self._x, x), map(self._y, y)
+        dashes = "4 3" if dashed else "none"
+        self._line(x1, y1, x2, y2, "fg", stroke_width="1.5", stroke_dasharray=dashes)
+
+    def point(self, x: float, y: float, size: float, *, alarm: bool) -> None:
+        """Add a dot, or a triangle in another colour, as wide as the root of `size`."""
+        left, top, radius = self._x(x), self._y(y), sqrt(size) / 2
+        if alarm:
+            up = radius * _TRIANGLE
+            outline = f"M{left:.5g} {top - up:.5g}l{radius:.3g} {2 * up:.3g}h{-2 * radius:.3g}z"
+            self._add("path", d=outline, fill=_css("alarm"))
+        else:
+            at = {"cx": f"{left:.5g}", "cy": f"{top:.5g}", "r": f"{radius:.3g}"}
+            self._add("circle", **at, fill=_css("accent"))
+
+    def text_before(self, x: float, y: float, text: str) -> None:
+        """Add a text that ends left of a position."""
+        self._text(self._x(x) - 8, self._y(y) + 4, text, 12, "fg", "end")
+
+    def text_behind(self, x: float, y: float, text: str) -> None:
+        """Add a text that begins right of a position."""
+        self._text(self._x(x) + 6, self._y(y) + 4, text, 12, "muted", "start")
+
+    def x_axis(self, title: str, ticks: Mapping[float, str], *, grid: bool = False) -> None:
+        """Add a horizontal axis below; `ticks` are labels by where they stand."""
+        width, height = self._width, self._height
+        for value, label in ticks.items():
+            x = round(self._x(value)) + 0.5
+            if grid:
+                self._line(x, 0, x, height, "grid")
+            self._line(x, height, x, height + 5, "muted")
+            self._text(x, height + 16, label, 11)
+        self._line(0, height + 0.5, width, height + 0.5, "muted")
+        self._text(width / 2, height + 35, title, 12)
+
+    def y_axis(self, title: str, ticks: Mapping[float, str]) -> None:
+        """Add a vertical axis on the left, whose ticks are lines across."""
+        for value, label in ticks.items():
+            y = round(self._y(value)) + 0.5
+            self._line(0, y, self._width, y, "grid")
+            self._text(-3, y + 3.5, label, 11, anchor="end")
+        self._text(-self._height / 2, -44, title, 12, transform="rotate(-90)")
+
+    def _x(self, value: float) -> float:
+        left, right = self._x_ends
+        return (value - left) / (right - left) * self._width
+
+    def _y(self, value: float) -> float:
+        bottom, top = self._y_ends
+        return (top - value) / (top - bottom) * self._height
+
+    def _line(self, x1: float, y1: float, x2: float, y2: float, colour: str, **more: str) -> None:
+        path = f"M{x1:.5g} {y1:.5g}L{x2:.5g} {y2:.5g}"
+        self._add("path", d=path, stroke=_css(colour), **more)
+
+    def _text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: int,
+        colour: str = "muted",
+        anchor: str = "middle",
+        **more: str,
+    ) -> None:
+        place = {"x": f"{x:.5g}", "y": f"{y:.5g}", "text_anchor": anchor, "font_size": str(size)}
+        self._add("text", **place, fill=_css(colour), **more).text = text
+
+    def _add(self, tag: str, **attributes: str) -> ET.Element:
+        named = {name.replace("_", "-"): value for name, value in attributes.items()}
+        return ET.SubElement(self._svg, tag, named)
 
 
-def _how(status: int) -> str:
-    if status > 0:
-        return f"with exit status {status}"
-    known = {number.value: number.name for number in signal.Signals}
-    return f"by signal {known.get(-status, -status)}"
+def _css(colour: str) -> str:
+    return f"var(--{colour})"
 
 
-def _why(stderr: bytes) -> str:
-    """The line that names the error, of what a process said; a trace of addresses may follow it."""
-    lines = [line.strip("# \t.:") for line in stderr.decode("utf-8", "replace").splitlines()]
-    named = [line for line in lines if "Fatal" in line or "Error: " in line]
-    return f": {named[0][:200]}" if named else ""
+def round_step(extent: float, steps: int) -> float:
+    """1, 2 or 5 times a power of ten, of which about so many make the extent."""
+    wanted = extent / steps
+    power = 10.0 ** floor(log10(wanted))
+    return min((power * factor for factor in (1, 2, 5, 10)), key=lambda s: abs(log(s / wanted)))
 
 
-def to_svg(chart: Chart) -> str:
-    """Draw a chart in this process, which that may end: an SVG element."""
-    import vl_convert
-
-    svg: str = vl_convert.vegalite_to_svg(chart, allowed_base_urls=[])
-    return svg
+def round_values(low: float, high: float, step: float) -> list[float]:
+    """The multiples of a step from `low` to `high`."""
+    slack = 1e-9  # of divisions that come out even
+    return [n * step for n in range(ceil(low / step - slack), floor(high / step + slack) + 1)]
 
 
-if __name__ == "__main__":
-    elements = [to_svg(chart) for chart in json.load(sys.stdin.buffer)]
-    sys.stdout.buffer.write(json.dumps(elements).encode())
+def short_number(number: float) -> str:
+    """A number in two or three digits: 96, 1.5k, 25k, 1.6M."""
+    for unit, size in _UNITS:
+        if number >= size:
+            units = number / size
+            return f"{units:.1f}{unit}".replace(".0", "") if units < 10 else f"{units:.0f}{unit}"
+    return f"{number:g}"

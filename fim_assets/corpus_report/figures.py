@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fim_assets.corpus_report import charts
-from fim_assets.corpus_report.drawing import Chart
 from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.templates import percent
 from fim_assets.corpus_report.view import Counted, Language, Length, ReportView, rate_titles
@@ -28,15 +27,14 @@ _CUTS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Figure:
-    """A chart and its captions; its SVG, None until it is drawn."""
+    """A chart and its captions."""
 
     title: str
     caption: str
-    chart: Chart
+    svg: Markup
     wide: bool = False
-    svg: Markup | None = None
 
 
 def make_figures(view: ReportView) -> dict[str, list[Figure]]:

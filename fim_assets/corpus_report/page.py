@@ -1,25 +1,19 @@
 """The corpus as one page of HTML, which loads nothing."""
 
-import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import chain
 from typing import NamedTuple
 
-from markupsafe import Markup
 from pydantic import BaseModel
 
-from fim_assets.corpus_report.drawing import DrawingError, draw
-from fim_assets.corpus_report.figures import PARTITIONS_NAMED, Figure, make_figures
+from fim_assets.corpus_report.figures import PARTITIONS_NAMED, make_figures
 from fim_assets.corpus_report.templates import load_template
 from fim_assets.corpus_report.view import ROWS_SHOWN, ReportView
 from fim_assets.preview.documents import DocumentPreview
 from fim_assets.preview.view import Limits, ShownFile, show_files
 from fim_assets.recipe import Recipe, harmless_yaml
 from fim_assets.wording import escape_control_characters
-
-log = logging.getLogger(__name__)
 
 _LIMITS = Limits(files=2, lines=14, chars=1100)
 _SECTIONS = ("raw", "fim", "tokens", "tokenizer")
@@ -37,33 +31,18 @@ class _Example(NamedTuple):
 def render_page(view: ReportView) -> str:
     """The page."""
     template = load_template("page.html.j2", escape_control_characters, sha256=_sha256)
-    figures, documents = make_figures(view), view.examples.documents
     return template.render(
         vars(view),
-        figures=figures,
-        not_drawn=_draw([*chain.from_iterable(figures.values())]),
+        figures=make_figures(view),
         partitions_named=len(view.rows) <= PARTITIONS_NAMED,
         examples=[
             _Example(key, document, *show_files(document.files, _LIMITS))
-            for key, document in documents
+            for key, document in view.examples.documents
         ],
         unread=view.examples.unread,
         most_rows=ROWS_SHOWN,
         recipe_lines=_recipe_lines(view.summary.recipe, Recipe()),
     )
-
-
-def _draw(figures: list[Figure]) -> str | None:
-    """Draw the figures' charts; why that was not possible, None where it was."""
-    try:
-        svgs = draw([figure.chart for figure in figures])
-    except DrawingError as error:
-        log.warning("the report has no charts: %s", error)
-        return str(error)
-    for figure, svg in zip(figures, svgs, strict=True):
-        # It may stand in the page as it is: Vega escapes the names in it, which are on one line.
-        figure.svg = Markup(svg)  # noqa: S704 - see above
-    return None
 
 
 def _recipe_lines(

@@ -3,6 +3,7 @@
 from collections import Counter
 from math import ceil
 
+from fim_assets.corpus_report.drawing import short_number
 from fim_assets.statistics.histograms import Histogram
 
 _HEIGHT = 48
@@ -32,7 +33,7 @@ def sparkline(histogram: Histogram) -> str:
     outline = "".join(f"V{_top(count, max(counts))}h{width}" for count in counts)
     step = ceil(_LABEL_WIDTH / width)
     labels = "".join(
-        f"<text x='{bar * width}' y='60'>{_short(1 << doublings[bar] >> 1)}</text>"
+        f"<text x='{bar * width}' y='60'>{short_number(1 << doublings[bar] >> 1)}</text>"
         for bar in range(0, len(doublings), step)
     )
     return (
@@ -45,12 +46,3 @@ def sparkline(histogram: Histogram) -> str:
 def _top(count: int, highest: int) -> int:
     """Where a bar begins, from above."""
     return _HEIGHT - max(round(_HEIGHT * count / highest), bool(count))
-
-
-def _short(number: int) -> str:
-    """A number in two or three digits: 96, 1.5k, 25k, 1.6M."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            units = number / size
-            return f"{units:.1f}{unit}".replace(".0", "") if units < 10 else f"{units:.0f}{unit}"
-    return str(number)

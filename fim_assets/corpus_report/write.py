@@ -7,10 +7,7 @@ show a few documents.
 from collections.abc import Sequence
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus_report.examples import find_examples
-from fim_assets.corpus_report.gather import gather
 from fim_assets.corpus_report.summary import CORPUS_REPORT, ListedArray, Summary
-from fim_assets.corpus_report.view import ROWS_SHOWN, build_view
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.locations import Location
 from fim_assets.io.storage import names_in, remove, write_bytes
@@ -29,9 +26,12 @@ def write_report(corpus: Corpus, keys: Sequence[str]) -> Summary:
 
     Each file replaces the old one at once. Only arrays in Dolma's layout are in a mix.
     """
-    # What draws and lays out takes long to import, and is not needed to define or run the others.
+    # What takes long to import here is not needed to define or run the others.
     from fim_assets.corpus_report.card import render_card
+    from fim_assets.corpus_report.examples import find_examples
+    from fim_assets.corpus_report.gather import gather
     from fim_assets.corpus_report.page import render_page
+    from fim_assets.corpus_report.view import ROWS_SHOWN, build_view
 
     gathered = gather(corpus, keys, ROWS_SHOWN)
     examples = find_examples(corpus, gathered.partitions)

@@ -1,4 +1,4 @@
-"""Folders of this machine for what is no output: work in progress, caches, a stand-in for a home.
+"""Folders of this machine for what is no output: work in progress and caches.
 
 A home may be missing, full, read-only or a file, and a temporary folder another user's: whoever
 asks gets a folder that serves.
@@ -62,18 +62,3 @@ def cache_folders() -> list[Path]:
     with suppress(OSError):
         folders.append(_own_folder("cache"))
     return folders
-
-
-@contextmanager
-def some_home() -> Iterator[None]:
-    """Give a user without a home the temporary folder for one, for a library that must have it."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = gettempdir()
-        try:
-            yield
-        finally:
-            del os.environ["HOME"]
-    else:
-        yield

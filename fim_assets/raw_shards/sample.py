@@ -1,5 +1,6 @@
 """The sample corpus: the running Python's own standard library, as shards of real code."""
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -44,17 +45,21 @@ def sample_documents() -> Iterator[bytes]:
     """The standard library's source files as JSON lines, sorted by path."""
     library = Path(sysconfig.get_path("stdlib"))
     source = f"python-{sys.version_info.major}.{sys.version_info.minor}-stdlib"
-    for path in sorted(library.rglob("*")):
-        name = path.relative_to(library)
-        language = _LANGUAGES.get(path.suffix)
-        if language is None or {"site-packages", "__pycache__"} & set(name.parts):
-            continue
+    for path in sorted(_source_files(library)):
         try:
             text = path.read_bytes().decode()
         except (OSError, UnicodeDecodeError):
             continue
         if text:
-            path_in = name.as_posix()
-            metadata = {"path": path_in, "language": language}
+            path_in = path.relative_to(library).as_posix()
+            metadata = {"path": path_in, "language": _LANGUAGES[path.suffix]}
             line = {"id": path_in, "text": text, "source": source, "metadata": metadata}
             yield orjson.dumps(line)
+
+
+def _source_files(library: Path) -> Iterator[Path]:
+    # Installed packages may be many times as much, and are not looked at.
+    for folder, folders, names in os.walk(library):
+        folders[:] = set(folders) - {"site-packages", "__pycache__"}
+        paths = (Path(folder, name) for name in names)
+        yield from (path for path in paths if path.suffix in _LANGUAGES)

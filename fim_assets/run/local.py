@@ -8,6 +8,8 @@ import _thread
 import multiprocessing
 import os
 import signal
+import sys
+import sysconfig
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from types import FrameType
@@ -150,12 +153,32 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context(method)
     # Nothing is ever sent: the end of this process closes its side, however it comes.
     workers_side, side = context.Pipe(duplex=False)
-    with workers_side, ProcessPoolExecutor(workers, context, _begin, (workers_side,)) as pool:
+    pool = ProcessPoolExecutor(workers, context, _begin, (workers_side,))
+    with workers_side, _without_command(), pool:
         try:
             yield pool
         finally:
             side.close()
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_command() -> Iterator[None]:
+    """Keep workers from importing the command that runs, such as `dagster`, which takes a while.
+
+    A worker imports the program that started it, since that may define what tasks are made of. An
+    installed command defines nothing.
+    """
+    program = sys.modules["__main__"]
+    file = getattr(program, "__file__", None)
+    if file is None or Path(file).resolve().parent != Path(sysconfig.get_path("scripts")).resolve():
+        yield
+        return
+    program.__file__ = None
+    try:
+        yield
+    finally:
+        program.__file__ = file
 
 
 def _died(future: Future[Outcome]) -> bool:

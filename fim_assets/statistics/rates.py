@@ -1,12 +1,11 @@
 """Realised shares tested against the probabilities asked for."""
 
-from collections.abc import Callable, Sequence
-from math import log, sqrt
+from collections.abc import Sequence
+from math import ceil, floor, log, sqrt
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc
 
 from fim_assets.io.frozen_model import FrozenModel
 
@@ -61,16 +60,25 @@ def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     The bounds are those of the hits k with P(X <= k) > error/2 and P(X >= k) > error/2, so that a
     true rate of `asked` is refused with a probability of `error` at most.
     """
-
-    def at_most(k: int) -> float:
-        return float(betainc(trials - k, k + 1, 1 - asked)) if k < trials else 1.0
-
-    def more_than(k: int) -> float:
-        return float(betainc(k + 1, trials - k, asked)) if k < trials else 0.0
-
-    low = _first(trials, lambda k: at_most(k) > error / 2)
-    high = _first(trials, lambda k: more_than(k) <= error / 2)
+    low, high = _binomial_bounds(trials, asked, error)
     return Rate.of(hits, trials, asked, low, high)
+
+
+def _binomial_bounds(trials: int, asked: float, error: float) -> tuple[int, int]:
+    """Add up the probabilities of all hits within 20 standard deviations: the others have none."""
+    if asked in {0, 1}:
+        return trials * int(asked), trials * int(asked)
+    reach = 20 * sqrt(trials * asked * (1 - asked)) + 100
+    first = max(floor(trials * asked - reach), 0)
+    last = min(ceil(trials * asked + reach), trials)
+    hits = np.arange(first + 1, last + 1)
+    growth = (trials + 1 - hits) / hits * (asked / (1 - asked))  # from the probability before
+    logarithms = np.cumsum(np.log(np.concatenate(([1.0], growth))))
+    relative = np.exp(logarithms - logarithms.max())
+    tail = error / 2 * relative.sum()
+    below = np.searchsorted(np.cumsum(relative), tail, side="right")
+    above = np.searchsorted(np.cumsum(relative[::-1]), tail, side="right")
+    return first + int(below), last - int(above)
 
 
 def sum_rates(rates: Sequence[Rate]) -> Rate:
@@ -83,17 +91,6 @@ def sum_rates(rates: Sequence[Rate]) -> Rate:
         low=sum(rate.low for rate in rates),
         high=sum(rate.high for rate in rates),
     )
-
-
-def _first(trials: int, holds: Callable[[int], bool]) -> int:
-    low, high = 0, trials
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def uniform_distance(values: npt.NDArray[np.float64]) -> float:

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -9,7 +10,7 @@ import pytest
 from fim_assets.cli.main import main
 from fim_assets.settings import Settings
 from fim_assets_tests.cli.running import MORE_THAN_A_PIPE_HOLDS, PROGRAM, make_fim_shard, run
-from fim_assets_tests.corpora import open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 
 def test_help_explains_every_command_in_a_section() -> None:
@@ -96,16 +97,48 @@ def test_nobody_reads_on(
         assert process.wait() != 0
 
 
-def test_what_is_asked_most_loads_little() -> None:
-    """Help, keys and completion answer before heavy libraries would be loaded."""
+LIBRARIES = {"dagster", "jinja2", "numpy", "polars", "pyarrow", "rich", "tokenizers"}
+LIBRARIES |= {"huggingface_hub", "transformers", "tree_sitter"}
+TABLES = {"numpy", "polars", "pyarrow", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("commands", "loaded"),
+    [
+        (("--help", "--version", "keys", "keys --range", "completion bash"), set()),
+        (("manifest raw/*.zst -o {root}/shards.tsv",), {"rich"}),
+        (("summary", "verify a", "restore {shard}.jsonl.zst {shard}.parquet"), TABLES),
+        (("preview a", "show a", "doctor"), TABLES | {"tokenizers"}),
+    ],
+)
+def test_a_command_loads_no_library_that_it_does_not_need(
+    root: Path, commands: tuple[str, ...], loaded: set[str]
+) -> None:
+    """What is asked most answers before any heavy library would be loaded."""
+    for name in ("a.jsonl.zst", "c/d.json.gz"):
+        write_shard(root / "raw" / name, documents(60))
+    run_all(open_corpus(root))
+    names = {"root": root, "shard": root / "fim_shards" / "a"}
+    arguments = [command.format(**names).split() for command in commands]
+    assert loads(arguments) <= loaded
+
+
+def test_the_sample_is_written_without_a_library(root: Path) -> None:
+    shutil.rmtree(root / "raw")
+    assert loads([["sample"]]) == set()
+
+
+def loads(commands: list[list[str]]) -> set[str]:
+    """Which of `LIBRARIES` a process has loaded after commands, which end well."""
     code = (
         "import sys; from click.testing import CliRunner; from fim_assets.cli.main import main;"
-        "CliRunner().invoke(main, ['--help']); CliRunner().invoke(main, ['keys']);"
-        "print(*{'altair', 'dagster', 'polars', 'pyarrow', 'rich', 'scipy', 'tokenizers'}"
-        " & sys.modules.keys())"
+        f"print([CliRunner().invoke(main, command).exit_code for command in {commands}]);"
+        f"print(*{LIBRARIES} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
+    statuses, libraries = done.stdout.splitlines()
+    assert statuses == str([0] * len(commands))
+    return set(libraries.split())
 
 
 def test_every_command_can_be_told_which_corpus_of_the_data_root(

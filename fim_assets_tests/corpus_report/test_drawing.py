@@ -1,27 +1,32 @@
 import pytest
 
-from fim_assets.corpus_report import drawing
-from fim_assets.corpus_report.charts import Amount, amounts, partition_tokens
-from fim_assets.corpus_report.drawing import DrawingError, draw, to_svg
+from fim_assets.corpus_report.drawing import Plot, round_step, round_values, short_number
 
 
-def test_charts_are_those_of_this_process_in_order() -> None:
-    charts = [amounts([Amount("日本 <&>", 1, "1")]), partition_tokens([1, 2])]
-    assert draw(charts) == [to_svg(chart) for chart in charts]
+@pytest.mark.parametrize(
+    ("extent", "steps", "step"),
+    [(100, 5, 20), (100, 4, 20), (0.65, 5, 0.1), (7, 4, 2), (3, 4, 1), (2, 4, 0.5), (1888, 4, 500)],
+)
+def test_a_step_is_the_nearest_of_1_2_and_5_in_their_ratio(
+    extent: float, steps: int, step: float
+) -> None:
+    assert round_step(extent, steps) == pytest.approx(step)
 
 
-def test_a_chart_that_is_none_is_told() -> None:
-    with pytest.raises(DrawingError, match=r"ended with exit status 1: .*Vega-Lite"):
-        draw([{"mark": "no such mark"}])
+def test_round_values_have_both_ends_however_a_division_comes_out() -> None:
+    assert round_values(0.1, 0.6, 0.2) == pytest.approx([0.2, 0.4, 0.6])
+    assert round_values(0, 0.3, 0.1) == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert round_values(1, 13, 5) == [5, 10]
 
 
-def test_what_does_not_come_to_an_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "_SECONDS", 0.001)
-    with pytest.raises(DrawingError, match=r"not drawn after 0\.001 seconds"):
-        draw([partition_tokens([1])])
+def test_short_numbers() -> None:
+    shown = [short_number(n) for n in (0, 0.5, 96, 1000, 1500, 25_000, 10_000_000, 1 << 30)]
+    assert shown == ["0", "0.5", "96", "1k", "1.5k", "25k", "10M", "1.1G"]
 
 
-def test_without_a_process_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(DrawingError, match=r"can be started: .*No such file"):
-        draw([partition_tokens([1])])
+def test_a_plot_is_as_large_as_its_margins_make_it_and_y_grows_upwards() -> None:
+    plot = Plot(300, 200, (0, 10), (0, 4))
+    plot.box((5, 10), (0, 1), "accent", "band")
+    svg = plot.svg()
+    assert 'width="374" height="250" viewBox="-60 -8 374 250"' in svg
+    assert 'd="M150 200H300V150H150z"' in svg

@@ -31,7 +31,7 @@ UNPAINTED_FIGURES = """figures => figures.filter(figure => {
         const nothing = ["none", "rgba(0, 0, 0, 0)"];
         return width + height > 2 && !(nothing.includes(fill) && nothing.includes(stroke));
     };
-    const marks = [...figure.querySelectorAll("svg [class*=role-mark] path, svg rect")];
+    const marks = [...figure.querySelectorAll("svg [fill]:not(text)")];
     const {width, height} = figure.querySelector("svg").getBoundingClientRect();
     return width < 100 || height < 40 || !marks.some(painted);
 }).map(figure => figure.textContent)"""
