@@ -22,7 +22,7 @@ from fim_assets.tokenizer.encoders import (
     UnencodableTextError,
 )
 
-MEMORY_BYTES = 256 << 20
+MEMORY_BYTES = 128 << 20
 """What a process may grow by before gigatoken forgets its pretokens, of which it has no bound."""
 
 _DIGIT = re.compile("([0-9])")
@@ -53,6 +53,7 @@ class Gigatoken:
     def _begin(self) -> None:
         import gigatoken
 
+        self._backend: Any = None  # what it remembers goes before there is another one
         try:
             backend = gigatoken.Tokenizer.from_json(self._json).backend
         except (RuntimeError, ValueError) as error:
