@@ -4,7 +4,6 @@ Whether a line is blank, too long, or one rejected line too many, is not decided
 """
 
 from codecs import BOM_UTF8
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +20,8 @@ MAX_DEPTH = 128
 caller's stack."""
 
 JSON_SPACE = b" \t\r"
+
+_CONTAINERS = {dict, list}
 
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -100,10 +101,13 @@ def _too_deep() -> RejectionError:
 def _deeper_than(content: Any, depth: int) -> bool:
     level = [content]
     for _ in range(depth):
-        inner = (outer.values() if isinstance(outer, dict) else outer for outer in level)
-        level = [value for value in chain.from_iterable(inner) if isinstance(value, dict | list)]
-        if not level:
+        inner: list[Any] = []
+        for outer in level:
+            values = outer.values() if type(outer) is dict else outer
+            inner += [value for value in values if type(value) in _CONTAINERS]
+        if not inner:
             return False
+        level = inner
     return True
 
 
