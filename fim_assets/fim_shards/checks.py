@@ -271,7 +271,8 @@ CHECKS = (
     Check(
         "lossless",
         "Every document is restored from the FIM shard and its parquet and compared with the raw "
-        "shard's: its text character by character, every other byte of its line unchanged.",
+        "shard's: its text character by character, every other byte of its line unchanged. The "
+        "raw shard's other lines are no documents.",
         lossless,
     ),
     Check(
