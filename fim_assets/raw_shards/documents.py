@@ -7,8 +7,8 @@ from codecs import BOM_UTF8
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import orjson
+import pyarrow as pa
 
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.rejections import RejectedLine, explain_line, one_value
@@ -22,6 +22,16 @@ caller's stack."""
 JSON_SPACE = b" \t\r"
 
 _CONTAINERS = {dict, list}
+
+_JSON_TYPES: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
 
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -76,9 +86,13 @@ def read_document(line: Line, fields: Raw) -> Document:
         identifier = bytes(_raw_value(line, fields.id_field)).decode()
     elif kind not in {"null", "string"}:
         raise RejectionError("id_not_string", f"{fields.id_field} is a JSON {kind}")
-    others = [_lookup(content, field) for field in (fields.language_field, fields.path_field)]
-    language, path = (value if isinstance(value, str) else None for value in others)
-    return Document(identifier, text, language, path)
+    language, path = _lookup(content, fields.language_field), _lookup(content, fields.path_field)
+    return Document(
+        identifier,
+        text,
+        language if isinstance(language, str) else None,
+        path if isinstance(path, str) else None,
+    )
 
 
 def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
@@ -120,8 +134,7 @@ def _lookup(content: Any, field_path: str) -> Any:
 
 
 def _json_type(value: Any) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
-    return "null" if value is None else names.get(type(value), "object")
+    return _JSON_TYPES[type(value)]
 
 
 def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
@@ -147,7 +160,7 @@ def text_span(line: Line, field_path: str) -> slice:
 
 
 def _address(buffer: Any) -> int:
-    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
+    address: int = pa.py_buffer(buffer).address
     return address
 
 

@@ -42,6 +42,7 @@ class Sample:
 
     def __init__(self) -> None:
         self._drawn: list[tuple[int, SampledDocument]] = []
+        self._last = np.uint64((1 << 64) - 1)
 
     @property
     def documents(self) -> list[SampledDocument]:
@@ -51,13 +52,18 @@ class Sample:
     def add(self, block: FimDocuments, spans: list[TokenSpan]) -> None:
         """Take the documents of one more block into account."""
         keys = np.array(block.draw_keys, np.uint64)
-        draws = draw_bits(keys, np.zeros(1, np.int64), RandomStream.SAMPLE).tolist()
-        documents = block.documents
-        columns = block.raw_numbers, documents.numbers, documents.texts, block.files, spans
-        drawn = [*self._drawn, *zip(draws, map(SampledDocument, *columns), strict=True)]
+        draws = draw_bits(keys, np.zeros(1, np.int64), RandomStream.SAMPLE)
+        numbers, texts = block.documents.numbers, block.documents.texts
+        drawn = self._drawn
+        for row in np.flatnonzero(draws <= self._last).tolist():
+            line, files, span = block.raw_numbers[row], block.files[row], spans[row]
+            document = SampledDocument(line, numbers[row], texts[row], files, span)
+            drawn.append((int(draws[row]), document))
         self._drawn, tokens = [], 0
         for draw, document in sorted(drawn, key=itemgetter(0)):
             size = document.span.end - document.span.start
             if tokens < SAMPLE_TOKENS and size <= DOCUMENT_TOKENS:
                 self._drawn.append((draw, document))
                 tokens += size
+        if tokens >= SAMPLE_TOKENS:
+            self._last = np.uint64(self._drawn[-1][0])
