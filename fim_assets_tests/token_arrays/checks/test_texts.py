@@ -8,7 +8,9 @@ import pytest
 
 from fim_assets.corpus.partition import Partition as WorkedOn
 from fim_assets.corpus.sources import RawShard
+from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.recipe import Recipe
+from fim_assets.token_arrays.checks import partition as opened
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.sample import DOCUMENT_TOKENS, SAMPLE_TOKENS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
@@ -141,3 +143,21 @@ def test_faults_that_only_the_reference_finds_are_found_in_the_sample_alone(
         found = partition.token_faults()
         assert found.keys() == expected.keys()
         assert all(holds(found[name], words) for name, words in expected.items())
+
+
+@pytest.mark.parametrize("names", [[DECODES], [REFERENCE], [DECODES, REFERENCE]])
+def test_texts_are_read_once_whichever_checks_run(
+    finish: Finish, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    partition = finish(letters_recipe())
+    every = partition.verdicts([DECODES, REFERENCE])
+    readings: list[Path] = []
+
+    class Counted(FimShardReader):
+        def __init__(self, shard: Path, parquet: Path) -> None:
+            readings.append(shard)
+            super().__init__(shard, parquet)
+
+    monkeypatch.setattr(opened, "FimShardReader", Counted)
+    assert partition.verdicts(names) == {name: every[name] for name in names}
+    assert readings == [partition.root / "fim_shards" / "a.jsonl.zst"]
