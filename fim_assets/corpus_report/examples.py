@@ -16,13 +16,13 @@ from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.locations import is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import read_bytes
-from fim_assets.preview.documents import DocumentPreview, finished_documents
+from fim_assets.preview.documents import BEGINNING_BLOCKS, DocumentPreview, finished_documents
 
 log = logging.getLogger(__name__)
 
-# How much is read to find examples: partitions, blocks of 1 MB of each, and on object storage so
-# much of the compressed shard, and of a parquet that is no larger.
-_PARTITIONS = _BLOCKS = 4
+# How much is read to find examples: partitions, and on object storage so much of the compressed
+# shard, and of a parquet that is no larger.
+_PARTITIONS = 4
 _SHARD_BYTES, _PARQUET_BYTES = 4 << 20, 16 << 20
 
 _SHORT = range(200, 3000)
@@ -72,7 +72,7 @@ def find_examples(corpus: Corpus, partitions: Iterable[Partition]) -> Examples:
             continue
         try:
             with _beginning(corpus, key) as (shard, parquet):
-                for preview in finished_documents(shard, parquet, _BLOCKS):
+                for preview in finished_documents(shard, parquet, BEGINNING_BLOCKS):
                     if preview.rearranged:
                         (short if len(preview.text) in _SHORT else others).keep(key, preview)
                     if len(short.orders) == len(REARRANGED) and short.third():

@@ -32,8 +32,11 @@ from fim_assets.token_arrays.tokenize import Segment, segments
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import plural
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 17
 """Less than a stage reads at once, so that a document near the beginning shows at once."""
+
+BEGINNING_BLOCKS = 32
+"""Blocks of a shard, 4 MB together, in which examples are looked for."""
 
 
 class FilePreview(NamedTuple):
@@ -108,7 +111,7 @@ def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[D
 
 
 def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[DocumentPreview]:
-    """Preview the first documents of a FIM shard, of so many blocks of about 1 MB at most.
+    """Preview the first documents of a FIM shard, of so many blocks of `BLOCK_BYTES` at most.
 
     Raises:
         ShardError: If the shard's beginning is damaged.

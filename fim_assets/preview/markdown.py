@@ -10,7 +10,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from fim_assets.fim_shards.arrangements import REARRANGED, Piece
-from fim_assets.preview.documents import DocumentPreview, encode_segments, finished_documents
+from fim_assets.preview.documents import (
+    BEGINNING_BLOCKS,
+    DocumentPreview,
+    encode_segments,
+    finished_documents,
+)
 from fim_assets.preview.view import Limits, ShownFile, show_files, token_text
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -21,7 +26,6 @@ from fim_assets.wording import plural, shown_name
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
 
-_BLOCKS = 4
 _SIZES = (
     *((Limits(files=4, lines=16, chars=chars), 40) for chars in (1200, 600, 300)),
     (Limits(files=2, lines=8, chars=150), 24),
@@ -48,7 +52,7 @@ def preview_markdown(
         ShardError: If the shard's beginning is damaged.
     """
     firsts: dict[str, DocumentPreview] = {}
-    for preview in finished_documents(shard, parquet, _BLOCKS):
+    for preview in finished_documents(shard, parquet, BEGINNING_BLOCKS):
         wanted: tuple[str, ...] = REARRANGED if preview.rearranged else ("none",)
         new = [order for order in wanted if order in preview.orders and order not in firsts]
         if new:

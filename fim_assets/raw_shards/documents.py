@@ -4,12 +4,11 @@ Whether a line is blank, too long, or one rejected line too many, is not decided
 """
 
 from codecs import BOM_UTF8
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import orjson
+import pyarrow as pa
 
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.rejections import RejectedLine, explain_line, one_value
@@ -21,6 +20,18 @@ MAX_DEPTH = 128
 caller's stack."""
 
 JSON_SPACE = b" \t\r"
+
+_CONTAINERS = {dict, list}
+
+_JSON_TYPES: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
 
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -75,9 +86,13 @@ def read_document(line: Line, fields: Raw) -> Document:
         identifier = bytes(_raw_value(line, fields.id_field)).decode()
     elif kind not in {"null", "string"}:
         raise RejectionError("id_not_string", f"{fields.id_field} is a JSON {kind}")
-    others = [_lookup(content, field) for field in (fields.language_field, fields.path_field)]
-    language, path = (value if isinstance(value, str) else None for value in others)
-    return Document(identifier, text, language, path)
+    language, path = _lookup(content, fields.language_field), _lookup(content, fields.path_field)
+    return Document(
+        identifier,
+        text,
+        language if isinstance(language, str) else None,
+        path if isinstance(path, str) else None,
+    )
 
 
 def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
@@ -100,10 +115,13 @@ def _too_deep() -> RejectionError:
 def _deeper_than(content: Any, depth: int) -> bool:
     level = [content]
     for _ in range(depth):
-        inner = (outer.values() if isinstance(outer, dict) else outer for outer in level)
-        level = [value for value in chain.from_iterable(inner) if isinstance(value, dict | list)]
-        if not level:
+        inner: list[Any] = []
+        for outer in level:
+            values = outer.values() if type(outer) is dict else outer
+            inner += [value for value in values if type(value) in _CONTAINERS]
+        if not inner:
             return False
+        level = inner
     return True
 
 
@@ -116,8 +134,7 @@ def _lookup(content: Any, field_path: str) -> Any:
 
 
 def _json_type(value: Any) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
-    return "null" if value is None else names.get(type(value), "object")
+    return _JSON_TYPES[type(value)]
 
 
 def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
@@ -143,7 +160,7 @@ def text_span(line: Line, field_path: str) -> slice:
 
 
 def _address(buffer: Any) -> int:
-    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
+    address: int = pa.py_buffer(buffer).address
     return address
 
 

@@ -134,16 +134,42 @@ class ShardReader:
             self._rows.close()
 
     def __iter__(self) -> Iterator[Documents]:
-        bound = self._raw.max_line_bytes
+        for lines in self._groups():
+            if isinstance(lines, _LongLine):
+                long = lines.rejected(self.lines + 1, self._raw.max_line_bytes)
+                yield self._count(Documents(rejected=[long]))
+            else:
+                yield self._renumbered(self._count(self._judge(lines)))
+
+    def unjudged(self) -> Iterator[tuple[int, memoryview]]:
+        """Each line with its number, not parsed and not judged; those over the bound are left out.
+
+        Which of them are documents, `is_document` tells. Lines are all that is counted.
+        """
+        for lines in self._groups():
+            if isinstance(lines, _LongLine):
+                self.lines += 1
+                continue
+            numbers = self._renumber([*range(self.lines + 1, self.lines + len(lines) + 1)])
+            self.lines += len(lines)
+            for number, line in zip(numbers, lines, strict=True):
+                if len(line) <= self._raw.max_line_bytes:
+                    yield number, line
+
+    def is_document(self, line: memoryview) -> bool:
+        """Whether a line of `unjudged` is a document."""
+        return bool(self._judge([line]).lines)
+
+    def _groups(self) -> Iterator["list[memoryview] | _LongLine"]:
         pieces = decompress(self._file, self._path.suffix)
         try:
-            for data in _blocks(pieces, self._block_bytes, bound):
+            for data in _blocks(pieces, self._block_bytes, self._raw.max_line_bytes):
                 if isinstance(data, _LongLine):
-                    yield self._count(Documents(rejected=[data.rejected(self.lines + 1, bound)]))
+                    yield data
                     continue
                 lines = _lines(data)
                 while group := list(islice(lines, _BLOCK_LINES)):
-                    yield self._renumbered(self._count(self._judge(group)))
+                    yield group
         except CompressionError as error:
             # A file that is no shard from its first byte on has no lines to name.
             where = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
@@ -189,12 +215,22 @@ class ShardReader:
         return block
 
     def _renumbered(self, block: Documents) -> Documents:
-        if self._rows is not None:
-            lines = self._rows.take(len(block.numbers)).column("line").to_pylist()
-            if block.rejected or block.blank or len(lines) < len(block.numbers):
-                raise ShardError(f"{self._path}: its lines are not the rows of its parquet")
-            block.numbers = lines
+        if self._rows is not None and (block.rejected or block.blank):
+            raise self._other_rows()
+        block.numbers = self._renumber(block.numbers)
         return block
+
+    def _renumber(self, numbers: list[int]) -> list[int]:
+        """The numbers of the next documents' lines, which the parquet has if there is one."""
+        if self._rows is None:
+            return numbers
+        lines: list[int] = self._rows.take(len(numbers)).column("line").to_pylist()
+        if len(lines) < len(numbers):
+            raise self._other_rows()
+        return lines
+
+    def _other_rows(self) -> ShardError:
+        return ShardError(f"{self._path}: its lines are not the rows of its parquet")
 
     def _count(self, block: Documents) -> Documents:
         self.lines += len(block.lines) + block.blank + len(block.rejected)

@@ -148,8 +148,8 @@ class Fim(Section):
     @cached_property
     def sentinels(self) -> Sentinels:
         """Prefix, middle, suffix and end sentinel."""
-        tokens = (getattr(self, f"fim_{part}_token") for part in Sentinels._fields)
-        return Sentinels(*tokens)
+        prefix, middle, suffix = self.fim_prefix_token, self.fim_middle_token, self.fim_suffix_token
+        return Sentinels(prefix, middle, suffix, self.fim_end_token)
 
     @property
     def languages(self) -> set[str]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from itertools import chain
 from math import floor
 
+import numpy as np
 import polars as pl
 
+from fim_assets.draws import Ints
 from fim_assets.io.frozen_model import FrozenModel
 
 EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40))]
@@ -35,36 +37,42 @@ class Lengths:
     """Whole numbers of at least 0, gathered batch by batch: memory holds each value once."""
 
     def __init__(self) -> None:
-        self._counts = pl.DataFrame(schema={"value": pl.Int64, "n": pl.Int64})
+        self._values, self._counts = np.empty((2, 0), np.int64)
 
     def add(self, values: pl.Series) -> None:
         """Gather some more."""
-        batch = pl.DataFrame({"value": values.cast(pl.Int64)})
-        more = batch.group_by("value").agg(n=pl.len().cast(pl.Int64))
-        together = pl.concat([self._counts, more])
-        self._counts = together.group_by("value").agg(pl.col("n").sum())
+        more = values.cast(pl.Int64).to_numpy()
+        together = np.concatenate([self._values, more])
+        counts = np.concatenate([self._counts, np.ones_like(more)])
+        self._values, self._counts = _summed(together, counts)
 
     def histogram(self) -> Histogram:
         """Their distribution."""
-        if self._counts.is_empty():
+        values, counts = self._values, self._counts
+        if not len(values):
             return Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
-        counts = self._counts.sort("value")
-        values, numbers = counts["value"], counts["n"]
-        count, ends = int(numbers.sum()), numbers.cum_sum()
+        count, ends = int(counts.sum()), np.cumsum(counts)
         quantiles = {
-            name: int(values[int(ends.search_sorted(floor(share * (count - 1)), side="right"))])
+            name: int(values[np.searchsorted(ends, floor(share * (count - 1)), side="right")])
             for name, share in _QUANTILES.items()
         }
-        edges = pl.Series(EDGES).search_sorted(values, side="right") - 1
-        bins = counts.group_by(edge=edges).agg(pl.col("n").sum())
+        edges, numbers = _summed(np.searchsorted(EDGES, values, side="right") - 1, counts)
         return Histogram(
             count=count,
-            sum=int((values * numbers).sum()),
+            sum=int((values * counts).sum()),
             min=int(values[0]),
             max=int(values[-1]),
-            bins={EDGES[edge]: n for edge, n in bins.sort("edge").iter_rows()},
+            bins={EDGES[edge]: n for edge, n in zip(edges, numbers.tolist(), strict=True)},
             **quantiles,
         )
+
+
+def _summed(values: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Values of at least 0, each once and ascending, with the sums of their counts."""
+    order = np.argsort(values)
+    values, counts = values[order], counts[order]
+    firsts = np.flatnonzero(np.diff(values, prepend=-1))
+    return values[firsts], np.add.reduceat(counts, firsts) if len(firsts) else counts
 
 
 def histogram(values: pl.Series) -> Histogram:

@@ -309,6 +309,11 @@ def test_a_line_over_the_bound_is_refused_and_known_by_size_and_hash(
     result = read(path, block_bytes, Raw(max_line_bytes=len(longest)))
     assert [(row[0], row[1]) for row in result.rows] == [(1, rows[0]), (3, longest), (6, rows[5])]
     assert (result.lines, result.blank) == (7, 1)
+    with ShardReader(path, Raw(max_line_bytes=len(longest)), block_bytes) as reader:
+        lines = [(n, bytes(line), reader.is_document(line)) for n, line in reader.unjudged()]
+        assert reader.lines == 7
+    whether = {1: True, 3: True, 4: False, 6: True}
+    assert lines == [(n, rows[n - 1], is_document) for n, is_document in whether.items()]
     for refused, number in zip(result.rejected, (2, 5, 7), strict=True):
         line = rows[number - 1]
         assert json.loads(refused.to_json()) == {

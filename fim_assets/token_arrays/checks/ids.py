@@ -73,7 +73,7 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     for array, begin, ids in partition.blocks():
         # Ids are looked up in bounds: the highest is compared first.
         low, high = int(ids.min()), int(ids.max())
-        known = used[ids] if low >= 0 and high < len(used) else (ids >= 0) & (ids < len(used))
+        known = used.take(ids) if low >= 0 and high < len(used) else (ids >= 0) & (ids < len(used))
         if not known.all():
             at = int(np.argmin(known))
             why = f"the vocabulary of {len(used):,} does not use"

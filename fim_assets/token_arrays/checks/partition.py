@@ -1,4 +1,7 @@
-"""A finished partition, opened for the checks: its arrays, its parquet and the FIM shard."""
+"""A finished partition, opened for the checks: its arrays, its parquet and the FIM shard.
+
+All checks of a run share one, so that what several of them need is read once.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +19,7 @@ from fim_assets.layouts.base import Layout
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.arrays import ArrayReader, id_dtype
+from fim_assets.token_arrays.checks.sample import Sample, SampledDocument
 from fim_assets.token_arrays.checks.spans import DocumentSpans, TokenSpan
 from fim_assets.token_arrays.shuffle_buffer import Ids
 from fim_assets.tokenizer.load import LoadedTokenizer
@@ -23,7 +27,7 @@ from fim_assets.tokenizer.load import LoadedTokenizer
 _OPEN_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
+@dataclass
 class TokenPartition:
     """A partition's token arrays with their receipt, and what they were made of."""
 
@@ -135,6 +139,7 @@ class TokenPartition:
             ValueError: If a document is in no array, or the arrays hold another one.
         """
         arrays, count = set(self.arrays), 0
+        sample = Sample()
         shard = self.fim.file(".jsonl.zst")
         with FimShardReader(shard, self.fim.file(".parquet")) as reader:
             for block in reader:
@@ -144,6 +149,18 @@ class TokenPartition:
                 for row, (number, raw) in enumerate(numbers):
                     if row >= len(spans) or lines[row] != raw or spans[row].array not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
+                sample.add(block, spans)
                 yield block, spans
         if count < len(self.spans.lines):
             raise ValueError("the arrays hold more documents than the FIM shard")
+        self.sampled = sample.documents
+
+    @cached_property
+    def sampled(self) -> list[SampledDocument]:
+        """The documents to compare with the reference, kept by whichever check read all texts.
+
+        Raises a ValueError as `texts`.
+        """
+        for _ in self.texts():
+            pass
+        return self.sampled

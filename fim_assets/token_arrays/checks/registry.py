@@ -34,7 +34,8 @@ _DESCRIPTIONS = {
     matches_reference_tokenizer: (
         "A sample of each partition's documents, drawn by their keys until it has 16,384 tokens, "
         "is encoded by Hugging Face tokenizers too, and the ids are the same. Documents that it "
-        "cannot encode, with runs of millions of spaces, are passed over and counted."
+        "cannot encode, with runs of millions of spaces, are passed over and counted. The texts "
+        "are those that decodes_to_fim_text read, where it ran before."
     ),
 }
 

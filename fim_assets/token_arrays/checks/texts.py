@@ -7,25 +7,18 @@ import numpy as np
 import polars as pl
 
 from fim_assets.corpus.stage import CheckOutcome, Number, fault, passed
-from fim_assets.draws import RandomStream, draw_bits
 from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
 from fim_assets.fim_shards.record import FimDocuments, split_files
-from fim_assets.io.parquet import read_frames
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.checks.partition import TokenPartition
+from fim_assets.token_arrays.checks.sample import SampledDocument
 from fim_assets.token_arrays.checks.spans import TokenSpan
 from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
 from fim_assets.token_arrays.tokenize import paragraphs, segments
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import plural
-
-SAMPLE_TOKENS = 1 << 14
-"""Tokens of each partition that are compared with the reference's, about 64 kB of code."""
-
-_SAMPLE_DOCUMENT_TOKENS = 1 << 18
-"""Documents with more are not compared: the reference would take seconds for each."""
 
 
 def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
@@ -40,8 +33,7 @@ def decodes_to_fim_text(partition: TokenPartition) -> CheckOutcome:
     with partition.reading() as read:
         for block, spans in partition.texts():
             ids = [read(TokenSpan(a, start + partition.head, end - 1)) for a, start, end in spans]
-            texts = [text.encode() for text in block.documents.texts]
-            forms = texts
+            forms = texts = [text.encode() for text in block.documents.texts]
             if tokenizer.vocabulary.lossy:
                 forms = list(_normal_forms(block, partition))
                 changed += sum(form != text for form, text in zip(forms, texts, strict=True))
@@ -151,28 +143,24 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     the reference cannot encode is skipped, and counted.
     """
     name = "matches_reference_tokenizer"
-    chosen = _sample(partition)
     tokenizer = partition.tokenizer
     reference = tokenizer.encoders.reference
     tokens = passed_over = 0
     with partition.reading() as read:
-        for block, spans in partition.texts():
-            for row, raw in enumerate(block.raw_numbers):
-                if raw not in chosen:
-                    continue
-                try:
-                    expected = _reference_ids(block, row, partition)
-                except UnencodableTextError:
-                    passed_over += 1
-                    continue
-                ids = read(spans[row])
-                if not np.array_equal(ids, expected):
-                    array, start, end = spans[row]
-                    line = f"line {block.documents.numbers[row]} of the FIM shard"
-                    tokens_shown = f"{array}: tokens {start} to {end}, the document of {line}"
-                    return fault(name, f"{tokens_shown}, are not what {reference.name} gives")
-                tokens += len(ids)
-    compared = len(chosen) - passed_over
+        for document in partition.sampled:
+            try:
+                expected = _reference_ids(document, partition)
+            except UnencodableTextError:
+                passed_over += 1
+                continue
+            ids = read(document.span)
+            if not np.array_equal(ids, expected):
+                array, start, end = document.span
+                line = f"line {document.shard_line} of the FIM shard"
+                tokens_shown = f"{array}: tokens {start} to {end}, the document of {line}"
+                return fault(name, f"{tokens_shown}, are not what {reference.name} gives")
+            tokens += len(ids)
+    compared = len(partition.sampled) - passed_over
     description = (
         f"{plural(compared, 'document')} with {plural(tokens, 'token')}, drawn "
         f"by key: the ids are what {reference.name} gives; encoded by "
@@ -186,30 +174,11 @@ def matches_reference_tokenizer(partition: TokenPartition) -> CheckOutcome:
     return passed(name, description, **numbers)
 
 
-def _reference_ids(block: FimDocuments, row: int, partition: TokenPartition) -> Ints:
-    """What a document of a block is encoded to by the reference, controls included."""
+def _reference_ids(document: SampledDocument, partition: TokenPartition) -> Ints:
+    """What a document is encoded to by the reference, controls included."""
     tokenizer, fim = partition.tokenizer, partition.recipe.fim
-    text, files = block.documents.texts[row], block.files[row]
-    parts = [segment.content for segment in segments(text, files, fim, tokenizer)]
+    contents = segments(document.text, document.files, fim, tokenizer)
+    parts = [segment.content for segment in contents]
     texts = [part for part in parts if isinstance(part, str)]
     encoded = iter(tokenizer.encoders.reference.encode(texts))
     return np.concatenate([next(encoded) if isinstance(part, str) else [part] for part in parts])
-
-
-def _sample(partition: TokenPartition) -> set[int]:
-    """Lines of the documents to compare: drawn, as many as `SAMPLE_TOKENS` asks for."""
-    count = 0
-    schema = {"line": pl.Int64, "tokens": pl.Int64, "draw": pl.UInt64}
-    drawn = pl.DataFrame(schema=schema)
-    for record in read_frames(partition.fim.file(".parquet"), ["line", "file", "draw_key"]):
-        keys = record.filter(pl.col("file") == 0)["draw_key"].to_numpy()
-        lines, spans = partition.spans.in_line_order(count, count + len(keys))
-        count += len(keys)
-        sizes = [end - start for _, start, end in spans]
-        draws = draw_bits(keys, np.zeros(1, np.int64), RandomStream.SAMPLE)[: len(lines)]
-        more = pl.DataFrame({"line": lines, "tokens": sizes, "draw": draws}, schema=schema)
-        more = more.filter(pl.col("tokens") <= _SAMPLE_DOCUMENT_TOKENS)
-        ordered = pl.concat([drawn, more]).sort("draw", maintain_order=True)
-        before = pl.col("tokens").cum_sum() - pl.col("tokens")
-        drawn = ordered.filter(before < SAMPLE_TOKENS)
-    return set(drawn["line"].to_list())

@@ -8,13 +8,11 @@ import pytest
 
 from fim_assets.corpus.partition import Partition as WorkedOn
 from fim_assets.corpus.sources import RawShard
+from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.recipe import Recipe
+from fim_assets.token_arrays.checks import partition as opened
 from fim_assets.token_arrays.checks.partition import TokenPartition
-from fim_assets.token_arrays.checks.texts import (
-    _SAMPLE_DOCUMENT_TOKENS,
-    SAMPLE_TOKENS,
-    _sample,
-)
+from fim_assets.token_arrays.checks.sample import DOCUMENT_TOKENS, SAMPLE_TOKENS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import open_corpus, run_all, write_shard
@@ -75,7 +73,7 @@ def test_documents_above_the_bound_are_passed_over(
     finish: Finish, size: int, compared: bool
 ) -> None:
     """`abc` as `a` `bc` in a document is found if it is compared, and only then."""
-    assert _SAMPLE_DOCUMENT_TOKENS == 1 << 18
+    assert DOCUMENT_TOKENS == 1 << 18
     text = "abc" + "x" * (size - 3)
     partition = finish(letters_recipe(ALONE), [{"text": text}])
     its = Document(partition, 1)
@@ -99,7 +97,8 @@ def sampled_ids(root: Path, recipe: Recipe) -> set[str]:
     shard = RawShard(str(root / "raw" / "a.jsonl"))
     opened = WorkedOn(open_corpus(root, recipe), "a", shard, root)
     finished = opened.opened(TOKEN_ARRAYS, opened.finished(TOKEN_ARRAYS))
-    lines = _sample(TokenPartition(finished, finished.before(), load_tokenizer(recipe)))
+    partition = TokenPartition(finished, finished.before(), load_tokenizer(recipe))
+    lines = [document.line for document in partition.sampled]
     table = pl.read_parquet(root / "token_arrays" / "a.parquet")
     return set(table.filter(pl.col("line").is_in(lines))["id"].to_list())
 
@@ -144,3 +143,21 @@ def test_faults_that_only_the_reference_finds_are_found_in_the_sample_alone(
         found = partition.token_faults()
         assert found.keys() == expected.keys()
         assert all(holds(found[name], words) for name, words in expected.items())
+
+
+@pytest.mark.parametrize("names", [[DECODES], [REFERENCE], [DECODES, REFERENCE]])
+def test_texts_are_read_once_whichever_checks_run(
+    finish: Finish, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    partition = finish(letters_recipe())
+    every = partition.verdicts([DECODES, REFERENCE])
+    readings: list[Path] = []
+
+    class Counted(FimShardReader):
+        def __init__(self, shard: Path, parquet: Path) -> None:
+            readings.append(shard)
+            super().__init__(shard, parquet)
+
+    monkeypatch.setattr(opened, "FimShardReader", Counted)
+    assert partition.verdicts(names) == {name: every[name] for name in names}
+    assert readings == [partition.root / "fim_shards" / "a.jsonl.zst"]
