@@ -53,7 +53,7 @@ setup: $(READY_TO_TEST)  ## the environment of all targets, in .venv
 	@echo 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)}"' > $@
 
 $(READY): requirements.lock pyproject.toml | .env
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Python 3.11 to 3.14 is needed")'
 	@echo "Installing what running needs into .venv …"
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@$(UV) --version >/dev/null 2>&1 || sed -n '/^uv==/,/[^\]$$/p' requirements-dev.lock \
@@ -70,8 +70,8 @@ $(READY_TO_TEST): requirements-dev.lock $(READY)
 # This machine's uv, or else the pinned one. It knows no settings of pip's, so that it is given the
 # index that these name. Where it cannot be had, or cannot install, pip does the same.
 UV = $(if $(shell uv --version 2>/dev/null),uv,$(BIN)/uv)
-INDEX = $(shell $(PIP) config list | sed -n "s/^[:a-z]*\.index-url='\(.*\)'/\1/p" | head -n 1)
-install = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(INDEX)}" \
+INDEX = $(PIP) config list | sed -n "s/^[:a-z]*\.index-url='\(.*\)'/\1/p" | head -n 1
+install = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(INDEX))}" \
 	$(UV) pip install --quiet --python $(BIN)/python $(1) \
 	|| { echo "Not with uv: pip does it, which takes longer …"; $(PIP) install --quiet --no-compile $(1); }
 
