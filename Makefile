@@ -1,9 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Stamps in the environment: what running needs is installed, and what testing needs besides.
 READY := .venv/ready
+READY_TO_TEST := .venv/ready-to-test
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # Dagster's settings and records lie here: `make dev` shows what `make demo` materialized.
 export DAGSTER_HOME := $(CURDIR)
+# Nothing is compiled when it is installed: the first start keeps what it compiles, for all others.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer clean
 .DEFAULT_GOAL := demo
@@ -14,54 +19,75 @@ demo: $(READY)  ## everything, from sample shards to arrays and report
 		--partition-range "$$($(BIN)/fim-assets keys --range)"
 	$(BIN)/fim-assets summary
 
-test: $(READY)  ## every test, three files at a time: many wait for a browser, a server or a clock
+test: $(READY_TO_TEST)  ## every test, three files at a time: many wait for a browser, a server or a clock
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 dev: $(READY)  ## the UI, on this machine's loopback only
 	$(BIN)/dagster dev -h 127.0.0.1 -p 3000
 
-check: $(READY)  ## format, lint, types, direction of imports
+check: $(READY_TO_TEST)  ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## time and memory on real code; CORPUS=<folder> of source files, ONLY="whole fim"
+bench: $(READY_TO_TEST)  ## time and memory on real code; CORPUS=<folder> of source files, ONLY="whole fim"
 	$(BIN)/python -m fim_assets_tests.benchmarks $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(ONLY),--only $(ONLY))
 
-bench-scale: $(READY)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
+bench-scale: $(READY_TO_TEST)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
 	$(BIN)/python -m fim_assets_tests.benchmarks.partitions 100 1000 10000
 
-faults: $(READY)  ## inject every fault: what was lost, wrong, and reported
+faults: $(READY_TO_TEST)  ## inject every fault: what was lost, wrong, and reported
 	$(BIN)/python -m fim_assets_tests.faults
 
-fuzz: $(READY)  ## hostile texts through every grammar and cut method, for twenty minutes
+fuzz: $(READY_TO_TEST)  ## hostile texts through every grammar and cut method, for twenty minutes
 	$(BIN)/python -m fim_assets_tests.faults.grammars
 
-screenshots: $(READY)  ## take the documentation's pictures again, in docs/pictures; needs Chromium
+screenshots: $(READY_TO_TEST)  ## take the documentation's pictures again, in docs/pictures; needs Chromium
 	$(BIN)/python -m fim_assets_tests.end_to_end.screenshots
 
-setup: $(READY)  ## the environment in .venv, as requirements.lock pins it
+setup: $(READY_TO_TEST)  ## the environment of all targets, in .venv
 
 # Dagster reads it where a command runs, so that one in this folder needs no DAGSTER_HOME.
 .env:
 	@echo 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)}"' > $@
 
 $(READY): requirements.lock pyproject.toml | .env
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	@echo "Installing the pinned packages into .venv: a minute or two …"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Python 3.11 to 3.14 is needed")'
+	@echo "Installing what running needs into .venv …"
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	@$(UV) --version >/dev/null 2>&1 || sed -n '/^uv==/,/[^\]$$/p' requirements-dev.lock \
+		| $(PIP) install --quiet --require-hashes -r /dev/stdin || true
+	@$(call install,--require-hashes -r $<)
+	@$(call install,--no-deps --no-build-isolation -e .)
 	@touch $@
 
-lock: $(READY)  ## pin the dependencies of pyproject.toml again
-	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header \
-		--extra dev pyproject.toml -o requirements.lock
+$(READY_TO_TEST): requirements-dev.lock $(READY)
+	@echo "Installing what testing needs into .venv …"
+	@$(call install,--require-hashes -r $<)
+	@touch $@
 
-tokenizer: $(READY)  ## build the bundled dolma2 tokenizer again
+# This machine's uv, or else the pinned one. It knows no settings of pip's, so that it is given the
+# index that these name. Where it cannot be had, or cannot install, pip does the same.
+UV = $(if $(shell uv --version 2>/dev/null),uv,$(BIN)/uv)
+INDEX = $(PIP) config list | sed -n "s/^[:a-z]*\.index-url='\(.*\)'/\1/p" | head -n 1
+install = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(INDEX))}" \
+	$(UV) pip install --quiet --python $(BIN)/python $(1) \
+	|| { echo "Not with uv: pip does it, which takes longer …"; $(PIP) install --quiet --no-compile $(1); }
+
+PIN := $(BIN)/uv pip compile pyproject.toml --quiet --universal --no-strip-extras --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+EXTRAS := --extra s3 --extra ray --extra postgres
+
+# All packages together first, of which the other two hold a part in the same versions.
+lock: $(READY_TO_TEST)  ## pin the dependencies of pyproject.toml again
+	$(PIN) --group dev $(EXTRAS) -o requirements-dev.lock
+	$(PIN) --no-annotate -c requirements-dev.lock --group build -o requirements.lock
+	$(PIN) --no-annotate -c requirements-dev.lock --group build $(EXTRAS) -o deploy/requirements.lock
+
+tokenizer: $(READY_TO_TEST)  ## build the bundled dolma2 tokenizer again, and prove its encoder
 	$(BIN)/python -m fim_assets_tests.tokenizer.build_dolma2
+	$(BIN)/python -m fim_assets_tests.tokenizer.bundled_proofs
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
 	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report

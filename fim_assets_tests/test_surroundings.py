@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.recipe import Recipe
+from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.corpora import documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
+from fim_assets_tests.faults.corpus import outputs
 from fim_assets_tests.faults.run import NO_LOCKS
 
 NOBODY, ANOTHER, GROUP = 54321, 54322, 54320
@@ -73,19 +78,62 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the wheel is unpacked, as pip does it."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
-    [wheel] = folder.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(folder / "site-packages")
-    return folder / "site-packages"
+    [file] = folder.glob("*.whl")
+    return file
 
 
-def test_the_wheel_says_that_it_is_typed(installed: Path) -> None:
-    assert (installed / "fim_assets" / "py.typed").is_file()
-    assert not (installed / "fim_assets_tests").exists()
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """The `site-packages` of an environment with the wheel, and the libraries of this one."""
+    new = wheel.parent / "environment"
+    venv.create(new, symlinks=True)
+    [folder] = new.glob("lib/python*/site-packages")
+    (folder / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    uv = [str(Path(sys.prefix) / "bin" / "uv"), "pip", "install", "--offline", "--no-deps"]
+    install = [*uv, "--python", str(new), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder
+
+
+def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> None:
+    package = REPOSITORY / "fim_assets"
+    files = {path.relative_to(REPOSITORY) for path in package.rglob("*") if path.is_file()}
+    wanted = {path.as_posix() for path in files if path.suffix != ".pyc"}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert packed == wanted
+    assert "fim_assets/py.typed" in packed
+
+
+def test_the_wheel_alone_takes_a_partition_from_an_empty_folder_to_the_report(
+    installed: Path, tmp_path: Path
+) -> None:
+    data, empty = tmp_path / "share" / "fim_assets", tmp_path / "empty"
+    empty.mkdir()
+    write_shard(data / "raw" / "a.jsonl", documents(3))
+    dagster = [str(installed.parents[2] / "bin" / "python"), "-I", "-m", "dagster", "asset"]
+    materialize = [*dagster, "materialize", "-m", "fim_assets.definitions", "--select", "*"]
+    done = subprocess.run(
+        [*materialize, "--partition", "a"],
+        cwd=empty,
+        env=environment(REPOSITORY, {"XDG_DATA_HOME": str(tmp_path / "share")}),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in data.iterdir() if path.name[0] != "."} == {
+        "raw",
+        *ASSETS,
+        CORPUS_REPORT,
+    }
+    assert {f"{asset}/a.json" for asset in ASSETS} <= outputs(data).keys()
+    assert (data / "corpus_report" / "report.html").is_file()
+    assert list(empty.iterdir()) == []
 
 
 _WHERE = """
@@ -120,9 +168,8 @@ def test_an_installation_writes_to_a_folder_of_the_users_and_says_so(
     assert not (installed / "data").exists()
 
 
-def test_an_installation_without_a_home_asks_for_a_data_root(installed: Path, shared: Path) -> None:
-    with zipfile.ZipFile(next(installed.parent.glob("*.whl"))) as wheel:
-        wheel.extractall(shared)
+def test_an_installation_without_a_home_asks_for_a_data_root(wheel: Path, shared: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(shared)
     given = {"PYTHONPATH": str(shared)}
     printed = python(_WHERE, "keys", variables=given, folder=shared, user=NOBODY)
     assert "1 Error: FIM_DATA_ROOT is not set, and no home folder is known" in printed

@@ -15,13 +15,18 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import ray
 import s3fs
+from ray._private import ray_constants
+from ray.cluster_utils import Cluster
 
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.definitions import build_definitions
 from fim_assets.io.locations import Location, parse_url
 from fim_assets.recipe import Recipe
+from fim_assets.run import on_ray
+from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Engine, Settings
 from fim_assets.stages import ASSETS
@@ -45,14 +50,6 @@ from fim_assets_tests.faults.scenarios import (
     wait_for_partitions,
 )
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
-
-ray = pytest.importorskip("ray")
-
-from ray._private import ray_constants  # noqa: E402 - there is no wheel for Python 3.14
-from ray.cluster_utils import Cluster  # noqa: E402
-
-from fim_assets.run import on_ray  # noqa: E402
-from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray  # noqa: E402
 
 KEYS = [f"s{number}" for number in range(6)]
 LARGE = 2_000
