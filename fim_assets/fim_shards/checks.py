@@ -32,24 +32,28 @@ def lossless(partition: Finished) -> CheckOutcome:
     """Restore every document and compare it with the raw shard's, texts and other bytes."""
     name = "lossless"
     source, fim, recipe = partition.source(), partition.files, partition.recipe
-    raw_shard = source.path
     all_restored = _restored(fim)
     documents = chars = 0
-    with ShardReader(raw_shard, recipe.raw, parquet=source.parquet) as reader:
+    with ShardReader(source.paths, recipe.raw, parquet=source.parquet) as reader:
         for block in reader:
             for number, line, text in zip(block.numbers, block.lines, block.texts, strict=True):
                 restored = next(all_restored, None)
                 if restored is None:
-                    return fault(name, f"{raw_shard}: line {number} is not in the FIM shard")
+                    return fault(name, f"{_place(reader, number)} is not in the FIM shard")
                 difference = _difference(line, text, number, restored, recipe.raw.text_field)
                 if difference:
-                    return fault(name, f"{raw_shard}: line {number}: {difference}")
+                    return fault(name, f"{_place(reader, number)}: {difference}")
                 documents += 1
                 chars += len(text)
     if next(all_restored, None) is not None:
-        return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {raw_shard}")
+        return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {reader}")
     description = f"Documents that come back exactly: {documents:,} of {documents:,}."
     return CheckOutcome(name, True, description, {"documents": documents, "chars": chars})
+
+
+def _place(reader: ShardReader, number: int) -> str:
+    path, line = reader.place(number)
+    return f"{path}: line {line}"
 
 
 class _Restored(NamedTuple):

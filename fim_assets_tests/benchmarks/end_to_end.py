@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
-from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe, load_recipe
 from fim_assets.run.partition import Task, run_partition

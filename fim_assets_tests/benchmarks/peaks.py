@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.recipe import Recipe

@@ -22,8 +22,8 @@ from fim_assets.cli.doctor.sample import (
     take_excerpt,
 )
 from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import Result, read_receipt
-from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
