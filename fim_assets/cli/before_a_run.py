@@ -88,7 +88,10 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool, group: s
 
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
-    most = None if group is None else read_group_size(group)
+    try:
+        most = None if group is None else read_group_size(group)
+    except ValueError as error:
+        raise click.UsageError(f"--group {error}") from error
     settings = read_settings()
     shards = find_shards(documents, settings.input_root)
     if not shards:

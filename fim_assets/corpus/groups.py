@@ -22,12 +22,11 @@ _SIZE = TypeAdapter[int](Annotated[ByteSize, Field(gt=0)])
 
 
 def read_group_size(text: str) -> int:
-    """A size as `--group` takes it, in bytes; a ShardError for another."""
+    """The bytes of a size that a person writes; a ValueError says what is allowed."""
     try:
         return _SIZE.validate_python(text)
     except ValidationError as error:
-        allowed = "a size is 100MB, 64MiB or a number of bytes, above 0"
-        raise ShardError(f"--group {text!r}: {allowed}") from error
+        raise ValueError(f"{text!r} is no size: 100MB, 64MiB or a number of bytes") from error
 
 
 def group_shards(
