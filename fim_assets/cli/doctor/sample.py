@@ -146,6 +146,7 @@ def _beginning(shard: RawShard, folder: Path, window: int, most: int) -> _Beginn
             raise ShardError(problem, CARRIAGE_RETURNS if with_returns else "", shard)
     elif kept and not kept.endswith(b"\n"):
         kept += b"\n"
+        decompressed += 1
     return _Beginning(kept, len(compressed), decompressed, complete)
 
 
