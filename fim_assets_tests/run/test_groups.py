@@ -9,14 +9,20 @@ from typing import Any
 import dagster as dg
 import orjson
 import polars as pl
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from dagster import DagsterInstance
 
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.manifest import COLUMNS
+from fim_assets.corpus.partition import Partition
 from fim_assets.corpus.receipts import Receipt, read_receipt
 from fim_assets.definitions import build_definitions
+from fim_assets.fim_shards.checks import lossless
 from fim_assets.fim_shards.restore import restore_shard
+from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.io.hashing import record_file
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
@@ -131,6 +137,23 @@ def test_too_many_rejected_lines_are_told_by_shard_and_line(tmp_path: Path) -> N
     assert failure.startswith(f"raw_shards: {first} and 3 more: 2 of {sum(LINES.values()) - 1} ")
     assert f"\n  {tmp_path}/raw/b.json.gz, line 1: not_json: " in failure
     assert f"\n  {tmp_path}/raw/d.jsonl, line 1: empty: " in failure
+
+
+def test_lossless_names_the_shard_of_a_document_that_is_lost(
+    grouped: Corpus, tmp_path: Path
+) -> None:
+    run_all(grouped)
+    files = grouped.files("fim_shards", "g")
+    shard, parquet = files.file(".jsonl.zst"), files.file(".parquet")
+    lines = zstandard.ZstdDecompressor().decompressobj().decompress(shard.read_bytes()).splitlines()
+    shard.write_bytes(zstandard.compress(b"".join(line + b"\n" for line in lines[:-1])))
+    table = pq.read_table(parquet)
+    last = sum(LINES.values())
+    pq.write_table(table.filter(pc.field("line") < last), parquet)
+    partition = Partition(grouped, "g", list_shards(grouped, tmp_path)["g"], tmp_path)
+    check = lossless(partition.opened(FIM_SHARDS, receipt_of(grouped, "fim_shards")))
+    place = f"{tmp_path}/raw/d.jsonl: line {LINES['d.jsonl']}"
+    assert check.description == f"{place} is not in the FIM shard"
 
 
 def test_a_damaged_shard_of_a_group_is_named(grouped: Corpus, tmp_path: Path) -> None:
