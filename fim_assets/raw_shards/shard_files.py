@@ -5,7 +5,7 @@ What stands in a line is not looked at here.
 """
 
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fim_assets.corpus.raw_shard import Member
@@ -17,13 +17,13 @@ ShardPaths = Path | Sequence[Path]
 
 
 class ShardFiles:
-    """Files that are one shard, of which one is open at a time."""
+    """Files that are one shard; one at a time is open, the last one until `close`."""
 
     def __init__(self, shard: ShardPaths) -> None:
         self._paths = [shard] if isinstance(shard, Path) else shard
         self._records: list[FileRecord] = []  # of the files that were read to their end
         self._ends: list[int] = []  # and their last lines
-        self._pieces = self._read()
+        self._file: HashingReader | None = None
 
     def __str__(self) -> str:
         """The file's path, or the first one's and how many more there are."""
@@ -39,26 +39,25 @@ class ShardFiles:
 
         A CompressionError of `decompress` is one of `path`.
         """
-        return self._pieces
-
-    def close(self) -> None:
-        """Close what is open."""
-        self._pieces.close()
-
-    def _read(self) -> Generator[bytes]:
         ended = 0
         for path in self._paths:
-            with HashingReader(path) as file:
-                last = b"\n"
-                for piece in decompress(file, path.suffix):
-                    ended += piece.count(b"\n")
-                    last = piece[-1:] or last
-                    yield piece
-                if last != b"\n":
-                    ended += 1
-                    yield b"\n"
-                self._records.append(file.record())
-                self._ends.append(ended)
+            self.close()
+            self._file = file = HashingReader(path)
+            last = b"\n"
+            for piece in decompress(file, path.suffix):
+                ended += piece.count(b"\n")
+                last = piece[-1:] or last
+                yield piece
+            if last != b"\n":
+                ended += 1
+                yield b"\n"
+            self._records.append(file.record())
+            self._ends.append(ended)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            self._file.close()
 
     @property
     def path(self) -> Path:
