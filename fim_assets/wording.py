@@ -1,5 +1,8 @@
 """How messages and pages write numbers and foreign text: nothing in it acts on a screen."""
 
+from collections.abc import Collection
+from itertools import islice
+
 import humanize
 
 NO_LANGUAGE = "(none named)"
@@ -11,6 +14,12 @@ _NAME_CHARS = 60
 def plural(number: int, of: str) -> str:
     """A number of things: `1 document`, `1,024 documents`."""
     return f"{number:,} {of}{'s' * (number != 1)}"
+
+
+def shortened(names: Collection[object], most: int = 8) -> str:
+    """The first of several names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, islice(names, most))) + more
 
 
 def file_size(count: float) -> str:

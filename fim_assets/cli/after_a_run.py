@@ -14,13 +14,13 @@ import click
 
 from fim_assets.cli.before_a_run import key_range
 from fim_assets.cli.completion import complete_arrays, complete_shards
-from fim_assets.cli.corpus import list_some_shards, open_command_corpus, shortened, some_keys
+from fim_assets.cli.corpus import list_some_shards, open_command_corpus, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.io.locations import is_remote
 from fim_assets.settings import Settings, in_repository, named_path
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-from fim_assets.wording import escape_to_one_line, plural
+from fim_assets.wording import escape_to_one_line, plural, shortened
 
 if TYPE_CHECKING:
     from fim_assets.corpus_report.summary import CorpusTotals, Summary

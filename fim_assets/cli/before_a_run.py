@@ -23,7 +23,9 @@ from fim_assets.cli.terminal import (
     shown_path,
     standard_output,
 )
-from fim_assets.corpus.sources import MANIFEST_SUFFIX, RawShard, find_shards, manifest_rows
+from fim_assets.corpus.manifest import MANIFEST_SUFFIX, manifest_rows, read_manifest
+from fim_assets.corpus.raw_shard import RawInput, fetch_all
+from fim_assets.corpus.sources import find_shards
 from fim_assets.errors import ShardError
 from fim_assets.io.locations import expand_home, is_remote, is_url, parse_url
 from fim_assets.io.machine_folders import working_folder
@@ -31,7 +33,7 @@ from fim_assets.io.storage import write_bytes
 from fim_assets.raw_shards.sample import write_sample
 from fim_assets.settings import nothing_found
 from fim_assets.tokenizer.find import TokenizerError
-from fim_assets.wording import escape_control_characters, escape_to_one_line, plural
+from fim_assets.wording import escape_control_characters, escape_to_one_line, plural, shortened
 
 
 @command("fim-assets sample")
@@ -63,32 +65,59 @@ def keys(*, as_range: bool) -> None:
 
 @command(
     "fim-assets manifest 'raw/**/*.json*' -o shards.tsv",
+    "fim-assets manifest --group 100MB 'raw/**/*.jsonl.zst' -o shards.tsv",
     "fim-assets manifest --hash 'raw/*.jsonl.zst' 'raw/*.jsonl' -o shards.tsv",
 )
 @click.argument("documents", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, help="The manifest to write: a path or URL, .tsv.")
 @click.option("--hash", "content", is_flag=True, help="Read and hash shards on object storage too.")
-def manifest(documents: tuple[str, ...], output: str, *, content: bool) -> None:
+@click.option("--group", metavar="SIZE", help="Make partitions of several shards, of SIZE bytes.")
+def manifest(documents: tuple[str, ...], output: str, *, content: bool, group: str | None) -> None:
     """List the shards that DOCUMENTS, globs or URLs, match now, and pin them in a manifest.
 
     Named in raw.documents, it replaces the globs: nothing is listed when definitions load, and a
     shard that has changed or is gone is an error where it is read. Files are pinned by size and
     content hash; objects by size and ETag, with --hash by their content hash too, so that a
     complete partition is recognised without reading its shard.
+
+    With --group, shards are put together in the order of their keys, to at most SIZE (100MB, 64MiB
+    or a number of bytes) as they are compressed; a larger one stays alone. If the manifest is there
+    already, its partitions stay as they are, and shards that it does not name become new ones.
     """
+    from fim_assets.corpus.groups import compare_groups, group_shards, read_group_size
+
     if not output.endswith(MANIFEST_SUFFIX):
         raise click.UsageError(f"--output {output}: a manifest's name ends in {MANIFEST_SUFFIX}")
+    try:
+        most = None if group is None else read_group_size(group)
+    except ValueError as error:
+        raise click.UsageError(f"--group {error}") from error
     settings = read_settings()
     shards = find_shards(documents, settings.input_root)
     if not shards:
         raise ShardError(*nothing_found(documents, settings))
+    location = parse_url(output) if is_url(output) else Path(output)
+    earlier = read_manifest(location) if most is not None and location.exists() else {}
+    if most is not None:
+        shards = group_shards(shards, earlier, most)
+    of_shards = sum(len(shard.members) for shard in shards.values())
     with progress_bar() as progress:
         rows = manifest_rows(shards, content=content)
-        text = "".join(progress.track(rows, len(shards) + 1, description="manifest"))
-    write_bytes(parse_url(output) if is_url(output) else Path(output), text.encode())
+        text = "".join(progress.track(rows, of_shards + 1, description="manifest"))
+    write_bytes(location, text.encode())
     size = sum(int(row.split("\t")[2]) for row in text.splitlines()[1:])
-    number = plural(len(shards), "shard")
-    click.echo(f"{number}, {size / 1e6:,.1f} MB, in {escape_to_one_line(output)}")
+    written = f"{size / 1e6:,.1f} MB, in {escape_to_one_line(output)}"
+    if most is None:
+        click.echo(f"{plural(of_shards, 'shard')}, {written}")
+        return
+    changes = compare_groups(earlier, read_manifest(location))
+    click.echo(f"{plural(len(shards), 'partition')} of {plural(of_shards, 'shard')}, {written}")
+    click.echo(
+        f"{len(changes.kept):,} kept, {len(changes.new):,} new, {len(changes.changed):,} changed"
+    )
+    for name in ("changed", "gone"):
+        if shown := getattr(changes, name):
+            click.echo(f"{name:<8} {escape_to_one_line(shortened(shown))}")
 
 
 @command("fim-assets doctor", "FIM_WORKERS=2 fim-assets doctor --json")
@@ -135,8 +164,10 @@ def doctor(*, as_json: bool) -> None:
 def preview(shard: str, *, line: int | None, identifier: str | None, tokens: bool) -> None:
     """Show what the recipe does to a document of SHARD.
 
-    SHARD is a partition key or the path of a raw shard. Without --line or --id, the document is the
-    first one with a rearranged file. Nothing is written, and nothing needs to be materialized.
+    SHARD is a partition key or the path of a raw shard, which stands for its partition; --line
+    counts the lines of a group of shards one behind another. Without --line or --id, the document
+    is the first one with a rearranged file. Nothing is written, and nothing needs to be
+    materialized.
     """
     if line is not None and identifier is not None:
         raise click.UsageError("--line and --id name a document each; give one of them")
@@ -156,19 +187,23 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
     recipe_name = escape_to_one_line(settings.recipe)
     title = Text.assemble((key, "bold"), f" · partition seed {seed:016x} · recipe {recipe_name}")
     with working_folder() as folder:
-        path = source.fetch(folder)
+        paths = fetch_all(source, folder)
+        # A user knows the shard, and not the file that was fetched.
+        names = dict(zip(map(str, paths), map(str, source.members), strict=True))
         try:
             if line is not None:
-                document = documents.document_at_line(path, seed, recipe, line)
+                document = documents.document_at_line(paths, seed, recipe, line)
             elif identifier is not None:
-                document = documents.document_with_id(path, seed, recipe, identifier)
+                document = documents.document_with_id(paths, seed, recipe, identifier)
             else:
-                document = documents.first_rearranged(path, seed, recipe)
+                document = documents.first_rearranged(paths, seed, recipe)
                 title.append("\nthe first document with a rearranged file")
         except ShardError as error:
-            # A user knows the shard, and not the file that was fetched.
-            error.location = str(source)
+            error.location = names.get(error.location, str(source))
             raise
+    if document.place is not None and len(paths) > 1:
+        path, line = document.place
+        title.append(f"\n{escape_to_one_line(names[str(path)])}, line {line:,}")
     shown = render(document, recipe.fim)
     console.print(title, shown, sep="\n", soft_wrap=not console.is_terminal)
     if not tokens:
@@ -182,14 +217,15 @@ def preview(shard: str, *, line: int | None, identifier: str | None, tokens: boo
         console.print(Text(f"\nno tokens: {reason}"))
 
 
-def _find_shard(key_or_path: str, shards: Mapping[str, RawShard]) -> tuple[str, RawShard]:
+def _find_shard(key_or_path: str, shards: Mapping[str, RawInput]) -> tuple[str, RawInput]:
     if key_or_path in shards:
         return key_or_path, shards[key_or_path]
     wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
-        local = None if is_remote(shard.location) else str(shard.location.resolve())
-        if key_or_path == str(shard) or wanted == local:
-            return key, shard
+        for member in shard.members:
+            local = None if is_remote(member.location) else str(member.location.resolve())
+            if key_or_path == str(member) or wanted == local:
+                return key, shard
     problem = f"{key_or_path}: no partition key, and no path of a shard of the recipe"
     raise click.ClickException(f"{problem}; {some_keys(shards)}")
 

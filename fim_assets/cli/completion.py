@@ -59,7 +59,8 @@ def _keys_and_shards(begin: str) -> list[str]:
     if any(map(is_url, (str(settings.input_root), *corpus.recipe.raw.documents))):
         return []  # a listing of object storage can take minutes, and costs money
     shards = list_shards(corpus, settings.input_root)
-    paths = (_from_here(Path(shard.place), begin) for shard in shards.values())
+    members = (member for shard in shards.values() for member in shard.members)
+    paths = (_from_here(Path(member.place), begin) for member in members)
     return _beginning(begin, shards) or _beginning(begin, paths)
 
 

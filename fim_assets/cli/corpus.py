@@ -4,17 +4,16 @@ Every command imports this, so that it imports nothing heavy.
 """
 
 from collections.abc import Collection
-from itertools import islice
 
 import click
 
 from fim_assets.corpus.corpus import Corpus, list_shards
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import ShardError
 from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import load_recipe
 from fim_assets.settings import Settings, nothing_found, unnamed_data_root
-from fim_assets.wording import escape_to_one_line
+from fim_assets.wording import escape_to_one_line, shortened
 
 
 def key_prefix_of_command() -> tuple[str, ...]:
@@ -40,7 +39,7 @@ def open_command_corpus(
     return open_corpus(recipe, settings, key_prefix_of_command(), tokenizer_hash), settings
 
 
-def list_some_shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
+def list_some_shards(corpus: Corpus, settings: Settings) -> dict[str, RawInput]:
     """The corpus's raw shards by partition key; a ShardError if there is none."""
     shards = list_shards(corpus, settings.input_root)
     if not shards:
@@ -51,9 +50,3 @@ def list_some_shards(corpus: Corpus, settings: Settings) -> dict[str, RawShard]:
 def some_keys(keys: Collection[str]) -> str:
     """Which partition keys there are, in an error."""
     return f"keys: {shortened(keys) or 'none'}"
-
-
-def shortened(names: Collection[str], most: int = 8) -> str:
-    """The first of several names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(islice(names, most)) + more

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fim_assets.corpus.partition_files import PartitionFiles
-from fim_assets.corpus.sources import RawShard, find_shards, refuse_outputs
+from fim_assets.corpus.raw_shard import RawInput
+from fim_assets.corpus.sources import find_shards, refuse_outputs
 from fim_assets.corpus.stage import Stage
 from fim_assets.io.locations import Location
 from fim_assets.recipe import Recipe
@@ -102,14 +103,14 @@ class Corpus:
         return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-def list_shards(corpus: Corpus, input_root: Location) -> dict[str, RawShard]:
+def list_shards(corpus: Corpus, input_root: Location) -> dict[str, RawInput]:
     """The corpus's raw shards by key; a ShardError as of `find_shards`, or if they are outputs."""
     return list_raw_shards(corpus.recipe.raw.documents, input_root, [*corpus.folders()])
 
 
 def list_raw_shards(
     documents: Sequence[str], input_root: Location, outputs: Sequence[Location]
-) -> dict[str, RawShard]:
+) -> dict[str, RawInput]:
     """Raw shards by partition key, see `list_shards`; needs no tokenizer, and so is quick."""
     shards = find_shards(documents, input_root)
     refuse_outputs(shards.values(), outputs)

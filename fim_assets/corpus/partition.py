@@ -4,23 +4,24 @@ Here stands how receipts of stages that read one another must agree; what is don
 `run/partition.py`.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
+from fim_assets.corpus.raw_shard import RawInput, fetch_all
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
-from fim_assets.corpus.sources import RawShard
-from fim_assets.corpus.stage import Finished, Source, Stage, StageFiles
+from fim_assets.corpus.stage import Finished, Source, Stage, StageFiles, Totals
 from fim_assets.corpus.staging import fetch_outputs
 from fim_assets.errors import ShardError
-from fim_assets.io.hashing import FileRecord, record_file
+from fim_assets.io.hashing import FileRecord, joined_name, joined_record, record_file
 
 
 class Partition:
     """One partition of a corpus, on this machine; its raw shard is fetched into `folder`."""
 
-    def __init__(self, corpus: Corpus, key: str, shard: RawShard, folder: Path) -> None:
+    def __init__(self, corpus: Corpus, key: str, shard: RawInput, folder: Path) -> None:
         self.corpus = corpus
         self.key = key
         self.shard = shard
@@ -36,18 +37,22 @@ class Partition:
         return self.corpus.files(stage.name, self.key)
 
     @cached_property
-    def raw_path(self) -> Path:
-        """The raw shard, fetched when it is first needed."""
-        return self.shard.fetch(self._folder)
+    def raw_paths(self) -> tuple[Path, ...]:
+        """The raw shard, or the members of a group, fetched when they are first needed."""
+        return fetch_all(self.shard, self._folder)
 
     @cached_property
     def raw_record(self) -> FileRecord:
         """The raw shard's identity."""
         if known := self.shard.known_record():
             return known
-        record = record_file(self.raw_path)
-        self.shard.refuse_other(record)
-        return record
+        records = [record_file(path) for path in self.raw_paths]
+        self._refuse_other_members(records)
+        return joined_record(records)
+
+    def _refuse_other_members(self, records: Sequence[FileRecord]) -> None:
+        for member, record in zip(self.shard.members, records, strict=True):
+            member.refuse_other(record)
 
     def source(self, stage: Stage) -> Source:
         """The documents that a stage reads, on this machine.
@@ -57,13 +62,14 @@ class Partition:
         """
         before = self.corpus.source(stage)
         if before is None or before.shard is None:
-            return Source(self.raw_path, None, self.raw_path.name, None)
+            name = joined_name([path.name for path in self.raw_paths])
+            return Source(self.raw_paths, None, name, None)
         receipt = self.fetched(before)
         self._refuse_other_content(before, receipt.result.input)
         files = self.files(before)
         path = files.file(before.shard)
         name = self.corpus.relative(before.name, path.name)
-        return Source(path, files.file(".parquet"), name, receipt)
+        return Source((path,), files.file(".parquet"), name, receipt)
 
     def receipt(self, stage: Stage) -> Receipt | None:
         """The receipt of a stage, None where there is none."""
@@ -117,15 +123,16 @@ class Partition:
         result = self.finished(before).result
         return result.outputs if result.input in self.possible_inputs(before) else []
 
-    def refuse_other_source(self, stage: Stage, source: Source, read: FileRecord) -> None:
+    def refuse_other_source(self, stage: Stage, source: Source, totals: Totals) -> None:
         """Refuse to finish a stage that has read other documents than the earlier stages.
 
-        `read` is the shard as it was read. A ShardError is raised if the source has changed
-        meanwhile, or is not what its manifest says.
+        `totals` say what was read. A ShardError is raised if the source has changed meanwhile, or
+        is not what its manifest says.
         """
+        read = totals.input
         before = self.corpus.source(stage)
         if before is None or source.receipt is None or source.parquet is None:
-            self.shard.refuse_other(read)
+            self._refuse_other_members(totals.members or (read,))
             self._refuse_other_content(stage, read)
             return
         for record in (read, record_file(source.parquet)):

@@ -7,13 +7,15 @@ is still never mixed into what the other finishes. On object storage the files o
 made and checked in a folder of this machine, and uploaded with the receipt, which comes last.
 """
 
+import operator
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError, published_sizes
+from fim_assets.corpus.raw_shard import Member
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.hashing import FileRecord
 from fim_assets.io.locations import Location, StorageError, is_remote
@@ -27,6 +29,10 @@ class Result(FrozenModel):
     Attributes:
         fingerprint: Of what decided the bytes, see `Corpus.fingerprint`.
         seed: The partition's seed, 16 hex digits.
+        input: The shard that was read; of a group of raw shards the sum of their bytes, and the
+            hash of their hashes.
+        members: Of a group of raw shards each, in order: its lines stand behind those of the one
+            before. Left out of the receipt for a single shard.
         lines: Lines of the raw shard (`raw_shards`, `fim_shards`) or of the FIM shard.
         blank: Lines without anything but white space.
         rejected: Lines that are no document.
@@ -41,6 +47,7 @@ class Result(FrozenModel):
     fingerprint: str
     seed: str
     input: FileRecord
+    members: tuple[Member, ...] = Field(default=(), exclude_if=operator.not_)
     outputs: list[FileRecord]
     lines: int
     blank: int

@@ -18,6 +18,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from fim_assets.corpus.partition_files import Outputs, PartitionFiles
+from fim_assets.corpus.raw_shard import Member
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 
@@ -57,16 +58,23 @@ class Source:
     """The documents that a stage reads.
 
     Attributes:
+        paths: The shard; several are raw shards of one partition, read one behind another.
         parquet: The parquet next to it, which names each document's line in the raw shard; None
             for the raw shard.
         name: The shard's path from the data root; of the raw shard its file name.
         receipt: Of the stage that wrote it, None for the raw shard.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     parquet: Path | None
     name: str
     receipt: "Receipt | None"
+
+    @property
+    def path(self) -> Path:
+        """The shard, where a stage wrote it."""
+        (path,) = self.paths
+        return path
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,8 @@ class Totals:
     """What a stage read and wrote, as its receipt says it, see `receipts.Result`.
 
     `counts` are further numbers, which no table holds: `rejected:<reason>`, `tokens:<language>`,
-    and `dropped:<reason>`, documents that were read and not written.
+    and `dropped:<reason>`, documents that were read and not written. `members` are those of a group
+    of raw shards.
     """
 
     input: FileRecord
@@ -136,6 +145,7 @@ class Totals:
     files: int | None = None
     tokens: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_lock import no_locks_warning
+from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.corpus.receipts import Result, keys_of_receipts
-from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
@@ -58,7 +58,7 @@ class CorpusDefinition:
 
     corpus: Corpus
     settings: Settings
-    shards: dict[str, RawShard]
+    shards: dict[str, RawInput]
 
     def key(self, asset: str) -> dg.AssetKey:
         """The asset's key, behind the prefix."""
@@ -271,8 +271,10 @@ def _versions(
     before = graph.corpus.before(graph.corpus.stage(result.asset))
     if before:
         upstream = graph.key(before[-1].name)
-        made = instance.get_latest_data_version_record(upstream, partition_key=result.key)
-        inputs[upstream.to_user_string()] = result.input.blake2b, made and made.storage_id
+        made = instance.get_latest_storage_id_by_partition(
+            upstream, dg.DagsterEventType.ASSET_MATERIALIZATION, {result.key}
+        )
+        inputs[upstream.to_user_string()] = result.input.blake2b, made.get(result.key)
     return version_tags(result.fingerprint, _content(result.outputs), inputs)
 
 

@@ -64,9 +64,10 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,
+        **({"input_shards": len(result.members)} if result.members else {}),
         "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
-            stage.receipt.model_dump(mode="json", exclude={"result": {"histograms"}})
+            stage.receipt.model_dump(mode="json", exclude={"result": {"histograms", "members"}})
         ),
     }
 

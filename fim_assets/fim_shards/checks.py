@@ -39,11 +39,10 @@ def lossless(partition: Finished) -> CheckOutcome:
     """
     name = "lossless"
     source, fim, recipe = partition.source(), partition.files, partition.recipe
-    raw_shard = source.path
     all_restored = _restored(fim)
     restored = next(all_restored, None)
     documents = chars = 0
-    with ShardReader(raw_shard, recipe.raw, _RAW_BYTES, source.parquet) as reader:
+    with ShardReader(source.paths, recipe.raw, _RAW_BYTES, source.parquet) as reader:
         for number, line in reader.unjudged():
             # A document has a text.
             if restored is None or restored.raw_number != number or not restored.text:
@@ -53,17 +52,22 @@ def lossless(partition: Finished) -> CheckOutcome:
                         problem = (
                             f"is a document, the FIM shard has line {restored.raw_number} there"
                         )
-                    return fault(name, f"{raw_shard}: line {number} {problem}")
+                    return fault(name, f"{_place(reader, number)} {problem}")
                 continue
             if difference := _difference(line, restored, recipe.raw.text_field):
-                return fault(name, f"{raw_shard}: line {number}: {difference}")
+                return fault(name, f"{_place(reader, number)}: {difference}")
             documents += 1
             chars += len(restored.text)
             restored = next(all_restored, None)
     if restored is not None:
-        return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {raw_shard}")
+        return fault(name, f"{fim.file('.jsonl.zst')} has more documents than {reader}")
     description = f"Documents that come back exactly: {documents:,} of {documents:,}."
     return CheckOutcome(name, True, description, {"documents": documents, "chars": chars})
+
+
+def _place(reader: ShardReader, number: int) -> str:
+    path, line = reader.place(number)
+    return f"{path}: line {line}"
 
 
 class _Restored(NamedTuple):

@@ -108,7 +108,7 @@ class FimShards(Stage):
         from fim_assets.fim_shards.transform import transform_shard
 
         source = work.source
-        return transform_shard(source.path, work.seed, work.recipe, work.staging, source.parquet)
+        return transform_shard(source.paths, work.seed, work.recipe, work.staging, source.parquet)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:

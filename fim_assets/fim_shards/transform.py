@@ -19,18 +19,27 @@ from fim_assets.fim_shards.record import SCHEMA, record_metadata
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.documents import replace_text
+from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 
 
+class DocumentError(ShardError):
+    """A document that cannot be cut, by its line; `why` is the rest of the sentence."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(f"the document of line {line:,} {why}")
+        self.line, self.why = line, why
+
+
 def transform_shard(
-    shard: Path, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
+    shard: ShardPaths, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
 ) -> Totals:
     """Write the FIM shard and the parquet of a raw shard, or of one that an earlier stage wrote.
 
-    `seed` is the partition's, and `parquet` is next to the shard of an earlier stage. `staging`
-    takes `.jsonl.zst` and `.parquet`.
+    The members of a group become one FIM shard. `seed` is the partition's, and `parquet` is next to
+    the shard of an earlier stage. `staging` takes `.jsonl.zst` and `.parquet`.
 
     Raises:
         ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
@@ -46,8 +55,9 @@ def transform_shard(
         for block in reader:
             try:
                 result = transform_block(block, seed, recipe)
-            except ShardError as error:
-                raise ShardError(f"{shard}: {error}") from error
+            except DocumentError as error:
+                path, line = reader.place(error.line)
+                raise ShardError(f"{path}: {DocumentError(line, error.why)}") from error
             writer.write(result.lines)
             table.write(result.rows)
             chars += result.chars
@@ -76,7 +86,7 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
     except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
         advice = "run it again, or take the document out of the raw shard"
-        raise ShardError(f"the document of line {line:,} (id {name}): {error}; {advice}") from error
+        raise DocumentError(line, f"(id {name}): {error}; {advice}") from error
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
     for document, text in rearranged_texts(files, decisions, fim):

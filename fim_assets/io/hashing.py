@@ -1,5 +1,6 @@
 """Files by their bytes: counted and hashed while they are read or written."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from io import BufferedIOBase, BufferedWriter, RawIOBase
 from pathlib import Path
@@ -94,3 +95,24 @@ def record_file(path: Path) -> FileRecord:
     """Hash a file at rest."""
     with HashingReader(path) as file:
         return file.record()
+
+
+def joined_record(records: Sequence[FileRecord]) -> FileRecord:
+    """The identity of files that are read one behind another; that of a single file is its own.
+
+    The hash of several is that of their hashes, as hex digits, so that it is known where these are.
+    """
+    if len(records) == 1:
+        return records[0]
+    digests = "".join(record.blake2b for record in records).encode()
+    return FileRecord(
+        name=joined_name([record.name for record in records]),
+        bytes=sum(record.bytes for record in records),
+        blake2b=blake2b(digests, digest_size=DIGEST_BYTES).hexdigest(),
+    )
+
+
+def joined_name(names: Sequence[object]) -> str:
+    """What several files that are read one behind another are called."""
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

@@ -4,7 +4,7 @@ What of it is shown stands in `view`.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -25,6 +25,7 @@ from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, FimShardRe
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
 from fim_assets.raw_shards.documents import read_document
+from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -74,13 +75,17 @@ class FilePreview(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentPreview:
-    """What becomes of one document; `line` is its physical line in the raw shard, 1-based."""
+    """What becomes of one document; `line` is its physical line in the raw shard, 1-based.
+
+    `place` is the file that was read and the line in it, where a raw shard was.
+    """
 
     line: int
     id: str | None
     language: str | None
     text: str
     files: tuple[FilePreview, ...]
+    place: tuple[Path, int] | None = None
 
     @property
     def orders(self) -> set[str]:
@@ -141,7 +146,7 @@ def _preview_files(
         yield FilePreview(index, row, method["split"], method["reason"], file, pieces)
 
 
-def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
+def first_rearranged(shard: ShardPaths, seed: int, recipe: Recipe) -> DocumentPreview:
     """Preview the first document of a raw shard of which a file is rearranged.
 
     Raises:
@@ -151,16 +156,16 @@ def first_rearranged(shard: Path, seed: int, recipe: Recipe) -> DocumentPreview:
         for block in reader:
             for preview in preview_documents(block, seed, recipe):
                 if preview.rearranged:
-                    return preview
+                    return replace(preview, place=reader.place(preview.line))
         if reader.rejected > reader.documents:
             reader.refuse_many_rejected()
         if not reader.documents:
-            raise ShardError("holds no document", location=shard)
+            raise ShardError("holds no document", location=reader)
         problem = f"the recipe rearranges no file of its {plural(reader.documents, 'document')}"
-        raise ShardError(problem, "name a document by its line or id to see it", shard)
+        raise ShardError(problem, "name a document by its line or id to see it", reader)
 
 
-def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
+def document_at_line(shard: ShardPaths, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
     """Preview the document at a physical line of a raw shard, 1-based.
 
     Raises:
@@ -170,18 +175,21 @@ def document_at_line(shard: Path, seed: int, recipe: Recipe, line: int) -> Docum
         for block in reader:
             if reader.lines < line:
                 continue
+            path, number = reader.place(line)
             for refused in block.rejected:
                 if refused.line == line:
-                    problem = f"line {line} is rejected as {refused.reason}: {refused.detail}"
-                    raise ShardError(problem, refused.advice, shard)
+                    problem = f"line {number} is rejected as {refused.reason}: {refused.detail}"
+                    raise ShardError(problem, refused.advice, path)
             if line not in block.numbers:
-                raise ShardError(f"line {line} is blank", location=shard)
-            return _nth_document(block, block.numbers.index(line), seed, recipe)
+                raise ShardError(f"line {number} is blank", location=path)
+            return _nth_document(reader, block, block.numbers.index(line), seed, recipe)
         lines = plural(reader.lines, "line")
-        raise ShardError(f"no line {line}; the shard has {lines}", location=shard)
+        raise ShardError(f"no line {line}; the shard has {lines}", location=reader)
 
 
-def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) -> DocumentPreview:
+def document_with_id(
+    shard: ShardPaths, seed: int, recipe: Recipe, identifier: str
+) -> DocumentPreview:
     """Preview the first document of a raw shard with an id.
 
     Raises:
@@ -190,14 +198,17 @@ def document_with_id(shard: Path, seed: int, recipe: Recipe, identifier: str) ->
     with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
         for block in reader:
             if identifier in block.ids:
-                return _nth_document(block, block.ids.index(identifier), seed, recipe)
+                return _nth_document(reader, block, block.ids.index(identifier), seed, recipe)
         numbers = f"{reader.lines:,} lines, {reader.documents:,} of them documents"
         problem = f"no document has the id {identifier!r}; the shard has {numbers}"
-        raise ShardError(problem, location=shard)
+        raise ShardError(problem, location=reader)
 
 
-def _nth_document(block: Documents, index: int, seed: int, recipe: Recipe) -> DocumentPreview:
-    return next(islice(preview_documents(block, seed, recipe), index, None))
+def _nth_document(
+    reader: ShardReader, block: Documents, index: int, seed: int, recipe: Recipe
+) -> DocumentPreview:
+    preview = next(islice(preview_documents(block, seed, recipe), index, None))
+    return replace(preview, place=reader.place(preview.line))
 
 
 class EncodedSegment(NamedTuple):

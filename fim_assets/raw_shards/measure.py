@@ -4,7 +4,6 @@ The parquet has a row a document; what is added up over its rows, `statistics` t
 """
 
 import re
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -14,6 +13,7 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.io.locations import StorageError
 from fim_assets.io.parquet import TableWriter
+from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader, TooManyRejectedError
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.families import Sentinels
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 )
 
 
-def measure_shard(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
+def measure_shard(shard: ShardPaths, recipe: Recipe, staging: Staging) -> Totals:
     """Read and judge a raw shard, and write a row for each document.
 
     `staging` takes `.parquet`, and `.rejected.jsonl` if a line was rejected.

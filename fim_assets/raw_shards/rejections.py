@@ -7,7 +7,8 @@ as text in another field than the recipe names.
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -72,6 +73,7 @@ class RejectedLine:
         content: The line's bytes; the first 1,024 of one that is too long.
         identity: Size and BLAKE2b (64 hex digits) of a line that is too long.
         advice: What the line is instead and what to do, '' where that is not known; not kept.
+        place: In a group of shards, the file and the line in it, 1-based; else None.
     """
 
     line: int
@@ -80,13 +82,25 @@ class RejectedLine:
     content: bytes
     identity: tuple[int, str] | None = None
     advice: str = ""
+    place: tuple[Path, int] | None = None
 
     def __str__(self) -> str:
-        return f"line {self.line:,}: {self.reason}: {self.detail}"
+        where = f"line {self.line:,}"
+        if self.place is not None:
+            path, line = self.place
+            where = f"{path}, line {line:,}"
+        return f"{where}: {self.reason}: {self.detail}"
+
+    def placed(self, path: Path, line: int) -> Self:
+        """The same line, by the file that it stands in and its line there."""
+        return replace(self, place=(path, line))
 
     def to_json(self) -> bytes:
         """One line of `<key>.rejected.jsonl`; bytes that are not UTF-8 stand as `content_hex`."""
         row: dict[str, Any] = {"line": self.line, "reason": self.reason, "detail": self.detail}
+        if self.place is not None:
+            path, row["shard_line"] = self.place
+            row["shard"] = path.name
         if self.identity is not None:
             row["bytes"], row["blake2b"] = self.identity
         try:

@@ -14,8 +14,8 @@ from typing import Self
 
 from fim_assets.corpus.stage import Totals
 from fim_assets.errors import ShardError
-from fim_assets.io.compression import CompressionError, decompress
-from fim_assets.io.hashing import DIGEST_BYTES, HashingReader
+from fim_assets.io.compression import CompressionError
+from fim_assets.io.hashing import DIGEST_BYTES
 from fim_assets.io.parquet import TableReader
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import JSON_SPACE, RejectionError, read_document
@@ -28,6 +28,7 @@ from fim_assets.raw_shards.rejections import (
     ends_in_carriage_returns,
     one_value,
 )
+from fim_assets.raw_shards.shard_files import ShardFiles, ShardPaths
 from fim_assets.recipe.raw import Raw
 
 BLOCK_BYTES = 8 << 20
@@ -46,8 +47,8 @@ class TooManyRejectedError(ShardError):
     It has some of them as text, and says where they are `kept`, '' where they are not.
     """
 
-    def __init__(self, path: Path, excess: Excess) -> None:
-        super().__init__(excess.text, excess.explanation or NOT_EXPLAINED, path)
+    def __init__(self, shard: object, excess: Excess) -> None:
+        super().__init__(excess.text, excess.explanation or NOT_EXPLAINED, shard)
         self.fault, self.kept = excess.explanation, ""
         self.lines = [f"{line}; {line.advice}".removesuffix("; ") for line in excess.first]
         if self.fault:
@@ -108,28 +109,36 @@ class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
     It works on `block_bytes` at once, and counts what it has read: `lines == documents + blank +
-    rejected`. With the `parquet` next to a shard that a stage wrote, one row a document, its `line`
-    is taken for the document's, so that this is everywhere the raw shard's.
+    rejected`. The members of a group are read one behind another, and their lines counted on. With
+    the `parquet` next to a shard that a stage wrote, one row a document, its `line` is taken for
+    the document's, so that this is everywhere the raw shard's.
     """
 
     def __init__(
-        self, path: Path, raw: Raw, block_bytes: int = BLOCK_BYTES, parquet: Path | None = None
+        self,
+        shard: ShardPaths,
+        raw: Raw,
+        block_bytes: int = BLOCK_BYTES,
+        parquet: Path | None = None,
     ) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self.rejections = Rejections(raw)
-        self._path, self._block_bytes = path, block_bytes
+        self._files, self._block_bytes = ShardFiles(shard), block_bytes
         self._raw, self._rows = raw, None
         if parquet is not None:
             # What a stage wrote may be longer than what was read.
             self._raw = raw.model_copy(update={"max_line_bytes": sys.maxsize})
             self._rows = TableReader(parquet, ["line"])
 
+    def __str__(self) -> str:
+        """What is read: a path, or the first and how many more there are."""
+        return str(self._files)
+
     def __enter__(self) -> Self:
-        self._file = HashingReader(self._path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._files.close()
         if self._rows is not None:
             self._rows.close()
 
@@ -161,9 +170,9 @@ class ShardReader:
         return bool(self._judge([line]).lines)
 
     def _groups(self) -> Iterator["list[memoryview] | _LongLine"]:
-        pieces = decompress(self._file, self._path.suffix)
+        bound = self._raw.max_line_bytes
         try:
-            for data in _blocks(pieces, self._block_bytes, self._raw.max_line_bytes):
+            for data in _blocks(self._files.pieces(), self._block_bytes, bound):
                 if isinstance(data, _LongLine):
                     yield data
                     continue
@@ -172,13 +181,18 @@ class ShardReader:
                     yield group
         except CompressionError as error:
             # A file that is no shard from its first byte on has no lines to name.
-            where = f"after line {self.lines:,}: " if self.lines or not error.advice else ""
-            raise ShardError(f"{where}{error}", error.advice, self._path) from error
+            after = max(self.lines - self._files.begin, 0)
+            where = f"after line {after:,}: " if after or not error.advice else ""
+            raise ShardError(f"{where}{error}", error.advice, self._files.path) from error
+
+    def place(self, line: int) -> tuple[Path, int]:
+        """The file and its line, 1-based, that a line which was read stands in."""
+        return self._files.place(line)
 
     def refuse_many_rejected(self) -> None:
         """Raise TooManyRejectedError, once the shard was read, for more than the recipe allows."""
         if excess := self.rejections.excess(self.lines - self.blank):
-            raise TooManyRejectedError(self._path, excess)
+            raise TooManyRejectedError(self._files, excess)
 
     def totals(self, chars: int, files: int | None = None, tokens: int | None = None) -> Totals:
         """What was read of the shard, once it was read, and what a stage made of it.
@@ -188,7 +202,8 @@ class ShardReader:
         """
         counts = {f"rejected:{name}": n for name, n in sorted(self.rejections.reasons.items())}
         lines = self.lines, self.blank, self.rejected, self.documents
-        return Totals(self._file.record(), *lines, chars, files, tokens, counts)
+        read = self._files
+        return Totals(read.record(), *lines, chars, files, tokens, counts, read.members())
 
     def _judge(self, lines: list[memoryview]) -> Documents:
         block = Documents()
@@ -230,13 +245,15 @@ class ShardReader:
         return lines
 
     def _other_rows(self) -> ShardError:
-        return ShardError(f"{self._path}: its lines are not the rows of its parquet")
+        return ShardError(f"{self._files}: its lines are not the rows of its parquet")
 
     def _count(self, block: Documents) -> Documents:
         self.lines += len(block.lines) + block.blank + len(block.rejected)
         self.blank += block.blank
         self.rejected += len(block.rejected)
         self.documents += len(block.lines)
+        if self._files.grouped:
+            block.rejected = [line.placed(*self.place(line.line)) for line in block.rejected]
         for rejected in block.rejected:
             self.rejections.add(rejected)
         return block

@@ -83,7 +83,7 @@ class RawShards(Stage):
     def make(self, work: Work) -> Totals:
         from fim_assets.raw_shards.measure import measure_shard
 
-        return measure_shard(work.source.path, work.recipe, work.staging)
+        return measure_shard(work.source.paths, work.recipe, work.staging)
 
     @override
     def statistics(self, parquet: Path) -> Statistics:

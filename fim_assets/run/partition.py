@@ -25,8 +25,8 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition
 from fim_assets.corpus.partition_files import ReceiptError
 from fim_assets.corpus.partition_lock import partition_lock
+from fim_assets.corpus.raw_shard import RawInput, fetched_names
 from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_receipt, read_receipt
-from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus.stage import Check, CheckOutcome, Stage, Work, fault
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import USER_ERRORS, ShardError
@@ -55,7 +55,7 @@ class Task:
 
     corpus: Corpus
     key: str
-    shard: RawShard
+    shard: RawInput
     assets: frozenset[str]
     checks: frozenset[str]
     skip_complete: bool = False
@@ -116,7 +116,8 @@ def run_partition(task: Task) -> Outcome:
 @contextmanager
 def _working_folder(task: Task) -> Iterator[Path]:
     """A folder for what is fetched and made of object storage; where there is none, of no use."""
-    if not (is_remote(task.corpus.data_root) or is_remote(task.shard.location)):
+    members = task.shard.members
+    if not any(map(is_remote, (task.corpus.data_root, *(member.location for member in members)))):
         yield Path()
         return
     with working_folder() as folder:
@@ -129,8 +130,9 @@ def _named_as_published(outcome: Outcome, task: Task, folder: Path) -> Outcome:
         return outcome
 
     def named(text: str) -> str:
-        shard = f"{folder / task.shard.location.name}"
-        return text.replace(shard, str(task.shard)).replace(str(folder), str(task.corpus.data_root))
+        for fetched, shard in fetched_names(task.shard, folder):
+            text = text.replace(fetched, shard)
+        return text.replace(str(folder), str(task.corpus.data_root))
 
     stages = []
     for stage in outcome.stages:
@@ -243,7 +245,7 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
         totals = stage.make(
             Work(corpus.recipe, corpus.tokenizer_hash, partition.seed, source, staging)
         )
-        partition.refuse_other_source(stage, source, totals.input)
+        partition.refuse_other_source(stage, source, totals)
         outputs = staging.publish()
     statistics = stage.statistics(partition.files(stage).file(".parquet"))
     fields = vars(totals) | {"counts": statistics.counts | totals.counts}

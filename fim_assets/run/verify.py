@@ -9,14 +9,15 @@ import orjson
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import FAILED, ReceiptError
+from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.corpus.receipts import Receipt, keys_of_receipts, read_receipt, why_incomplete
-from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.summary import CORPUS_REPORT, ListedArray
 from fim_assets.corpus_report.write import FILES as REPORT_FILES
 from fim_assets.corpus_report.write import mix_file
 from fim_assets.io.hashing import record_file
 from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.storage import fetched, names_in, read_bytes
+from fim_assets.wording import plural
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Verdict:
 
 
 def verify_partitions(
-    corpus: Corpus, shards: Mapping[str, RawShard], keys: Iterable[str], workers: int
+    corpus: Corpus, shards: Mapping[str, RawInput], keys: Iterable[str], workers: int
 ) -> Iterator[Verdict]:
     """Compare each partition's receipts with the recipe, its raw shard and its files.
 
@@ -41,7 +42,7 @@ def verify_partitions(
         yield from pool.map(lambda key: _verify(corpus, key, shards.get(key)), keys)
 
 
-def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
+def _verify(corpus: Corpus, key: str, shard: RawInput | None) -> Verdict:
     verdict = Verdict(key)
     for asset in corpus.names:
         files = corpus.files(asset, key)
@@ -67,7 +68,7 @@ def _verify(corpus: Corpus, key: str, shard: RawShard | None) -> Verdict:
     return verdict
 
 
-def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawShard) -> None:
+def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawInput) -> None:
     receipts = verdict.receipts
     of_raw_shard = set()
     for stage in corpus.stages:
@@ -75,12 +76,18 @@ def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawShard) -> None:
             continue
         read, source = receipts[stage.name].result.input, corpus.source(stage)
         if source is None:
-            of_raw_shard.add(read.blake2b)
+            members = receipts[stage.name].result.members or (read,)
+            of_raw_shard.add(tuple(member.blake2b for member in members))
         elif source.name in receipts and read not in receipts[source.name].result.outputs:
             other = f"another output of {source.name} than the existing one"
             verdict.faults.append(f"{verdict.key}: {stage.name} are made of {other}")
-    for digest in of_raw_shard:
-        _compare(verdict, shard.location, digest)
+    for digests in of_raw_shard:
+        if len(digests) != len(shard.members):
+            made, now = plural(len(digests), "shard"), f"{len(shard.members):,}"
+            verdict.faults.append(f"{verdict.key}: made of {made}, and now it has {now}")
+            continue
+        for member, digest in zip(shard.members, digests, strict=True):
+            _compare(verdict, member.location, digest)
 
 
 def _compare(verdict: Verdict, path: Location, blake2b: str) -> None:

@@ -1,7 +1,8 @@
 """What a partition costs where its shard is tiny: what is left is Dagster's price, and the files'.
 
 The whole command over N tiny shards stands beside an empty run, which does no work and records the
-same events with the same content. `python -m fim_assets_tests.benchmarks.partitions [N …]`.
+same events with the same content, and beside the same shards in groups.
+`python -m fim_assets_tests.benchmarks.partitions [N …]`.
 """
 
 import argparse
@@ -17,11 +18,15 @@ from pathlib import Path
 import orjson
 from dagster import DagsterInstance
 
+from fim_assets.corpus.groups import group_shards
+from fim_assets.corpus.manifest import manifest_rows
 from fim_assets.corpus.receipts import read_receipt
+from fim_assets.corpus.sources import find_shards
 from fim_assets.raw_shards.sample import sample_documents
 from fim_assets.recipe import Recipe
 from fim_assets.settings import REPOSITORY, usable_cores
 from fim_assets.stages import ASSETS
+from fim_assets.wording import plural
 from fim_assets_tests.benchmarks import empty_run
 from fim_assets_tests.benchmarks.end_to_end import environment_of
 from fim_assets_tests.benchmarks.measure import BenchError, Measurement, Row, measure_success
@@ -36,18 +41,22 @@ COUNTS = (100, 1_000)
 RATIO_TARGET = 1.5
 """Wall time over that of the empty run."""
 
+_GROUP_BYTES = 1_000_000
+
 _DOCUMENTS = 4
 _CHARS = 3_000
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Two runs over as many partitions.
+    """Runs over as many tiny shards.
 
     Attributes:
         partitions: How many.
         whole: The project's run: assets and checks.
         empty: The run that only records the same events.
+        groups: Partitions of several of these shards.
+        grouped: The project's run over these.
         events: Events of partitions in either.
         database_bytes: Of Dagster's state after the project's run.
         worker_seconds: What the stages say they took, all partitions together, checks left out.
@@ -56,6 +65,8 @@ class Scale:
     partitions: int
     whole: Measurement
     empty: Measurement
+    groups: int
+    grouped: Measurement
     events: int
     database_bytes: int
     worker_seconds: float
@@ -76,18 +87,34 @@ def measure_scale(partitions: int) -> Scale:
             events = empty_run.write_events(instance, run.run_id, folder)
         variables = {empty_run.FOLDER: str(folder)}
         empty = _materialize(empty_run.__name__, keys, other, **variables)
+        groups, grouped = _measure_groups(folder)
         return Scale(
             partitions,
             whole,
             empty,
+            groups,
+            grouped,
             events,
             sum(path.stat().st_size for path in home.rglob("*") if path.is_file()),
             _worker_seconds(folder, keys),
         )
 
 
+def _measure_groups(folder: Path) -> tuple[int, Measurement]:
+    """Run the tiny shards in groups, into another folder; how many groups there are."""
+    groups = group_shards(find_shards(["raw/*"], folder), {}, _GROUP_BYTES)
+    rows = "".join(manifest_rows(groups, content=False))
+    (folder / "shards.tsv").write_text(rows, "utf-8")
+    recipe = folder / "grouped.yaml"
+    recipe.write_text(f"raw: {{documents: ['{folder}/shards.tsv']}}", "utf-8")
+    variables = {"FIM_DATA_ROOT": str(folder / "grouped"), "FIM_RECIPE": str(recipe)}
+    with _temporary_folder() as home:
+        run = _materialize("fim_assets.definitions", sorted(groups), home, **variables)
+    return len(groups), run
+
+
 def scale_rows(scales: Sequence[Scale]) -> list[Row]:
-    """Two rows a number of partitions, and where the project's time goes at the last."""
+    """Three rows a number of partitions, and where the project's time goes at the last."""
     rows = []
     for scale in scales:
         ratio = scale.whole.wall_seconds / scale.empty.wall_seconds
@@ -98,6 +125,9 @@ def scale_rows(scales: Sequence[Scale]) -> list[Row]:
         }
         rows.append(_row(name, scale.whole, scale.partitions, remark, database))
         rows.append(_row(f"{name}: empty run", scale.empty, scale.partitions))
+        in_groups = f"{scale.partitions:,} shards in {plural(scale.groups, 'partition')}"
+        remark = f"{scale.grouped.wall_seconds / scale.empty.wall_seconds:.2f} × the empty run"
+        rows.append(_row(in_groups, scale.grouped, scale.partitions, remark))
     last = scales[-1]
     count = last.partitions
     of_events = f"{last.events / count:.1f} events a partition"

@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from fim_assets.cli.main import main
 from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.raw_shard import fetch_all
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.transform import transform_shard
 from fim_assets_tests.corpora import documents, open_corpus
@@ -19,7 +20,7 @@ MORE_THAN_A_PIPE_HOLDS = [*ROWS, {"id": "long", "text": "0123456789" * 100_000}]
 def make_fim_shard(root: Path, key: str) -> tuple[str, str]:
     """A FIM shard and its parquet."""
     corpus = open_corpus(root)
-    shard = list_shards(corpus, root)[key].fetch(root)
+    shard = fetch_all(list_shards(corpus, root)[key], root)
     place = corpus.files("fim_shards", key)
     with Staging(place) as staging:
         transform_shard(shard, corpus.recipe.partition_seed(key), corpus.recipe, staging)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fim_assets.corpus.sources import COLUMNS, RawShard, find_shards, manifest_rows, read_manifest
+from fim_assets.corpus.manifest import COLUMNS, manifest_rows, read_manifest
+from fim_assets.corpus.raw_shard import RawShard
+from fim_assets.corpus.sources import find_shards
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import record_file
 from fim_assets.io.locations import StorageError, parse_url
@@ -225,8 +227,9 @@ def test_a_manifest_gives_the_shards_that_its_globs_gave(tmp_path: Path) -> None
     (tmp_path / "shards.tsv").write_text("".join(rows), "utf-8")
     pinned = find_shards(["shards.tsv"], tmp_path)
     assert list(pinned) == ["C__a", "C__b", "a"] == list(found)
-    for key, shard in pinned.items():
-        path = found[key].location
+    for key in pinned:
+        (shard,), (listed,) = pinned[key].members, found[key].members
+        path = listed.location
         assert isinstance(path, Path)
         assert shard.location == path
         assert shard.bytes == path.stat().st_size == shard.size
@@ -260,14 +263,14 @@ def test_no_shard_of_a_manifest_is_looked_at_before_it_is_read(tmp_path: Path) -
     assert found["a"].size == 7
     message = "nowhere/a.jsonl: is gone; .*shards.tsv, line 2 names it$"
     with pytest.raises(ShardError, match=message):
-        found["a"].fetch(tmp_path)
+        found["a"].members[0].fetch(tmp_path)
 
 
 def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.jsonl", documents(2))
     rows = "".join(manifest_rows(find_shards(["*.jsonl"], tmp_path), content=False))
     (tmp_path / "shards.tsv").write_text(rows, "utf-8")
-    shard = find_shards(["shards.tsv"], tmp_path)["a"]
+    (shard,) = find_shards(["shards.tsv"], tmp_path)["a"].members
     content = path.read_bytes()
     path.write_bytes(content.swapcase())
     shard.fetch(tmp_path)
@@ -290,7 +293,11 @@ def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
         ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
         ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),
-        ("a\ta.jsonl\t1\t\t\na\tb.jsonl\t1\t\t", "line 3: key a stands there twice"),
+        ("a\ta.jsonl\t1\t\t\na\ta.jsonl\t1\t\t", "line 3: url a.jsonl stands there twice"),
+        (
+            "a\ta.jsonl\t1\t\t\nb\tb.jsonl\t1\t\t\na\tc.jsonl\t1\t\t",
+            "line 4: key a: stands there already",
+        ),
     ],
 )
 def test_a_line_that_is_none_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -326,7 +333,7 @@ def test_a_manifest_names_links_as_they_are_named(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "blobs" / "0123")
     manifest = tmp_path / "m.tsv"
     manifest.write_text("".join(manifest_rows(find_shards(["raw/*"], tmp_path), content=True)))
-    assert [shard.location for shard in read_manifest(manifest).values()] == [
+    assert [shard.members[0].location for shard in read_manifest(manifest).values()] == [
         link,
         tmp_path / "raw" / "b.jsonl",
     ]
@@ -355,4 +362,4 @@ def test_an_absolute_glob_is_one_of_this_machine_below_any_root(tmp_path: Path) 
 def test_a_shard_stays_pinned_that_a_glob_matches_too(tmp_path: Path, documents: list[str]) -> None:
     touch(tmp_path, "raw/a.jsonl")
     (tmp_path / "m.tsv").write_text(f"{MANIFEST}a\traw/a.jsonl\t0\t\t{'0' * 64}\n")
-    assert find_shards(documents, tmp_path)["a"].blake2b == "0" * 64
+    assert find_shards(documents, tmp_path)["a"].members[0].blake2b == "0" * 64

@@ -16,8 +16,8 @@ from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import read_receipt
-from fim_assets.corpus.sources import RawShard
 from fim_assets.corpus_report.card import _size_category
 from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.summary import ListedArray, Summary

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.defs.progress import described, progress
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task

@@ -50,7 +50,7 @@ class Made:
         """The verdict where the raw shard holds these lines."""
         path = self.write(lines)
         recipe = RECIPE.model_copy(update={"raw": raw})
-        files, source = partition_files(self.folder, "a"), Source(path, None, path.name, None)
+        files, source = partition_files(self.folder, "a"), Source((path,), None, path.name, None)
         return lossless(Finished(recipe, "", files, Mock(), lambda: source, Mock(), None))
 
     def write(self, lines: list[bytes]) -> Path:

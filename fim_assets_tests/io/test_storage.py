@@ -16,8 +16,9 @@ from upath import UPath
 
 from fim_assets.cli.main import main
 from fim_assets.corpus.partition_files import ReceiptError
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import read_receipt
-from fim_assets.corpus.sources import RawShard, find_shards
+from fim_assets.corpus.sources import find_shards
 from fim_assets.corpus.staging import write_receipt
 from fim_assets.corpus_report.gather import build_summary
 from fim_assets.io.locations import StorageError, is_remote, parse_url
@@ -207,7 +208,7 @@ def test_a_shard_that_nothing_pins_may_be_another_one_since_it_was_listed(tmp_pa
     write_bytes(location, b"old")
     (shard,) = find_shards(["listed/*"], parse_url(ROOT)).values()
     write_bytes(location, b"newer")
-    assert shard.fetch(tmp_path).read_bytes() == b"newer"
+    assert shard.members[0].fetch(tmp_path).read_bytes() == b"newer"
 
 
 def test_a_server_that_is_gone_is_told_after_the_fifth_try(

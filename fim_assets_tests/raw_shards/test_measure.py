@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fim_assets.corpus.partition_files import FAILED, PartitionFiles
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.errors import ShardError

@@ -47,7 +47,7 @@ def keep_odd(work: Work) -> Totals:
     source, recipe, staging = work.source, work.recipe, work.staging
     seen = chars = 0
     with (
-        ShardReader(source.path, recipe.raw, parquet=source.parquet) as reader,
+        ShardReader(source.paths, recipe.raw, parquet=source.parquet) as reader,
         ShardWriter(staging.create(".jsonl.zst")) as writer,
         TableWriter(staging.create(".parquet"), SCHEMA) as table,
     ):
@@ -72,7 +72,7 @@ def keep_odd(work: Work) -> Totals:
 def lines_are_odd(finished: Finished) -> CheckOutcome:
     """Whether every second document is there, and no other."""
     rows = pl.read_parquet(finished.files.file(".parquet"))
-    with ShardReader(finished.source().path, finished.recipe.raw) as reader:
+    with ShardReader(finished.source().paths, finished.recipe.raw) as reader:
         expected = [line for block in reader for line in block.numbers][::2]
     if rows["line"].to_list() != expected:
         return fault("lines_are_odd", "other documents are there")

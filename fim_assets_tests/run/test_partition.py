@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import read_receipt
-from fim_assets.corpus.sources import RawShard, find_shards
+from fim_assets.corpus.sources import find_shards
 from fim_assets.corpus.stage import Check, CheckOutcome, Totals, fault
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import ShardError
@@ -337,7 +338,7 @@ def test_what_is_complete_is_not_so_for_a_manifest_that_pins_another_content(
     corpus = write_corpus(tmp_path, 1)
     assert made_again(corpus) == list(ASSETS)
     ((key, shard),) = list_shards(corpus, tmp_path).items()
-    pinned = RawShard(shard.place, shard.size, "", "0" * 64, "m.tsv, line 2")
+    pinned = RawShard(str(shard), shard.size, "", "0" * 64, "m.tsv, line 2")
     task = Task(corpus, key, pinned, frozenset(ASSETS), ALL_CHECKS, skip_complete=True)
     failure = run_partition(task).failure
     assert failure is not None
@@ -441,8 +442,8 @@ def test_panic_costs_only_its_partition(tmp_path: Path, monkeypatch: pytest.Monk
     corpus = write_corpus(tmp_path, 2)
     profile = measure_shard
 
-    def panic(shard: Path, recipe: Recipe, staging: Staging) -> Totals:
-        if shard.name.startswith("0"):
+    def panic(shard: tuple[Path], recipe: Recipe, staging: Staging) -> Totals:
+        if shard[0].name.startswith("0"):
             raise PanicException("index out of bounds")
         return profile(shard, recipe, staging)
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import orjson
 
-from fim_assets.cli.corpus import shortened
 from fim_assets.cli.doctor.findings import Finding, error_finding, log_records
 from fim_assets.corpus.corpus import Corpus, list_shards
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.recipe import Recipe
@@ -20,7 +19,7 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.settings import Settings, nothing_found
 from fim_assets.tokenizer.find import content_hash, find_tokenizer
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
-from fim_assets.wording import file_size, plural
+from fim_assets.wording import file_size, plural, shortened
 
 NAMES_SHOWN = 4
 _SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
@@ -48,7 +47,7 @@ def _differences(value: Any, default: Any, path: str) -> Iterator[tuple[str, str
 
 def list_and_judge_shards(
     corpus: Corpus, settings: Settings
-) -> Generator[Finding, None, Mapping[str, RawShard]]:
+) -> Generator[Finding, None, Mapping[str, RawInput]]:
     """List the shards; none where they cannot be listed."""
     try:
         with log_records("fim_assets", logging.WARNING) as warnings:
@@ -63,25 +62,27 @@ def list_and_judge_shards(
         advice = "mend the glob, or take it out of the recipe"
         yield Finding("look", "shards", warning.getMessage(), advice)
     keys = list(shards)
+    members = [member for shard in shards.values() for member in shard.members]
     formats = Counter(
         "".join(suffix for suffix in Path(shard.place).suffixes[-2:] if suffix in _SUFFIXES)
-        for shard in shards.values()
+        for shard in members
     )
     kinds = ", ".join(f"{count:,} {ending}" for ending, count in formats.most_common())
-    size = file_size(sum(shard.size for shard in shards.values()))
+    size = file_size(sum(shard.size for shard in members))
     manifests = Counter(
-        shard.pinned_by.rpartition(", line ")[0] for shard in shards.values() if shard.pinned_by
+        shard.pinned_by.rpartition(", line ")[0] for shard in members if shard.pinned_by
     )
     pinned = "".join(f"; {rows:,} pinned by {name}" for name, rows in manifests.items())
-    text = f"{len(keys):,}, {size} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
+    grouped = f" in {plural(len(keys), 'partition')}" if len(members) > len(keys) else ""
+    text = f"{len(members):,}{grouped}, {size} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
     yield Finding("ok", "shards", text)
     yield from _empty_shards(shards)
     return shards
 
 
-def _empty_shards(shards: Mapping[str, RawShard]) -> Iterator[Finding]:
+def _empty_shards(shards: Mapping[str, RawInput]) -> Iterator[Finding]:
     """The shards of 0 bytes, which a run would refuse or make empty partitions of."""
-    empty = [shard for shard in shards.values() if shard.size == 0]
+    empty = [member for shard in shards.values() for member in shard.members if member.size == 0]
     if refused := [str(shard) for shard in empty if shard.lacks_content]:
         text = f"{shortened(refused, NAMES_SHOWN)}: {NOTHING_COMPRESSED}"
         yield Finding("mend", "shards", text, FAILED_DOWNLOAD)

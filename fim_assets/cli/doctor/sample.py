@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.raw_shard import RawInput, RawShard
 from fim_assets.corpus.receipts import Result
-from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import USER_ERRORS, ShardError, UserError
 from fim_assets.io.compression import CompressionError, CutShortError, decompress
 from fim_assets.io.hashing import HashingReader
@@ -66,16 +67,55 @@ class Excerpt:
     complete: bool
 
 
-def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int) -> Excerpt:
+def take_excerpt(key: str, shard: RawInput, folder: Path, most: int, window: int) -> Excerpt:
     """Read lines of a shard that are evenly spread over its beginning.
 
-    About `most` bytes of lines are taken from the first `window` compressed bytes; the key names
-    the file in the folder, and seeds the choice.
+    About `most` bytes of lines are taken from the first `window` compressed bytes, of a group from
+    as many bytes of members that are spread over it; the key names the file in the folder, and
+    seeds the choice.
 
     Raises:
         ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in
             what was read.
     """
+    kept, compressed, decompressed = bytearray(), 0, 0
+    members = shard.members[:: max(1, round(shard.size / window))]
+    complete = len(members) == len(shard.members)
+    for member in members:
+        if compressed >= window:
+            complete = False
+            break
+        begin = _beginning(member, folder, window - compressed, _KEPT_BYTES - len(kept))
+        kept += begin.lines
+        compressed += begin.compressed
+        decompressed += begin.decompressed
+        complete = complete and begin.complete
+    lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
+    step = -(-len(kept) // most) or 1
+    # Pick one line at random out of every `step`, so that periodic content is not over-sampled.
+    begins = np.arange(0, len(lines), step)
+    random = np.random.default_rng(list(key.encode()))
+    offsets = random.integers(np.minimum(step, len(lines) - begins))
+    picked = [lines[number] for number in (begins + offsets).tolist()]
+    path = folder / f"{key}.jsonl"
+    path.write_bytes(b"".join(picked))
+    if not kept:
+        return Excerpt(path, max(compressed, 1), max(compressed, 1), complete)
+    of_lines = compressed * len(kept) / decompressed
+    by_bytes = of_lines * sum(map(len, picked)) / len(kept)
+    return Excerpt(path, by_bytes, of_lines * len(picked) / len(lines), complete and step == 1)
+
+
+class _Beginning(NamedTuple):
+    """Lines of a shard's beginning, and the numbers of bytes that were read for them."""
+
+    lines: bytearray
+    compressed: int
+    decompressed: int
+    complete: bool
+
+
+def _beginning(shard: RawShard, folder: Path, window: int, most: int) -> _Beginning:
     shard.refuse_changed()
     location = shard.location
     compressed = read_bytes(location, window + 1)
@@ -87,7 +127,7 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
         try:
             for piece in decompress(file, copy.suffix):
                 decompressed += len(piece)
-                if len(kept) < _KEPT_BYTES:
+                if len(kept) < most:
                     kept += piece
         except CutShortError as error:
             if complete:
@@ -104,20 +144,10 @@ def take_excerpt(key: str, shard: RawShard, folder: Path, most: int, window: int
         if not kept:
             problem = f"its first line does not end in its first {window:,} bytes"
             raise ShardError(problem, CARRIAGE_RETURNS if with_returns else "", shard)
-    lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
-    step = -(-len(kept) // most) or 1
-    # Pick one line at random out of every `step`, so that periodic content is not over-sampled.
-    begins = np.arange(0, len(lines), step)
-    random = np.random.default_rng(list(key.encode()))
-    offsets = random.integers(np.minimum(step, len(lines) - begins))
-    picked = [lines[number] for number in (begins + offsets).tolist()]
-    path = folder / f"{key}.jsonl"
-    path.write_bytes(b"".join(picked))
-    if not kept:
-        return Excerpt(path, max(len(compressed), 1), max(len(compressed), 1), complete)
-    of_lines = len(compressed) * len(kept) / decompressed
-    by_bytes = of_lines * sum(map(len, picked)) / len(kept)
-    return Excerpt(path, by_bytes, of_lines * len(picked) / len(lines), complete and step == 1)
+    elif kept and not kept.endswith(b"\n"):
+        kept += b"\n"
+        decompressed += 1
+    return _Beginning(kept, len(compressed), decompressed, complete)
 
 
 @dataclass(frozen=True)
@@ -134,7 +164,7 @@ class SampledShard:
 
 
 def run_sample(
-    corpus: Corpus, shards: Mapping[str, RawShard], folder: Path, assets: Sequence[str]
+    corpus: Corpus, shards: Mapping[str, RawInput], folder: Path, assets: Sequence[str]
 ) -> Iterator[SampledShard | UserError | OSError]:
     """Run some stages on some lines of a few shards; yields each, or why it cannot be read.
 

@@ -10,7 +10,7 @@ from fim_assets.cli.doctor.inputs import NAMES_SHOWN
 from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
 from fim_assets.cli.terminal import OnProgress
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.locations import is_remote
@@ -32,7 +32,7 @@ _NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON l
 def run_and_judge_sample(
     corpus: Corpus,
     recipe: Recipe,
-    shards: Mapping[str, RawShard],
+    shards: Mapping[str, RawInput],
     workers: int,
     on_progress: OnProgress,
 ) -> Generator[Finding, None, Estimate | None]:
@@ -63,7 +63,7 @@ def run_and_judge_sample(
 
 
 def _judge(
-    sampled: Sequence[SampledShard], shards: Mapping[str, RawShard], recipe: Recipe
+    sampled: Sequence[SampledShard], shards: Mapping[str, RawInput], recipe: Recipe
 ) -> Iterator[Finding]:
     """Say what the sample holds, and what a run would refuse of it."""
     raw = [shard.results[RAW_SHARDS.name] for shard in sampled if RAW_SHARDS.name in shard.results]
@@ -116,7 +116,7 @@ def _judge(
         yield Finding("look", "sample", text, advice)
 
 
-def _refused(sampled: SampledShard, shard: RawShard, recipe: Recipe) -> Iterator[Finding]:
+def _refused(sampled: SampledShard, shard: RawInput, recipe: Recipe) -> Iterator[Finding]:
     """What a run would fail with in this shard."""
     lines_of = f"some lines of {shard}"
     if sampled.outcome.failure:

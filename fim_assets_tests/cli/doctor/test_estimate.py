@@ -22,8 +22,8 @@ from fim_assets.cli.doctor.sample import (
     take_excerpt,
 )
 from fim_assets.corpus.corpus import list_shards
+from fim_assets.corpus.raw_shard import RawShard, ShardGroup
 from fim_assets.corpus.receipts import Result, read_receipt
-from fim_assets.corpus.sources import RawShard
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
@@ -95,6 +95,23 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     assert 0 < len(lines) < len(LINES)
     assert lines == LINES[: len(lines)]
     assert begin.bytes == pytest.approx(packed / 2, rel=0.1)
+
+
+def test_an_excerpt_of_a_group_is_spread_over_its_members(tmp_path: Path, folder: Path) -> None:
+    members = []
+    for number in range(20):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_bytes(b"".join(LINES[10 * number : 10 * number + 10]).removesuffix(b"\n"))
+        members.append(RawShard(str(path)))
+    group = ShardGroup(tuple(members))
+    full = take_excerpt("g", group, folder, 1 << 30, 1 << 30)
+    assert full.path.read_bytes() == b"".join(LINES[:200])
+    assert (full.complete, full.by_lines) == (True, group.size)
+    some = take_excerpt("g", group, folder, 1 << 30, group.size // 5)
+    taken = [LINES.index(line) // 10 for line in some.path.read_bytes().splitlines(keepends=True)]
+    assert set(taken) == {0, 5, 10, 15}
+    assert not some.complete
+    assert some.bytes == pytest.approx(group.size / 5, rel=0.1)
 
 
 def test_a_last_line_without_a_line_feed_is_a_line(tmp_path: Path, folder: Path) -> None:

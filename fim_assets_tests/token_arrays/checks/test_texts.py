@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fim_assets.corpus.partition import Partition as WorkedOn
-from fim_assets.corpus.sources import RawShard
+from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.checks import partition as opened
