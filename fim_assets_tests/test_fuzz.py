@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.restore import restore_shard
-from fim_assets.io.compression import SIGNATURES
+from fim_assets.io.compression import INSTEAD, SIGNATURES
 from fim_assets.raw_shards.rejections import RejectedLine
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe, parse_recipe
@@ -68,13 +68,15 @@ def lines_of(path: Path, block_bytes: int) -> tuple[list[bytes | None], list[byt
 
 @given(CONTENT, st.sampled_from(sorted(PACKINGS)), st.integers(1, 400))
 @example(b"\x28\xb5\x2f\xfd", ".jsonl", 1)
+@example(b" <HTML", ".jsonl.gz", 1)
 def test_every_line_is_accounted_for(
     folder: Path, content: bytes, ending: str, block_bytes: int
 ) -> None:
     path = folder / f"a{ending}"
     path.write_bytes(PACKINGS[ending](content))
-    if ending == ".jsonl" and content.startswith(tuple(SIGNATURES)):
-        with pytest.raises(ShardError, match="named as not compressed, but its content is "):
+    instead = content.lstrip().lower().startswith(tuple(INSTEAD))
+    if instead or (ending == ".jsonl" and content.startswith(tuple(SIGNATURES))):
+        with pytest.raises(ShardError, match="its content is "):
             lines_of(path, block_bytes)
         return
     found, rejected = lines_of(path, block_bytes)

@@ -42,7 +42,7 @@ SIGNATURES = {
     b"\x37\xa4\x30\xec": "a zstd dictionary",
 }
 
-_INSTEAD = {
+INSTEAD = {
     b"version https://git-lfs.github.com/spec/": (
         "a Git LFS pointer, which only names the file",
         "run `git lfs pull` in its repository, or fetch the file itself",
@@ -160,7 +160,7 @@ def _format_of(content: bytes) -> str | None:
 def _instead(beginning: bytes) -> tuple[str, str] | None:
     """What a beginning of no JSON lines is, and what to do; None where it is not known."""
     start = beginning[:_INPUT_BYTES].lstrip().lower()
-    return next((known for sign, known in _INSTEAD.items() if start.startswith(sign)), None)
+    return next((known for sign, known in INSTEAD.items() if start.startswith(sign)), None)
 
 
 def _refusal(
