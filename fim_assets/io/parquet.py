@@ -67,7 +67,9 @@ class TableReader:
         self._columns = columns
         # One group's reader after the other's: a reader keeps the dictionaries of all it has read.
         self._batches = chain.from_iterable(
-            self._file.iter_batches(ROW_GROUP_ROWS, row_groups=[group], columns=columns)
+            self._file.iter_batches(
+                ROW_GROUP_ROWS, row_groups=[group], columns=columns, use_threads=False
+            )
             for group in range(self._file.num_row_groups)
         )
         self._rest = self._file.schema_arrow.empty_table().select(columns)

@@ -45,7 +45,8 @@ class ShardFiles:
             self._file = file = HashingReader(path)
             last = b"\n"
             for piece in decompress(file, path.suffix):
-                ended += piece.count(b"\n")
+                if self.grouped:
+                    ended += piece.count(b"\n")
                 last = piece[-1:] or last
                 yield piece
             if last != b"\n":

@@ -69,13 +69,17 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     name = "ids_in_vocabulary"
     used = partition.tokenizer.vocabulary.used.copy()
     used[list(partition.tokenizer.forbidden_ids)] = False
+    # Ids below the first that no document may have need no look: in most vocabularies, nearly all.
+    first = len(used) if used.all() else int(np.argmin(used))
     highest, tokens = -1, 0
     for array, begin, ids in partition.blocks():
-        # Ids are looked up in bounds: the highest is compared first.
-        low, high = int(ids.min()), int(ids.max())
-        known = used.take(ids) if low >= 0 and high < len(used) else (ids >= 0) & (ids < len(used))
+        high = int(ids.max())
+        suspects = np.flatnonzero((ids >= first) | (ids < 0))
+        numbers = ids[suspects]
+        known = (numbers >= 0) & (numbers < len(used))
+        known[known] = used[numbers[known]]
         if not known.all():
-            at = int(np.argmin(known))
+            at = int(suspects[np.argmin(known)])
             why = f"the vocabulary of {len(used):,} does not use"
             if ids[at] in partition.tokenizer.forbidden_ids:
                 why = "no document has: it is padding, or a control token that the recipe lacks"
