@@ -27,7 +27,11 @@ from fim_assets.tokenizer.encoders import (
     ReferenceEncoder,
     UnencodableTextError,
 )
-from fim_assets.tokenizer.gigatoken_encoder import Gigatoken, GigatokenEncoder
+from fim_assets.tokenizer.gigatoken_encoder import (
+    Gigatoken,
+    GigatokenEncoder,
+    gigatoken_version,
+)
 from fim_assets.tokenizer.proof import PROOF_VERSION, find_mismatches, proof_texts, prove
 from fim_assets.tokenizer.vocabulary import flattened
 
@@ -186,7 +190,7 @@ def _proved(what: Sequence[str], make: Callable[[], Sequence[int]]) -> Proof:
 def proof_key(what: Sequence[str]) -> str:
     """The key of a proof, 32 hex digits: the same for the same texts, versions and machine."""
     digest = blake2b(digest_size=16)
-    versions = str(PROOF_VERSION), GigatokenEncoder.name, ReferenceEncoder.name, platform.machine()
+    versions = str(PROOF_VERSION), gigatoken_version(), ReferenceEncoder.name, platform.machine()
     for part in (*versions, *what):
         digest.update(f"{len(part)} {part}".encode())
     return digest.hexdigest()

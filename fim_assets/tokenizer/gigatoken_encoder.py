@@ -29,6 +29,11 @@ _DIGIT = re.compile("([0-9])")
 _DIGITS_ALONE = {"type": "Digits", "individual_digits": True}
 
 
+def gigatoken_version() -> str:
+    """Library and version; an ImportError if it is not installed."""
+    return f"gigatoken {version('gigatoken')}"
+
+
 class Gigatoken:
     """gigatoken by itself, of a `tokenizer.json` without added tokens and normalizer.
 
@@ -87,8 +92,6 @@ class GigatokenEncoder:
     These are texts that the tokenizer's normalizer changes, and texts with mismatching code points.
     """
 
-    name = f"gigatoken {version('gigatoken')}"
-
     def __init__(
         self,
         gigatoken: Gigatoken,
@@ -96,6 +99,7 @@ class GigatokenEncoder:
         reference: ReferenceEncoder,
         token_bytes: Sequence[bytes | None],
     ) -> None:
+        self.name = gigatoken_version()
         self._gigatoken, self._reference = gigatoken, reference
         self._mismatches = frozenset(map(chr, mismatches))
         self._may_mismatch = _can_begin(mismatches, token_bytes) if mismatches else None
