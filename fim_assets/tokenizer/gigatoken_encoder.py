@@ -22,7 +22,7 @@ from fim_assets.tokenizer.encoders import (
     UnencodableTextError,
 )
 
-MEMORY_BYTES = 64 << 20
+MEMORY_BYTES = 128 << 20
 """What a process may grow by before gigatoken forgets its pretokens, of which it has no bound."""
 
 _DIGIT = re.compile("([0-9])")
