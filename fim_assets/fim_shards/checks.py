@@ -14,12 +14,18 @@ from fim_assets.cuts.base import Cuts, Ranks
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
 from fim_assets.fim_shards.rates import rates, rates_by_language
-from fim_assets.fim_shards.record import PART_CHARS, FimShardReader, restore_document
+from fim_assets.fim_shards.record import (
+    NOT_RECORDED,
+    PART_CHARS,
+    FimShardReader,
+    restore_document,
+)
 from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import text_span
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.raw import Raw
 from fim_assets.statistics.rates import Rate, uniform_bound, uniform_distance
 from fim_assets.wording import plural, shown_language
 
@@ -39,7 +45,7 @@ def lossless(partition: Finished) -> CheckOutcome:
     """
     name = "lossless"
     source, fim, recipe = partition.source(), partition.files, partition.recipe
-    all_restored = _restored(fim)
+    all_restored = _restored(fim, recipe.raw)
     restored = next(all_restored, None)
     documents = chars = 0
     with ShardReader(source.paths, recipe.raw, _RAW_BYTES, source.parquet) as reader:
@@ -79,9 +85,12 @@ class _Restored(NamedTuple):
     rearranged: bool
 
 
-def _restored(fim: PartitionFiles) -> Iterator[_Restored]:
+def _restored(fim: PartitionFiles, raw: Raw) -> Iterator[_Restored]:
     shard = fim.file(".jsonl.zst")
     with FimShardReader(shard, fim.file(".parquet")) as reader:
+        recorded, asked = (part.model_dump(exclude=NOT_RECORDED) for part in (reader.raw, raw))
+        if recorded != asked:
+            raise ValueError(f"{shard}: its lines were judged by another section raw")
         for block in reader:
             columns = block.documents.lines, block.documents.texts, block.raw_numbers, block.files
             for line, text, number, files in zip(*columns, strict=True):

@@ -30,17 +30,20 @@ SCHEMA = pa.schema(
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
 
+NOT_RECORDED = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
+"""Fields of the section `raw` that say which lines are read, and not what a line holds."""
+
+
 def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
     """The parquet's key-value metadata: all that is needed to undo what was done.
 
     Format, the section `fim`, where a line holds its text, and the partition's seed, under which
     `draw_key` is the hash of a document.
     """
-    elsewhere = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
     return {
         "fim_assets.format": FORMAT,
         "fim_assets.fim": fim.model_dump_json(),
-        "fim_assets.raw": raw.model_dump_json(exclude=elsewhere),
+        "fim_assets.raw": raw.model_dump_json(exclude=NOT_RECORDED),
         "fim_assets.seed": f"{seed:016x}",
     }
 

@@ -20,7 +20,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fim_assets.io.machine_folders import cache_folders
-from fim_assets.tokenizer.byte_level import CHARACTER_OF
+from fim_assets.tokenizer.byte_level import CHARACTER_OF, to_bytes
 from fim_assets.tokenizer.encoders import (
     Encoder,
     EncoderError,
@@ -33,7 +33,7 @@ from fim_assets.tokenizer.gigatoken_encoder import (
     gigatoken_version,
 )
 from fim_assets.tokenizer.proof import PROOF_VERSION, find_mismatches, proof_texts, prove
-from fim_assets.tokenizer.vocabulary import flattened
+from fim_assets.tokenizer.vocabulary import flattened, vocabulary_ids
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,10 @@ def choose_encoder(
 
         def make() -> Sequence[int]:
             mismatches = mismatches_of_split(content["pre_tokenizer"])
-            prove(gigatoken.encode, reference, proof_texts(token_bytes, names), mismatches)
+            # gigatoken takes tokens that are not spelled in bytes for tokens of their own text.
+            others = [token for token in vocabulary_ids(content) if to_bytes(token) is None]
+            texts = proof_texts(token_bytes, [*names, *others])
+            prove(gigatoken.encode, reference, texts, mismatches)
             return mismatches
 
         mismatches = _proved(what_of_tokenizer(content, names), make).points()

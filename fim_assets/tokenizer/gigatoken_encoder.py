@@ -21,11 +21,13 @@ from fim_assets.tokenizer.encoders import (
     TokenIds,
     UnencodableTextError,
 )
+from fim_assets.tokenizer.vocabulary import flattened
 
 MEMORY_BYTES = 128 << 20
 """What a process may grow by before gigatoken forgets its pretokens, of which it has no bound."""
 
 _DIGIT = re.compile("([0-9])")
+_STEPS = {"ByteLevel", "Digits", "Split"}
 _DIGITS_ALONE = {"type": "Digits", "individual_digits": True}
 
 
@@ -46,12 +48,15 @@ class Gigatoken:
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
-        pre_tokenizer = content["pre_tokenizer"] or {}
-        first, *others = pre_tokenizer.get("pretokenizers") or [None]
-        self._cuts_digits = first == _DIGITS_ALONE and len(others) == 1
-        if self._cuts_digits:
-            content = content | {"pre_tokenizer": others[0]}
-        self._json = orjson.dumps(content)
+        steps = flattened(content["pre_tokenizer"], "pretokenizers")
+        for step in steps:
+            if step["type"] not in _STEPS or "String" in step.get("pattern", {}):
+                # It would pass over the step without a word.
+                raise EncoderError(f"does not know a step of the pre-tokenizer: {step}"[:200])
+        self._cuts_digits = steps[:1] == [_DIGITS_ALONE] and len(steps) > 1
+        steps = steps[1:] if self._cuts_digits else steps
+        split = steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
+        self._json = orjson.dumps(content | {"pre_tokenizer": split})
         self._process = psutil.Process()
         self._begin()
 

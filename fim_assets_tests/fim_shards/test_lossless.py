@@ -183,3 +183,9 @@ def test_the_verdict_is_that_of_parsing_every_line(
         for old, new in zip(before, now, strict=False)
     )
     assert made.check(lines).passed == same
+
+
+def test_a_shard_whose_lines_were_judged_by_other_fields_is_refused(made: Made) -> None:
+    """Each of its lines may stand in the raw shard and be no document of this recipe."""
+    with pytest.raises(ValueError, match="section raw"):
+        made.check(LINES, RECIPE.raw.model_copy(update={"id_field": "other"}))

@@ -12,6 +12,12 @@ LLAMA_3 = (
     rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}"
     rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_WHITE_SPACE}"
 )
+GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CL100K = LLAMA_3.replace(r"[\r\n]+|\s+(", r"[\r\n]|\s+(")
+CL100K_POSSESSIVE = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+    r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s+"
+)
 QWEN_2 = LLAMA_3.replace("{1,3}", "")
 QWEN_3_5 = QWEN_2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"\s\p{L}", r"\s\p{L}\p{M}")
 O200K = _WORDS.replace("@", _CONTRACTIONS + "?") + r"\p{N}{1,3}" + _REST
@@ -48,6 +54,9 @@ SPLITS = {
         "Sequence",
         pretokenizers=[_step("Digits", individual_digits=True), _byte_level(use_regex=True)],
     ),
+    "GPT-2's pattern": _splits(GPT_2),
+    "cl100k_base": _splits(CL100K),
+    "cl100k_base, possessive": _splits(CL100K_POSSESSIVE),
     "Llama 3, OLMo 2": _splits(LLAMA_3),
     "Qwen 2": _splits(QWEN_2),
     "Qwen 3.5": _splits(QWEN_3_5),

@@ -176,6 +176,7 @@ _SERVED = SPLITS | {
     "matches that others are merged with": _steps(
         _QWEN_STEP | {"behavior": "MergedWithPrevious"}, _BYTES_STEP
     ),
+    "nested": _steps(_steps(_DIGITS, _GPT_2)),
     "digits last": _steps(SPLITS["Llama 3, OLMo 2"]["pretokenizers"][0], _DIGITS, _BYTES_STEP),
 }
 _OTHERS = {
@@ -187,6 +188,12 @@ _OTHERS = {
         *_steps(_QWEN_STEP, _BYTES_STEP)["pretokenizers"],
     ),
     "runs of digits": _steps(_DIGITS | {"individual_digits": False}, _GPT_2),
+    "a string": _steps(
+        _QWEN_STEP,
+        _QWEN_STEP | {"pattern": {"String": "qzv"}},
+        _BYTES_STEP,
+    ),
+    "a fixed length": _steps(_QWEN_STEP, {"type": "FixedLength", "length": 1000}, _BYTES_STEP),
     "another pattern": _steps(_QWEN_STEP | {"pattern": {"Regex": r"\d+|\D"}}, _BYTES_STEP),
     "no split": _GPT_2 | {"use_regex": False},
 }
@@ -229,6 +236,16 @@ def test_merges_in_any_order_and_tokens_that_no_merge_makes_give_the_references_
         assert isinstance(chosen.used, GigatokenEncoder), chosen.reason
         texts = ["".join(draws.choices("abcd 1", k=draws.randrange(1, 14))) for _ in range(200)]
         assert_equal(chosen.reference, chosen.used, texts)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("token", ["日本x", " zq"])
+def test_a_token_that_is_not_spelled_in_bytes_leaves_the_reference(token: str) -> None:
+    """The reference never reaches it; gigatoken takes it for a token of its text."""
+    model = small()["model"]
+    vocab = model["vocab"] | {token: len(model["vocab"])}
+    chosen = chosen_for(small() | {"model": model | {"vocab": vocab, "ignore_merges": True}})
+    assert_equal(chosen.reference, chosen.used, [token, f"a{token}", f"{token}\n"])
 
 
 @pytest.mark.usefixtures("quick")
