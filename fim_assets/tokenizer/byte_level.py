@@ -1,11 +1,9 @@
-"""Byte-level BPE, as GPT-2 has it: bytes written as printable characters, and merges by rank.
+"""Byte-level BPE, as GPT-2 has it: bytes written as printable characters.
 
 Printable bytes stand for themselves; the others, in order, for the characters from U+0100 on. So
 the text " é", in UTF-8 the bytes 20 C3 A9, is spelled `ĠÃ©`: 20 is the 33rd byte that is not
 printable, and U+0100 + 32 is `Ġ`.
 """
-
-from collections.abc import Mapping
 
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
@@ -22,18 +20,3 @@ def to_bytes(token: str) -> bytes | None:
         return bytes(map(BYTE_OF.__getitem__, token))
     except KeyError:
         return None
-
-
-def spell(token: bytes) -> str:
-    """A token's bytes as characters."""
-    return "".join(map(CHARACTER_OF.__getitem__, token))
-
-
-def merge_of(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
-    """The two tokens whose merge makes this one: BPE over its bytes, stopped at two parts."""
-    parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        pairs = [ranks.get(parts[i] + parts[i + 1], len(ranks)) for i in range(len(parts) - 1)]
-        at = pairs.index(min(pairs))
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts[0], parts[1]

@@ -8,13 +8,14 @@ rebuilt by merging its bytes as BPE would.
 import base64
 import importlib.util
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from fim_assets.tokenizer.byte_level import merge_of, spell
+from fim_assets.tokenizer.byte_level import CHARACTER_OF
 from fim_assets.tokenizer.find import DOLMA2
 from fim_assets_tests.tokenizer.splits import LLAMA_3
 
@@ -54,6 +55,21 @@ def read_ranks() -> dict[bytes, int]:
     rows = (line.split() for line in data.splitlines())
     ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
     return dict(sorted(ranks.items(), key=lambda row: row[1]))
+
+
+def spell(token: bytes) -> str:
+    """A token's bytes as characters."""
+    return "".join(map(CHARACTER_OF.__getitem__, token))
+
+
+def merge_of(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+    """The two tokens whose merge makes this one: BPE over its bytes, stopped at two parts."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        pairs = [ranks.get(parts[i] + parts[i + 1], len(ranks)) for i in range(len(parts) - 1)]
+        at = pairs.index(min(pairs))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
 
 
 def tokenizer_json(ranks: dict[bytes, int]) -> str:
