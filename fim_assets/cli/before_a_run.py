@@ -223,8 +223,7 @@ def _find_shard(key_or_path: str, shards: Mapping[str, RawInput]) -> tuple[str, 
     wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
         for member in shard.members:
-            local = None if is_remote(member.location) else str(member.location.resolve())
-            if key_or_path == str(member) or wanted == local:
+            if key_or_path == str(member) or wanted == member.real_place:
                 return key, shard
     problem = f"{key_or_path}: no partition key, and no path of a shard of the recipe"
     raise click.ClickException(f"{problem}; {some_keys(shards)}")
