@@ -83,6 +83,7 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool, group: s
     With --group, shards are put together in the order of their keys, to at most SIZE (100MB, 64MiB
     or a number of bytes) as they are compressed; a larger one stays alone. If the manifest is there
     already, its partitions stay as they are, and shards that it does not name become new ones.
+    Without --group, a manifest that has groups is not written over.
     """
     from fim_assets.corpus.groups import compare_groups, group_shards, read_group_size
 
@@ -92,12 +93,16 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool, group: s
         most = None if group is None else read_group_size(group)
     except ValueError as error:
         raise click.UsageError(f"--group {error}") from error
+    location = parse_url(output) if is_url(output) else Path(output)
+    earlier = read_manifest(location) if location.exists() else {}
+    if most is None and any(len(shard.members) > 1 for shard in earlier.values()):
+        problem = f"--output {output} has groups, whose finished partitions would get other keys"
+        advice = "keep them by --group with a size, name another output, or delete it"
+        raise click.UsageError(f"{problem}; {advice}")
     settings = read_settings()
     shards = find_shards(documents, settings.input_root)
     if not shards:
         raise ShardError(*nothing_found(documents, settings))
-    location = parse_url(output) if is_url(output) else Path(output)
-    earlier = read_manifest(location) if most is not None and location.exists() else {}
     if most is not None:
         shards = group_shards(shards, earlier, most)
     of_shards = sum(len(shard.members) for shard in shards.values())
@@ -223,8 +228,7 @@ def _find_shard(key_or_path: str, shards: Mapping[str, RawInput]) -> tuple[str, 
     wanted = str(expand_home(key_or_path).resolve())
     for key, shard in shards.items():
         for member in shard.members:
-            local = None if is_remote(member.location) else str(member.location.resolve())
-            if key_or_path == str(member) or wanted == local:
+            if key_or_path == str(member) or wanted == member.real_place:
                 return key, shard
     problem = f"{key_or_path}: no partition key, and no path of a shard of the recipe"
     raise click.ClickException(f"{problem}; {some_keys(shards)}")

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import ByteSize, Field, TypeAdapter, ValidationError
@@ -16,7 +15,6 @@ from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 from fim_assets.corpus.keys import KEY_RULE, fits
 from fim_assets.corpus.raw_shard import RawInput, RawShard, ShardGroup
 from fim_assets.errors import ShardError
-from fim_assets.io.locations import is_remote
 
 _SIZE = TypeAdapter[int](Annotated[ByteSize, Field(gt=0)])
 
@@ -39,11 +37,12 @@ def group_shards(
     another; smaller ones do.
     """
     shards = {
-        _identity(member): (key, member) for key, shard in found.items() for member in shard.members
+        member.real_place: (key, member) for key, shard in found.items() for member in shard.members
     }
     groups: dict[str, RawInput] = {}
     for key, group in earlier.items():
-        here = [shards.pop(name) for name in map(_identity, group.members) if name in shards]
+        places = [member.real_place for member in group.members]
+        here = [shards.pop(place) for place in places if place in shards]
         if here:
             groups[key] = _joined([member for _, member in here])
     for of_group in _filled(shards.values(), most):
@@ -86,11 +85,6 @@ def _free(key: str, groups: Mapping[str, RawInput]) -> str:
     return free
 
 
-def _identity(shard: RawShard) -> str:
-    location = shard.location
-    return str(location) if is_remote(location) else str(Path(location).resolve())
-
-
 @dataclass
 class GroupChanges:
     """How a manifest differs from an earlier one: keys of partitions, and shards that are gone."""
@@ -104,9 +98,9 @@ class GroupChanges:
 def compare_groups(earlier: Mapping[str, RawInput], now: Mapping[str, RawInput]) -> GroupChanges:
     """Compare two manifests. A partition has changed if a shard of it is gone or is another."""
     changes = GroupChanges(new=[key for key in now if key not in earlier])
-    listed = {_identity(member) for shard in now.values() for member in shard.members}
+    listed = {member.real_place for shard in now.values() for member in shard.members}
     for key, group in earlier.items():
-        changes.gone += [m.place for m in group.members if _identity(m) not in listed]
+        changes.gone += [m.place for m in group.members if m.real_place not in listed]
         if key in now:
             same = len(group.members) == len(now[key].members) and all(
                 map(_same, group.members, now[key].members)
@@ -118,4 +112,4 @@ def compare_groups(earlier: Mapping[str, RawInput], now: Mapping[str, RawInput])
 def _same(before: RawShard, now: RawShard) -> bool:
     pins = (before.blake2b, now.blake2b), (before.etag, now.etag)
     differ = any(old and new and old != new for old, new in pins)
-    return _identity(before) == _identity(now) and before.bytes == now.bytes and not differ
+    return before.real_place == now.real_place and before.bytes == now.bytes and not differ

@@ -50,6 +50,11 @@ class RawShard:
         return parse_url(self.place) if is_url(self.place) else Path(self.place)
 
     @property
+    def real_place(self) -> str:
+        """Its URL, or its path without links: what two names of one file have in common."""
+        return self.place if is_url(self.place) else str(Path(self.place).resolve())
+
+    @property
     def size(self) -> int:
         """Its size as far as it is known, else that of the file, 0 where there is none."""
         if self.bytes is not None:

@@ -3,7 +3,8 @@
 import glob
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from upath import UPath
@@ -41,7 +42,6 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawInput]
             two, a key holds what Dagster or a file name cannot carry, or a manifest is none.
     """
     shards: dict[str, RawInput] = {}
-    keys: dict[str, str] = {}
     for pattern in documents:
         for key, shard in _listed_by(pattern, root):
             known = shards.setdefault(key, shard)
@@ -49,14 +49,27 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawInput]
                 raise ShardError(f"two shards have the key {key}: {known} and {shard}")
             if not known.members[0].pinned_by:
                 shards[key] = shard
-            for member in shard.members:
-                # Two globs may reach a file, by a link too; in a manifest each line was looked at.
-                real = member.place if member.pinned_by else _real(member.location)
-                if keys.setdefault(real, key) != key:
-                    problem = f"has two keys, {keys[real]} and {key}: its documents would count"
-                    advice = "do globs overlap, or is there a link?"
-                    raise ShardError(f"{member} {problem} twice; {advice}")
-    return dict(sorted(shards.items()))
+    shards = dict(sorted(shards.items()))
+    _refuse_doubled(shards)
+    return shards
+
+
+def _refuse_doubled(shards: Mapping[str, RawInput]) -> None:
+    """Refuse files that are listed twice: globs overlap, or a link or `..` is another name."""
+    listed = [(key, member) for key, shard in shards.items() for member in shard.members]
+    sizes = Counter(member.bytes for _, member in listed)
+    found: dict[str, tuple[str, RawShard]] = {}
+    for key, member in listed:
+        # Files of different sizes are not one: most of a manifest's need not be looked at.
+        alone = not sizes[None] and sizes[member.bytes] == 1
+        place = member.place if alone else member.real_place
+        first_key, first = found.setdefault(place, (key, member))
+        if first is not member:
+            where = f"{member.pinned_by}: " if member.pinned_by else ""
+            name = member.place if first.place == member.place else f"{member}, which is {first},"
+            keys = f"two keys, {first_key} and" if first_key != key else "twice the key"
+            problem = f"{where}{name} has {keys} {key}: its documents would count twice"
+            raise ShardError(problem, "do globs overlap, or is there a link?")
 
 
 def refuse_outputs(shards: Iterable[RawInput], folders: Iterable[Location]) -> None:
@@ -103,10 +116,6 @@ def _start(pattern: str, root: Location) -> tuple[Location, str]:
             raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
         return path.parents[-1], rest
     return (Path(path.anchor), str(path)) if path.is_absolute() else (root, pattern)
-
-
-def _real(location: Location) -> str:
-    return str(location) if is_remote(location) else str(location.resolve())
 
 
 def _objects(pattern: str, root: UPath) -> Iterator[tuple[str, RawShard]]:

@@ -122,6 +122,22 @@ def test_one_shard_in_two_groups_is_refused(tmp_path: Path) -> None:
         find_shards(["m.tsv"], tmp_path)
 
 
+@pytest.mark.parametrize("name", ["raw/link.jsonl", "raw/sub/../0.jsonl", "linked/0.jsonl"])
+@pytest.mark.parametrize("keys", ["gg", "gh"])
+def test_one_file_under_two_names_is_refused(tmp_path: Path, keys: str, name: str) -> None:
+    """Its documents would count twice, in one partition or in two."""
+    (tmp_path / "raw" / "sub").mkdir(parents=True)
+    (tmp_path / "raw" / "0.jsonl").write_bytes(b"{}\n")
+    (tmp_path / "raw" / "link.jsonl").symlink_to("0.jsonl")
+    (tmp_path / "linked").symlink_to("raw")
+    manifest = write_manifest(tmp_path, list(keys))
+    manifest.write_text(manifest.read_text().replace("raw/1.jsonl", name))
+    with pytest.raises(ShardError) as refused:
+        find_shards(["m.tsv"], tmp_path)
+    for part in (f"{manifest}, line 3: ", f"{tmp_path}/{name}", f"{tmp_path}/raw/0.jsonl"):
+        assert part in str(refused.value)
+
+
 def test_a_manifest_of_groups_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for number in range(5):

@@ -272,6 +272,24 @@ def test_a_group_of_no_size_is_wrong_usage(tmp_path: Path, size: str) -> None:
     assert f"--group '{size}' is no size: 100MB, 64MiB or a number of bytes" in done.stderr
 
 
+def test_a_manifest_of_groups_is_not_ungrouped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finished partitions would get other keys, and other draws with them."""
+    write_raw(tmp_path)
+    monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
+    pattern, manifest = str(tmp_path / "raw" / "*"), tmp_path / "m.tsv"
+    for _ in range(2):
+        assert run("manifest", pattern, "-o", str(manifest)).exit_code == 0
+    manifest.unlink()
+    assert run("manifest", "--group", "1MB", pattern, "-o", str(manifest)).exit_code == 0
+    before = manifest.read_bytes()
+    refused = run("manifest", pattern, "-o", str(manifest))
+    assert refused.exit_code == 2
+    assert f"--output {manifest} has groups" in refused.stderr
+    assert manifest.read_bytes() == before
+
+
 def test_groups_of_objects_are_fetched_and_recognised_without_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

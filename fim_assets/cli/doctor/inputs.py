@@ -81,14 +81,17 @@ def list_and_judge_shards(
 
 
 def _empty_shards(shards: Mapping[str, RawInput]) -> Iterator[Finding]:
-    """The shards of 0 bytes, which a run would refuse or make empty partitions of."""
+    """The shards of 0 bytes, which a run would refuse or find no document in."""
     empty = [member for shard in shards.values() for member in shard.members if member.size == 0]
     if refused := [str(shard) for shard in empty if shard.lacks_content]:
         text = f"{shortened(refused, NAMES_SHOWN)}: {NOTHING_COMPRESSED}"
         yield Finding("mend", "shards", text, FAILED_DOWNLOAD)
     if others := [str(shard) for shard in empty if not shard.lacks_content]:
-        text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, which make an empty partition"
-        advice = "fetch it again, or leave it out of raw.documents, if it should hold documents"
+        text = f"{shortened(others, NAMES_SHOWN)}: 0 bytes, and so no document"
+        # In a group, the other members may hold some.
+        if keys := [k for k, shard in shards.items() if not (shard.size or shard.lacks_content)]:
+            text += f"; empty partitions: {shortened(keys, NAMES_SHOWN)}"
+        advice = "if it should hold documents, fetch it again, or leave it out of its list"
         yield Finding("look", "shards", text, advice)
 
 

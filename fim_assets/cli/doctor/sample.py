@@ -75,21 +75,24 @@ def take_excerpt(key: str, shard: RawInput, folder: Path, most: int, window: int
     seeds the choice.
 
     Raises:
-        ShardError: If it is gone, is not what its manifest says or is damaged, or no line ends in
-            what was read.
+        ShardError: If it is gone, is not what its manifest says or is damaged, or its first line
+            does not end in the window.
     """
     kept, compressed, decompressed = bytearray(), 0, 0
     members = shard.members[:: max(1, round(shard.size / window))]
     complete = len(members) == len(shard.members)
     for member in members:
-        if compressed >= window:
+        if compressed >= window or len(kept) >= _KEPT_BYTES:
             complete = False
             break
-        begin = _beginning(member, folder, window - compressed, _KEPT_BYTES - len(kept))
+        left, most_kept = window - compressed, _KEPT_BYTES - len(kept)
+        begin = _beginning(member, folder, left, most_kept, must_hold_a_line=not kept)
+        complete = complete and begin.complete
+        if not (begin.lines or begin.complete):
+            break
         kept += begin.lines
         compressed += begin.compressed
         decompressed += begin.decompressed
-        complete = complete and begin.complete
     lines = [bytes(line) + b"\n" for line in kept.removesuffix(b"\n").split(b"\n")] if kept else []
     step = -(-len(kept) // most) or 1
     # Pick one line at random out of every `step`, so that periodic content is not over-sampled.
@@ -115,7 +118,9 @@ class _Beginning(NamedTuple):
     complete: bool
 
 
-def _beginning(shard: RawShard, folder: Path, window: int, most: int) -> _Beginning:
+def _beginning(
+    shard: RawShard, folder: Path, window: int, most: int, *, must_hold_a_line: bool
+) -> _Beginning:
     shard.refuse_changed()
     location = shard.location
     compressed = read_bytes(location, window + 1)
@@ -141,7 +146,8 @@ def _beginning(shard: RawShard, folder: Path, window: int, most: int) -> _Beginn
         complete = False
         with_returns = ends_in_carriage_returns(kept)
         del kept[kept.rfind(b"\n") + 1 :]
-        if not kept:
+        # In what other members leave of a window, no line of a healthy one may end.
+        if must_hold_a_line and not kept:
             problem = f"its first line does not end in its first {window:,} bytes"
             raise ShardError(problem, CARRIAGE_RETURNS if with_returns else "", shard)
     elif kept and not kept.endswith(b"\n"):

@@ -114,6 +114,45 @@ def test_an_excerpt_of_a_group_is_spread_over_its_members(tmp_path: Path, folder
     assert some.bytes == pytest.approx(group.size / 5, rel=0.1)
 
 
+def packed_group(root: Path) -> ShardGroup:
+    """Twenty members of ten lines, each one zstd block: of a part of it, no line is seen."""
+    members = []
+    for number in range(20):
+        path = root / f"{number}.jsonl.zst"
+        path.write_bytes(zstandard.compress(b"".join(LINES[10 * number : 10 * number + 10])))
+        members.append(RawShard(str(path)))
+    return ShardGroup(tuple(members))
+
+
+def test_a_group_is_sampled_whatever_member_the_window_ends_in(
+    tmp_path: Path, folder: Path
+) -> None:
+    group = packed_group(tmp_path)
+    first = group.members[0].size
+    for window in range(first, group.size, first // 7):
+        some = take_excerpt("g", group, folder, 1 << 30, window)
+        taken = some.path.read_bytes().splitlines(keepends=True)
+        read = {LINES.index(line) // 10 for line in taken}
+        assert len(taken) == 10 * len(read)
+        assert some.bytes == sum(group.members[number].size for number in read)
+        assert not some.complete
+    group.members[1].location.write_bytes(b"<html>")
+    with pytest.raises(ShardError, match=r"1\.jsonl\.zst: "):
+        take_excerpt("g", group, folder, 1 << 30, group.size)
+
+
+@pytest.mark.parametrize("members", [1, 3, 7])
+def test_a_group_of_more_lines_than_are_kept_is_sampled(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    kept = b"".join(LINES[: 10 * members])
+    for most in (len(kept) - 1, len(kept), len(kept) + 1):
+        monkeypatch.setattr(sampling, "_KEPT_BYTES", most)
+        some = take_excerpt("g", packed_group(tmp_path), folder, 1 << 30, 1 << 30)
+        assert some.path.read_bytes().startswith(kept)
+        assert not some.complete
+
+
 def test_a_last_line_without_a_line_feed_is_a_line(tmp_path: Path, folder: Path) -> None:
     shard = tmp_path / "a.jsonl"
     shard.write_bytes(b'{"text": "a"}\n{"text": "b\r"}')

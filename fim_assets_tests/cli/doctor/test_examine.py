@@ -127,11 +127,33 @@ def test_shards_of_0_bytes_and_what_lies_in_place_of_one_are_told(root: Path) ->
     assert "a.jsonl.zst, " in refused.text
     assert "b.json.gz: 0 bytes" in refused.text
     assert "c.jsonl: 0 bytes" in empty.text
+    assert "empty partitions: c" in empty.text
     pointer, array = [f for f in found(report, "sample") if f.mark == "mend"]
     assert "a Git LFS pointer" in pointer.text
     assert "git lfs pull" in pointer.advice
     assert "e.json" in array.text
     assert "jq -c" in array.advice
+
+
+def test_an_empty_member_of_a_group_makes_no_empty_partition(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "raw" / "a.jsonl").touch()
+    listed = ["manifest", "--group", "1GB", "raw/*", "-o", f"{root}/groups.tsv"]
+    assert CliRunner().invoke(main, listed).exit_code == 0
+    recipe(root, "raw: {documents: [groups.tsv]}", monkeypatch)
+    report = examined()
+    _, empty = found(report, "shards")
+    assert (empty.mark, report.can_start) == ("look", True)
+    assert "a.jsonl: 0 bytes" in empty.text
+    assert "empty partition" not in empty.text
+    (root / "raw" / "b.jsonl").touch()
+    (root / "groups.tsv").unlink()
+    listed[3] = "raw/*.jsonl"
+    assert CliRunner().invoke(main, listed).exit_code == 0
+    _, empty = found(examined(), "shards")
+    assert "a.jsonl, " in empty.text
+    assert "empty partitions: a.group" in empty.text
 
 
 def test_empty_texts_are_answered_with_their_share(
