@@ -209,6 +209,7 @@ def previews_show_the_parts_apart(page: Page) -> None:
     metadata(page, "preview").get_by_text("Show Markdown").click()
     preview = page.get_by_role("dialog")
     labels = preview.locator("p").filter(has_text=re.compile("^[🟦🟧🟩]"))
+    labels.first.wait_for()  # the text comes after the dialog
     parts = [tuple(label.inner_text().split()) for label in labels.all()]
     prefix, middle, suffix = (
         (square, f"<|fim_{part}|>", part)
