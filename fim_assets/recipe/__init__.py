@@ -2,16 +2,18 @@
 
 import difflib
 import json
+import operator
 import os
 import reprlib
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fim_assets.io.locations import expand_home
+from fim_assets.recipe.context import Context
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import MAPPING, SCALAR, Fim
 from fim_assets.recipe.raw import Raw
@@ -52,7 +54,36 @@ class Recipe(Section):
     seed: int = 3920
     raw: Raw = Raw()
     fim: Fim = Fim()
+    # Left out where a recipe has none, so that what was written before the section came is the same.
+    context: Context | None = Field(default=None, exclude_if=operator.not_)
     tokens: Tokens = Tokens()
+
+    @model_validator(mode="after")
+    def _check_context(self) -> Self:
+        in_pieces = self.context is not None and self.context.longer == "pieces"
+        if self.tokens.align and self.context is None:
+            raise ValueError("tokens.align needs context.tokens, the length of a sequence")
+        if self.tokens.align == "pad" and self.tokens.label_mask is None:
+            raise ValueError(
+                "tokens.align = pad needs tokens.label_mask, or padding would be trained on"
+            )
+        if self.tokens.label_mask == "text" and not (in_pieces or self.tokens.align == "pad"):
+            raise ValueError(
+                "tokens.label_mask = text would be true everywhere: it leaves out the EOS of pieces "
+                "(context.longer: pieces) and padding (tokens.align: pad)"
+            )
+        return self
+
+    @property
+    def piece_tokens(self) -> int | None:
+        """The most ids of a piece, None where no document is divided.
+
+        Aligned pieces take half a sequence at most: whatever stands in front of one, another fits
+        in the same sequence or in the next, see `token_arrays.align`.
+        """
+        if self.context is None or self.context.longer != "pieces":
+            return None
+        return self.context.tokens // 2 if self.tokens.align else self.context.tokens
 
     def partition_seed(self, key: str) -> int:
         """The partition's seed: 64 bits that depend on the recipe's seed and the key alone."""

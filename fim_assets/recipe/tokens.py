@@ -1,5 +1,6 @@
 """The section `tokens`: tokenizer and arrays."""
 
+import operator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -11,12 +12,21 @@ LayoutName = Annotated[str, one_of(LAYOUTS.keys)]
 
 
 def _label_mask(value: Any) -> Any:
-    if value not in (None, "middle"):
+    if value not in (None, "middle", "text"):
         raise ValueError(
-            "allowed: middle, which trains on the middles of rearranged files, or null, on all "
-            "tokens"
+            "allowed: middle, which trains on the middles of rearranged files, text, on all but "
+            "padding and the EOS of pieces that end no text, or null, on all tokens"
         )
     return value
+
+
+def _align(value: Any) -> bool | Literal["pad"]:
+    if value == "pad" or isinstance(value, bool):
+        return value
+    raise ValueError(
+        "allowed: true, which orders documents so that no sequence cuts a rearranged one, pad, "
+        "which pads where no order does it, or false"
+    )
 
 
 def _end_of_documents(value: Any) -> Any:
@@ -57,20 +67,27 @@ class Tokens(Section):
     Attributes:
         allow_lossy: Whether a tokenizer may be one that does not give every text back exactly.
         layout: One of `LAYOUTS`: which trainer's files the arrays are.
-        label_mask: `middle`: next to each array, which of its tokens are trained on; None: all are.
+        label_mask: Which tokens are trained on, in a file next to each array. `middle`: of a
+            rearranged file its middle; `text`: all but padding and the EOS of pieces behind which
+            their document goes on; None: all, and there is no such file.
         dtype: Type of one token id in an array; the smallest that holds the vocabulary. Megatron
             knows no uint32 and gets int32.
         max_size: Tokens in one array file; a document never spans two.
         shuffle: Whether a partition's documents are mixed, by keyed draws.
+        align: Whether documents are ordered so that no rearranged one crosses a multiple of
+            `context.tokens` in its array; `pad`: where the order cannot do it, padding does.
     """
 
     tokenizer: Tokenizer = Tokenizer()
     allow_lossy: bool = False
     layout: LayoutName = "dolma"
-    label_mask: Annotated[Literal["middle"] | None, BeforeValidator(_label_mask)] = None
+    label_mask: Annotated[Literal["middle", "text"] | None, BeforeValidator(_label_mask)] = None
     dtype: Literal["uint16", "uint32"] = "uint32"
     max_size: Annotated[int, Field(ge=1, le=1 << 53)] = 536870912
     shuffle: bool = True
+    align: Annotated[
+        bool | Literal["pad"], BeforeValidator(_align), Field(exclude_if=operator.not_)
+    ] = False
 
     def identity(self) -> dict[str, Any]:
         """Its part of fingerprints: fields that are not at their defaults and decide the bytes.
