@@ -79,6 +79,10 @@ class Layout:
         header: What they are; None where there are none.
         identity: Fields of `tokens.tokenizer` that stand in its files, which fingerprints therefore
             depend on.
+        keeps_order: Whether its trainer cuts an array into sequences as it stands, or has an order
+            of its own for documents.
+        extra_tokens: Tokens that its trainer takes at once next to those of a sequence.
+        has_gaps: Whether its index can leave out tokens between documents.
         has_mix: Whether its trainer reads `token_arrays/mix.txt`, a list of arrays as `label,path`.
     """
 
@@ -93,6 +97,9 @@ class Layout:
     header_bytes: int = 0
     header: WriteHeader | None = None
     identity: frozenset[str] = frozenset()
+    keeps_order: bool = True
+    extra_tokens: int = 0
+    has_gaps: bool = False
     has_mix: bool = False
 
     @property

@@ -1,6 +1,6 @@
 """The layout `datatrove`: where each document ends, and which tokenizer made the ids.
 
-Source: datatrove, `TokenizedFile`.
+Source: datatrove, `TokenizedFile`; `DatatroveFileDataset` reads windows of `seq_len + 1` ids.
 
 Documents of 3 and 2 tokens, `dtype: uint16`:
 
@@ -47,4 +47,5 @@ DATATROVE = Layout(
     mask_ending=".ds.loss",
     mask_folder=None,
     identity=frozenset({"name_or_path"}),
+    extra_tokens=1,
 )

@@ -37,4 +37,4 @@ class _CsvIndex:
         self._compressed.close()
 
 
-DOLMA = Layout("dolma", "OLMo-core", ".npy", (".csv.gz",), _CsvIndex, has_mix=True)
+DOLMA = Layout("dolma", "OLMo-core", ".npy", (".csv.gz",), _CsvIndex, has_gaps=True, has_mix=True)

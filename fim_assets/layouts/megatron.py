@@ -1,6 +1,7 @@
 r"""The layout `megatron`: each document is a sequence, with its length and where it begins.
 
-Source: Megatron-LM, `megatron/core/datasets/indexed_dataset.py`.
+Source: Megatron-LM, `megatron/core/datasets/indexed_dataset.py`; `gpt_dataset.py` shuffles the
+documents before it cuts sequences.
 
 Documents of 3 and 2 tokens, `dtype: uint16`; all numbers little-endian:
 
@@ -46,5 +47,11 @@ class _SequenceIndex:
 
 
 MEGATRON = Layout(
-    "megatron", "Megatron-LM", ".bin", (".idx",), _SequenceIndex, id_types={"uint32": "<i4"}
+    "megatron",
+    "Megatron-LM",
+    ".bin",
+    (".idx",),
+    _SequenceIndex,
+    id_types={"uint32": "<i4"},
+    keeps_order=False,
 )

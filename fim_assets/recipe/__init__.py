@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fim_assets.io.locations import expand_home
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.context import Context
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import MAPPING, SCALAR, Fim
@@ -54,7 +55,7 @@ class Recipe(Section):
     seed: int = 3920
     raw: Raw = Raw()
     fim: Fim = Fim()
-    # Left out where a recipe has none, so that what was written before the section came is the same.
+    # Left out where a recipe has none: recipes are written as before the section came.
     context: Context | None = Field(default=None, exclude_if=operator.not_)
     tokens: Tokens = Tokens()
 
@@ -63,16 +64,19 @@ class Recipe(Section):
         in_pieces = self.context is not None and self.context.longer == "pieces"
         if self.tokens.align and self.context is None:
             raise ValueError("tokens.align needs context.tokens, the length of a sequence")
-        if self.tokens.align == "pad" and self.tokens.label_mask is None:
-            raise ValueError(
-                "tokens.align = pad needs tokens.label_mask, or padding would be trained on"
-            )
         if self.tokens.label_mask == "text" and not (in_pieces or self.tokens.align == "pad"):
             raise ValueError(
-                "tokens.label_mask = text would be true everywhere: it leaves out the EOS of pieces "
-                "(context.longer: pieces) and padding (tokens.align: pad)"
+                "tokens.label_mask = text would be true everywhere: it leaves out the EOS of "
+                "pieces (context.longer: pieces) and padding (tokens.align: pad)"
             )
         return self
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of an array that a trainer takes at once, None where documents are not aligned."""
+        if self.context is None or not self.tokens.align:
+            return None
+        return self.context.tokens + LAYOUTS[self.tokens.layout].extra_tokens
 
     @property
     def piece_tokens(self) -> int | None:

@@ -1,9 +1,10 @@
 """The section `tokens`: tokenizer and arrays."""
 
+import json
 import operator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.values import Section, Token, TokenId, commit, one_of
@@ -20,13 +21,13 @@ def _label_mask(value: Any) -> Any:
     return value
 
 
-def _align(value: Any) -> bool | Literal["pad"]:
-    if value == "pad" or isinstance(value, bool):
-        return value
-    raise ValueError(
-        "allowed: true, which orders documents so that no sequence cuts a rearranged one, pad, "
-        "which pads where no order does it, or false"
-    )
+def _align(value: Any) -> Any:
+    if value != "pad" and not isinstance(value, bool):
+        raise ValueError(
+            "allowed: true, which orders documents so that no sequence cuts a rearranged one, "
+            "pad, which pads where no order does it, or false"
+        )
+    return value
 
 
 def _end_of_documents(value: Any) -> Any:
@@ -43,7 +44,8 @@ class Tokenizer(Section):
         revision: The Hub's commit, 40 hex digits, for a name on the Hub.
         bos_token_id: Begins every document; None: nothing does.
         eos_token_id: Ends every document.
-        pad_token_id: What a trainer pads with; stands nowhere in the arrays.
+        pad_token_id: What a trainer pads with; stands nowhere in the arrays unless `tokens.align`
+            is `pad`.
         segment_before_tokenization: Whether texts are encoded paragraph by paragraph: line feeds
             and what follows them, up to the next line feeds.
     """
@@ -72,7 +74,7 @@ class Tokens(Section):
             their document goes on; None: all, and there is no such file.
         dtype: Type of one token id in an array; the smallest that holds the vocabulary. Megatron
             knows no uint32 and gets int32.
-        max_size: Tokens in one array file; a document never spans two.
+        max_size: Tokens in one array file, without padding; a document never spans two.
         shuffle: Whether a partition's documents are mixed, by keyed draws.
         align: Whether documents are ordered so that no rearranged one crosses a multiple of
             `context.tokens` in its array; `pad`: where the order cannot do it, padding does.
@@ -88,6 +90,23 @@ class Tokens(Section):
     align: Annotated[
         bool | Literal["pad"], BeforeValidator(_align), Field(exclude_if=operator.not_)
     ] = False
+
+    @model_validator(mode="after")
+    def _check_align(self) -> Self:
+        layout, padding = LAYOUTS[self.layout], self.tokenizer.pad_token_id
+        marks = {self.tokenizer.bos_token_id, self.tokenizer.eos_token_id}
+        problem = ""
+        if self.align and not layout.keeps_order:
+            problem = f"{layout.trainer} has an order of its own for the documents of {self.layout}"
+        elif self.align == "pad" and not layout.has_gaps:
+            problem = f"padding would belong to a document in the index of {self.layout}"
+        elif self.align == "pad" and self.label_mask is None:
+            problem = "padding would be trained on without tokens.label_mask"
+        elif self.align == "pad" and (padding is None or padding in marks):
+            problem = "tokens.tokenizer.pad_token_id must be an id that is neither BOS nor EOS"
+        if problem:
+            raise ValueError(f"align = {json.dumps(self.align)}: {problem}")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Its part of fingerprints: fields that are not at their defaults and decide the bytes.

@@ -58,12 +58,17 @@ document's text, as text. `changed`: whether the text does not come back from th
 
 @dataclass(frozen=True)
 class ArraySettings:
-    """How arrays are written; `source` is the FIM shard's path below the data root."""
+    """How arrays are written.
+
+    `source` is the FIM shard's path below the data root, `window` what a trainer takes at once, see
+    `Recipe.window`.
+    """
 
     tokens: Tokens
     fim: Fim
     source: str
     tokenizer_hash: str
+    window: int | None = None
 
     def metadata(self) -> dict[str, str]:
         """The parquet's key-value metadata: what reading needs, not where the tokenizer is."""
@@ -136,16 +141,20 @@ class ArrayReader:
 
 
 def write_arrays(
-    documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
+    documents: Iterable[SpooledDocument],
+    settings: ArraySettings,
+    staging: Staging,
+    starts: Iterable[int] | None = None,
 ) -> None:
     """Write a partition's arrays, none of them empty, and its parquet in the arrays' order.
 
     Documents go into an array as long as they fit; none is split, or has more than `max_size`
-    tokens. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else the layout has, `-00001.npy`
-    and so on, and `.parquet`.
+    tokens. Where `starts` says which token of its array each begins at, 0 begins the next array,
+    and padding fills what is left free. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else
+    the layout has, `-00001.npy` and so on, and `.parquet`.
     """
     with TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table:
-        rows = _fill_arrays(documents, settings, staging)
+        rows = _fill_arrays(documents, settings, staging, starts)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             table.write(_columns(some))
 
@@ -164,14 +173,21 @@ class _Row(NamedTuple):
 
 
 def _fill_arrays(
-    documents: Iterable[SpooledDocument], settings: ArraySettings, staging: Staging
+    documents: Iterable[SpooledDocument],
+    settings: ArraySettings,
+    staging: Staging,
+    starts: Iterable[int] | None,
 ) -> Iterator[_Row]:
     numbers, array = count(), None
+    placed = None if starts is None else iter(starts)
     for document in documents:
-        if array is None or array.size + len(document.tokens) > settings.tokens.max_size:
+        start = None if placed is None else int(next(placed))
+        if array is None or start == 0 or (start is None and not array.takes(document)):
             if array is not None:
                 array.close()
             array = _Array(next(numbers), settings, staging)
+        if start is not None:
+            array.pad(start - array.size)
         header, files = document.header.tobytes(), document.files.tobytes()
         yield _Row(header, files, document.id, array.name, array.size)
         array.add(document)
@@ -187,6 +203,7 @@ class _Array:
         self._layout = LAYOUTS[tokens.layout]
         self.name = f"{staging.files.key}{stem}{self._layout.ending}"
         self.size = 0
+        self._tokens = tokens
         self._fim = settings.fim
         self._files: list[HashingWriter] = []
 
@@ -220,6 +237,20 @@ class _Array:
             self._waiting.close()
         for file in self._files:
             file.close()
+
+    def takes(self, document: SpooledDocument) -> bool:
+        """Whether there is room for a document."""
+        return self.size + len(document.tokens) <= self._tokens.max_size
+
+    def pad(self, tokens: int) -> None:
+        """Write padding, which belongs to no document and is not trained on."""
+        if not tokens:
+            return
+        padding = self._tokens.tokenizer.pad_token_id
+        self._ids.write(np.full(tokens, padding, self._info.id_type).data)
+        if self._mask is not None:
+            self._mask.write(bytes(tokens))
+        self.size += tokens
 
     def add(self, document: SpooledDocument) -> None:
         """Write the next document."""

@@ -111,7 +111,8 @@ class TokenArrays(Stage):
 
     @override
     def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
-        return {"tokens": recipe.tokens.identity(), "tokenizer": tokenizer_hash}
+        identity = {"tokens": recipe.tokens.identity(), "tokenizer": tokenizer_hash}
+        return identity if recipe.window is None else identity | {"window": recipe.window}
 
     @override
     def tags(self, recipe: Recipe) -> dict[str, str]:
@@ -129,7 +130,9 @@ class TokenArrays(Stage):
         recipe, source = work.recipe, work.source
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
-        settings = ArraySettings(recipe.tokens, recipe.fim, source.name, work.tokenizer_hash)
+        settings = ArraySettings(
+            recipe.tokens, recipe.fim, source.name, work.tokenizer_hash, recipe.window
+        )
         tokenizer = _tokenizer(recipe, work.tokenizer_hash)
         return tokenize_shard(source.path, source.parquet, settings, tokenizer, work.staging)
 

@@ -21,7 +21,9 @@ from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement
 from fim_assets.fim_shards.record import FileRow, FimDocuments, FimShardReader, split_files
 from fim_assets.recipe.fim import Fim
+from fim_assets.recipe.tokens import Tokens
 from fim_assets.statistics.counts import by_count
+from fim_assets.token_arrays.align import align, count_cut
 from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokenizer.encoders import UnencodableTextError
@@ -241,6 +243,7 @@ def tokenize_shard(
             an array.
     """
     keys: list[UInts] = [np.empty(0, np.uint64)]
+    to_align: list[Records] = []
     by_language: Counter[str] = Counter()
     chars = files = 0
     with (
@@ -258,23 +261,52 @@ def tokenize_shard(
             _refuse_too_large(block, sizes, shard, settings.tokens.max_size)
             spool.append(*encoded, block.documents.ids)
             keys.append(np.array(block.draw_keys, np.uint64))
+            if settings.window is not None:
+                to_align.append(_to_align(encoded))
             chars += sum(map(len, block.documents.texts))
             files += len(encoded.files)
             for language, n in zip(block.documents.languages, sizes.tolist(), strict=True):
                 by_language[language or ""] += n
         totals = reader.shard.totals(chars, files, by_language.total())
-        order = _order(keys, shuffle=settings.tokens.shuffle)
-        write_arrays(map(spool.__getitem__, order), settings, staging)
-    return replace(totals, counts=totals.counts | by_count("tokens", by_language))
+        order, starts = _order(keys, shuffle=settings.tokens.shuffle), None
+        counts = totals.counts | by_count("tokens", by_language)
+        if settings.window is not None:
+            order, starts, cut = _aligned(order, to_align, settings.window, settings.tokens)
+            counts |= cut
+        write_arrays(map(spool.__getitem__, order), settings, staging, starts)
+    return replace(totals, counts=counts)
 
 
-def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:
+def _order(blocks: list[UInts], *, shuffle: bool) -> Ints:
     """The documents' order, by their keys, of which only one list is held at a time."""
     keys = np.concatenate(blocks)
     blocks.clear()
-    order = shuffled(keys) if shuffle else np.arange(len(keys))
-    del keys
-    yield from order
+    return shuffled(keys) if shuffle else np.arange(len(keys))
+
+
+_TO_ALIGN = np.dtype([("tokens", "<i8"), ("rearranged", "?")])
+
+
+def _to_align(encoded: EncodedBlock) -> Records:
+    """What aligning needs of a block's documents: a `_TO_ALIGN` each."""
+    documents = np.empty(len(encoded.documents), _TO_ALIGN)
+    documents["tokens"] = encoded.documents["tokens"]
+    firsts = np.cumsum(encoded.documents["files"]) - encoded.documents["files"]
+    if len(documents):
+        documents["rearranged"] = np.maximum.reduceat(encoded.files["order"], firsts) > 0
+    return documents
+
+
+def _aligned(
+    order: Ints, blocks: list[Records], window: int, tokens: Tokens
+) -> tuple[Ints, Ints, dict[str, int]]:
+    """Documents as `align` orders them, where they start, and what is cut, see `count_cut`."""
+    documents = np.concatenate([np.empty(0, _TO_ALIGN), *blocks])
+    blocks.clear()
+    sizes, rearranged = documents["tokens"], documents["rearranged"]
+    pad = tokens.align == "pad"
+    aligned = align(order, sizes, rearranged, window, tokens.max_size, pad=pad)
+    return (*aligned, count_cut(aligned, sizes, rearranged, window))
 
 
 def _unencodable(block: FimDocuments, shard: Path, error: UnencodableDocumentError) -> ShardError:
