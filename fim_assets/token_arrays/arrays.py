@@ -259,7 +259,10 @@ class _Array:
         line = int(document.header["shard_line"][0])
         self._index.add(IndexEntry(start, self.size, document.id, line))
         if self._mask is not None:
-            self._mask.write(label_mask(document, self._fim).data)
+            trained = np.ones(len(document.tokens), np.bool_)
+            if self._tokens.label_mask == "middle":
+                trained = label_mask(document, self._fim)
+            self._mask.write(trained.data)
 
 
 def _columns(rows: list[_Row]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class TokenArray(Sequence[TokenDocument]):
         except (pa.ArrowException, PolarsError, OSError, KeyError, ValidationError) as error:
             raise ShardError(f"{parquet}: cannot be read: {error}") from error
         dtype, header = id_dtype(self.tokens), LAYOUTS[self.tokens.layout].header_bytes
-        size, tokens = path.stat().st_size, self._table["tokens"].sum()
+        size, tokens = path.stat().st_size, int(self._table["end"].to_numpy().max(initial=0))
         if not tokens or size != header + tokens * dtype.itemsize:
             behind = f" behind a header of {header}" if header else ""
             stated = f"{parquet.name} says {tokens:,} tokens of {dtype.itemsize} bytes{behind}"

@@ -5,6 +5,7 @@ and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and
 next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,7 @@ class TokenArrays(Stage):
                 "added_token_literals": counts["added_token_literals"],
                 "changed_documents": counts["changed_documents"],
                 **{f"rearranged_longer_{length}": n for length, n in longer.items()},
+                **(_aligned(counts) if recipe.tokens.align else {}),
             },
         )
 
@@ -176,6 +178,16 @@ class TokenArrays(Stage):
     @override
     def data_ending(self, recipe: Recipe) -> str:
         return f"-00000{LAYOUTS[recipe.tokens.layout].ending}"
+
+
+def _aligned(counts: Mapping[str, int]) -> dict[str, int | float]:
+    """What became of rearranged documents where arrays are cut, see `align.count_cut`."""
+    from fim_assets.statistics.tables import share
+
+    names = ("rearranged_documents", "rearranged_crossing", "rearranged_dropped", "padding_tokens")
+    documents, crossing, dropped, _ = (counts[name] for name in names)
+    whole = share(documents - crossing - dropped, documents)
+    return {"rearranged_whole": whole} | {name: counts[name] for name in names}
 
 
 def _tokenizer(recipe: Recipe, tokenizer_hash: str) -> "LoadedTokenizer":

@@ -16,7 +16,7 @@ from fim_assets.wording import plural
 def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
     """Compare where EOS stands in the arrays with where documents end."""
     name = "one_eos_per_document"
-    spans, arrays = partition.spans, partition.arrays
+    spans, arrays, padding = partition.spans, partition.arrays, partition.padding
     expected, count = partition.receipt.result.documents, len(spans.lines)
     if sorted(spans.names) != sorted(arrays):
         return fault(name, f"the parquet names {sorted(spans.names)}, not {arrays}")
@@ -24,7 +24,10 @@ def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
         inside = spans.are_in(array)
         with partition.open(array) as ids:
             starts, ends = spans.starts[inside], spans.ends[inside]
-            wrong = _misplaced_end(starts, ends, ids, partition.tokenizer)
+            wrong = _uncovered(starts, ends, ids.size, padded=padding is not None)
+            wrong = wrong or _misplaced_end(starts, ends, ids, partition.tokenizer)
+            if padding is not None:
+                wrong = wrong or _misplaced_padding(spans.gaps(array), ids, padding)
         if wrong:
             return fault(name, f"{array}: {wrong}")
     if count != expected:
@@ -35,13 +38,32 @@ def one_eos_per_document(partition: TokenPartition) -> CheckOutcome:
     return passed(name, description, documents=count, arrays=len(arrays))
 
 
+def _uncovered(starts: Integers, ends: Integers, size: int, *, padded: bool) -> str | None:
+    """Where documents overlap, or leave tokens of an array free that are no padding."""
+    ordered = len(ends) and (starts[1:] >= ends[:-1]).all() and not (ends <= starts).any()
+    joined = ordered and (padded or (starts[1:] == ends[:-1]).all())
+    if not joined or starts[0] != 0 or ends[-1] != size:
+        return f"its documents do not cover its {size:,} tokens"
+    return None
+
+
+def _misplaced_padding(gaps: Ints, ids: ArrayReader, padding: int) -> str | None:
+    """Where padding does not fill what is between documents, or stands elsewhere."""
+    for begin, block in ids.blocks():
+        expected = np.zeros(len(block), np.bool_)
+        low = np.searchsorted(gaps[:, 1], begin, "right")
+        high = np.searchsorted(gaps[:, 0], begin + len(block))
+        for start, end in (gaps[low:high] - begin).tolist():
+            expected[max(start, 0) : end] = True
+        if not np.array_equal(block == padding, expected):
+            return "padding does not stand between documents, or not there alone"
+    return None
+
+
 def _misplaced_end(
     starts: Integers, ends: Integers, ids: ArrayReader, tokenizer: LoadedTokenizer
 ) -> str | None:
-    """Where documents do not cover an array, or BOS or EOS stand elsewhere than at their ends."""
-    joined = len(ends) and (starts[1:] == ends[:-1]).all() and not (ends <= starts).any()
-    if not joined or starts[0] != 0 or ends[-1] != ids.size:
-        return f"its documents do not cover its {ids.size:,} tokens"
+    """Where BOS or EOS stand elsewhere than at the ends of documents."""
     bos, eos = tokenizer.controls.bos, tokenizer.controls.eos
     for begin, block in ids.blocks():
         for mark in {eos, bos} - {None}:
@@ -68,7 +90,7 @@ def ids_in_vocabulary(partition: TokenPartition) -> CheckOutcome:
     """Look up every id in the vocabulary, without those that the recipe never places."""
     name = "ids_in_vocabulary"
     used = partition.tokenizer.vocabulary.used.copy()
-    used[list(partition.tokenizer.forbidden_ids)] = False
+    used[list(partition.tokenizer.forbidden_ids - {partition.padding})] = False
     # Ids below the first that no document may have need no look: in most vocabularies, nearly all.
     first = len(used) if used.all() else int(np.argmin(used))
     highest, tokens = -1, 0

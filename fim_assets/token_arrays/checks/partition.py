@@ -85,6 +85,12 @@ class TokenPartition:
         return None if separator is None else self.tokenizer.controls.boundaries.get(separator)
 
     @property
+    def padding(self) -> int | None:
+        """The id between documents, None where nothing may stand there."""
+        tokens = self.recipe.tokens
+        return tokens.tokenizer.pad_token_id if tokens.align == "pad" else None
+
+    @property
     def layout(self) -> Layout:
         """The arrays' layout."""
         return LAYOUTS[self.recipe.tokens.layout]

@@ -2,30 +2,36 @@
 
 from fim_assets.corpus.stage import Check
 from fim_assets.token_arrays.checks.accounting import nothing_lost
+from fim_assets.token_arrays.checks.aligned import aligned
 from fim_assets.token_arrays.checks.ids import ids_in_vocabulary, one_eos_per_document
 from fim_assets.token_arrays.checks.sentinels import sentinel_grammar
 from fim_assets.token_arrays.checks.texts import decodes_to_fim_text, matches_reference_tokenizer
 
 _DESCRIPTIONS = {
     one_eos_per_document: (
-        "Every token of the arrays is looked at: documents cover them without gap or overlap; "
-        "each ends in EOS, and begins with BOS where the recipe has one, and neither stands "
-        "anywhere else."
+        "Every token of the arrays is looked at: documents cover them without overlap, and without "
+        "gap but for padding that the recipe asks for; each ends in EOS, and begins with BOS where "
+        "the recipe has one, and neither stands anywhere else."
     ),
     ids_in_vocabulary: (
-        "Every token of the arrays is one that the tokenizer's vocabulary uses; padding, and "
-        "control tokens that the recipe does not place, stand nowhere."
+        "Every token of the arrays is one that the tokenizer's vocabulary uses; padding, "
+        "unless the recipe asks for it, and control tokens that it does not place stand nowhere."
     ),
     sentinel_grammar: (
         "Each rearranged file has its sentinels once and in order, between the parts whose "
         "offsets the parquet gives, and files are parted by the separator where it is one id; "
         "neither stands anywhere else. Files and orders are those of the FIM shard's record. A "
-        "label mask is false from a rearranged file's beginning to its middle, and true "
-        "elsewhere."
+        "label mask is false from a rearranged file's beginning to its middle and on padding, and "
+        "true elsewhere; with tokens.label_mask: text, false on padding alone."
     ),
     nothing_lost: (
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
         "token_arrays: each document of a stage is in the next, once."
+    ),
+    aligned: (
+        "With tokens.align, the parquet's offsets give the receipt's numbers of rearranged "
+        "documents that a trainer's windows cut or drop, and of padding, which ends at windows' "
+        "ends; where padding is asked for, no window cuts one that is not longer. Passes without."
     ),
     decodes_to_fim_text: (
         "The ids of every document decode to its text in the FIM shard, byte by byte; with "

@@ -38,7 +38,7 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     shard's, and offsets that do not fit together, raise a ValueError.
     """
     name = "sentinel_grammar"
-    masked = partition.recipe.tokens.label_mask is not None
+    mask = partition.recipe.tokens.label_mask
     mask_changes: dict[str, list[Ints]] = defaultdict(list)
     seen: dict[str, int] = dict.fromkeys(partition.arrays, 0)
     counts = _count_orders(partition)
@@ -51,13 +51,13 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             if wrong := _wrong_sentinels(span, sentinels, partition):
                 return fault(name, wrong)
             seen[array] = end
-            if masked:
+            if mask == "middle":
                 mask_changes[array].append(_mask_changes(of_array))
     for array in partition.arrays:
         with partition.open(array) as ids:
             rest = TokenSpan(array, seen[array], max(ids.size, seen[array]))
         wrong = _wrong_sentinels(rest, np.empty(0, np.int64), partition)
-        if wrong is None and masked:
+        if wrong is None and mask is not None:
             wrong = _wrong_mask(array, mask_changes[array], partition)
         if wrong:
             return fault(name, wrong)
@@ -193,7 +193,10 @@ def _mask_changes(files: pl.DataFrame) -> Ints:
 
 
 def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> str | None:
-    """Where an array's label mask does not change as `expected`, see `_mask_changes`."""
+    """Where an array's label mask does not change as `expected`, see `_mask_changes`.
+
+    Between documents it is false: a file that begins behind padding makes no other change there.
+    """
     path = partition.tokens.output(partition.layout.mask_name(array))
     changes, before = [np.empty(0, np.int64)], True
     tokens = partition.spans.ends[partition.spans.are_in(array)].max(initial=0)
@@ -205,6 +208,7 @@ def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> 
                 return f"{path}: holds values other than 0 and 1"
             changes.append(np.flatnonzero(np.diff(block, prepend=before)) + at)
             before = bool(block[-1])
-    if not np.array_equal(np.concatenate(changes), _joined(expected)):
+    between = partition.spans.gaps(array).ravel()
+    if not np.array_equal(np.concatenate(changes), np.setxor1d(_joined(expected), between)):
         return f"{path}: true and false do not change where middles begin and their files do"
     return None

@@ -59,6 +59,12 @@ class DocumentSpans:
         code = self.names.index(array) if array in self.names else len(self.names)
         return np.equal(self.arrays, code)
 
+    def gaps(self, array: str) -> Ints:
+        """What no document covers between an array's documents: starts and ends, shape (k, 2)."""
+        inside = self.are_in(array)
+        free = np.stack([self.ends[inside][:-1], self.starts[inside][1:]], axis=1)
+        return free[free[:, 0] < free[:, 1]].astype(np.int64)
+
     def in_line_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
         """Lines and spans of some documents, counted in the raw shard's order."""
         rows = self._by_line[begin:end]

@@ -14,8 +14,9 @@ VOCABULARY = "ids_in_vocabulary"
 GRAMMAR = "sentinel_grammar"
 LOST = "nothing_lost"
 DECODES = "decodes_to_fim_text"
+ALIGNED = "aligned"
 REFERENCE = "matches_reference_tokenizer"
-ALL = [ONE_EOS, VOCABULARY, GRAMMAR, LOST, DECODES, REFERENCE]
+ALL = [ONE_EOS, VOCABULARY, GRAMMAR, LOST, ALIGNED, DECODES, REFERENCE]
 
 REPOSITORY, SHORT, PSM, SPM = 1, 2, 4, 5
 """Lines of the raw shard of `conftest.ROWS`: of four files, unchanged, PSM and SPM order."""

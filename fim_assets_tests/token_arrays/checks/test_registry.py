@@ -12,6 +12,7 @@ from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.checks.registry import CHECKS
 from fim_assets_tests.corpora import documents, partition_files
 from fim_assets_tests.token_arrays.checks.faults import (
+    ALIGNED,
     ALL,
     DECODES,
     GRAMMAR,
@@ -138,6 +139,7 @@ def test_numbers_by_hand(finish: Finish) -> None:
         VOCABULARY: {"highest_id": 306, "vocabulary": 309, "tokens": 4 + 4 + 6},
         GRAMMAR: {"psm": 0, "spm": 0},
         LOST: {"documents": 3, "chars": 3 + 1 + 13, "sentinel_chars": 0, "stages": 3},
+        ALIGNED: {"window": None},
         DECODES: {"documents": 3, "bytes": 3 + 2 + 13, "changed_documents": 0},
         REFERENCE: {"documents": 3, "tokens": 4 + 4 + 6},
     }
