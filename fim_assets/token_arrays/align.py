@@ -6,8 +6,8 @@ cut lose their middles; unchanged ones may be cut anywhere. Each array's documen
 ordered among themselves, so that rearranged ones stand inside of windows and unchanged ones across
 their ends. A window of 8 tokens, with rearranged (r) and unchanged (u) documents of these sizes:
 
-    as shuffled     r5 r4 u2 u6 r6 r1 r2 r3 u8 …
-    as aligned      r5 u6.. | ..u6 r4 r1 | u2 r6 | r2 r3 …
+    as shuffled     r5 r4 u2 u6 r6 r1 r2 r3 …
+    as aligned      r5 u6.. | ..u6 r4 u2.. | ..u2 r6 r1 | r2 r3 …
 
 They stay in their order as long as it does no harm. `r4` does not fit behind `r5`, in 3 tokens, so
 that the first unchanged document goes there which crosses and leaves `r4` room: `u6`, not `u2`. If
@@ -211,7 +211,7 @@ class _Array:
         `taken + size - left` tokens behind it, of which whole windows do not count.
         """
         first = (left - size) % self._window
-        for begin in (first - self._window, first):
+        for begin in (first, first - self._window):
             low, high = max(begin, left - size, 0), min(begin + latest, left)
             fitting = sums >> low & (1 << max(high - low + 1, 0)) - 1
             if fitting:
