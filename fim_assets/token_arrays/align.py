@@ -21,6 +21,7 @@ shuffle's, and memory holds few documents at once next to some numbers for each.
 """
 
 from collections.abc import Iterator
+from itertools import count, islice, pairwise, starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -71,13 +72,12 @@ def align(
     whole = (rearranged & (sizes <= window))[order]
     sizes = sizes[order]
     placed = np.empty((len(order), 2), np.int64)
-    begin = 0
-    for end in _ends(sizes, max_size):
-        own = slice(begin, end)
-        arranged = _Array(sizes[own], whole[own], window, pad=pad)
-        placed[own] = np.fromiter(arranged.places(), np.dtype((np.int64, 2)), end - begin)
-        placed[own, 0] = order[own][placed[own, 0]]
-        begin = end
+    for own in _arrays(sizes, max_size):
+        places = _Array(sizes[own], whole[own], window, pad=pad).places()
+        for part in _parts(own):
+            some = islice(places, part.stop - part.start)
+            placed[part] = np.fromiter(some, np.dtype((np.int64, 2)))
+            placed[part, 0] = order[placed[part, 0] + own.start]
     return Aligned(placed[:, 0], placed[:, 1])
 
 
@@ -87,31 +87,42 @@ def count_cut(aligned: Aligned, sizes: Ints, rearranged: Flags, window: int) -> 
     `rearranged_crossing` are those that a window's end cuts, `rearranged_dropped` those in what is
     left of a window at an array's end, which trainers drop.
     """
-    order, starts = aligned
-    ends = starts + sizes[order]
-    begins = np.flatnonzero(starts == 0)
-    arrays = np.diff(begins, append=len(starts))
-    in_windows = np.repeat(ends[begins + arrays - 1] // window * window, arrays)
-    crossing = starts // window != (ends - 1) // window
-    dropped = ~crossing & (ends > in_windows)
-    rearranged = rearranged[order]
-    gaps = np.where(starts[1:] == 0, 0, starts[1:] - ends[:-1])
+    begins = [*np.flatnonzero(aligned.starts == 0).tolist(), len(aligned.starts)]
+    crossing = dropped = tokens = 0
+    for own in starmap(slice, pairwise(begins)):
+        size = int(aligned.starts[own.stop - 1] + sizes[aligned.order[own.stop - 1]])
+        tokens += size
+        for part in _parts(own):
+            documents = aligned.order[part][rearranged[aligned.order[part]]]
+            starts = aligned.starts[part][rearranged[aligned.order[part]]]
+            ends = starts + sizes[documents]
+            crosses = starts // window != (ends - 1) // window
+            crossing += int(crosses.sum())
+            dropped += int((~crosses & (ends > size // window * window)).sum())
     return {
         "rearranged_documents": int(rearranged.sum()),
-        "rearranged_crossing": int((rearranged & crossing).sum()),
-        "rearranged_dropped": int((rearranged & dropped).sum()),
-        "padding_tokens": int(gaps.sum()),
+        "rearranged_crossing": crossing,
+        "rearranged_dropped": dropped,
+        "padding_tokens": tokens - int(sizes.sum()),
     }
 
 
-def _ends(sizes: Ints, max_size: int) -> Iterator[int]:
-    """Where the documents of each array end."""
+def _arrays(sizes: Ints, max_size: int) -> list[slice]:
+    """The documents of each array."""
     tokens = np.cumsum(sizes)
+    arrays: list[slice] = []
     end = before = 0
     while end < len(sizes):
-        end = int(np.searchsorted(tokens, before + max_size, "right"))
+        begin, end = end, int(np.searchsorted(tokens, before + max_size, "right"))
         before = int(tokens[end - 1])
-        yield end
+        arrays.append(slice(begin, end))
+    return arrays
+
+
+def _parts(documents: slice) -> Iterator[slice]:
+    """An array's documents, some at a time."""
+    for begin in range(documents.start, documents.stop, _AT_ONCE):
+        yield slice(begin, min(begin + _AT_ONCE, documents.stop))
 
 
 class _Document(NamedTuple):
@@ -154,38 +165,36 @@ class _Array:
                 at += -at % self._window
 
     def _documents(self) -> Iterator[_Document]:
-        for begin in range(0, len(self._sizes), _AT_ONCE):
-            part = slice(begin, begin + _AT_ONCE)
-            columns = self._sizes[part].tolist(), self._whole[part].tolist()
-            for number, (size, whole) in enumerate(zip(*columns, strict=True), begin):
-                yield _Document(number, size, whole)
+        for part in _parts(slice(0, len(self._sizes))):
+            sizes, whole = self._sizes[part].tolist(), self._whole[part].tolist()
+            yield from map(_Document, count(part.start), sizes, whole)
 
     def _next(self, room: int, *, more: bool) -> tuple[list[int], bool]:
         """Places of the waiting documents that go next, `room` tokens before a window's end.
 
         And whether nothing helps the one that is to stand whole behind them.
         """
-        left, count = room, 0
+        left, fitting = room, 0
         for _, size, whole in self._waiting:
             if left <= 0 or (whole and size > left):
                 break
             left -= size
-            count += 1
-        if left > 0 and count == len(self._waiting) and more:
-            return list(range(max(1, count // 2))), False
-        if left <= 0 or count == len(self._waiting):
-            return list(range(count)), False
+            fitting += 1
+        if left > 0 and fitting == len(self._waiting) and more:
+            return list(range(max(1, fitting // 2))), False
+        if left <= 0 or fitting == len(self._waiting):
+            return list(range(fitting)), False
         # How far into a window the next document may begin.
-        latest = self._window - self._waiting[count].size
-        for place in range(count + 1, len(self._waiting) if more else 0):
+        latest = self._window - self._waiting[fitting].size
+        for place in range(fitting + 1, len(self._waiting) if more else 0):
             _, size, whole = self._waiting[place]
             if not whole and size >= left and (size - left) % self._window <= latest:
-                return [*range(count), place], False
-        return self._choose_anew(room, count, latest)
+                return [*range(fitting), place], False
+        return self._choose_anew(room, fitting, latest)
 
-    def _choose_anew(self, room: int, count: int, latest: int) -> tuple[list[int], bool]:
-        """As `_next`, where `count` documents fit in their order and no other helps behind them."""
-        kept = max(0, count - _CHOSEN_ANEW)
+    def _choose_anew(self, room: int, fitting: int, latest: int) -> tuple[list[int], bool]:
+        """As `_next`, where so many documents fit in their order and none helps behind them."""
+        kept = max(0, fitting - _CHOSEN_ANEW)
         left = room - sum(document.size for document in self._waiting[:kept])
         sums, all_sums = 1, (1 << left + 1) - 1
         before: list[tuple[int, int]] = []
@@ -202,7 +211,7 @@ class _Array:
                     return [*range(kept), *self._summing(left, before)], False
         if self._pad:
             return [*range(kept), *self._summing(sums.bit_length() - 1, before)], True
-        return list(range(count + 1)), True
+        return list(range(fitting + 1)), True
 
     def _before_crossing(self, sums: int, left: int, size: int, latest: int) -> int | None:
         """The most of some sums from which a document crosses, and ends where the next one fits.
@@ -213,9 +222,9 @@ class _Array:
         first = (left - size) % self._window
         for begin in (first, first - self._window):
             low, high = max(begin, left - size, 0), min(begin + latest, left)
-            fitting = sums >> low & (1 << max(high - low + 1, 0)) - 1
-            if fitting:
-                return low + fitting.bit_length() - 1
+            possible = sums >> low & (1 << max(high - low + 1, 0)) - 1
+            if possible:
+                return low + possible.bit_length() - 1
         return None
 
     def _summing(self, tokens: int, before: list[tuple[int, int]]) -> list[int]:
