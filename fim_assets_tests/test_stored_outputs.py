@@ -306,6 +306,10 @@ def arrays(**tokens: Any) -> Content:
     return {"fim": {"fim_rate": 0.7}, "tokens": tokens}
 
 
+def aligned(length: int, **tokens: Any) -> Content:
+    return arrays(**tokens) | {"context": {"tokens": length}}
+
+
 RECIPES: dict[str, Content] = {
     **{name: built_in(name) for name in BUILT_IN if name != "starcoder2"},
     "starcoder2": built_in("starcoder2") | {"tokens": small()},
@@ -376,6 +380,10 @@ RECIPES: dict[str, Content] = {
     "datatrove": arrays(layout="datatrove", max_size=600, label_mask="middle"),
     "datatrove_in_order": arrays(layout="datatrove", shuffle=False),
     "lossy": arrays(**small("lossy", allow_lossy=True)),
+    # Where a trainer's sequences end.
+    "aligned": aligned(512, **small(max_size=6000, align=True)),
+    "aligned_datatrove": aligned(256, layout="datatrove", align=True, shuffle=False),
+    "aligned_and_padded": aligned(512, **small(label_mask="text", align="pad")),
     # What is read.
     "few_lines": {"raw": {"max_line_bytes": 600, "max_empty_share": 1}, "tokens": small()},
     "many_documents": {
