@@ -180,9 +180,12 @@ class _Array:
                 break
             left -= size
             fitting += 1
-        if left > 0 and fitting == len(self._waiting) and more:
+        if left <= 0:
+            return list(range(fitting)), False
+        if more and (fitting == len(self._waiting) or fitting > LOOK_AHEAD // 2):
+            # What comes later decides, and the first few can go.
             return list(range(max(1, fitting // 2))), False
-        if left <= 0 or fitting == len(self._waiting):
+        if fitting == len(self._waiting):
             return list(range(fitting)), False
         # How far into a window the next document may begin.
         latest = self._window - self._waiting[fitting].size

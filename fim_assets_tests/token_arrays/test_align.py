@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -97,6 +98,25 @@ def test_a_few_documents_by_hand(given_order: str, expected: str) -> None:
     documents = parsed(given_order)
     order = aligned_in_order(documents, 8).order
     assert [given_order.split()[index] for index in order.tolist()] == expected.split()
+
+
+def test_a_window_may_hold_more_documents_than_are_looked_at() -> None:
+    """255 of 2 tokens leave 2 for the next one, and what helps comes behind it."""
+    documents = [*[(2, True)] * 255, (3, True), *[(3, False)] * 100]
+    found = count_cut(aligned_in_order(documents, 512), *columns(documents), 512)
+    assert found["rearranged_crossing"] == 0
+
+
+def test_memory_holds_a_few_numbers_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1 << 8)
+    documents = 100_000
+    sizes, flags = np.full(documents, 700), np.arange(documents) % 2 == 0
+    order = np.arange(documents)
+    tracemalloc.start()
+    align(order, sizes, flags, 2048, 1 << 40, pad=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 36 * documents
 
 
 def test_padding_by_hand() -> None:

@@ -1,4 +1,6 @@
+import gzip
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,10 @@ def cut_or_dropped(partition: Partition, window: int) -> tuple[int, int, int]:
     return rearranged, rearranged - whole, padding
 
 
+def lines(path: Path) -> list[str]:
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
+
+
 VARIANTS = [
     {"layout": layout, "shuffle": shuffle, "max_size": max_size}
     for layout, shuffle, max_size in product(("dolma", "datatrove"), (True, False), (1000, 1 << 30))
@@ -116,6 +122,10 @@ def test_padding_takes_the_place_of_what_would_be_cut(
     found = counts(partition)
     assert (found["rearranged_crossing"], found["rearranged_dropped"]) == (0, lost)
     assert found["padding_tokens"] == padding > 0
+    index = partition.root.glob("token_arrays/a-*.csv.gz")
+    listed = [row.split(",")[:2] for path in sorted(index) for row in lines(path)]
+    spans = partition.table().select("start", "end").cast(pl.String)
+    assert listed == [list(row) for row in spans.iter_rows()]
     tokenizer = load_tokenizer(recipe)
     texts: dict[int, str] = {}
     for number, array in enumerate(arrays(partition)):
