@@ -54,7 +54,7 @@ class Recipe(Section):
     seed: int = 3920
     raw: Raw = Raw()
     fim: Fim = Fim()
-    # Left out where a recipe has none, so that what was written before the section came is the same.
+    # Left out where a recipe has none: recipes are written as before the section came.
     context: Context | None = Field(default=None, exclude_if=operator.not_)
     tokens: Tokens = Tokens()
 
@@ -69,8 +69,8 @@ class Recipe(Section):
             )
         if self.tokens.label_mask == "text" and not (in_pieces or self.tokens.align == "pad"):
             raise ValueError(
-                "tokens.label_mask = text would be true everywhere: it leaves out the EOS of pieces "
-                "(context.longer: pieces) and padding (tokens.align: pad)"
+                "tokens.label_mask = text would be true everywhere: it leaves out the EOS of "
+                "pieces (context.longer: pieces) and padding (tokens.align: pad)"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""The section `context`: how long a trainer's sequences are, and what becomes of longer documents."""
+"""The section `context`: a trainer's sequence, and what becomes of documents that exceed it."""
 
 from typing import Annotated, Any, Literal
 

@@ -20,13 +20,13 @@ def _label_mask(value: Any) -> Any:
     return value
 
 
-def _align(value: Any) -> bool | Literal["pad"]:
-    if value == "pad" or isinstance(value, bool):
-        return value
-    raise ValueError(
-        "allowed: true, which orders documents so that no sequence cuts a rearranged one, pad, "
-        "which pads where no order does it, or false"
-    )
+def _align(value: Any) -> Any:
+    if value != "pad" and not isinstance(value, bool):
+        raise ValueError(
+            "allowed: true, which orders documents so that no sequence cuts a rearranged one, "
+            "pad, which pads where no order does it, or false"
+        )
+    return value
 
 
 def _end_of_documents(value: Any) -> Any:
