@@ -1,6 +1,6 @@
 """What is done to a file: it stays unchanged and why, or in which order and where it is cut."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +9,12 @@ from fim_assets.cuts.base import UNCHANGED, Cuts
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, RandomStream, uniforms
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.wording import plural
+
+if TYPE_CHECKING:
+    from fim_assets.tokenizer.load import LoadedTokenizer
 
 
 def unchanged_meanings(fim: Fim) -> dict[str, str]:
@@ -43,8 +47,13 @@ class Decisions(NamedTuple):
     cuts: Cuts
 
 
-def decide(files: Files, fim: Fim) -> Decisions:
-    """Decide about each file on its own: by the recipe, its document's key and its index in it."""
+def decide(files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None") -> Decisions:
+    """Decide about each file on its own: by the recipe, its document's key and its index in it.
+
+    The tokenizer is the recipe's, None unless `Recipe.fim_needs_tokenizer`.
+    """
+    del tokenizer
+    fim = recipe.fim
     count = len(files.texts)
     orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
     decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)))

@@ -95,8 +95,10 @@ class FimShards(Stage):
 
     @override
     def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
-        del tokenizer_hash
-        return {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
+        identity = {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
+        if recipe.fim_needs_tokenizer:
+            identity["tokenizer"] = tokenizer_hash
+        return identity
 
     @override
     def tags(self, recipe: Recipe) -> dict[str, str]:
@@ -104,11 +106,22 @@ class FimShards(Stage):
         return {"split": weights, "spm_format": recipe.fim.spm_format}
 
     @override
+    def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:
+        from fim_assets.tokenizer.load import load_for_fim
+
+        tokenizer = load_for_fim(recipe, tokenizer_hash)
+        return None if tokenizer is None else tokenizer.encoder_description
+
+    @override
     def make(self, work: Work) -> Totals:
         from fim_assets.fim_shards.transform import transform_shard
+        from fim_assets.tokenizer.load import load_for_fim
 
-        source = work.source
-        return transform_shard(source.paths, work.seed, work.recipe, work.staging, source.parquet)
+        recipe, source = work.recipe, work.source
+        tokenizer = load_for_fim(recipe, work.tokenizer_hash)
+        return transform_shard(
+            source.paths, work.seed, recipe, work.staging, source.parquet, tokenizer
+        )
 
     @override
     def statistics(self, parquet: Path) -> Statistics:

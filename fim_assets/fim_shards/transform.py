@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,9 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 
+if TYPE_CHECKING:
+    from fim_assets.tokenizer.load import LoadedTokenizer
+
 
 class DocumentError(ShardError):
     """A document that cannot be cut, by its line; `why` is the rest of the sentence."""
@@ -34,12 +38,18 @@ class DocumentError(ShardError):
 
 
 def transform_shard(
-    shard: ShardPaths, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
+    shard: ShardPaths,
+    seed: int,
+    recipe: Recipe,
+    staging: Staging,
+    parquet: Path | None = None,
+    tokenizer: "LoadedTokenizer | None" = None,
 ) -> Totals:
     """Write the FIM shard and the parquet of a raw shard, or of one that an earlier stage wrote.
 
     The members of a group become one FIM shard. `seed` is the partition's, and `parquet` is next to
-    the shard of an earlier stage. `staging` takes `.jsonl.zst` and `.parquet`.
+    the shard of an earlier stage. `staging` takes `.jsonl.zst` and `.parquet`. `tokenizer` is as
+    `decide` takes it.
 
     Raises:
         ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
@@ -54,7 +64,7 @@ def transform_shard(
     ):
         for block in reader:
             try:
-                result = transform_block(block, seed, recipe)
+                result = transform_block(block, seed, recipe, tokenizer)
             except DocumentError as error:
                 path, line = reader.place(error.line)
                 raise ShardError(f"{path}: {DocumentError(line, error.why)}") from error
@@ -75,14 +85,16 @@ class TransformedBlock:
     chars: int
 
 
-def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
+def transform_block(
+    block: Documents, seed: int, recipe: Recipe, tokenizer: "LoadedTokenizer | None" = None
+) -> TransformedBlock:
     """Rearrange the documents of one block, see `transform_shard`."""
     fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
     separators = fim.file_separator_token, fim.repository_tokens
     files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
     try:
-        decisions = decide(files, fim)
+        decisions = decide(files, recipe, tokenizer)
     except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
         advice = "run it again, or take the document out of the raw shard"

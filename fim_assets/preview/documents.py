@@ -30,7 +30,7 @@ from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.tokenize import Segment, segments
-from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_for_fim
 from fim_assets.wording import plural
 
 BLOCK_BYTES = 1 << 17
@@ -99,8 +99,12 @@ class DocumentPreview:
 
 
 def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
-    """Preview the documents of one block, in order; `seed` is the partition's."""
-    result = transform_block(block, seed, recipe)
+    """Preview the documents of one block, in order; `seed` is the partition's.
+
+    Raises:
+        TokenizerError: If the recipe needs a tokenizer for this and it cannot be used.
+    """
+    result = transform_block(block, seed, recipe, load_for_fim(recipe))
     rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
     methods = iter(rows)
     by_document = groupby(rows, itemgetter("line"))

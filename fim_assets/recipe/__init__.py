@@ -85,6 +85,11 @@ class Recipe(Section):
             return None
         return self.context.tokens // 2 if self.tokens.align else self.context.tokens
 
+    @property
+    def fim_needs_tokenizer(self) -> bool:
+        """Whether token ids have a part in what becomes of a file in its FIM shard."""
+        return self.context is not None
+
     def partition_seed(self, key: str) -> int:
         """The partition's seed: 64 bits that depend on the recipe's seed and the key alone."""
         digest = blake2b(f"{self.seed}/{key}".encode()).digest()

@@ -111,6 +111,11 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
     return loaded
 
 
+def load_for_fim(recipe: Recipe, expected_hash: str | None = None) -> LoadedTokenizer | None:
+    """The tokenizer for `fim_shards`, None where the recipe needs none there; errors as above."""
+    return load_tokenizer(recipe, expected_hash) if recipe.fim_needs_tokenizer else None
+
+
 class _TokenizerFiles:
     """What a tokenizer's files say, whatever a recipe asks of it; `name` is the recipe's for them.
 

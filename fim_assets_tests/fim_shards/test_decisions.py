@@ -14,6 +14,7 @@ from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 
 MANY = 30_000
@@ -47,7 +48,7 @@ class Decided:
     """Decisions by name: `orders`, `splits`, `reasons` and (first, second), one a file."""
 
     def __init__(self, files: Files, fim: Fim) -> None:
-        decisions = decide(files, fim)
+        decisions = decide(files, Recipe(fim=fim), None)
         self.orders = decisions.orders
         self.splits, self.reasons = (
             np.array([name or "none" for name in names])
@@ -96,7 +97,8 @@ def test_files_by_hand() -> None:
 
 
 def test_no_files() -> None:
-    decisions = decide(files_of([]), fim_of(fim_rate={"default": 1.0}, split="lines"))
+    fim = fim_of(fim_rate={"default": 1.0}, split="lines")
+    decisions = decide(files_of([]), Recipe(fim=fim), None)
     assert len(decisions.orders) == len(decisions.cuts.first) == 0
 
 
