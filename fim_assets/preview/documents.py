@@ -22,6 +22,7 @@ from fim_assets.fim_shards.arrangements import (
     parse_arrangement,
 )
 from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, FimShardReader, split_files
+from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
 from fim_assets.raw_shards.documents import read_document
@@ -29,7 +30,6 @@ from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.token_arrays.tokenize import Segment, segments
 from fim_assets.tokenizer.load import LoadedTokenizer, load_for_fim
 from fim_assets.wording import plural
 
@@ -233,7 +233,7 @@ def encode_document(
 def encode_segments(
     contents: Iterable[Segment], tokenizer: LoadedTokenizer
 ) -> list[EncodedSegment]:
-    """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
+    """The token ids of segments, texts encoded one by one; see `fim_shards.segments`."""
     parts = [segment.content for segment in contents]
     texts = [part for part in parts if isinstance(part, str)]
     encoded = (ids.tolist() for ids in tokenizer.encoder.encode(texts))

@@ -10,6 +10,7 @@ import orjson
 
 from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import restore_document
+from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document
@@ -18,7 +19,6 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.token_arrays.reader import TokenPart
-from fim_assets.token_arrays.tokenize import Segment, segments
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import shown_name
 

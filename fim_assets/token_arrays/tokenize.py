@@ -18,8 +18,9 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement
-from fim_assets.fim_shards.record import FileRow, FimDocuments, FimShardReader, split_files
+from fim_assets.fim_shards.arrangements import ORDERS, PARTS
+from fim_assets.fim_shards.record import FimDocuments, FimShardReader
+from fim_assets.fim_shards.segments import UnencodableDocumentError, segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.counts import by_count
 from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
@@ -27,79 +28,8 @@ from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Re
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
 
-_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
-
-
 _TEXT = -1
 """Stands among control ids for a text."""
-
-
-class Segment(NamedTuple):
-    """What is encoded alone, or placed: a text, or a control id.
-
-    Attributes:
-        file: Index of the file that it belongs to; None between files and at a document's ends.
-        part: The part that it belongs to, None where it is no part of a rearranged file.
-    """
-
-    content: int | str
-    file: int | None = None
-    part: Part | None = None
-
-
-def segments(
-    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
-) -> Iterator[Segment]:
-    """What a document's ids are made of, in order.
-
-    A text that disagrees with its files' rows raises a ValueError.
-    """
-    for segment in _segments(text, files, fim, tokenizer):
-        if tokenizer.paragraphs and isinstance(segment.content, str):
-            for paragraph in paragraphs(segment.content):
-                yield segment._replace(content=paragraph)
-        else:
-            yield segment
-
-
-def _segments(
-    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
-) -> Iterator[Segment]:
-    controls = tokenizer.controls
-    if controls.bos is not None:
-        yield Segment(controls.bos)
-    for index, (row, file) in enumerate(split_files(text, files, fim)):
-        if index and fim.file_separator_token is not None:
-            separator = fim.file_separator_token
-            yield Segment(controls.boundaries.get(separator, separator))
-        if row.order != "none":
-            for piece in parse_arrangement(file, row.order, row.lengths, fim):
-                sentinel = piece.sentinel
-                content = piece.text if sentinel is None else controls.sentinels[sentinel]
-                yield Segment(content, index, piece.part)
-        elif fim.repository_tokens:
-            pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
-            for piece in list(filter(None, pieces)) or [""]:
-                yield Segment(controls.boundaries.get(piece, piece), index)
-        else:
-            yield Segment(file, index)
-    yield Segment(controls.eos)
-
-
-def paragraphs(text: str) -> list[str]:
-    """A text cut before each run of line feeds, except one at its beginning.
-
-    This is what Dolma's `segment_before_tokenization` encodes one by one.
-    """
-    return _PARAGRAPH.findall(text)
-
-
-class UnencodableDocumentError(ValueError):
-    """A document that cannot be encoded, the one with the index `row` in its block."""
-
-    def __init__(self, row: int, reason: UnencodableTextError) -> None:
-        super().__init__(str(reason))
-        self.row = row
 
 
 class EncodedBlock(NamedTuple):

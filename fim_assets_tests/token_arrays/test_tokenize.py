@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
 from fim_assets.fim_shards.record import SCHEMA, FileRow, FimDocuments, record_metadata
+from fim_assets.fim_shards.segments import paragraphs, segments
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
 from fim_assets.raw_shards.shard_reader import Documents
@@ -28,7 +29,7 @@ from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE
-from fim_assets.token_arrays.tokenize import encode_documents, paragraphs, segments, tokenize_shard
+from fim_assets.token_arrays.tokenize import encode_documents, tokenize_shard
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.find import DOLMA2
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
