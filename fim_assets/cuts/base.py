@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from fim_assets.cuts.files import Files
     from fim_assets.draws import Floats, Ints, UInts
 
-UNCHANGED = ("repository", "too_short", "gate", "not_selected")
-"""Why a file stays unchanged before any method is asked, the first that holds: it is a repository's
-metadata, it is too short for a method of the recipe, its document is no candidate, it was not
-drawn. No method may use these names for reasons of its own."""
+LONGER = "longer_than_context"
+
+UNCHANGED = ("repository", "too_short", "gate", LONGER, "not_selected")
+"""Why a file stays unchanged whatever its method, the first that holds: it is a repository's
+metadata, it is too short for a method of the recipe, its document is no candidate, its document
+would be longer than `context.tokens`, it was not drawn. No method may use these names for reasons
+of its own."""
 
 
 class Cuts(NamedTuple):

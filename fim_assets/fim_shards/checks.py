@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -18,8 +17,8 @@ from fim_assets.fim_shards.record import (
     NOT_RECORDED,
     PART_CHARS,
     FimShardReader,
-    restore_document,
 )
+from fim_assets.fim_shards.restore import Restored, restored_documents
 from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import text_span
@@ -76,39 +75,22 @@ def _place(reader: ShardReader, number: int) -> str:
     return f"{path}: line {line}"
 
 
-class _Restored(NamedTuple):
-    """A document of the FIM shard: its line there, and its text and line of the raw shard."""
-
-    line: Line
-    text: str
-    raw_number: int
-    rearranged: bool
-
-
-def _restored(fim: PartitionFiles, raw: Raw) -> Iterator[_Restored]:
+def _restored(fim: PartitionFiles, raw: Raw) -> Iterator[Restored]:
     shard = fim.file(".jsonl.zst")
     with FimShardReader(shard, fim.file(".parquet")) as reader:
         recorded, asked = (part.model_dump(exclude=NOT_RECORDED) for part in (reader.raw, raw))
         if recorded != asked:
             raise ValueError(f"{shard}: its lines were judged by another section raw")
-        for block in reader:
-            columns = block.documents.lines, block.documents.texts, block.raw_numbers, block.files
-            for line, text, number, files in zip(*columns, strict=True):
-                try:
-                    original = restore_document(text, files, reader.fim)
-                except ValueError as error:
-                    raise ValueError(f"{shard}, document of line {number}: {error}") from error
-                rearranged = any(row.order != "none" for row in files)
-                yield _Restored(line, original, number, rearranged)
+        yield from restored_documents(reader)
 
 
-def _difference(line: Line, other: _Restored, field: str) -> str | None:
+def _difference(line: Line, other: Restored, field: str) -> str | None:
     """How a raw shard's line differs from a restored document; None if it holds the same one.
 
     The raw line is not parsed. It holds the same document if it has the FIM line's bytes before the
     text's value and behind it, and what is between is one string that reads as the restored text.
     """
-    if not other.rearranged:
+    if not other.changed:
         return None if bytes(other.line) == bytes(line) else "unchanged, but its bytes differ"
     span = text_span(other.line, field)
     end = len(line) - (len(other.line) - span.stop)

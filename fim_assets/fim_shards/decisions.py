@@ -1,19 +1,21 @@
 """What is done to a file: it stays unchanged and why, or in which order and where it is cut."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from fim_assets.cuts.base import UNCHANGED, Cuts
+from fim_assets.cuts.base import LONGER, UNCHANGED, Cuts
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, RandomStream, uniforms
+from fim_assets.fim_shards.fitting import Fitting, Longer, Names, find_longer
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.wording import plural
 
 if TYPE_CHECKING:
+    from fim_assets.tokenizer.encoders import TokenIds
     from fim_assets.tokenizer.load import LoadedTokenizer
 
 
@@ -23,11 +25,9 @@ def unchanged_meanings(fim: Fim) -> dict[str, str]:
         "repository": "holds a repository token",
         "too_short": f"under {plural(fim.min_chars, 'character')}",
         "gate": "its document was not drawn, at the probability document_rate",
+        LONGER: "its document would be longer than context.tokens",
         "not_selected": "not drawn, at the probability fim_rate",
     }
-
-
-Names = npt.NDArray[np.object_]
 
 
 class Decisions(NamedTuple):
@@ -39,31 +39,79 @@ class Decisions(NamedTuple):
         reasons: Why a file is unchanged, one of `UNCHANGED`; why the drawn method could not cut it,
             one of its reasons; or None.
         cuts: Where the middle begins and ends; zeros for unchanged files.
+        longer: Where documents are to be divided, those that do not fit: the ids of their files as
+            they came, by file.
     """
 
     orders: Names
     splits: Names
     reasons: Names
     cuts: Cuts
+    longer: "dict[int, TokenIds]"
 
 
-def decide(files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None") -> Decisions:
+def decide(
+    files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None", limit: int | None = None
+) -> Decisions:
     """Decide about each file on its own: by the recipe, its document's key and its index in it.
 
-    The tokenizer is the recipe's, None unless `Recipe.fim_needs_tokenizer`.
+    The tokenizer is the recipe's, None unless `Recipe.fim_needs_tokenizer`. With a section
+    `context`, documents of more than `limit` ids stay unchanged, by default `context.tokens`.
+
+    Raises:
+        CutError: If where a document is cut would be left to chance.
+        UnencodableDocumentError: If the tokenizer cannot encode one.
     """
-    del tokenizer
-    fim = recipe.fim
-    count = len(files.texts)
+    fim, count = recipe.fim, len(files.texts)
     orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
-    decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)))
+    decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)), {})
     unchanged = _unchanged(files, fim)
+    if recipe.context is None or tokenizer is None:
+        _rearrange(files, np.flatnonzero(~_any(unchanged)), decisions, fim)
+    else:
+        fitting = Fitting(recipe, tokenizer, limit or recipe.context.tokens)
+        longer = _rearrange_what_fits(files, unchanged, decisions, fitting)
+        unchanged[LONGER] = longer.documents[files.documents]
+        decisions = decisions._replace(longer=longer.ids)
     for reason in reversed(UNCHANGED):
-        reasons[unchanged[reason]] = reason
-    rows = np.flatnonzero(~np.any([*unchanged.values()], axis=0))
+        if reason in unchanged:
+            reasons[unchanged[reason]] = reason
+    return decisions
+
+
+def _any(conditions: Mapping[str, Bools], *left_out: str) -> Bools:
+    held: Bools = np.any([conditions[name] for name in conditions if name not in left_out], axis=0)
+    return held
+
+
+def _rearrange_what_fits(
+    files: Files, unchanged: Mapping[str, Bools], decisions: Decisions, fitting: Fitting
+) -> Longer:
+    """Rearrange the files that are drawn, in documents that fit; and say which do not.
+
+    Whether a document fits must not depend on its being drawn: where it is in question, its files
+    are cut as if all were, and those that are not are put back.
+    """
+    drawn = ~_any(unchanged)
+    # What is divided is drawn anew piece by piece, so that here the gate's draw is none.
+    undrawn = ("not_selected", "gate") if fitting.divides else ("not_selected",)
+    can_be_drawn = ~_any(unchanged, *undrawn)
+    in_question = fitting.may_exceed(files)
+    as_if = np.flatnonzero(drawn | (can_be_drawn & in_question[files.documents]))
+    _rearrange(files, as_if, decisions, fitting.recipe.fim)
+    longer = find_longer(files, decisions.orders, decisions.cuts, in_question, fitting)
+    back = as_if[~drawn[as_if] | longer.documents[files.documents[as_if]]]
+    decisions.orders[back] = "none"
+    decisions.splits[back] = decisions.reasons[back] = None
+    decisions.cuts.first[back] = decisions.cuts.second[back] = 0
+    return longer
+
+
+def _rearrange(files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> None:
+    """Draw the order of some files, and cut them by the method that is drawn."""
     keys, indices = files.keys[rows], files.indices[rows]
     psm = uniforms(keys, indices, RandomStream.ORDER) < fim.psm_spm_split
-    orders[rows] = np.where(psm, "psm", "spm").astype(np.object_)
+    decisions.orders[rows] = np.where(psm, "psm", "spm").astype(np.object_)
 
     edges = np.cumsum([*fim.weights.values()])[:-1]
     drawn = np.searchsorted(edges, uniforms(keys, indices, RandomStream.SPLIT), side="right")
@@ -72,7 +120,6 @@ def decide(files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None") ->
         for number, name in enumerate(fim.weights)
     ]
     _cut(fim.split_fallback, files, np.sort(np.concatenate(uncut)), decisions, fim)
-    return decisions
 
 
 def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:

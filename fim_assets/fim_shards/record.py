@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
 from fim_assets.io.parquet import TableReader, read_metadata
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 
@@ -28,6 +30,32 @@ SCHEMA = pa.schema(
     + [("draw_key", pa.uint64()), ("language", pa.string())]
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
+
+_PIECES = [("piece", pa.int64()), ("pieces", pa.int64()), ("continued", pa.bool_())]
+
+
+def record_schema(recipe: Recipe) -> pa.Schema:
+    """The columns under a recipe: where documents are divided, `DocumentPiece`'s too."""
+    return SCHEMA if recipe.piece_tokens is None else pa.schema([*SCHEMA, *_PIECES])
+
+
+class DocumentPiece(NamedTuple):
+    """Which piece of a document a line of the FIM shard is.
+
+    Attributes:
+        piece: Its number, 0-based.
+        pieces: How many there are.
+        continued: Whether its text goes on in the file in which the piece before it ends. If not,
+            a file separator was between them.
+    """
+
+    piece: int
+    pieces: int
+    continued: bool
+
+
+WHOLE = DocumentPiece(0, 1, continued=False)
+"""A document that is not divided."""
 
 
 NOT_RECORDED = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
@@ -64,13 +92,14 @@ class FimDocuments:
     """Documents of one block of a FIM shard, and of each its key and its files' rows.
 
     The texts of `documents` are the rearranged ones, their `numbers` lines of the FIM shard, and
-    `raw_numbers` those of the raw shard.
+    `raw_numbers` those of the raw shard. A piece of a document is one here.
     """
 
     documents: Documents
     raw_numbers: list[int]
     draw_keys: list[int]
     files: list[list[FileRow]]
+    pieces: list[DocumentPiece]
 
 
 class FimShardReader:
@@ -100,6 +129,8 @@ class FimShardReader:
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():
+            self._divided = "piece" in pq.read_schema(parquet).names
+            columns += DocumentPiece._fields if self._divided else ()
             self._table = TableReader(parquet, columns)
 
     def __enter__(self) -> Self:
@@ -119,6 +150,11 @@ class FimShardReader:
             yield self._join(block)
         if not self._table.exhausted():
             raise ShardError(f"{self._paths} disagree: the parquet has more documents")
+
+    def disagreement(self, number: int, problem: str) -> ShardError:
+        """What is wrong with the document of a line of the FIM shard, as an error."""
+        where = f"{self._paths} disagree at line {number} of the FIM shard, if it is one"
+        return ShardError(f"{where}: {problem}")
 
     @contextmanager
     def _naming_the_parquet(self) -> Iterator[None]:
@@ -148,7 +184,13 @@ class FimShardReader:
         ]
         lines, keys = ([rows[name][first] for first in firsts] for name in ("line", "draw_key"))
         of_documents = [files[first:end] for first, end in pairwise([*firsts, len(files)])]
-        return FimDocuments(block, lines, keys, of_documents)
+        pieces = [WHOLE] * count
+        if self._divided:
+            pieces = [
+                DocumentPiece(*(rows[name][first] for name in DocumentPiece._fields))
+                for first in firsts
+            ]
+        return FimDocuments(block, lines, keys, of_documents, pieces)
 
 
 def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:

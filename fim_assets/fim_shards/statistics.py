@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fim_assets.corpus.stage import Statistics
-from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.base import LONGER, UNCHANGED
 from fim_assets.cuts.files import Bools
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import UInts
@@ -20,6 +20,9 @@ from fim_assets.fim_shards.record import PART_CHARS
 from fim_assets.io.parquet import count_rows, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
+
+_ALWAYS = ("psm", "spm", *(reason for reason in UNCHANGED if reason != LONGER), "separators")
+"""Counts that are there though they are 0: others came with sections that recipes may lack."""
 
 _COLUMNS = ["file", "chars", "order", "split", "reason", "draw_key", "language", *PART_CHARS]
 
@@ -38,7 +41,7 @@ def fim_statistics(parquet: Path) -> Statistics:
     leave exact duplicates out: all are treated alike, so that a rate must count them once.
     """
     copies = _find_copies(parquet)
-    sums: Counter[str] = Counter(dict.fromkeys(("psm", "spm", *UNCHANGED, "separators"), 0))
+    sums: Counter[str] = Counter(dict.fromkeys(_ALWAYS, 0))
     splits, fallbacks, distinct = Counter[str](), Counter[str](), Counter[str]()
     cuts = np.zeros((2, CUT_BINS), np.int64)
     lengths = {name: Lengths() for name in ("file_chars", *PART_CHARS)}
@@ -156,7 +159,7 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
         **{f"distinct_drawn:{split}": n for split, n in splits.iter_rows()},
     }
     by_order = {
-        "distinct_eligible": candidates,
+        "distinct_eligible": candidates.filter(pl.col("reason").ne_missing(LONGER)),
         "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
         "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
     }

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
-from fim_assets.fim_shards.record import SCHEMA, FileRow, FimDocuments, record_metadata
+from fim_assets.fim_shards.record import SCHEMA, WHOLE, FileRow, FimDocuments, record_metadata
 from fim_assets.fim_shards.segments import paragraphs, segments
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
@@ -491,7 +491,7 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
     texts = [PSM_TEXT, "<eos><pre>"]
     files = [[PSM], [FileRow("none", 10, ALONE)]]
     lines = Documents(numbers=[4, 5], lines=[b"", b""], ids=["a", None], texts=texts)
-    block = FimDocuments(lines, [7, 9], [0, 0], files)
+    block = FimDocuments(lines, [7, 9], [0, 0], files, [WHOLE, WHOLE])
     found = encode_documents(block, recipe.fim, load_tokenizer(recipe))
     assert found.tokens.dtype == np.uint32
     assert len(found.tokens) == 9 + 11
@@ -502,7 +502,9 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_empty_block_is_encoded_to_nothing() -> None:
-    found = encode_documents(FimDocuments(Documents(), [], [], []), Fim(), load_tokenizer(Recipe()))
+    found = encode_documents(
+        FimDocuments(Documents(), [], [], [], []), Fim(), load_tokenizer(Recipe())
+    )
     assert (len(found.tokens), len(found.documents), len(found.files)) == (0, 0, 0)
 
 
