@@ -46,6 +46,7 @@ class CorpusTotals(FrozenModel):
         not_selected: Files that were not drawn.
         too_short: Files too short to cut, which are not drawn for.
         gate: Files of documents that are no candidates.
+        longer_than_context: Files of documents longer than `context.tokens`; left out where 0.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
         changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
@@ -70,6 +71,7 @@ class CorpusTotals(FrozenModel):
     not_selected: int = 0
     too_short: int = 0
     gate: int = 0
+    longer_than_context: int = Field(default=0, exclude_if=operator.not_)
     repository: int = 0
     separators: int = 0
     changed_documents: int = 0

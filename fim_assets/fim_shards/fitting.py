@@ -91,7 +91,8 @@ def find_longer(
     """Find the documents that do not fit among those `in_question`, shape (documents,).
 
     `orders` and `cuts`, shape (files,), say how files are rearranged if they are drawn; the order
-    is `none` for one that cannot be. Raises an UnencodableDocumentError if the tokenizer cannot encode a text.
+    is `none` for one that cannot be. Raises an UnencodableDocumentError if the tokenizer cannot
+    encode a text.
     """
     counts = np.bincount(files.documents, minlength=len(files.languages))
     between = fitting.separator if counts.max(initial=0) > 1 else 0

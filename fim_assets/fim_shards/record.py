@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
-from fim_assets.io.parquet import TableReader, read_metadata
+from fim_assets.io.parquet import TableReader, read_columns, read_metadata
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -129,7 +128,7 @@ class FimShardReader:
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():
-            self._divided = "piece" in pq.read_schema(parquet).names
+            self._divided = "piece" in read_columns(parquet)
             columns += DocumentPiece._fields if self._divided else ()
             self._table = TableReader(parquet, columns)
 

@@ -154,7 +154,7 @@ class FimShards(Stage):
         for name, rate in tested.items():
             numbers[f"{name}_asked"] = round(rate.asked, 6)
             numbers[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
-        numbers |= {name: counts[name] for name in _NUMBERS}
+        numbers |= {name: counts[name] for name in _NUMBERS if name in counts}
         numbers |= {f"split_{name}": n for name, n in counted(counts, "split").items()}
         numbers["fallbacks"] = fell_back
         numbers |= {f"fallback_{reason}": n for reason, n in fallbacks.items()}

@@ -129,7 +129,10 @@ class TokenArrays(Stage):
         recipe, source = work.recipe, work.source
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
-        settings = ArraySettings(recipe.tokens, recipe.fim, source.name, work.tokenizer_hash)
+        divided = recipe.piece_tokens is not None
+        settings = ArraySettings(
+            recipe.tokens, recipe.fim, source.name, work.tokenizer_hash, divided
+        )
         tokenizer = _tokenizer(recipe, work.tokenizer_hash)
         return tokenize_shard(source.path, source.parquet, settings, tokenizer, work.staging)
 

@@ -88,6 +88,8 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents["line"] = block.raw_numbers
     documents["shard_line"] = block.documents.numbers
     documents["literals"] = literals
+    documents["piece"] = [piece.piece for piece in block.pieces]
+    documents["pieces"] = [piece.pieces for piece in block.pieces]
     documents["changed"] = changed > 0
     spans = _SegmentSpans(np.array(of_file), np.array(of_part), starts, ends)
     base = np.repeat(starts[begins], documents["files"])
