@@ -122,9 +122,9 @@ def even_bounds(edges: Ints, room: int) -> Ints:
         wanted = edges[0] + np.arange(1, count) * (total / count)
         after = np.searchsorted(edges, wanted)
         nearer = edges[after] - wanted > wanted - edges[after - 1]
-        bounds: Ints = np.unique([0, *(after - nearer), len(edges) - 1])
+        bounds: Ints = np.concatenate([[0], after - nearer, [len(edges) - 1]])
         if np.diff(edges[bounds]).max() <= room:
-            return bounds
+            return bounds[np.diff(bounds, prepend=-1) > 0]
         # One more piece, or a few more where there are very many: each try takes as long as these.
         count += 1 + count // 64
     return np.arange(len(edges))
@@ -139,19 +139,18 @@ def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[s
     # Where ids end, in bytes. A normal form is longer or shorter: it is taken to be so evenly.
     ends = np.cumsum(fitting.tokenizer.vocabulary.sizes[ids])
     ends = ends * len(content) // max(int(ends[-1]), 1)
-    feeds = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
-    lines = np.unique([0, *(feeds + 1), len(content)])
-    before = np.searchsorted(ends, lines, side="right")
-    is_long = np.diff(before) > room
-    of_line = np.searchsorted(lines, ends, side="left") - 1
-    places = np.unique([*lines, *ends[is_long[of_line]]])
-    chosen = places[even_bounds(np.searchsorted(ends, places, side="right"), room)]
-    inside = ~np.isin(chosen, lines)
-    cuts = [
-        _between_graphemes(content, at, fitting) if is_inside else at
-        for at, is_inside in zip(chosen.tolist(), inside.tolist(), strict=True)
-    ]
-    return [content[begin:end].decode() for begin, end in pairwise(sorted({*cuts}))]
+    feeds = np.flatnonzero(np.frombuffer(content, np.uint8)[:-1] == ord("\n"))
+    places = np.concatenate([[0], feeds + 1, [len(content)]])
+    is_long = np.diff(np.searchsorted(ends, places, side="right")) > room
+    if is_long.any():
+        of_line = np.searchsorted(places, ends) - 1
+        places = np.sort(np.concatenate([places, ends[is_long[of_line]]]))
+    chosen = places[even_bounds(np.searchsorted(ends, places, side="right"), room)].tolist()
+    if is_long.any():
+        starts = {0, len(content), *(feeds + 1).tolist()}
+        inside = (at if at in starts else _between_graphemes(content, at, fitting) for at in chosen)
+        chosen = sorted({*inside})
+    return [content[begin:end].decode() for begin, end in pairwise(chosen)]
 
 
 def _between_graphemes(content: bytes, at: int, fitting: Fitting) -> int:

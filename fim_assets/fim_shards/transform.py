@@ -23,7 +23,7 @@ from fim_assets.fim_shards.record import WHOLE, DocumentPiece, record_metadata, 
 from fim_assets.fim_shards.segments import UnencodableDocumentError
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
-from fim_assets.raw_shards.documents import replace_text
+from fim_assets.raw_shards.documents import text_replacer
 from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
@@ -102,13 +102,16 @@ def transform_block(
     fim, field = recipe.fim, recipe.raw.text_field
     files, decisions = _decide(block, keys, recipe, tokenizer)
     lines = list(block.lines)
-    for document, piece in enumerate(pieces):
-        if piece != WHOLE:
-            lines[document] = replace_text(block.lines[document], field, block.texts[document])
     chars = sum(map(len, block.texts))
-    for document, text in rearranged_texts(files, decisions, fim):
-        lines[document] = replace_text(block.lines[document], field, text)
-        chars += len(text) - len(block.texts[document])
+    changed = {n: block.texts[n] for n, piece in enumerate(pieces) if piece != WHOLE}
+    changed |= dict(rearranged_texts(files, decisions, fim))
+    # The pieces of a document share its line, which can be long.
+    for _, documents in groupby(sorted(changed), block.numbers.__getitem__):
+        of_line = list(documents)
+        replaced = text_replacer(block.lines[of_line[0]], field)
+        for document in of_line:
+            lines[document] = replaced(changed[document])
+            chars += len(changed[document]) - len(block.texts[document])
 
     first, second = decisions.cuts
     unchanged = decisions.orders == "none"

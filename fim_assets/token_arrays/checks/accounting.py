@@ -104,9 +104,10 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         if not equal_hashes(found, rows_hash):
             return fault(name, f"{asset} has other lines, or other ids for them, than {made.asset}")
     stages = [*(result.asset for result in earlier), made.asset, tokens.asset]
+    came = plural(recorded.documents, "document"), plural(originals, "character")
     description = (
-        f"{plural(recorded.documents, 'document')} and {plural(originals, 'character')} came through "
-        f"{', '.join(stages)}; sentinels added {plural(recorded.sentinels, 'character')}."
+        f"{' and '.join(came)} came through {', '.join(stages)}; sentinels added "
+        f"{plural(recorded.sentinels, 'character')}."
     )
     numbers = {"documents": recorded.documents, "chars": originals}
     numbers["sentinel_chars"] = recorded.sentinels
