@@ -76,7 +76,7 @@ class Division:
             texts = divide_text(
                 self._files[file], self._ids[file], room - self._sentinels, self._fitting
             )
-            # Empty files next to it have no piece of their own: a document has a text.
+            # An empty file next to it can be no piece: a document has a text.
             texts[0] = separator * (file - files.start) + texts[0]
             texts[-1] += separator * (files.stop - 1 - file)
             yield from (PieceText(text, number > 0) for number, text in enumerate(texts))
@@ -94,14 +94,16 @@ class Division:
 
 
 def _with_text(files: Sequence[str]) -> list[slice]:
-    """A document's files, empty ones together with the next that is not, or with the last."""
+    """A document's files, an empty one together with the next, or the last with the one before."""
     found: list[slice] = []
     begin = 0
-    for number, text in enumerate(files):
-        if text:
-            found.append(slice(begin, number + 1))
-            begin = number + 1
-    return [*found[:-1], slice(found[-1].start, len(files))]
+    while begin < len(files):
+        end = begin + 1 if files[begin] else begin + 2
+        if end > len(files):
+            begin, end = found.pop().start, len(files)
+        found.append(slice(begin, end))
+        begin = end
+    return found
 
 
 def even_bounds(edges: Ints, room: int) -> Ints:

@@ -98,12 +98,17 @@ class FimShards(Stage):
         identity = {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
         if recipe.fim_needs_tokenizer:
             identity["tokenizer"] = tokenizer_hash
+        if recipe.context is not None:
+            identity["context"] = recipe.context_identity()
         return identity
 
     @override
     def tags(self, recipe: Recipe) -> dict[str, str]:
         weights = "_".join(sorted(recipe.fim.weights))
-        return {"split": weights, "spm_format": recipe.fim.spm_format}
+        tags = {"split": weights, "spm_format": recipe.fim.spm_format}
+        if recipe.context is not None:
+            tags["context"] = f"{recipe.context.tokens}_{recipe.context.longer}"
+        return tags
 
     @override
     def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:

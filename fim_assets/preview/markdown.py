@@ -102,7 +102,7 @@ def _document_markdown(
     identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
     language = "no language" if preview.language is None else code(preview.language)
     kind = " and ".join(orders) or "Unchanged"
-    yield f"### {kind}: line {preview.line}, {identifier}, {language}"
+    yield f"### {kind}: {preview.name}, {identifier}, {language}"
     shown, omitted = show_files(preview.files, limits)
     rows = ["| file | order | split | reason | characters | prefix | middle | suffix |"]
     rows.append("| --: | :-- | :-- | :-- | --: | --: | --: | --: |")
