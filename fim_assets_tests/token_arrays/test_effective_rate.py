@@ -97,7 +97,8 @@ def instances(way: str, ends: list[int], length: int) -> Iterator[range]:
             yield from (range(at, min(at + length, end)) for at in range(start, end, length))
         elif way == "powers_of_2":
             at = start
-            while (power := min(length, 1 << ((end - at).bit_length() - 1))) >= 256:
+            while end - at >= 256:
+                power = min(length, 1 << ((end - at).bit_length() - 1))
                 yield range(at, at + power)
                 at += power
 
