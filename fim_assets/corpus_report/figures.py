@@ -125,7 +125,7 @@ def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:
 
 def _seen(ways: Sequence[SeenWhole], length: int) -> Iterator[Figure]:
     for way, shares in ways:
-        whole = {sequence: its["effective_fim_rate"] for sequence, its in shares.items()}
+        whole = {sequence: its["whole"] for sequence, its in shares.items()}
         caption = f"{percent(whole[length])} at S = {length:,}. An instance is {way.text}: "
         caption += way.trainers
         yield Figure(way.title, caption, charts.whole_shares(whole, length))

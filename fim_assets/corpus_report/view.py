@@ -41,10 +41,10 @@ _LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
 """The histograms that are shown, in characters and in tokens."""
 
 SEEN_SHARES = {
-    "Rearranged files seen whole": "effective_fim_rate",
-    "Tokens of these files, of all rearranged files' tokens": "whole_tokens_share",
-    "Middles that lose their end": "lost_ends_share",
-    "Tokens discarded": "discarded_share",
+    "Rearranged files seen whole": "whole",
+    "Tokens of these files, of all rearranged files' tokens": "whole_tokens",
+    "Middles that lose their end": "lost_ends",
+    "Tokens discarded": "discarded",
 }
 """What is told of each way of cutting: names in `SeenWhole.shares` by title."""
 
@@ -259,7 +259,7 @@ def _seen(rates: EffectiveRates) -> Iterator[SeenWhole]:
     for way in WAYS if rates.files else ():
         shares = {
             length: rates.shares(seen)
-            | {"whole_tokens_share": _share(seen.whole_tokens, rates.file_tokens)}
+            | {"whole_tokens": _share(seen.whole_tokens, rates.file_tokens)}
             for length, seen in rates.ways[way.name].items()
         }
         yield SeenWhole(way, shares)

@@ -51,8 +51,6 @@ from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 CHOSEN_LENGTH = 8192
 """The sequence length of what is shown as one number."""
 
-_SHARES = ("effective_fim_rate", "lost_ends_share", "discarded_share")
-
 _SHORTEST = 256  # instances of `powers_of_2`; the default of OLMo-core's min_sequence_length
 
 
@@ -299,27 +297,28 @@ class EffectiveRates(FrozenModel):
 
     def shares(self, seen: Seen) -> dict[str, float]:
         """Shares of the rearranged files seen whole, of their middles, and of all tokens."""
-        shares = (
-            share(seen.whole_files, self.files),
-            share(seen.lost_ends, self.files),
-            share(seen.discarded_tokens, self.tokens),
-        )
-        return dict(zip(_SHARES, shares, strict=True))
+        return {
+            "whole": share(seen.whole_files, self.files),
+            "lost_ends": share(seen.lost_ends, self.files),
+            "discarded": share(seen.discarded_tokens, self.tokens),
+        }
 
     def chosen(self, layout: str, length: int = CHOSEN_LENGTH) -> dict[str, float]:
         """The shares of the first way of a layout, at one sequence length; none without files.
 
         A layout that no way names has those of `chunks`.
         """
-        names = [way.name for way in WAYS if way.layout == layout]
-        way = (names or [WAYS[0].name])[0]
-        return self.shares(self.ways[way][length]) if self.files else {}
+        way = next((way for way in WAYS if way.layout == layout), WAYS[0])
+        shares = self.shares(self.ways[way.name][length])
+        names = ("effective_fim_rate", "lost_ends_share", "discarded_share")
+        return dict(zip(names, shares.values(), strict=True)) if self.files else {}
 
     def table(self) -> Table:
         """Shares by way and length; no row without files."""
-        columns = {"way": "string", "sequence_length": "int", **dict.fromkeys(_SHARES, "float")}
+        columns = {"way": "string", "length": "int"}
+        columns |= dict.fromkeys(("whole", "lost_ends", "discarded"), "float")
         rows: list[Record] = [
-            {"way": way, "sequence_length": length, **self.shares(seen)}
+            {"way": way, "length": length, **self.shares(seen)}
             for way, lengths in self.ways.items()
             for length, seen in lengths.items()
         ]

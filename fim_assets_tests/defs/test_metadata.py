@@ -150,15 +150,15 @@ def test_what_trainers_see_is_a_table_and_three_numbers(made: Provenance) -> Non
     receipt = receipt_of(made, "token_arrays")
     metadata = metadata_of(made, "token_arrays")
     rows = rows_of(metadata["effective_rates"])
-    assert [tuple(row) for row in rows] == [("way", "sequence_length", *names)] * 36
-    by_place = {(row["way"], row["sequence_length"]): row for row in rows}
+    by_place = {(row.pop("way"), row.pop("length")): row for row in rows}
+    assert [tuple(row) for row in by_place.values()] == [("whole", "lost_ends", "discarded")] * 36
     # No document has 65,536 tokens; the array has fewer, so that no chunk of them is full.
-    assert [by_place["truncated", 65536][name] for name in names] == [1, 0, 0]
-    assert [by_place["chunks", 65536][name] for name in names] == [0, 1, 1]
+    assert [*by_place["truncated", 65536].values()] == [1, 0, 0]
+    assert [*by_place["chunks", 65536].values()] == [0, 1, 1]
     files = receipt.seen["rearranged_files"]
     whole = receipt.seen["whole_files:chunks:2048"]
-    assert by_place["chunks", 2048]["effective_fim_rate"] == round(whole / files, 6)
-    assert {name: metadata[name] for name in names}.items() <= by_place["chunks", 8192].items()
+    assert by_place["chunks", 2048]["whole"] == round(whole / files, 6)
+    assert [metadata[name] for name in names] == [*by_place["chunks", 8192].values()]
     # Of no document, and of a receipt that an older version wrote, nothing is known.
     older = StageOutcome("token_arrays", receipt.model_copy(update={"seen": {}}))
     for nothing in (metadata_of(made, "token_arrays", "none"), stage_metadata(made[0], older)):

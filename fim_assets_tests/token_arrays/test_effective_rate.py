@@ -246,9 +246,18 @@ def test_counts_of_partitions_add_up() -> None:
     assert rates.ways["truncated"][8192] == Seen(
         whole_files=2, whole_tokens=3042, lost_ends=1, discarded_tokens=20_001 - 8192 + 809
     )
-    assert rates.chosen("dolma", 4096) == rates.shares(rates.ways["chunks"][4096])
-    assert rates.chosen("megatron") == rates.shares(rates.ways["samples"][8192])
-    assert rates.chosen("another") == rates.chosen("dolma")
+    assert rates.shares(rates.ways["truncated"][8192]) == {
+        "whole": round(2 / 3, 6),
+        "lost_ends": round(1 / 3, 6),
+        "discarded": round((20_001 - 8192 + 809) / rates.tokens, 6),
+    }
+    for layout, way in (("dolma", "chunks"), ("megatron", "samples"), ("another", "chunks")):
+        of_way = rates.shares(rates.ways[way][4096])
+        assert rates.chosen(layout, 4096) == {
+            "effective_fim_rate": of_way["whole"],
+            "lost_ends_share": of_way["lost_ends"],
+            "discarded_share": of_way["discarded"],
+        }
     assert len(rates.table().rows) == len(WAYS) * len(TRAINED_LENGTHS)
 
 
