@@ -25,7 +25,7 @@ from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
-from fim_assets.token_arrays.effective_rate import EffectiveRates
+from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -147,8 +147,9 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         for result in results:
             _add_histograms(histograms, result.histograms)
         for receipt in receipts.values():
-            seen.update(receipt.seen)
-            seen_partitions += bool(receipt.seen)
+            if is_seen(receipt.seen):
+                seen.update(receipt.seen)
+                seen_partitions += 1
         arrays += _arrays(corpus, results[-1])
         if not totals.documents:
             empty.append(key)

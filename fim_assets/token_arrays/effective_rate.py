@@ -34,8 +34,9 @@ knows.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -168,6 +169,40 @@ it packs, or pads, depends on its own length alone.
 """
 
 
+class Seen(FrozenModel):
+    """What a trainer sees in one way, at one sequence length.
+
+    Attributes:
+        whole_files: Rearranged files that it sees whole.
+        whole_tokens: The tokens of these, what ends them included.
+        lost_ends: Rearranged files whose middle loses its end.
+        discarded_tokens: Tokens, of whatever file, that it does not see.
+    """
+
+    whole_files: int
+    whole_tokens: int
+    lost_ends: int
+    discarded_tokens: int
+
+
+_TOTALS = ("rearranged_files", "rearranged_tokens", "tokens")
+
+
+def _names(lengths: Sequence[int]) -> Iterator[str]:
+    """The names of what is counted: `tokens`, `whole_files:chunks:2048`."""
+    yield from _TOTALS
+    for name, way, length in product(Seen.model_fields, WAYS, lengths):
+        yield f"{name}:{way.name}:{length}"
+
+
+_ALL_NAMES = frozenset(_names(TRAINED_LENGTHS))
+
+
+def is_seen(counts: Mapping[str, int]) -> bool:
+    """Whether a receipt says all of it: one that an older version wrote may say a part or none."""
+    return counts.keys() >= _ALL_NAMES
+
+
 class Files(NamedTuple):
     """Rearranged files, a value each: tokens counted from the first of what is cut.
 
@@ -193,8 +228,7 @@ def count_seen(parquet: Path, lengths: Sequence[int] = TRAINED_LENGTHS) -> dict[
         for name, end in frame.group_by("array").agg(pl.col("end").max()).iter_rows():
             arrays[name] = max(end, arrays.get(name, 0))
     sizes = np.array([*arrays.values()], np.int64)
-    totals = ("rearranged_files", "rearranged_tokens", "tokens")
-    counts = Counter(dict.fromkeys(totals, 0))
+    counts = Counter(dict.fromkeys(_names(lengths), 0))
     counts["tokens"] = int(sizes.sum())
     _count_discarded(counts, "array", sizes, lengths)
     for frame in read_frames(parquet, ["array", "start", "end", "files"]):
@@ -245,27 +279,11 @@ def _count_files(counts: Counter[str], cuts: str, files: Files, lengths: Iterabl
             counts[f"lost_ends:{of}"] += int((~ended).sum())
 
 
-class Seen(FrozenModel):
-    """What a trainer sees in one way, at one sequence length.
-
-    Attributes:
-        whole_files: Rearranged files that it sees whole.
-        whole_tokens: The tokens of these, what ends them included.
-        lost_ends: Rearranged files whose middle loses its end.
-        discarded_tokens: Tokens, of whatever file, that it does not see.
-    """
-
-    whole_files: int
-    whole_tokens: int
-    lost_ends: int
-    discarded_tokens: int
-
-
 class EffectiveRates(FrozenModel):
     """What trainers see of arrays, by way and sequence length, next to what there is.
 
     Attributes:
-        partitions: Those of which it is known: older receipts do not say it.
+        partitions: Those of which it is known, see `is_seen`.
         files: Their rearranged files.
         file_tokens: The tokens of these, what ends them included.
         tokens: All their tokens.
@@ -279,19 +297,19 @@ class EffectiveRates(FrozenModel):
 
     @classmethod
     def of(cls, counts: Mapping[str, int], partitions: int = 1) -> Self:
-        """From the sums of what `count_seen` counts in some partitions; none gives zeros."""
+        """From the sums of what `count_seen` counts in some partitions; none of it gives zeros."""
+        known: Mapping[str, int] = counts if is_seen(counts) else Counter()
 
         def seen(way: Way, length: int) -> Seen:
-            numbers = {
-                name: counts.get(f"{name}:{way.name}:{length}", 0) for name in Seen.model_fields
-            }
-            return Seen(**numbers)
+            of = f"{way.name}:{length}"
+            return Seen(**{name: known[f"{name}:{of}"] for name in Seen.model_fields})
 
+        files, file_tokens, tokens = (known[name] for name in _TOTALS)
         return cls(
             partitions=partitions,
-            files=counts.get("rearranged_files", 0),
-            file_tokens=counts.get("rearranged_tokens", 0),
-            tokens=counts.get("tokens", 0),
+            files=files,
+            file_tokens=file_tokens,
+            tokens=tokens,
             ways={way.name: {n: seen(way, n) for n in TRAINED_LENGTHS} for way in WAYS},
         )
 

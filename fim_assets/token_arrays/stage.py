@@ -1,8 +1,9 @@
 """The stage `token_arrays`: documents encoded to arrays of token ids that trainers map into memory.
 
 What the other files of this folder do: `tokenize` is this stage's work, through `shuffle_buffer`
-and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What is
-next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
+and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count, and
+`effective_rate` counts what trainers see. What is next to an array is `fim_assets/layouts/`; how
+text becomes ids is `fim_assets/tokenizer/`.
 """
 
 from pathlib import Path

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fim_assets.token_arrays.arrays import SCHEMA
-from fim_assets.token_arrays.effective_rate import WAYS, EffectiveRates, Seen, count_seen
+from fim_assets.token_arrays.effective_rate import WAYS, EffectiveRates, Seen, count_seen, is_seen
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 from fim_assets_tests.corpora import write_rows
 from fim_assets_tests.token_arrays.conftest import Finish
@@ -225,9 +225,19 @@ def test_a_file_may_begin_in_the_token_that_two_samples_share() -> None:
 
 def test_without_documents_there_is_nothing_to_see() -> None:
     counts = counted([], [*TRAINED_LENGTHS])
+    assert is_seen(counts)
     assert set(counts.values()) == {0}
     rates = EffectiveRates.of(counts)
     assert (rates.files, rates.tokens, rates.chosen("dolma"), rates.table().rows) == (0, 0, {}, [])
+
+
+def test_counts_that_say_a_part_say_nothing() -> None:
+    counts = counted([[Document([File(10, 5)])]], [*TRAINED_LENGTHS])
+    assert is_seen(counts)
+    assert EffectiveRates.of(counts).files == 1
+    del counts["lost_ends:fragments:2048"]
+    assert not is_seen(counts)
+    assert EffectiveRates.of(counts).files == 0
 
 
 def test_counts_of_partitions_add_up() -> None:
