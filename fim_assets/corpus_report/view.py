@@ -42,7 +42,7 @@ _LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
 
 SEEN_SHARES = {
     "Rearranged files seen whole": "whole",
-    "Tokens of these files, of all rearranged files' tokens": "whole_tokens",
+    "Their tokens, of all tokens of rearranged files": "whole_tokens",
     "Middles that lose their end": "lost_ends",
     "Tokens discarded": "discarded",
 }

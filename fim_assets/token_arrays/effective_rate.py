@@ -102,7 +102,7 @@ WAYS = (
     Way(
         name="chunks",
         title="Chunks",
-        text="every S tokens of an array",
+        text="S tokens of an array, one instance behind another",
         trainers="OLMo-core's NumpyFSLDataset and ConcatAndChunkInstanceSource",
         layout="dolma",
         cuts="array",
@@ -112,7 +112,7 @@ WAYS = (
     Way(
         name="truncated",
         title="First tokens",
-        text="the first S tokens of each document, packed or padded",
+        text="the first S tokens of a document, packed with others or padded",
         trainers="OLMo-core's NumpyPackedFSLDataset and PackingInstanceSource with truncate, "
         "the default; NumpyPaddedFSLDataset",
         layout="dolma",
@@ -123,7 +123,7 @@ WAYS = (
     Way(
         name="fragments",
         title="Fragments",
-        text="every S tokens of each document, packed",
+        text="S tokens of a document, the rest of it packed with others",
         trainers="OLMo-core's NumpyPackedFSLDataset and PackingInstanceSource with fragment",
         layout="dolma",
         cuts="document",
@@ -133,7 +133,7 @@ WAYS = (
     Way(
         name="powers_of_2",
         title="Powers of 2",
-        text="powers of 2 from 256 to S of each document",
+        text="a power of 2 of tokens, from 256 to S, of a document",
         trainers="OLMo-core's NumpyVSLDataset",
         layout="dolma",
         cuts="document",
@@ -143,7 +143,7 @@ WAYS = (
     Way(
         name="samples",
         title="Samples",
-        text="every S tokens of an array and the next one as a label",
+        text="S + 1 tokens of an array, the last of which is the next one's first",
         trainers="Megatron-LM's GPTDataset, if it left documents in the array's order",
         layout="megatron",
         cuts="array",
@@ -154,7 +154,7 @@ WAYS = (
     Way(
         name="chunks_with_label",
         title="Chunks with a label",
-        text="every S + 1 tokens of an array",
+        text="S + 1 tokens of an array, one instance behind another",
         trainers="datatrove's DatatroveFolderDataset",
         layout="datatrove",
         cuts="array",
