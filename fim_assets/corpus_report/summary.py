@@ -15,6 +15,7 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import LayoutName
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.effective_rate import EffectiveRates
 
 CORPUS_REPORT = "corpus_report"
 """The asset, and its folder."""
@@ -141,6 +142,7 @@ class Summary(FrozenModel):
         cuts: Rearranged files by where their `first_cut` (of prefix and middle) and `second_cut`
             fall: lower edge in percent of the file's length, in steps of 5.
         longer: Documents with a rearranged file that have more tokens than a sequence length.
+        effective_rates: What trainers see of the rearranged files whole, by their way of cutting.
         histograms: Distributions of lengths by name.
         arrays: What a trainer should read, sorted by path.
     """
@@ -162,6 +164,7 @@ class Summary(FrozenModel):
     tokens_by_language: dict[str, int]
     cuts: dict[str, dict[int, int]]
     longer: dict[int, Longer]
+    effective_rates: EffectiveRates
     histograms: dict[str, Histogram]
     arrays: list[ListedArray]
 

@@ -23,6 +23,12 @@ from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.token_arrays.effective_rate import (
+    CHOSEN_LENGTH,
+    WAYS,
+    EffectiveRates,
+    Way,
+)
 from fim_assets.wording import plural
 
 ROWS_SHOWN = 1000
@@ -33,6 +39,14 @@ LANGUAGES_SHOWN = 50
 _LENGTHS = ("document", "prefix", "middle", "suffix")
 _LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
 """The histograms that are shown, in characters and in tokens."""
+
+SEEN_SHARES = {
+    "Rearranged files seen whole": "whole",
+    "Their tokens, of all tokens of rearranged files": "whole_tokens",
+    "Middles that lose their end": "lost_ends",
+    "Tokens discarded": "discarded",
+}
+"""What is told of each way of cutting: names in `SeenWhole.shares` by title."""
 
 _LOADING = """\
 import json, numpy as np
@@ -86,6 +100,13 @@ class LongDocuments(NamedTuple):
     token_share: float
 
 
+class SeenWhole(NamedTuple):
+    """What trainers see of the rearranged files in one way of cutting: shares by length."""
+
+    way: Way
+    shares: dict[int, dict[str, float]]
+
+
 class StageTime(NamedTuple):
     """What a stage took."""
 
@@ -105,6 +126,8 @@ class ReportView:
         languages: Those with most documents.
         orders: Files by what became of them.
         lengths: Distributions by group.
+        seen: What trainers see of the rearranged files, where that is known of any.
+        chosen_length: The sequence length that is told first.
         versions: Of each library, and how many receipts name them, most first.
         header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
@@ -125,6 +148,7 @@ class ReportView:
     rejections: list[Counted]
     lengths: dict[str, list[Length]]
     longer: list[LongDocuments]
+    seen: list[SeenWhole]
     stages: list[StageTime]
     versions: dict[str, list[tuple[str, int]]]
     dropped: list[Counted]
@@ -135,6 +159,7 @@ class ReportView:
     commands: str
     counts_every_shard: bool
     rate_error: float = RATE_ERROR
+    chosen_length: int = CHOSEN_LENGTH
 
 
 def build_view(
@@ -159,6 +184,7 @@ def build_view(
         rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
         lengths=_lengths(summary.histograms),
         longer=list(_longer(summary)),
+        seen=list(_seen(summary.effective_rates)),
         stages=list(_stages(gathered)),
         versions={
             library: made.versions[library].most_common() for library in sorted(made.versions)
@@ -227,6 +253,16 @@ def _longer(summary: Summary) -> Iterator[LongDocuments]:
         for sequence, longer in summary.longer.items():
             share, token_share = longer.documents / rearranged.count, longer.tokens / rearranged.sum
             yield LongDocuments(sequence, longer.documents, share, longer.tokens, token_share)
+
+
+def _seen(rates: EffectiveRates) -> Iterator[SeenWhole]:
+    for way in WAYS if rates.files else ():
+        shares = {
+            length: rates.shares(seen)
+            | {"whole_tokens": _share(seen.whole_tokens, rates.file_tokens)}
+            for length, seen in rates.ways[way.name].items()
+        }
+        yield SeenWhole(way, shares)
 
 
 def _stages(gathered: Gathered) -> Iterator[StageTime]:

@@ -1,8 +1,9 @@
 """The stage `token_arrays`: documents encoded to arrays of token ids that trainers map into memory.
 
 What the other files of this folder do: `tokenize` is this stage's work, through `shuffle_buffer`
-and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What is
-next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
+and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count, and
+`effective_rate` counts what trainers see. What is next to an array is `fim_assets/layouts/`; how
+text becomes ids is `fim_assets/tokenizer/`.
 """
 
 from pathlib import Path
@@ -143,19 +144,31 @@ class TokenArrays(Stage):
         return token_statistics(parquet)
 
     @override
+    def seen(self, parquet: Path) -> dict[str, int]:
+        from fim_assets.token_arrays.effective_rate import count_seen
+
+        return count_seen(parquet)
+
+    @override
     def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import languages, mean, share
+        from fim_assets.token_arrays.effective_rate import EffectiveRates
 
         result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
         longer = counted(counts, "rearranged_longer")
+        effective = EffectiveRates.of(receipt.seen)
         return Facts(
             {
                 "tokens": tokens,
                 "tokens_per_document": mean(tokens, result.documents),
                 "tokens_per_second": receipt.per_second(tokens),
+                **effective.chosen(recipe.tokens.layout),
             },
-            {"languages": languages({"tokens": counted(counts, "tokens")})},
+            {
+                "effective_rates": effective.table(),
+                "languages": languages({"tokens": counted(counts, "tokens")}),
+            },
             {
                 "arrays": counts["arrays"],
                 "layout": recipe.tokens.layout,
