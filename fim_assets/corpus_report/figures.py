@@ -52,7 +52,7 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
         "languages": list(_language_rates(view.summary.tested_languages)),
         "orders": list(_orders(view.orders, view.summary.totals.files)),
         "cuts": list(_cuts(view.summary.cuts)),
-        "seen": list(_seen(view.seen, view.chosen_length)),
+        "seen": list(_seen(view.seen, view.summary.effective_rates.chosen_length)),
         "tokens": list(_tokens(view.languages)),
         **{group: list(_lengths(lengths)) for group, lengths in view.lengths.items()},
     }

@@ -25,7 +25,7 @@ from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
-from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen
+from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen, sequence_lengths
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -131,7 +131,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     sums: Counter[str] = Counter()
     counts = Counts(recipe)
     seen: Counter[str] = Counter()
-    seen_partitions = 0
+    seen_partitions, lengths = 0, sequence_lengths(recipe)
     histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
     arrays: list[ListedArray] = []
     for key, receipts in _read_all(corpus, sorted(keys)):
@@ -147,7 +147,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         for result in results:
             _add_histograms(histograms, result.histograms)
         for receipt in receipts.values():
-            if is_seen(receipt.seen):
+            if is_seen(receipt.seen, lengths):
                 seen.update(receipt.seen)
                 seen_partitions += 1
         arrays += _arrays(corpus, results[-1])
@@ -178,7 +178,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
             for cut in ("first_cut", "second_cut")
         },
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
-        effective_rates=EffectiveRates.of(seen, seen_partitions),
+        effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
         histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )

@@ -24,7 +24,6 @@ from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.effective_rate import (
-    CHOSEN_LENGTH,
     WAYS,
     EffectiveRates,
     Way,
@@ -127,7 +126,6 @@ class ReportView:
         orders: Files by what became of them.
         lengths: Distributions by group.
         seen: What trainers see of the rearranged files, where that is known of any.
-        chosen_length: The sequence length that is told first.
         versions: Of each library, and how many receipts name them, most first.
         header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
@@ -159,7 +157,6 @@ class ReportView:
     commands: str
     counts_every_shard: bool
     rate_error: float = RATE_ERROR
-    chosen_length: int = CHOSEN_LENGTH
 
 
 def build_view(

@@ -259,7 +259,7 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
         outputs=outputs,
         histograms=statistics.histograms,
     )
-    return Receipt(result=result, made=clock.provenance(), seen=stage.seen(parquet))
+    return Receipt(result=result, made=clock.provenance(), seen=stage.seen(corpus.recipe, parquet))
 
 
 def _preview(stage: Stage, partition: Partition) -> str | None:

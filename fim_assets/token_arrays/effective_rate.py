@@ -45,12 +45,21 @@ import polars as pl
 
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.io.parquet import read_frames
+from fim_assets.recipe import Recipe
 from fim_assets.statistics.tables import Record, Table, share
 from fim_assets.token_arrays.shuffle_buffer import Ints
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
-CHOSEN_LENGTH = 8192
-"""The sequence length of what is shown as one number."""
+
+def chosen_length(recipe: Recipe) -> int:
+    """The sequence length of what is shown as one number: the recipe's, if it names one."""
+    return 8192 if recipe.context is None else recipe.context.tokens
+
+
+def sequence_lengths(recipe: Recipe) -> list[int]:
+    """The sequence lengths for which is counted what a trainer sees."""
+    return sorted({*TRAINED_LENGTHS, chosen_length(recipe)})
+
 
 _SHORTEST = 256  # instances of `powers_of_2`; the default of OLMo-core's min_sequence_length
 
@@ -195,12 +204,9 @@ def _names(lengths: Sequence[int]) -> Iterator[str]:
         yield f"{name}:{way.name}:{length}"
 
 
-_ALL_NAMES = frozenset(_names(TRAINED_LENGTHS))
-
-
-def is_seen(counts: Mapping[str, int]) -> bool:
+def is_seen(counts: Mapping[str, int], lengths: Sequence[int]) -> bool:
     """Whether a receipt says all of it: one that an older version wrote may say a part or none."""
-    return counts.keys() >= _ALL_NAMES
+    return counts.keys() >= {*_names(lengths)}
 
 
 class Files(NamedTuple):
@@ -216,7 +222,7 @@ class Files(NamedTuple):
     size: Ints
 
 
-def count_seen(parquet: Path, lengths: Sequence[int] = TRAINED_LENGTHS) -> dict[str, int]:
+def count_seen(parquet: Path, lengths: Sequence[int]) -> dict[str, int]:
     """What trainers see of a partition's arrays, from their parquet: counts that add up.
 
     `rearranged_files`, `rearranged_tokens` (of these files, what ends them included) and `tokens`
@@ -284,21 +290,24 @@ class EffectiveRates(FrozenModel):
 
     Attributes:
         partitions: Those of which it is known, see `is_seen`.
+        chosen_length: The sequence length of what is shown as one number.
         files: Their rearranged files.
         file_tokens: The tokens of these, what ends them included.
         tokens: All their tokens.
     """
 
     partitions: int
+    chosen_length: int
     files: int
     file_tokens: int
     tokens: int
     ways: dict[str, dict[int, Seen]]
 
     @classmethod
-    def of(cls, counts: Mapping[str, int], partitions: int = 1) -> Self:
+    def of(cls, counts: Mapping[str, int], recipe: Recipe, partitions: int = 1) -> Self:
         """From the sums of what `count_seen` counts in some partitions; none of it gives zeros."""
-        known: Mapping[str, int] = counts if is_seen(counts) else Counter()
+        lengths = sequence_lengths(recipe)
+        known: Mapping[str, int] = counts if is_seen(counts, lengths) else Counter()
 
         def seen(way: Way, length: int) -> Seen:
             of = f"{way.name}:{length}"
@@ -307,10 +316,11 @@ class EffectiveRates(FrozenModel):
         files, file_tokens, tokens = (known[name] for name in _TOTALS)
         return cls(
             partitions=partitions,
+            chosen_length=chosen_length(recipe),
             files=files,
             file_tokens=file_tokens,
             tokens=tokens,
-            ways={way.name: {n: seen(way, n) for n in TRAINED_LENGTHS} for way in WAYS},
+            ways={way.name: {n: seen(way, n) for n in lengths} for way in WAYS},
         )
 
     def shares(self, seen: Seen) -> dict[str, float]:
@@ -321,13 +331,13 @@ class EffectiveRates(FrozenModel):
             "discarded": share(seen.discarded_tokens, self.tokens),
         }
 
-    def chosen(self, layout: str, length: int = CHOSEN_LENGTH) -> dict[str, float]:
-        """The shares of the first way of a layout, at one sequence length; none without files.
+    def chosen(self, layout: str) -> dict[str, float]:
+        """The shares of the first way of a layout, at `chosen_length`; none without files.
 
         A layout that no way names has those of `chunks`.
         """
         way = next((way for way in WAYS if way.layout == layout), WAYS[0])
-        shares = self.shares(self.ways[way.name][length])
+        shares = self.shares(self.ways[way.name][self.chosen_length])
         names = ("effective_fim_rate", "lost_ends_share", "discarded_share")
         return dict(zip(names, shares.values(), strict=True)) if self.files else {}
 

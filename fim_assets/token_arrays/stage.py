@@ -144,10 +144,10 @@ class TokenArrays(Stage):
         return token_statistics(parquet)
 
     @override
-    def seen(self, parquet: Path) -> dict[str, int]:
-        from fim_assets.token_arrays.effective_rate import count_seen
+    def seen(self, recipe: Recipe, parquet: Path) -> dict[str, int]:
+        from fim_assets.token_arrays.effective_rate import count_seen, sequence_lengths
 
-        return count_seen(parquet)
+        return count_seen(parquet, sequence_lengths(recipe))
 
     @override
     def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
@@ -157,7 +157,7 @@ class TokenArrays(Stage):
 
         result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
         longer = counted(counts, "rearranged_longer")
-        effective = EffectiveRates.of(receipt.seen)
+        effective = EffectiveRates.of(receipt.seen, recipe)
         return Facts(
             {
                 "tokens": tokens,

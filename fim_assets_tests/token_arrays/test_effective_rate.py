@@ -13,8 +13,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.context import Context
 from fim_assets.token_arrays.arrays import SCHEMA
-from fim_assets.token_arrays.effective_rate import WAYS, EffectiveRates, Seen, count_seen, is_seen
+from fim_assets.token_arrays.effective_rate import (
+    WAYS,
+    EffectiveRates,
+    Seen,
+    count_seen,
+    is_seen,
+    sequence_lengths,
+)
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 from fim_assets_tests.corpora import write_rows
 from fim_assets_tests.token_arrays.conftest import Finish
@@ -225,29 +234,30 @@ def test_a_file_may_begin_in_the_token_that_two_samples_share() -> None:
 
 def test_without_documents_there_is_nothing_to_see() -> None:
     counts = counted([], [*TRAINED_LENGTHS])
-    assert is_seen(counts)
+    assert is_seen(counts, TRAINED_LENGTHS)
     assert set(counts.values()) == {0}
-    rates = EffectiveRates.of(counts)
+    rates = EffectiveRates.of(counts, Recipe())
     assert (rates.files, rates.tokens, rates.chosen("dolma"), rates.table().rows) == (0, 0, {}, [])
 
 
 def test_counts_that_say_a_part_say_nothing() -> None:
     counts = counted([[Document([File(10, 5)])]], [*TRAINED_LENGTHS])
-    assert is_seen(counts)
-    assert EffectiveRates.of(counts).files == 1
+    assert is_seen(counts, TRAINED_LENGTHS)
+    assert EffectiveRates.of(counts, Recipe()).files == 1
     del counts["lost_ends:fragments:2048"]
-    assert not is_seen(counts)
-    assert EffectiveRates.of(counts).files == 0
+    assert not is_seen(counts, TRAINED_LENGTHS)
+    assert EffectiveRates.of(counts, Recipe()).files == 0
 
 
 def test_counts_of_partitions_add_up() -> None:
     one = [[Document([File(3000, 2000), File(40, 30)])], [Document([File(20_000)])]]
     other = [[Document([File(9000, 10)])]]
     lengths = [*TRAINED_LENGTHS]
+    recipe = Recipe(context=Context(tokens=4096))
     together = Counter(counted(one, lengths))
     together.update(counted(other, lengths))
     assert counted([*one, *other], lengths) == together
-    rates = EffectiveRates.of(together, partitions=2)
+    rates = EffectiveRates.of(together, recipe, partitions=2)
     assert (rates.partitions, rates.files, rates.tokens) == (2, 3, 3042 + 20_001 + 9001)
     # At 8,192 tokens: the first array is too short for a chunk, the last one holds one.
     assert rates.ways["chunks"][8192] == Seen(
@@ -263,12 +273,25 @@ def test_counts_of_partitions_add_up() -> None:
     }
     for layout, way in (("dolma", "chunks"), ("megatron", "samples"), ("another", "chunks")):
         of_way = rates.shares(rates.ways[way][4096])
-        assert rates.chosen(layout, 4096) == {
+        assert rates.chosen(layout) == {
             "effective_fim_rate": of_way["whole"],
             "lost_ends_share": of_way["lost_ends"],
             "discarded_share": of_way["discarded"],
         }
     assert len(rates.table().rows) == len(WAYS) * len(TRAINED_LENGTHS)
+
+
+def test_a_recipes_own_length_is_one_of_those_that_are_counted() -> None:
+    recipe = Recipe(context=Context(tokens=3000))
+    lengths = sequence_lengths(recipe)
+    assert lengths == [2048, 3000, *TRAINED_LENGTHS[1:]]
+    # Sequences of 2,048 and of 3,000 tokens end in the second file and behind it.
+    counts = counted([[Document([File(2000, 10)]), Document([File(900, 5), File(3600)])]], lengths)
+    rates = EffectiveRates.of(counts, recipe)
+    assert rates.chosen("dolma")["effective_fim_rate"] == 1
+    assert rates.shares(rates.ways["chunks"][2048])["whole"] == 0.5
+    # Counted for other lengths, nothing is known of this one.
+    assert EffectiveRates.of(counts, Recipe(context=Context(tokens=3001))).files == 0
 
 
 LAYOUTS = {
