@@ -8,8 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fim_assets.cuts.base import LONGER
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
 from fim_assets.io.parquet import TableReader, read_columns, read_metadata
@@ -61,18 +64,21 @@ NOT_RECORDED = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_
 """Fields of the section `raw` that say which lines are read, and not what a line holds."""
 
 
-def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
+def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
     """The parquet's key-value metadata: all that is needed to undo what was done.
 
     Format, the section `fim`, where a line holds its text, and the partition's seed, under which
     `draw_key` is the hash of a document.
     """
-    return {
+    metadata = {
         "fim_assets.format": FORMAT,
-        "fim_assets.fim": fim.model_dump_json(),
-        "fim_assets.raw": raw.model_dump_json(exclude=NOT_RECORDED),
+        "fim_assets.fim": recipe.fim.model_dump_json(),
+        "fim_assets.raw": recipe.raw.model_dump_json(exclude=NOT_RECORDED),
         "fim_assets.seed": f"{seed:016x}",
     }
+    if recipe.context is not None:
+        metadata["fim_assets.context"] = recipe.context.model_dump_json()
+    return metadata
 
 
 class FileRow(NamedTuple):
@@ -91,7 +97,8 @@ class FimDocuments:
     """Documents of one block of a FIM shard, and of each its key and its files' rows.
 
     The texts of `documents` are the rearranged ones, their `numbers` lines of the FIM shard, and
-    `raw_numbers` those of the raw shard. A piece of a document is one here.
+    `raw_numbers` those of the raw shard. A piece of a document is one here. Those that are `longer`
+    than the context were left unchanged for that.
     """
 
     documents: Documents
@@ -99,6 +106,7 @@ class FimDocuments:
     draw_keys: list[int]
     files: list[list[FileRow]]
     pieces: list[DocumentPiece]
+    longer: list[bool]
 
 
 class FimShardReader:
@@ -130,6 +138,8 @@ class FimShardReader:
         with self._naming_the_parquet():
             self._divided = "piece" in read_columns(parquet)
             columns += DocumentPiece._fields if self._divided else ()
+            self._in_context = "fim_assets.context" in metadata
+            columns += ["reason"] if self._in_context else ()
             self._table = TableReader(parquet, columns)
 
     def __enter__(self) -> Self:
@@ -168,7 +178,7 @@ class FimShardReader:
             table = self._table.take_groups("file", count)
             rows = table.to_pydict()
         for column in table.column_names:
-            if table[column].null_count:
+            if column != "reason" and table[column].null_count:
                 raise ShardError(f"{self._parquet}: {column} holds nulls")
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:
@@ -189,7 +199,12 @@ class FimShardReader:
                 DocumentPiece(*(rows[name][first] for name in DocumentPiece._fields))
                 for first in firsts
             ]
-        return FimDocuments(block, lines, keys, of_documents, pieces)
+        longer = [False] * count
+        if self._in_context:
+            number = np.cumsum(table["file"].to_numpy() == 0) - 1
+            for document in number[pc.equal(table["reason"], LONGER).fill_null(False)]:
+                longer[document] = True
+        return FimDocuments(block, lines, keys, of_documents, pieces, longer)
 
 
 def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:

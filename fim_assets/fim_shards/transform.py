@@ -60,7 +60,7 @@ def transform_shard(
             of a document was killed or crashes by chance.
     """
     chars = files = 0
-    metadata = record_metadata(recipe.raw, recipe.fim, seed)
+    metadata = record_metadata(recipe, seed)
     with (
         ShardReader(shard, recipe.raw, parquet=parquet) as reader,
         ShardWriter(staging.create(".jsonl.zst")) as writer,

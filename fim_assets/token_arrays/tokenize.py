@@ -19,7 +19,7 @@ from fim_assets.corpus.staging import Staging
 from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS
-from fim_assets.fim_shards.record import FimDocuments, FimShardReader
+from fim_assets.fim_shards.record import WHOLE, FimDocuments, FimShardReader
 from fim_assets.fim_shards.segments import UnencodableDocumentError, segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.counts import by_count
@@ -173,7 +173,7 @@ def tokenize_shard(
             an array.
     """
     keys: list[UInts] = [np.empty(0, np.uint64)]
-    by_language: Counter[str] = Counter()
+    by_language, longer, in_pieces = Counter[str](), Counter[str](), Counter[str]()
     chars = files = 0
     with (
         FimShardReader(shard, parquet) as reader,
@@ -192,12 +192,18 @@ def tokenize_shard(
             keys.append(np.array(block.draw_keys, np.uint64))
             chars += sum(map(len, block.documents.texts))
             files += len(encoded.files)
-            for language, n in zip(block.documents.languages, sizes.tolist(), strict=True):
-                by_language[language or ""] += n
+            languages = [language or "" for language in block.documents.languages]
+            rows = zip(languages, sizes.tolist(), block.longer, block.pieces, strict=True)
+            for language, n, is_longer, piece in rows:
+                by_language[language] += n
+                longer[language] += n * is_longer
+                in_pieces[language] += n * (piece != WHOLE)
         totals = reader.shard.totals(chars, files, by_language.total())
         order = _order(keys, shuffle=settings.tokens.shuffle)
         write_arrays(map(spool.__getitem__, order), settings, staging)
-    return replace(totals, counts=totals.counts | by_count("tokens", by_language))
+    counts = totals.counts | by_count("tokens", by_language)
+    counts |= by_count("longer_tokens", +longer) | by_count("piece_tokens", +in_pieces)
+    return replace(totals, counts=counts)
 
 
 def _order(blocks: list[UInts], *, shuffle: bool) -> Iterator[int]:

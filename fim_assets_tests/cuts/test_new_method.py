@@ -197,7 +197,7 @@ def test_a_record_names_it_only_where_it_is_used() -> None:
     """The four methods of the record's format stand there with zeros, as ever."""
 
     def recorded(split: str) -> str:
-        metadata = record_metadata(Raw(), recipe_of(split).fim, 1)["fim_assets.fim"]
+        metadata = record_metadata(recipe_of(split), 1)["fim_assets.fim"]
         assert Fim.model_validate_json(metadata) == recipe_of(split).fim
         return json.dumps(json.loads(metadata)["split"])
 

@@ -24,7 +24,6 @@ from fim_assets.io.parquet import TableWriter
 from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import ArraySettings
@@ -381,7 +380,7 @@ def tokenized(
         for line, (_, of_it) in enumerate(rows, 1)
         for n, row in enumerate(of_it)
     ]
-    metadata = record_metadata(Raw(), recipe.fim, seed=0)
+    metadata = record_metadata(Recipe(fim=recipe.fim), seed=0)
     with HashingWriter(parquet) as file, TableWriter(file, SCHEMA, metadata) as table:
         table.write({name: [row[name] for row in files] for name in SCHEMA.names})
     place = partition_files(folder / "token_arrays", "a")
@@ -491,7 +490,7 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
     texts = [PSM_TEXT, "<eos><pre>"]
     files = [[PSM], [FileRow("none", 10, ALONE)]]
     lines = Documents(numbers=[4, 5], lines=[b"", b""], ids=["a", None], texts=texts)
-    block = FimDocuments(lines, [7, 9], [0, 0], files, [WHOLE, WHOLE])
+    block = FimDocuments(lines, [7, 9], [0, 0], files, [WHOLE] * 2, [False] * 2)
     found = encode_documents(block, recipe.fim, load_tokenizer(recipe))
     assert found.tokens.dtype == np.uint32
     assert len(found.tokens) == 9 + 11
@@ -503,7 +502,7 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
 
 def test_an_empty_block_is_encoded_to_nothing() -> None:
     found = encode_documents(
-        FimDocuments(Documents(), [], [], [], []), Fim(), load_tokenizer(Recipe())
+        FimDocuments(Documents(), [], [], [], [], []), Fim(), load_tokenizer(Recipe())
     )
     assert (len(found.tokens), len(found.documents), len(found.files)) == (0, 0, 0)
 
