@@ -26,9 +26,7 @@ from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
-
-_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
-
+from fim_assets.tokenizer.paragraphs import paragraphs
 
 _TEXT = -1
 """Stands among control ids for a text."""
@@ -84,14 +82,6 @@ def _segments(
         else:
             yield Segment(file, index)
     yield Segment(controls.eos)
-
-
-def paragraphs(text: str) -> list[str]:
-    """A text cut before each run of line feeds, except one at its beginning.
-
-    This is what Dolma's `segment_before_tokenization` encodes one by one.
-    """
-    return _PARAGRAPH.findall(text)
 
 
 class UnencodableDocumentError(ValueError):

@@ -28,10 +28,11 @@ from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE
-from fim_assets.token_arrays.tokenize import encode_documents, paragraphs, segments, tokenize_shard
+from fim_assets.token_arrays.tokenize import encode_documents, segments, tokenize_shard
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.find import DOLMA2
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets_tests.corpora import documents, open_corpus, partition_files, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe, save, small_recipe
 

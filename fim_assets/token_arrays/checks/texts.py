@@ -15,9 +15,10 @@ from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.sample import SampledDocument
 from fim_assets.token_arrays.checks.spans import TokenSpan
 from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
-from fim_assets.token_arrays.tokenize import paragraphs, segments
+from fim_assets.token_arrays.tokenize import segments
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets.wording import plural
 
 
