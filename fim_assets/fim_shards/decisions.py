@@ -1,16 +1,20 @@
 """What is done to a file: it stays unchanged and why, or in which order and where it is cut."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fim_assets.cuts.base import UNCHANGED, Cuts
+from fim_assets.cuts.base import UNCHANGED, CutError, Cuts
+from fim_assets.cuts.bounded import ENDS, Bound
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, RandomStream, uniforms
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
+from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.wording import plural
 
 if TYPE_CHECKING:
@@ -51,8 +55,11 @@ def decide(files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None") ->
     """Decide about each file on its own: by the recipe, its document's key and its index in it.
 
     The tokenizer is the recipe's, None unless `Recipe.fim_needs_tokenizer`.
+
+    Raises:
+        CutError: If the parser of a file was killed or crashes by chance, or a file whose ids count
+            cannot be encoded.
     """
-    del tokenizer
     fim = recipe.fim
     count = len(files.texts)
     orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
@@ -67,11 +74,12 @@ def decide(files: Files, recipe: Recipe, tokenizer: "LoadedTokenizer | None") ->
 
     edges = np.cumsum([*fim.weights.values()])[:-1]
     drawn = np.searchsorted(edges, uniforms(keys, indices, RandomStream.SPLIT), side="right")
+    fields = dict(fim) | {"max_middle": _bound(fim, tokenizer)}
     uncut = [
-        _cut(name, files, rows[drawn == number], decisions, fim)
+        _cut(name, files, rows[drawn == number], decisions, fields)
         for number, name in enumerate(fim.weights)
     ]
-    _cut(fim.split_fallback, files, np.sort(np.concatenate(uncut)), decisions, fim)
+    _cut(fim.split_fallback, files, np.sort(np.concatenate(uncut)), decisions, fields)
     return decisions
 
 
@@ -87,10 +95,27 @@ def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
     }
 
 
-def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) -> Ints:
+def _bound(fim: Fim, tokenizer: "LoadedTokenizer | None") -> Bound | None:
+    if fim.max_middle is None:
+        return None
+    ends = ENDS
+    if tokenizer is not None:
+        from fim_assets.tokenizer.token_ends import token_ends
+
+        ends = ENDS | {"tokens": partial(token_ends, tokenizer)}
+    [(unit, most)] = fim.max_middle.given.items()
+    return Bound(unit, most, ends[unit])
+
+
+def _cut(
+    name: str, files: Files, rows: Ints, decisions: Decisions, fields: Mapping[str, Any]
+) -> Ints:
     """Let a method cut some files, and return those that it cannot cut."""
     method = CUTS[name]
-    attempt = method.cut(files, rows, **{field: getattr(fim, field) for field in method.fields})
+    try:
+        attempt = method.cut(files, rows, **{field: fields[field] for field in method.fields})
+    except UnencodableTextError as error:
+        raise _unencodable(files, rows, fields["max_middle"]) from error
     uncut, reasons = np.array([*attempt.reasons], np.int64), [*attempt.reasons.values()]
     answered = np.sort(np.append(attempt.rows, uncut))
     if not np.array_equal(answered, rows) or {*reasons} - method.reasons.keys():
@@ -99,3 +124,14 @@ def _cut(name: str, files: Files, rows: Ints, decisions: Decisions, fim: Fim) ->
     decisions.cuts.first[attempt.rows], decisions.cuts.second[attempt.rows] = attempt.cuts
     decisions.reasons[uncut] = reasons
     return uncut
+
+
+def _unencodable(files: Files, rows: Ints, bound: Bound) -> CutError:
+    """The error for the first file that cannot be encoded: what is encoded may be a part of it."""
+    for row in rows.tolist():
+        try:
+            bound.ends([files.texts[row]])
+        except UnencodableTextError as error:
+            advice = "take the document out of the raw shard, or shorten its runs of one character"
+            return CutError(int(files.documents[row]), f"{error}; {advice}")
+    raise AssertionError("a part cannot be encoded, but its file can")

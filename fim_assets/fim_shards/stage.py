@@ -98,12 +98,18 @@ class FimShards(Stage):
         identity = {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
         if recipe.fim_needs_tokenizer:
             identity["tokenizer"] = tokenizer_hash
+            if recipe.tokens.tokenizer.segment_before_tokenization:
+                identity["tokens"] = {"tokenizer": {"segment_before_tokenization": True}}
         return identity
 
     @override
     def tags(self, recipe: Recipe) -> dict[str, str]:
         weights = "_".join(sorted(recipe.fim.weights))
-        return {"split": weights, "spm_format": recipe.fim.spm_format}
+        tags = {"split": weights, "spm_format": recipe.fim.spm_format}
+        if recipe.fim.max_middle is not None:
+            [(unit, most)] = recipe.fim.max_middle.given.items()
+            tags["max_middle"] = f"{most}_{unit}"
+        return tags
 
     @override
     def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:

@@ -52,8 +52,8 @@ def transform_shard(
     `decide` takes it.
 
     Raises:
-        ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
-            of a document was killed or crashes by chance.
+        ShardError: If the shard is damaged, too many of its lines are no documents, or a
+            document cannot be cut, see `decide`.
     """
     chars = files = 0
     metadata = record_metadata(recipe.raw, recipe.fim, seed)
@@ -97,8 +97,7 @@ def transform_block(
         decisions = decide(files, recipe, tokenizer)
     except CutError as error:
         line, name = block.numbers[error.document], block.ids[error.document]
-        advice = "run it again, or take the document out of the raw shard"
-        raise DocumentError(line, f"(id {name}): {error}; {advice}") from error
+        raise DocumentError(line, f"(id {name}): {error}") from error
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
     for document, text in rearranged_texts(files, decisions, fim):

@@ -57,7 +57,7 @@ class Recipe(Section):
     @property
     def fim_needs_tokenizer(self) -> bool:
         """Whether token ids have a part in what becomes of a file in its FIM shard."""
-        return False
+        return self.fim.max_middle is not None and self.fim.max_middle.tokens is not None
 
     def partition_seed(self, key: str) -> int:
         """The partition's seed: 64 bits that depend on the recipe's seed and the key alone."""
