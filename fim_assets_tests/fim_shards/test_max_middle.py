@@ -131,6 +131,25 @@ def test_middles_reach_the_bound(unit: str, most: int, split: str) -> None:
         assert 0.45 < np.mean(found) / most < 0.57
 
 
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("most", [1, 6])
+def test_files_are_cut_alike_together_and_alone(unit: str, most: int) -> None:
+    """Where some are drawn again or shortened, and others are not."""
+    quarters = dict.fromkeys(CUTS, 0.25)
+    recipe = Recipe.model_validate(
+        {"fim": {"fim_rate": 1, "split": quarters, "max_middle": {unit: most}}}
+    )
+    files = files_of([*TEXTS, *(text[:400] for text in HOSTILE.values())] * 3)
+    tokenizer = load_for_fim(recipe)
+    together = decide(files, recipe, tokenizer)
+    for row, text in enumerate(files.texts):
+        key = files.keys[row : row + 1]
+        alone = Files.split([text], key, files.languages[:1], [None], None, ())
+        found = decide(alone, recipe, tokenizer)
+        assert (found.splits[0], found.reasons[0]) == (together.splits[row], together.reasons[row])
+        assert [cut[0] for cut in found.cuts] == [cut[row] for cut in together.cuts]
+
+
 KINDS = {
     "nfc": lambda: byte_level_bpe(CODE, nfc=True),
     "prepend": lambda: sentencepiece_like(prepend=True),
