@@ -57,7 +57,7 @@ def _recipe_lines(
             yield from _recipe_lines(value, other, f"{indent}  ")
             continue
         content = recipe.model_dump(mode="json", include={name})
-        for line in harmless_yaml(content).splitlines():
+        for line in harmless_yaml(content).splitlines() if content else ():
             yield f"{indent}{line}", value != other
 
 

@@ -14,12 +14,14 @@ from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.bounded import BOUNDED_TEXT
 from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.decisions import unchanged_meanings
 from fim_assets.fim_shards.rates import RATE_ERROR
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
+from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
@@ -167,7 +169,6 @@ def build_view(
     tokens, totals, titles = summary.recipe.tokens, summary.totals, rate_titles()
     header_bytes = LAYOUTS[tokens.layout].header_bytes
     path = json.dumps("/".join([*corpus.prefix, CORPUS_REPORT, "summary.json"]))
-    cut_texts = {name: method.text for name, method in CUTS.items()}
     return ReportView(
         summary=summary,
         rows=gathered.partitions,
@@ -176,7 +177,7 @@ def build_view(
         rates={titles[name]: summary.rates[name] for name in titles if name in summary.rates},
         languages=list(_languages(summary)),
         orders=_orders(summary),
-        splits=_counted(summary.splits, totals.rearranged, cut_texts),
+        splits=_counted(summary.splits, totals.rearranged, _cut_texts(summary.recipe.fim)),
         fallbacks=_counted(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
         rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
         lengths=_lengths(summary.histograms),
@@ -203,6 +204,16 @@ def rate_titles() -> dict[str, str]:
         "fim_rate": "Files rearranged",
         "psm_share": "Of these, in PSM order",
         **{f"{method}_share": f"Of these, drawn for {method}" for method in CUTS},
+    }
+
+
+def _cut_texts(fim: Fim) -> dict[str, str]:
+    """Where each method cuts."""
+    if fim.max_middle is None:
+        return {name: method.text for name, method in CUTS.items()}
+    return {
+        name: f"{BOUNDED_TEXT if method.bounded else method.text}; at most {fim.max_middle}"
+        for name, method in CUTS.items()
     }
 
 

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fim_assets.cuts.base import Cuts
+from fim_assets.cuts.base import CutError, Cuts
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.draws import Ints
 from fim_assets.fim_shards.arrangements import Parts, arranged
 from fim_assets.fim_shards.segments import (
     Content,
-    UnencodableDocumentError,
     content_of,
     encode_runs,
     separator,
@@ -91,8 +90,8 @@ def find_longer(
     """Find the documents that do not fit among those `in_question`, shape (documents,).
 
     `orders` and `cuts`, shape (files,), say how files are rearranged if they are drawn; the order
-    is `none` for one that cannot be. Raises an UnencodableDocumentError if the tokenizer cannot
-    encode a text.
+    is `none` for one that cannot be. Raises a CutError if the tokenizer cannot encode a
+    text.
     """
     counts = np.bincount(files.documents, minlength=len(files.languages))
     between = fitting.separator if counts.max(initial=0) > 1 else 0
@@ -159,4 +158,5 @@ def _encode(
     try:
         return encode_runs(runs, fitting.tokenizer)
     except UnencodableTextError as error:
-        raise UnencodableDocumentError(int(files.documents[rows[error.index]]), error) from error
+        advice = "take the document out of the raw shard, or shorten its runs of one character"
+        raise CutError(int(files.documents[rows[error.index]]), f"{error}; {advice}") from error

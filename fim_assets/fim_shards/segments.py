@@ -15,19 +15,10 @@ from fim_assets.recipe.fim import Fim
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.encoders import TokenIds, UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
-
-_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
+from fim_assets.tokenizer.paragraphs import paragraphs
 
 Content = int | str
 """A control's id, or a text."""
-
-
-class UnencodableDocumentError(ValueError):
-    """A document that cannot be encoded, the one with the index `row` in its block."""
-
-    def __init__(self, row: int, reason: UnencodableTextError) -> None:
-        super().__init__(str(reason))
-        self.row = row
 
 
 class Segment(NamedTuple):
@@ -90,14 +81,6 @@ def unchanged_file(file: str, fim: Fim, controls: Controls) -> Iterable[Content]
         return (file,)
     pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
     return [controls.boundaries.get(piece, piece) for piece in filter(None, pieces)] or [""]
-
-
-def paragraphs(text: str) -> list[str]:
-    """A text cut before each run of line feeds, except one at its beginning.
-
-    This is what Dolma's `segment_before_tokenization` encodes one by one.
-    """
-    return _PARAGRAPH.findall(text)
 
 
 def encode_runs(

@@ -98,6 +98,8 @@ class FimShards(Stage):
         identity = {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
         if recipe.fim_needs_tokenizer:
             identity["tokenizer"] = tokenizer_hash
+            if recipe.tokens.tokenizer.segment_before_tokenization:
+                identity["tokens"] = {"tokenizer": {"segment_before_tokenization": True}}
         if recipe.context is not None:
             identity["context"] = recipe.context_identity()
         return identity
@@ -108,6 +110,9 @@ class FimShards(Stage):
         tags = {"split": weights, "spm_format": recipe.fim.spm_format}
         if recipe.context is not None:
             tags["context"] = f"{recipe.context.tokens}_{recipe.context.longer}"
+        if recipe.fim.max_middle is not None:
+            [(unit, most)] = recipe.fim.max_middle.given.items()
+            tags["max_middle"] = f"{most}_{unit}"
         return tags
 
     @override

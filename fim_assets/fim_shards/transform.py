@@ -20,7 +20,6 @@ from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.fitting import Fitting
 from fim_assets.fim_shards.pieces import Division, PieceText
 from fim_assets.fim_shards.record import WHOLE, DocumentPiece, record_metadata, record_schema
-from fim_assets.fim_shards.segments import UnencodableDocumentError
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.documents import text_replacer
@@ -56,8 +55,8 @@ def transform_shard(
     `decide` takes it.
 
     Raises:
-        ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
-            of a document was killed or crashes by chance.
+        ShardError: If the shard is damaged, too many of its lines are no documents, or a
+            document cannot be cut, see `decide`.
     """
     chars = files = 0
     metadata = record_metadata(recipe, seed)
@@ -147,11 +146,7 @@ def _decide(
     try:
         return files, decide(files, recipe, tokenizer, limit)
     except CutError as error:
-        advice = "run it again, or take the document out of the raw shard"
-        raise _refused(block, error.document, f"{error}; {advice}") from error
-    except UnencodableDocumentError as error:
-        advice = "take it out of the raw shard, or shorten its runs of one character"
-        raise _refused(block, error.row, f"cannot be encoded: {error}; {advice}") from error
+        raise _refused(block, error.document, str(error)) from error
 
 
 def _refused(block: Documents, document: int, why: str) -> DocumentError:

@@ -100,7 +100,9 @@ class Recipe(Section):
     @property
     def fim_needs_tokenizer(self) -> bool:
         """Whether token ids have a part in what becomes of a file in its FIM shard."""
-        return self.context is not None
+        max_middle = self.fim.max_middle
+        counts_ids = max_middle is not None and max_middle.tokens is not None
+        return counts_ids or self.context is not None
 
     def partition_seed(self, key: str) -> int:
         """The partition's seed: 64 bits that depend on the recipe's seed and the key alone."""

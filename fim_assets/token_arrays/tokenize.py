@@ -20,7 +20,7 @@ from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS
 from fim_assets.fim_shards.record import WHOLE, FimDocuments, FimShardReader
-from fim_assets.fim_shards.segments import UnencodableDocumentError, segments
+from fim_assets.fim_shards.segments import segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.counts import by_count
 from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
@@ -30,6 +30,14 @@ from fim_assets.tokenizer.load import LoadedTokenizer
 
 _TEXT = -1
 """Stands among control ids for a text."""
+
+
+class UnencodableDocumentError(ValueError):
+    """A document that cannot be encoded, the one with the index `row` in its block."""
+
+    def __init__(self, row: int, reason: UnencodableTextError) -> None:
+        super().__init__(str(reason))
+        self.row = row
 
 
 class EncodedBlock(NamedTuple):

@@ -41,7 +41,7 @@ class LoadedTokenizer:
         added: Contents of all added tokens.
         forbidden_ids: Ids that neither a text gives nor the recipe places: padding, other control
             tokens.
-        paragraphs: Whether texts are encoded paragraph by paragraph, see `segments.paragraphs`.
+        paragraphs: Whether texts are encoded paragraph by paragraph, see `paragraphs`.
     """
 
     encoders: Encoders

@@ -24,7 +24,7 @@ from fim_assets.corpus_report.summary import ListedArray, Summary
 from fim_assets.corpus_report.view import describe
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
-from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
+from fim_assets.recipe.fim import Fim, LanguageRates, MaxMiddle, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
@@ -469,6 +469,24 @@ def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
         f'<th scope="row">one_line</th><td class="number">{summary.fallbacks["one_line"]}' in page
     )
     assert "Of these, drawn for lines" in page
+
+
+def test_a_bound_of_middles_is_said_with_what_cuts_and_is_a_line_of_the_recipe(
+    tmp_path: Path, reported: Corpus
+) -> None:
+    fim = Fim(fim_rate=1.0, split=SplitWeights(lines=0.5, uniform=0.5), split_fallback="uniform")
+    bounded = fim.model_copy(update={"max_middle": MaxMiddle(lines=1)})
+    made = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=bounded))
+    lines = "".join(f'{{"text": "a\\n{n}\\n\\nb\\n"}}\n' for n in range(50))
+    summary = write_report(made, materialize(made, {"a": lines}))
+    assert summary.histograms["middle_chars"].max == 3
+    page = unescape(read_page(made))
+    assert "a length of the middle, then its start; at most 1 line" in page
+    assert "two distinct line starts; at most 1 line" in page
+    assert "lines: 1" in page
+    # A field that is not there is no line.
+    assert "{}" not in unescape(read_page(reported))
+    assert "max_middle" not in unescape(read_page(reported))
 
 
 TEXT = "def f():\n    return 1\n"

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
 from fim_assets.fim_shards.record import SCHEMA, WHOLE, FileRow, FimDocuments, record_metadata
-from fim_assets.fim_shards.segments import paragraphs, segments
+from fim_assets.fim_shards.segments import segments
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
 from fim_assets.raw_shards.shard_reader import Documents
@@ -32,6 +32,7 @@ from fim_assets.token_arrays.tokenize import encode_documents, tokenize_shard
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.find import DOLMA2
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets_tests.corpora import documents, open_corpus, partition_files, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe, save, small_recipe
 

@@ -9,7 +9,7 @@ import polars as pl
 from fim_assets.corpus.stage import CheckOutcome, Number, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
 from fim_assets.fim_shards.record import FimDocuments, split_files
-from fim_assets.fim_shards.segments import paragraphs, segments
+from fim_assets.fim_shards.segments import segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.checks.partition import TokenPartition
@@ -18,6 +18,7 @@ from fim_assets.token_arrays.checks.spans import TokenSpan
 from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets.wording import plural
 
 
