@@ -15,7 +15,14 @@ from functools import cached_property
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
-from fim_assets.corpus_report.summary import CorpusTotals, ListedArray, Longer, Partitions, Summary
+from fim_assets.corpus_report.summary import (
+    CorpusTotals,
+    InContext,
+    ListedArray,
+    Longer,
+    Partitions,
+    Summary,
+)
 from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.io.locations import is_remote
 from fim_assets.io.storage import REQUESTS_AT_ONCE
@@ -178,11 +185,31 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
             for cut in ("first_cut", "second_cut")
         },
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
+        context=_in_context(counts),
         effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
         histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )
     return Gathered(summary, made, partitions)
+
+
+def _in_context(counts: Counts) -> dict[str, InContext]:
+    """Documents that were left unchanged or divided for their length, those with most first."""
+    numbers = counts.numbers
+
+    def both(one: str, other: str, language: str) -> int:
+        return numbers.get(f"{one}:{language}", 0) + numbers.get(f"{other}:{language}", 0)
+
+    documents = counts.most_first("longer_documents") | counts.most_first("divided_documents")
+    return {
+        language: InContext(
+            documents=n,
+            files=numbers.get(f"longer_files:{language}", 0),
+            pieces=numbers.get(f"pieces:{language}", 0),
+            tokens=both("longer_tokens", "piece_tokens", language),
+        )
+        for language, n in documents.items()
+    }
 
 
 def _longer(numbers: Mapping[str, int], length: int) -> Longer:

@@ -123,6 +123,22 @@ class Longer(FrozenModel):
     tokens: int
 
 
+class InContext(FrozenModel):
+    """Documents of a language that are longer than `context.tokens`.
+
+    Attributes:
+        documents: How many there are.
+        files: Their files that are left unchanged for that, whether or not they were drawn.
+        pieces: What they are divided in.
+        tokens: Their tokens.
+    """
+
+    documents: int
+    files: int
+    pieces: int
+    tokens: int
+
+
 class Summary(FrozenModel):
     """The corpus in numbers, as `corpus_report/summary.json` holds it: the same for same receipts.
 
@@ -142,6 +158,8 @@ class Summary(FrozenModel):
         cuts: Rearranged files by where their `first_cut` (of prefix and middle) and `second_cut`
             fall: lower edge in percent of the file's length, in steps of 5.
         longer: Documents with a rearranged file that have more tokens than a sequence length.
+        context: Documents longer than the recipe's `context.tokens`, by language; left out of the
+            file where there are none.
         effective_rates: What trainers see of the rearranged files whole, by their way of cutting.
         histograms: Distributions of lengths by name.
         arrays: What a trainer should read, sorted by path.
@@ -164,6 +182,7 @@ class Summary(FrozenModel):
     tokens_by_language: dict[str, int]
     cuts: dict[str, dict[int, int]]
     longer: dict[int, Longer]
+    context: dict[str, InContext] = Field(default_factory=dict, exclude_if=operator.not_)
     effective_rates: EffectiveRates
     histograms: dict[str, Histogram]
     arrays: list[ListedArray]

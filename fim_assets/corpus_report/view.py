@@ -24,6 +24,7 @@ from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
 from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.advice import trainer_advice
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.effective_rate import (
     WAYS,
@@ -128,6 +129,7 @@ class ReportView:
         orders: Files by what became of them.
         lengths: Distributions by group.
         seen: What trainers see of the rearranged files, where that is known of any.
+        advice: What to set in which trainer, a sentence each.
         versions: Of each library, and how many receipts name them, most first.
         header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
@@ -149,6 +151,7 @@ class ReportView:
     lengths: dict[str, list[Length]]
     longer: list[LongDocuments]
     seen: list[SeenWhole]
+    advice: list[str]
     stages: list[StageTime]
     versions: dict[str, list[tuple[str, int]]]
     dropped: list[Counted]
@@ -183,6 +186,7 @@ def build_view(
         lengths=_lengths(summary.histograms),
         longer=list(_longer(summary)),
         seen=list(_seen(summary.effective_rates)),
+        advice=trainer_advice(summary.recipe, summary.effective_rates),
         stages=list(_stages(gathered)),
         versions={
             library: made.versions[library].most_common() for library in sorted(made.versions)

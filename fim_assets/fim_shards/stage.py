@@ -145,7 +145,7 @@ class FimShards(Stage):
         from fim_assets.fim_shards.rates import rates, rates_by_language
         from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
         from fim_assets.statistics.counts import counted
-        from fim_assets.statistics.tables import share, warnings_table
+        from fim_assets.statistics.tables import languages, share, warnings_table
 
         result, counts = receipt.result, receipt.result.counts
         tested, by_language = rates(counts, recipe), rates_by_language(counts, recipe)
@@ -160,6 +160,9 @@ class FimShards(Stage):
             "rates": rate_tables.rates_table(tested),
             "rates_by_language": rate_tables.rates_by_language_table(by_language),
         }
+        for of, parts in (("longer_documents", "longer_files"), ("divided_documents", "pieces")):
+            if documents := counted(counts, of):
+                tables[of] = languages({of: documents, parts: counted(counts, parts)})
         numbers: dict[str, int | float | str] = {}
         for name, rate in tested.items():
             numbers[f"{name}_asked"] = round(rate.asked, 6)

@@ -153,6 +153,7 @@ class TokenArrays(Stage):
     def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import languages, mean, share
+        from fim_assets.token_arrays.advice import trainer_advice
         from fim_assets.token_arrays.effective_rate import EffectiveRates
 
         result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
@@ -176,6 +177,12 @@ class TokenArrays(Stage):
                 "added_token_literals": counts["added_token_literals"],
                 "changed_documents": counts["changed_documents"],
                 **{f"rearranged_longer_{length}": n for length, n in longer.items()},
+                **{
+                    name: sum(of_languages.values())
+                    for name in ("longer_tokens", "piece_tokens")
+                    if (of_languages := counted(counts, name))
+                },
+                "advice": " ".join(trainer_advice(recipe, effective)),
             },
         )
 
