@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fim_assets.fim_shards.restore import restore_shard
-    from fim_assets.preview.notebook import TransformedText, transform_text
+    from fim_assets.preview.notebook import TransformedText, transform_pieces, transform_text
     from fim_assets.recipe import Recipe, load_recipe
     from fim_assets.recipe.errors import RecipeError
     from fim_assets.token_arrays.reader import TokenArray
@@ -30,6 +30,7 @@ __all__ = [
     "load_recipe",
     "load_tokenizer",
     "restore_shard",
+    "transform_pieces",
     "transform_text",
 ]
 
@@ -41,6 +42,7 @@ _HOMES = {
     "load_recipe": "recipe",
     "load_tokenizer": "tokenizer.load",
     "restore_shard": "fim_shards.restore",
+    "transform_pieces": "preview.notebook",
     "transform_text": "preview.notebook",
 }
 

@@ -44,6 +44,7 @@ class RandomStream(IntEnum):
     OTHER_POSITION = 12
     LEVEL = 13
     SAMPLE = 14
+    PIECE = 15
 
 
 _STREAMS_PER_FILE = 1 << 8
@@ -78,6 +79,11 @@ def draw_bits(keys: UInts, counters: Ints, stream: RandomStream) -> UInts:
 def uniforms(keys: UInts, files: Ints, stream: RandomStream) -> Floats:
     """Uniform numbers from [0, 1): multiples of 2**-53, arguments as in `draw_bits`."""
     return (draw_bits(keys, files, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def piece_keys(keys: UInts, pieces: Ints) -> UInts:
+    """Keys of pieces of documents, shape (n,): by their documents' keys and their numbers."""
+    return draw_bits(keys, pieces, RandomStream.PIECE)
 
 
 def shuffled(keys: UInts) -> Ints:

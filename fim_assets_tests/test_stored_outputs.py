@@ -338,6 +338,34 @@ RECIPES: dict[str, Content] = {
         },
         "tokens": small(),
     },
+    "max_middle_chars": {
+        "fim": {
+            "fim_rate": 1,
+            "split": {"dolma": 0.25, "uniform": 0.25, "lines": 0.25, "syntax": 0.25},
+            "max_middle": {"chars": 40},
+        },
+        "tokens": small(),
+    },
+    "max_middle_lines": {
+        "fim": {
+            "fim_rate": 1,
+            "split": {"dolma": 0.25, "uniform": 0.25, "lines": 0.25, "syntax": 0.25},
+            "split_fallback": "uniform",
+            "max_middle": {"lines": 2},
+        },
+        "tokens": small(),
+    },
+    "max_middle_tokens": {
+        "fim": {
+            "fim_rate": 1,
+            "split": {"dolma": 0.25, "uniform": 0.25, "lines": 0.25, "syntax": 0.25},
+            "max_middle": {"tokens": 16},
+        },
+    },
+    "max_middle_tokens_changed": {
+        "fim": {"fim_rate": 1, "split": "uniform", "max_middle": {"tokens": 16}},
+        "tokens": small("lossy", allow_lossy=True, tokenizer={"segment_before_tokenization": True}),
+    },
     # Which files are rearranged, and how they are laid out.
     "rates_by_language": {
         "fim": {

@@ -75,11 +75,17 @@ class Provenance(FrozenModel):
 
 
 class Receipt(FrozenModel):
-    """One partition of one asset, as `<asset>/<key>.json` holds it."""
+    """One partition of one asset, as `<asset>/<key>.json` holds it.
+
+    `seen` counts what trainers see of the files of `result`, from which alone it follows, see
+    `Stage.seen`. It is compared with nothing, and left out where the stage counts none, as in the
+    receipts of older versions.
+    """
 
     format: Literal[1] = 1
     result: Result
     made: Provenance
+    seen: dict[str, int] = Field(default_factory=dict, exclude_if=operator.not_)
 
     def per_second(self, count: int) -> float:
         """How many of something the stage made a second."""

@@ -250,6 +250,15 @@ class Stage(ABC):
         del parquet
         return Statistics()
 
+    def seen(self, recipe: Recipe, parquet: Path) -> dict[str, int]:
+        """What trainers see of a partition, from its parquet: counts that add up, if any.
+
+        They are next to the receipt's `result` and no part of it, so that a count that is added
+        raises no number of a version.
+        """
+        del recipe, parquet
+        return {}
+
     def opened(self, finished: Finished) -> Any:
         """A finished partition, as its checks take it."""
         return finished

@@ -19,7 +19,7 @@ from fim_assets.corpus_report.drawing import (
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
 
-_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH = 300, 960, 205
+_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH, _SEQUENCES_WIDTH = 300, 960, 205, 240
 _SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150
 _ROW, _ROWS_WIDTH, _TEXT_WIDTH_AT_MOST = 22, 600, 200
 _CELL = 8  # a letter's width, but for the widest
@@ -56,6 +56,27 @@ def cut_positions(cuts: Mapping[int, int], most: int) -> Markup:
     _add_bars(plot, cuts, 100 / len(cuts))
     plot.x_axis("share of the file's length", {edge: f"{edge}%" for edge in range(0, 101, 25)})
     return plot.svg()
+
+
+def whole_shares(shares: Mapping[int, float], chosen: int) -> Markup:
+    """Draw the share of files that is seen whole, one bar a sequence length, all on one axis.
+
+    Above a bar stands its share, as all or none only where it is. The `chosen` length stands out.
+    """
+    plot = Plot(_SEQUENCES_WIDTH, _LENGTHS_HEIGHT, (0, len(shares)), (0, 1), Margins(top=20))
+    plot.y_axis("share of files", {n: _percent(n) for n in round_values(0, 1, 0.25)})
+    for bar, (length, share) in enumerate(shares.items()):
+        colour = "accent" if length == chosen else "band"
+        plot.box((bar + _GAP, bar + 1 - _GAP), (0, share), colour, "accent")
+        plot.text_above(bar + 0.5, share, _whole_percent(share))
+    plot.x_axis("sequence length", {n + 0.5: _binary(size) for n, size in enumerate(shares)})
+    return plot.svg()
+
+
+def _whole_percent(share: float) -> str:
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def partition_tokens(tokens: Sequence[int]) -> Markup:

@@ -1,7 +1,7 @@
 """Marks and axes as an SVG element whose colours are the page's CSS variables.
 
 One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
-`--fg`, `--grid`, `--muted` and `--second`.
+`--bg`, `--fg`, `--grid`, `--muted` and `--second`.
 """
 
 from collections.abc import Mapping
@@ -81,6 +81,11 @@ class Plot:
     def text_behind(self, x: float, y: float, text: str) -> None:
         """Add a text that begins right of a position."""
         self._text(self._x(x) + 6, self._y(y) + 4, text, 12, "muted", "start")
+
+    def text_above(self, x: float, y: float, text: str) -> None:
+        """Add a text in the middle above a position, clear of the lines behind it."""
+        clear = {"stroke": _css("bg"), "stroke_width": "4", "paint_order": "stroke"}
+        self._text(self._x(x), self._y(y) - 4, text, 11, "fg", **clear)
 
     def x_axis(self, title: str, ticks: Mapping[float, str], *, grid: bool = False) -> None:
         """Add a horizontal axis below; `ticks` are labels by where they stand."""

@@ -11,7 +11,14 @@ from markupsafe import Markup
 from fim_assets.corpus_report import charts
 from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.templates import percent
-from fim_assets.corpus_report.view import Counted, Language, Length, ReportView, rate_titles
+from fim_assets.corpus_report.view import (
+    Counted,
+    Language,
+    Length,
+    ReportView,
+    SeenWhole,
+    rate_titles,
+)
 from fim_assets.statistics.rates import Rate
 from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
 
@@ -45,6 +52,7 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
         "languages": list(_language_rates(view.summary.tested_languages)),
         "orders": list(_orders(view.orders, view.summary.totals.files)),
         "cuts": list(_cuts(view.summary.cuts)),
+        "seen": list(_seen(view.seen, view.summary.effective_rates.chosen_length)),
         "tokens": list(_tokens(view.languages)),
         **{group: list(_lengths(lengths)) for group, lengths in view.lengths.items()},
     }
@@ -113,6 +121,14 @@ def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:
             first_half = sum(n for edge, n in counts.items() if edge < 50)
             caption = f"{where}: {percent(first_half / total)} in the first half of the file"
             yield Figure(title, caption, charts.cut_positions(counts, most))
+
+
+def _seen(ways: Sequence[SeenWhole], length: int) -> Iterator[Figure]:
+    for way, shares in ways:
+        whole = {sequence: its["whole"] for sequence, its in shares.items()}
+        caption = f"{percent(whole[length])} at S = {length:,}. An instance is {way.text}: "
+        caption += way.trainers
+        yield Figure(way.title, caption, charts.whole_shares(whole, length))
 
 
 def _tokens(languages: Sequence[Language]) -> Iterator[Figure]:

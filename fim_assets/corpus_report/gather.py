@@ -15,7 +15,14 @@ from functools import cached_property
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
-from fim_assets.corpus_report.summary import CorpusTotals, ListedArray, Longer, Partitions, Summary
+from fim_assets.corpus_report.summary import (
+    CorpusTotals,
+    InContext,
+    ListedArray,
+    Longer,
+    Partitions,
+    Summary,
+)
 from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.io.locations import is_remote
 from fim_assets.io.storage import REQUESTS_AT_ONCE
@@ -25,6 +32,7 @@ from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen, sequence_lengths
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -129,6 +137,8 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     empty: list[str] = []
     sums: Counter[str] = Counter()
     counts = Counts(recipe)
+    seen: Counter[str] = Counter()
+    seen_partitions, lengths = 0, sequence_lengths(recipe)
     histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
     arrays: list[ListedArray] = []
     for key, receipts in _read_all(corpus, sorted(keys)):
@@ -143,6 +153,10 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         counts.numbers.update(of_partition)
         for result in results:
             _add_histograms(histograms, result.histograms)
+        for receipt in receipts.values():
+            if is_seen(receipt.seen, lengths):
+                seen.update(receipt.seen)
+                seen_partitions += 1
         arrays += _arrays(corpus, results[-1])
         if not totals.documents:
             empty.append(key)
@@ -171,10 +185,31 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
             for cut in ("first_cut", "second_cut")
         },
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
+        context=_in_context(counts),
+        effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
         histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )
     return Gathered(summary, made, partitions)
+
+
+def _in_context(counts: Counts) -> dict[str, InContext]:
+    """Documents that were left unchanged or divided for their length, those with most first."""
+    numbers = counts.numbers
+
+    def both(one: str, other: str, language: str) -> int:
+        return numbers.get(f"{one}:{language}", 0) + numbers.get(f"{other}:{language}", 0)
+
+    documents = counts.most_first("longer_documents") | counts.most_first("divided_documents")
+    return {
+        language: InContext(
+            documents=n,
+            files=numbers.get(f"longer_files:{language}", 0),
+            pieces=numbers.get(f"pieces:{language}", 0),
+            tokens=both("longer_tokens", "piece_tokens", language),
+        )
+        for language, n in documents.items()
+    }
 
 
 def _longer(numbers: Mapping[str, int], length: int) -> Longer:

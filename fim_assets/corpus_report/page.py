@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from fim_assets.corpus_report.figures import PARTITIONS_NAMED, make_figures
 from fim_assets.corpus_report.templates import load_template
-from fim_assets.corpus_report.view import ROWS_SHOWN, ReportView
+from fim_assets.corpus_report.view import ROWS_SHOWN, SEEN_SHARES, ReportView
 from fim_assets.preview.documents import DocumentPreview
 from fim_assets.preview.view import Limits, ShownFile, show_files
 from fim_assets.recipe import Recipe, harmless_yaml
@@ -41,6 +41,7 @@ def render_page(view: ReportView) -> str:
         ],
         unread=view.examples.unread,
         most_rows=ROWS_SHOWN,
+        seen_shares=SEEN_SHARES,
         recipe_lines=_recipe_lines(view.summary.recipe, Recipe()),
     )
 
@@ -56,7 +57,7 @@ def _recipe_lines(
             yield from _recipe_lines(value, other, f"{indent}  ")
             continue
         content = recipe.model_dump(mode="json", include={name})
-        for line in harmless_yaml(content).splitlines():
+        for line in harmless_yaml(content).splitlines() if content else ():
             yield f"{indent}{line}", value != other
 
 

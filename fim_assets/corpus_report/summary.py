@@ -15,6 +15,7 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import LayoutName
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.effective_rate import EffectiveRates
 
 CORPUS_REPORT = "corpus_report"
 """The asset, and its folder."""
@@ -46,6 +47,7 @@ class CorpusTotals(FrozenModel):
         not_selected: Files that were not drawn.
         too_short: Files too short to cut, which are not drawn for.
         gate: Files of documents that are no candidates.
+        longer_than_context: Files of documents longer than `context.tokens`; left out where 0.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
         changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
@@ -70,6 +72,7 @@ class CorpusTotals(FrozenModel):
     not_selected: int = 0
     too_short: int = 0
     gate: int = 0
+    longer_than_context: int = Field(default=0, exclude_if=operator.not_)
     repository: int = 0
     separators: int = 0
     changed_documents: int = 0
@@ -120,6 +123,22 @@ class Longer(FrozenModel):
     tokens: int
 
 
+class InContext(FrozenModel):
+    """Documents of a language that are longer than `context.tokens`.
+
+    Attributes:
+        documents: How many there are.
+        files: Their files that are left unchanged for that, whether or not they were drawn.
+        pieces: What they are divided in.
+        tokens: Their tokens.
+    """
+
+    documents: int
+    files: int
+    pieces: int
+    tokens: int
+
+
 class Summary(FrozenModel):
     """The corpus in numbers, as `corpus_report/summary.json` holds it: the same for same receipts.
 
@@ -139,6 +158,9 @@ class Summary(FrozenModel):
         cuts: Rearranged files by where their `first_cut` (of prefix and middle) and `second_cut`
             fall: lower edge in percent of the file's length, in steps of 5.
         longer: Documents with a rearranged file that have more tokens than a sequence length.
+        context: Documents longer than the recipe's `context.tokens`, by language; left out of the
+            file where there are none.
+        effective_rates: What trainers see of the rearranged files whole, by their way of cutting.
         histograms: Distributions of lengths by name.
         arrays: What a trainer should read, sorted by path.
     """
@@ -160,6 +182,8 @@ class Summary(FrozenModel):
     tokens_by_language: dict[str, int]
     cuts: dict[str, dict[int, int]]
     longer: dict[int, Longer]
+    context: dict[str, InContext] = Field(default_factory=dict, exclude_if=operator.not_)
+    effective_rates: EffectiveRates
     histograms: dict[str, Histogram]
     arrays: list[ListedArray]
 

@@ -14,15 +14,23 @@ from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.bounded import BOUNDED_TEXT
 from fim_assets.cuts.registry import CUTS
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.decisions import unchanged_meanings
 from fim_assets.fim_shards.rates import RATE_ERROR
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
+from fim_assets.recipe.fim import Fim
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
+from fim_assets.token_arrays.advice import trainer_advice
 from fim_assets.token_arrays.arrays import id_dtype
+from fim_assets.token_arrays.effective_rate import (
+    WAYS,
+    EffectiveRates,
+    Way,
+)
 from fim_assets.wording import plural
 
 ROWS_SHOWN = 1000
@@ -33,6 +41,14 @@ LANGUAGES_SHOWN = 50
 _LENGTHS = ("document", "prefix", "middle", "suffix")
 _LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
 """The histograms that are shown, in characters and in tokens."""
+
+SEEN_SHARES = {
+    "Rearranged files seen whole": "whole",
+    "Their tokens, of all tokens of rearranged files": "whole_tokens",
+    "Middles that lose their end": "lost_ends",
+    "Tokens discarded": "discarded",
+}
+"""What is told of each way of cutting: names in `SeenWhole.shares` by title."""
 
 _LOADING = """\
 import json, numpy as np
@@ -86,6 +102,13 @@ class LongDocuments(NamedTuple):
     token_share: float
 
 
+class SeenWhole(NamedTuple):
+    """What trainers see of the rearranged files in one way of cutting: shares by length."""
+
+    way: Way
+    shares: dict[int, dict[str, float]]
+
+
 class StageTime(NamedTuple):
     """What a stage took."""
 
@@ -105,6 +128,8 @@ class ReportView:
         languages: Those with most documents.
         orders: Files by what became of them.
         lengths: Distributions by group.
+        seen: What trainers see of the rearranged files, where that is known of any.
+        advice: What to set in which trainer, a sentence each.
         versions: Of each library, and how many receipts name them, most first.
         header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
@@ -125,6 +150,8 @@ class ReportView:
     rejections: list[Counted]
     lengths: dict[str, list[Length]]
     longer: list[LongDocuments]
+    seen: list[SeenWhole]
+    advice: list[str]
     stages: list[StageTime]
     versions: dict[str, list[tuple[str, int]]]
     dropped: list[Counted]
@@ -145,7 +172,6 @@ def build_view(
     tokens, totals, titles = summary.recipe.tokens, summary.totals, rate_titles()
     header_bytes = LAYOUTS[tokens.layout].header_bytes
     path = json.dumps("/".join([*corpus.prefix, CORPUS_REPORT, "summary.json"]))
-    cut_texts = {name: method.text for name, method in CUTS.items()}
     return ReportView(
         summary=summary,
         rows=gathered.partitions,
@@ -154,11 +180,13 @@ def build_view(
         rates={titles[name]: summary.rates[name] for name in titles if name in summary.rates},
         languages=list(_languages(summary)),
         orders=_orders(summary),
-        splits=_counted(summary.splits, totals.rearranged, cut_texts),
+        splits=_counted(summary.splits, totals.rearranged, _cut_texts(summary.recipe.fim)),
         fallbacks=_counted(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
         rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
         lengths=_lengths(summary.histograms),
         longer=list(_longer(summary)),
+        seen=list(_seen(summary.effective_rates)),
+        advice=trainer_advice(summary.recipe, summary.effective_rates),
         stages=list(_stages(gathered)),
         versions={
             library: made.versions[library].most_common() for library in sorted(made.versions)
@@ -180,6 +208,16 @@ def rate_titles() -> dict[str, str]:
         "fim_rate": "Files rearranged",
         "psm_share": "Of these, in PSM order",
         **{f"{method}_share": f"Of these, drawn for {method}" for method in CUTS},
+    }
+
+
+def _cut_texts(fim: Fim) -> dict[str, str]:
+    """Where each method cuts."""
+    if fim.max_middle is None:
+        return {name: method.text for name, method in CUTS.items()}
+    return {
+        name: f"{BOUNDED_TEXT if method.bounded else method.text}; at most {fim.max_middle}"
+        for name, method in CUTS.items()
     }
 
 
@@ -227,6 +265,16 @@ def _longer(summary: Summary) -> Iterator[LongDocuments]:
         for sequence, longer in summary.longer.items():
             share, token_share = longer.documents / rearranged.count, longer.tokens / rearranged.sum
             yield LongDocuments(sequence, longer.documents, share, longer.tokens, token_share)
+
+
+def _seen(rates: EffectiveRates) -> Iterator[SeenWhole]:
+    for way in WAYS if rates.files else ():
+        shares = {
+            length: rates.shares(seen)
+            | {"whole_tokens": _share(seen.whole_tokens, rates.file_tokens)}
+            for length, seen in rates.ways[way.name].items()
+        }
+        yield SeenWhole(way, shares)
 
 
 def _stages(gathered: Gathered) -> Iterator[StageTime]:

@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
+    from fim_assets.cuts.bounded import BoundedLaw
     from fim_assets.cuts.files import Files
     from fim_assets.draws import Floats, Ints, UInts
 
-UNCHANGED = ("repository", "too_short", "gate", "not_selected")
-"""Why a file stays unchanged before any method is asked, the first that holds: it is a repository's
-metadata, it is too short for a method of the recipe, its document is no candidate, it was not
-drawn. No method may use these names for reasons of its own."""
+LONGER = "longer_than_context"
+
+UNCHANGED = ("repository", "too_short", "gate", LONGER, "not_selected")
+"""Why a file stays unchanged whatever its method, the first that holds: it is a repository's
+metadata, it is too short for a method of the recipe, its document is no candidate, its document
+would be longer than `context.tokens`, it was not drawn. No method may use these names for reasons
+of its own."""
 
 
 class Cuts(NamedTuple):
@@ -32,7 +36,8 @@ class Cuts(NamedTuple):
 class Ranks(NamedTuple):
     """Where cuts stand in a distribution: uniform on [0, 1) and independent if they follow it.
 
-    Of the first cut given the length, of the second given both, shape (n,) each.
+    Of what is drawn first given the length, and of the other given both, shape (n,) each: the two
+    cuts, or a bounded middle's length and its start.
     """
 
     first: "Floats"
@@ -70,7 +75,10 @@ class Attempt:
 
 
 class CutError(ValueError):
-    """A document, an index as in `Files.documents`, whose cuts would be left to chance, and why."""
+    """A document, an index as in `Files.documents`, that has no cuts, or would have them by chance.
+
+    The message says why, and what to do.
+    """
 
     def __init__(self, document: int, message: str) -> None:
         super().__init__(message)
@@ -94,7 +102,9 @@ class Cut:
             stands for the value of `raw.path_field`.
         ranks: For a method that depends on a file's length alone: the ranks of cuts in its
             distribution, not in [0, 1] for a cut that it cannot give. None: it looks at the text.
-        fields: Fields of `fim` that matter to it, and not to other methods.
+        bounded: For such a method: its law where `fim.max_middle` bounds the middle.
+        fields: Fields of `fim` that matter to it, and not to every other method. With `max_middle`
+            it is given a `Bound` or None, and keeps it; without, recipes with a bound refuse it.
         raw_fields: The same of `raw`.
         identity: What else decides where it cuts, such as a version, under keys of its own: a part
             of the fingerprints of the recipes that use it, and of no others.
@@ -107,6 +117,7 @@ class Cut:
     reasons: Mapping[str, str] = field(default_factory=dict)
     mistakes: Mapping[str, str] = field(default_factory=dict)
     ranks: "RanksOf | None" = None
+    bounded: "BoundedLaw | None" = None
     fields: tuple[str, ...] = ()
     raw_fields: tuple[str, ...] = ()
     identity: Callable[[], dict[str, Any]] = dict

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fim_assets.cuts.base import Cut, Cuts, Ranks, cut_by_length, distinct_pairs
+from fim_assets.cuts.bounded import BoundedLaw
 
 if TYPE_CHECKING:
     from fim_assets.draws import Ints, UInts
@@ -43,4 +44,14 @@ def dolma_ranks(keys: "UInts", files: "Ints", lengths: "Ints", cuts: Cuts) -> Ra
     return Ranks((1 - at_least) + v * (at_least - above), second)
 
 
-CUT = Cut("dolma", "two distinct positions", cut_by_length(dolma_cuts), 5, ranks=dolma_ranks)
+_BOUNDED = BoundedLaw(prefix=1, middle=1, suffix=3)
+
+CUT = Cut(
+    name="dolma",
+    text="two distinct positions",
+    cut=_BOUNDED.or_without(cut_by_length(dolma_cuts)),
+    min_chars=5,
+    ranks=dolma_ranks,
+    bounded=_BOUNDED,
+    fields=("max_middle",),
+)

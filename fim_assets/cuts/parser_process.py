@@ -27,7 +27,7 @@ from typing import NamedTuple
 import msgspec
 
 from fim_assets.cuts.grammars import GRAMMARS
-from fim_assets.cuts.syntax_tree import CannotCutError, Span, find_middle
+from fim_assets.cuts.syntax_tree import CannotCutError, Limit, Span, find_middle
 from fim_assets.io.child_process import own_process
 
 _TRIES = 3
@@ -55,12 +55,17 @@ class ParserError(RuntimeError):
 
 
 class Request(NamedTuple):
-    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there."""
+    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there.
+
+    Where there is a limit, so many middles within it are passed over.
+    """
 
     source: bytes
     grammar: int
     key: int
     file: int
+    limit: Limit | None = None
+    passed: int = 0
 
 
 Answer = Span | str
@@ -193,7 +198,7 @@ def _serve(connection: Connection) -> None:
 
 def _answer(request: Request) -> Answer:
     try:
-        return find_middle(request.source, GRAMMARS[request.grammar], request.key, request.file)
+        return find_middle(**request._asdict() | {"grammar": GRAMMARS[request.grammar]})
     except CannotCutError as error:
         return error.reason
 

@@ -34,6 +34,11 @@ class _Registry(UserDict[str, Cut]):
         """The ranks of each method that depends on a file's length alone."""
         return {name: cut.ranks for name, cut in self.items() if cut.ranks is not None}
 
+    def bounded_rank_functions(self, most: int) -> dict[str, RanksOf]:
+        """The same where middles have at most so many code points."""
+        laws = {name: cut.bounded for name, cut in self.items()}
+        return {name: law.ranks(most) for name, law in laws.items() if law is not None}
+
     def fallbacks(self) -> list[str]:
         """The methods that cut every file that is long enough, so that they can be a fallback."""
         return [name for name, cut in self.items() if not cut.reasons]

@@ -1,22 +1,27 @@
 """The cut method `syntax`: the middle is around a syntax node, or a run of sibling nodes."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fim_assets.cuts.base import Attempt, Cut, CutError
+from fim_assets.cuts.bounded import Answer, Bound, first_fitting
 from fim_assets.cuts.grammars import find_grammar, grammar_versions
 
 if TYPE_CHECKING:
     from fim_assets.cuts.files import Files
+    from fim_assets.cuts.parser_process import Request
     from fim_assets.draws import Ints
 
 _VERSION = 2
 """Raised whenever `syntax` would cut a file elsewhere."""
 
 
-def _cut(files: "Files", rows: "Ints", *, syntax_max_bytes: int) -> Attempt:
-    from fim_assets.cuts.parser_process import ParserError, Request, find_middles
+def _cut(
+    files: "Files", rows: "Ints", *, syntax_max_bytes: int, max_middle: Bound | None
+) -> Attempt:
+    from fim_assets.cuts.parser_process import Request
 
-    answers: dict[int, tuple[int, int] | str] = {}
+    answers: dict[int, Answer] = {}
     requests: dict[int, Request] = {}
     code_starts: dict[int, int] = {}
     for row in rows.tolist():
@@ -34,11 +39,41 @@ def _cut(files: "Files", rows: "Ints", *, syntax_max_bytes: int) -> Attempt:
             answers[row] = "too_large"
         else:
             requests[row] = Request(source, grammar, int(files.keys[row]), index)
+    if max_middle is None:
+        return Attempt.of(answers | _answers(files, requests, code_starts))
+    bounded = _bounded(requests, max_middle)
+
+    def draw(some: Sequence[int], turn: int) -> dict[int, Answer]:
+        asked = {row: bounded[row]._replace(passed=turn) for row in some}
+        return _answers(files, asked, code_starts)
+
+    texts = {row: files.texts[row] for row in requests}
+    return Attempt.of(answers | first_fitting(draw, texts, max_middle, _NO_NODE_FITS))
+
+
+def _bounded(requests: "Mapping[int, Request]", bound: Bound) -> "dict[int, Request]":
+    from fim_assets.cuts.syntax_tree import Limit
+
+    ends = bound.ends([request.source.decode() for request in requests.values()])
+    return {
+        row: request._replace(limit=Limit.of(bound.most, of_source))
+        for (row, request), of_source in zip(requests.items(), ends, strict=True)
+    }
+
+
+def _answers(
+    files: "Files", requests: "Mapping[int, Request]", code_starts: Mapping[int, int]
+) -> dict[int, Answer]:
+    """What the parsers make of files, in code points of the file."""
+    from fim_assets.cuts.parser_process import ParserError, find_middles
+
     try:
         middles = find_middles([*requests.values()])
     except ParserError as error:
         row = [*requests][error.request]
-        raise CutError(int(files.documents[row]), str(error)) from error
+        advice = "run it again, or take the document out of the raw shard"
+        raise CutError(int(files.documents[row]), f"{error}; {advice}") from error
+    answers: dict[int, Answer] = {}
     for (row, request), middle in zip(requests.items(), middles, strict=True):
         if isinstance(middle, str):
             answers[row] = middle
@@ -46,12 +81,14 @@ def _cut(files: "Files", rows: "Ints", *, syntax_max_bytes: int) -> Attempt:
             before, inside = request.source[: middle.start], request.source[slice(*middle)]
             start = code_starts[row] + len(before.decode())
             answers[row] = start, start + len(inside.decode())
-    return Attempt.of(answers)
+    return answers
 
 
 def _identity() -> dict[str, Any]:
     return {"grammars": grammar_versions(), "syntax": _VERSION}
 
+
+_NO_NODE_FITS = "no_node_fits"
 
 CUT = Cut(
     name="syntax",
@@ -64,13 +101,14 @@ CUT = Cut(
         "too_complex": "takes its grammar's parser more steps than code does",
         "syntax_errors": "syntax errors over more than half of it",
         "no_node": "its syntax tree has no node to cut out",
+        _NO_NODE_FITS: "no node that was found is within fim.max_middle",
         "parser_crashed": "its grammar's parser crashes on it",
     },
     mistakes={
         "no_grammar": "neither raw.language_field, {language_field}, nor raw.path_field, "
         "{path_field}, names a language with a grammar"
     },
-    fields=("syntax_max_bytes",),
+    fields=("syntax_max_bytes", "max_middle"),
     raw_fields=("path_field",),
     identity=_identity,
 )

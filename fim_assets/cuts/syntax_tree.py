@@ -9,13 +9,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from tree_sitter import Language, Node, Parser, Tree
 
 from fim_assets.cuts.grammars import Grammar
-from fim_assets.draws import RandomStream, draw_bits, integers, uniforms
+from fim_assets.draws import Ints, RandomStream, draw_bits, integers, uniforms
 
 LEVELS = 32
 """Levels of nodes below the root that a node is chosen from; deeper ones are small and left out."""
@@ -61,6 +61,40 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+class Limit(NamedTuple):
+    """The longest middle that is allowed: so many units of which it holds a part.
+
+    Attributes:
+        most: At least 1.
+        ends: Where the units of the file end in bytes, as the bytes of an array of uint32.
+    """
+
+    most: int
+    ends: bytes
+
+    @classmethod
+    def of(cls, most: int, ends: Ints) -> Self:
+        """From ends of shape (units,), the last of which is the file's."""
+        return cls(most, ends.astype(np.uint32).tobytes())
+
+
+class _Limit:
+    """A limit, opened; `reach` is the most bytes that such a middle has."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._most = limit.most
+        self._ends = np.frombuffer(limit.ends, np.uint32)
+        begins = np.append(0, self._ends).astype(np.int64)
+        most = min(limit.most, len(self._ends))
+        self.reach = int((begins[most:] - begins[: len(begins) - most]).max())
+
+    def allows(self, span: Span) -> bool:
+        """Whether a span that is not empty is within it."""
+        positions = np.array(span, np.uint32)
+        ended = np.searchsorted(self._ends, positions[0], side="right")
+        return bool(np.searchsorted(self._ends, positions[1]) - ended < self._most)
 
 
 def parse(source: bytes, grammar: Grammar) -> Tree:
@@ -110,7 +144,9 @@ def _parse_within_bounds(parser: Parser, source: bytes) -> Tree:
     return tree
 
 
-def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
+def choose_span(
+    tree: Tree, size: int, key: int, file: int, limit: Limit | None = None, passed: int = 0
+) -> Span:
     """Draw a syntax node or an aligned run of siblings, half each.
 
     A node is drawn in proportion to its size, from the named nodes below the root that are no ERROR
@@ -118,28 +154,52 @@ def choose_span(tree: Tree, size: int, key: int, file: int) -> Span:
     smallest node around the span, those in a row whose extent has the largest intersection over
     union with it. `size` is the file's, in bytes; `key` its document's, `file` its index there.
 
+    With a limit, nodes and runs are drawn again until one is within it, and random spans are drawn
+    from those within it alone; the first `passed` that are found are passed over.
+
     Raises:
         CannotCutError: If the tree has no such node, or so little of the file is in one that none
-            was hit.
+            was hit; or if none that was hit is within the limit.
     """
+    opened = None if limit is None else _Limit(limit)
+    hit = False
     keys, files = np.array([key], np.uint64), np.array([file])
     as_run = uniforms(keys, files, RandomStream.NODE_OR_RUN)[0] < 0.5
     seed = int(draw_bits(keys, files, RandomStream.SYNTAX)[0])
-    for first, second, level in _tries(seed, size + 1):
+    for first, second, level in _tries(seed, size + 1, (opened.reach if opened else size) + 1):
         if as_run:
-            span = _aligned_run(tree.root_node, min(first, second), max(first, second))
+            start, end = sorted((first, second))
+            if opened is not None:
+                start, end = first, first + second
+                if end > size or not opened.allows(Span(start, end)):
+                    continue
+            span = _aligned_run(tree.root_node, start, end)
         else:
             # Draw a byte and a level until there is a node: each node is hit in proportion to its
             # size, without a walk over all of them.
             span = _node_at(tree, first, level)
-        if span is not None:
+        if span is None:
+            continue
+        if opened is None:
             return span
-    raise CannotCutError("no_node")
+        hit = True
+        if opened.allows(span):
+            if not passed:
+                return span
+            passed -= 1
+    raise CannotCutError("no_node_fits" if hit else "no_node")
 
 
-def find_middle(source: bytes, grammar: Grammar, key: int, file: int) -> Span:
+def find_middle(
+    source: bytes,
+    grammar: Grammar,
+    key: int,
+    file: int,
+    limit: Limit | None = None,
+    passed: int = 0,
+) -> Span:
     """Parse one file and choose its middle, at whole code points; see `parse` and `choose_span`."""
-    start, end = choose_span(parse(source, grammar), len(source), key, file)
+    start, end = choose_span(parse(source, grammar), len(source), key, file, limit, passed)
     return Span(_code_point_at(source, start), _code_point_at(source, end))
 
 
@@ -150,11 +210,11 @@ def _code_point_at(source: bytes, position: int) -> int:
     return position
 
 
-def _tries(key: int, positions: int) -> Iterator[list[int]]:
-    """Two positions and a level, drawn over and over."""
+def _tries(key: int, positions: int, others: int) -> Iterator[list[int]]:
+    """Two positions, of so many each, and a level, drawn over and over."""
     keys = np.full(_TRIES_AT_ONCE, key, np.uint64)
     streams = RandomStream.POSITION, RandomStream.OTHER_POSITION, RandomStream.LEVEL
-    bounds = np.array([positions, positions, LEVELS])
+    bounds = np.array([positions, others, LEVELS])
     for begin in range(0, _TRIES, _TRIES_AT_ONCE):
         tries = np.arange(begin, begin + _TRIES_AT_ONCE)
         numbers = np.array([uniforms(keys, tries, stream) for stream in streams])

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fim_assets.cuts.base import Cut, Cuts, Ranks, cut_by_length
+from fim_assets.cuts.bounded import BoundedLaw
 
 if TYPE_CHECKING:
     from fim_assets.draws import Ints, UInts
@@ -42,6 +43,13 @@ def uniform_ranks(keys: "UInts", files: "Ints", lengths: "Ints", cuts: Cuts) -> 
     return Ranks((1 - at_least) + v * (at_least - above), second)
 
 
-_TEXT = "two independent positions, ends included"
+_BOUNDED = BoundedLaw(prefix=0, middle=0, suffix=0)
 
-CUT = Cut("uniform", _TEXT, cut_by_length(uniform_cuts), ranks=uniform_ranks)
+CUT = Cut(
+    name="uniform",
+    text="two independent positions, ends included",
+    cut=_BOUNDED.or_without(cut_by_length(uniform_cuts)),
+    ranks=uniform_ranks,
+    bounded=_BOUNDED,
+    fields=("max_middle",),
+)

@@ -224,7 +224,7 @@ class _RunLog:
             if stage.receipt is not None and not stage.skipped:
                 encoder = stage.receipt.made.engine
                 if encoder not in self._logged and not encoder.startswith("python "):
-                    self._log.info("%s are encoded by %s", stage.asset, encoder)
+                    self._log.info("%s: texts are encoded by %s", stage.asset, encoder)
                 self._logged.add(encoder)
         if outcome.interrupted:
             self._log.warning(

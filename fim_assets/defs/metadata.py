@@ -67,7 +67,9 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         **({"input_shards": len(result.members)} if result.members else {}),
         "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
-            stage.receipt.model_dump(mode="json", exclude={"result": {"histograms", "members"}})
+            stage.receipt.model_dump(
+                mode="json", exclude={"result": {"histograms", "members"}, "seen": True}
+            )
         ),
     }
 
@@ -95,6 +97,8 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
             {"warnings": warnings_table(summary.warnings), "rates": rates_table(summary.rates)}
         ),
         **realised_shares(summary.rates),
+        **summary.effective_rates.chosen(summary.recipe.tokens.layout),
+        **_tables({"effective_rates": summary.effective_rates.table()}),
         "fallback_share": share(sum(summary.fallbacks.values()), totals.rearranged),
         **_tables(
             {

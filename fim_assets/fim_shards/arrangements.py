@@ -69,10 +69,17 @@ def _layout(order: Order, spm_format: str, sentinels: Sentinels) -> tuple[Piece,
     return tuple(piece for piece in pieces if piece.text is not None)
 
 
+def arranged(parts: Parts, order: Order, fim: Fim) -> list[Piece]:
+    """The pieces of the rearranged file: its parts and sentinels as the recipe lays them out."""
+    return [
+        piece._replace(text=getattr(parts, piece.part)) if piece.part else piece
+        for piece in layout(order, fim)
+    ]
+
+
 def arrange(parts: Parts, order: Order, fim: Fim) -> str:
-    """The rearranged file: its parts and sentinels as the recipe lays them out."""
-    pieces = layout(order, fim)
-    return "".join([getattr(parts, piece.part) if piece.part else piece.text for piece in pieces])
+    """The rearranged file."""
+    return "".join([piece.text for piece in arranged(parts, order, fim)])
 
 
 def parse_arrangement(text: str, order: Order, lengths: Lengths, fim: Fim) -> Iterator[Piece]:

@@ -1,8 +1,8 @@
 """Checks of `fim_shards`: originals come back, and rates and cuts are those of the recipe."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -10,7 +10,7 @@ import polars as pl
 
 from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.stage import Check, CheckOutcome, Finished, Number, fault
-from fim_assets.cuts.base import Cuts, Ranks
+from fim_assets.cuts.base import Cuts, Ranks, RanksOf
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import RandomStream, copies_before, draw_bits
 from fim_assets.fim_shards.rates import rates, rates_by_language
@@ -18,8 +18,8 @@ from fim_assets.fim_shards.record import (
     NOT_RECORDED,
     PART_CHARS,
     FimShardReader,
-    restore_document,
 )
+from fim_assets.fim_shards.restore import Restored, restored_documents
 from fim_assets.io.parquet import read_frames
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import text_span
@@ -76,39 +76,22 @@ def _place(reader: ShardReader, number: int) -> str:
     return f"{path}: line {line}"
 
 
-class _Restored(NamedTuple):
-    """A document of the FIM shard: its line there, and its text and line of the raw shard."""
-
-    line: Line
-    text: str
-    raw_number: int
-    rearranged: bool
-
-
-def _restored(fim: PartitionFiles, raw: Raw) -> Iterator[_Restored]:
+def _restored(fim: PartitionFiles, raw: Raw) -> Iterator[Restored]:
     shard = fim.file(".jsonl.zst")
     with FimShardReader(shard, fim.file(".parquet")) as reader:
         recorded, asked = (part.model_dump(exclude=NOT_RECORDED) for part in (reader.raw, raw))
         if recorded != asked:
             raise ValueError(f"{shard}: its lines were judged by another section raw")
-        for block in reader:
-            columns = block.documents.lines, block.documents.texts, block.raw_numbers, block.files
-            for line, text, number, files in zip(*columns, strict=True):
-                try:
-                    original = restore_document(text, files, reader.fim)
-                except ValueError as error:
-                    raise ValueError(f"{shard}, document of line {number}: {error}") from error
-                rearranged = any(row.order != "none" for row in files)
-                yield _Restored(line, original, number, rearranged)
+        yield from restored_documents(reader)
 
 
-def _difference(line: Line, other: _Restored, field: str) -> str | None:
+def _difference(line: Line, other: Restored, field: str) -> str | None:
     """How a raw shard's line differs from a restored document; None if it holds the same one.
 
     The raw line is not parsed. It holds the same document if it has the FIM line's bytes before the
     text's value and behind it, and what is between is one string that reads as the restored text.
     """
-    if not other.rearranged:
+    if not other.changed:
         return None if bytes(other.line) == bytes(line) else "unchanged, but its bytes differ"
     span = text_span(other.line, field)
     end = len(line) - (len(other.line) - span.stop)
@@ -180,16 +163,18 @@ def _as_text(name: str, rate: Rate) -> str:
 def split_law(partition: Finished) -> CheckOutcome:
     """Compare the cuts of the methods that have ranks with their distributions.
 
-    The rank of a cut is uniform if it follows the distribution, see `Cut.ranks`; the
+    The rank of a cut is uniform if it follows the distribution, see `Ranks`; the
     Dvoretzky-Kiefer-Wolfowitz inequality (with Massart's constant) bounds how far the ranks'
     distribution may be from that. What is exact is compared too: which methods cut, which files are
-    unchanged as too short, and that a cut can come from its method at all.
+    unchanged as too short, and that a cut can come from its method at all. Where lines or ids bound
+    middles, cuts depend on the text, and no method has ranks.
     """
     name = "split_law"
     recipe, parquet = partition.recipe, partition.files.file(".parquet")
     asked = {*recipe.fim.weights, recipe.fim.split_fallback}
-    gathered = {method: _Ranks() for method in CUTS.rank_functions() if method in asked}
-    by_text = [method for method in recipe.fim.weights if method not in gathered]
+    functions, drawn = _rank_functions(recipe.fim)
+    gathered = {method: _Ranks() for method in functions if method in asked}
+    by_text = [method for method in recipe.fim.cut_methods if method not in gathered]
     others = 0
     columns = ["line", "file", "chars", "split", "reason", "draw_key", *PART_CHARS[:2]]
     for frame in read_frames(parquet, columns):
@@ -198,7 +183,7 @@ def split_law(partition: Finished) -> CheckOutcome:
         for method, ranks in gathered.items():
             files = frame.filter(pl.col("split") == method)
             if not files.is_empty():
-                ranks.add(files, _ranks(method, files, parquet))
+                ranks.add(files, _ranks(method, functions[method], files, parquet))
     numbers: dict[str, Number] = {}
     sentences = []
     passed = True
@@ -210,17 +195,26 @@ def split_law(partition: Finished) -> CheckOutcome:
         bound = uniform_bound(count, CUT_ERROR / (len(gathered) * len(ranks_once)))
         numbers |= {f"{method}_files": count, f"{method}_most_accepted": bound}
         of_files = f"over {plural(count, 'file')}, {bound:.4f} accepted"
-        for cut, values in ranks_once._asdict().items():
+        for name_of_rank, values in zip(drawn, ranks_once, strict=True):
             distance = uniform_distance(values)
             passed &= distance <= bound
-            numbers[f"{method}_{cut}_cut_distance"] = distance
-            what = f"{method}, {cut} cut"
+            numbers[f"{method}_{name_of_rank.replace(' ', '_')}_distance"] = distance
+            what = f"{method}, {name_of_rank}"
             sentences.append(f"{what}: {distance:.4f} from its distribution {of_files}")
     if others:
         numbers["other_files"] = others
         names = " or ".join(by_text)
         sentences.append(f"{plural(others, 'file')} cut by {names}, by what their text is")
     return CheckOutcome(name, passed, "; ".join(sentences or ["no file was cut"]) + ".", numbers)
+
+
+def _rank_functions(fim: Fim) -> tuple[dict[str, RanksOf], tuple[str, str]]:
+    """Ranks by method, where the record alone gives them, and what they are ranks of."""
+    most = {} if fim.max_middle is None else fim.max_middle.given
+    if not most:
+        return CUTS.rank_functions(), ("first cut", "second cut")
+    functions = CUTS.bounded_rank_functions(most["chars"]) if "chars" in most else {}
+    return functions, ("middle length", "middle start")
 
 
 class _Ranks:
@@ -254,10 +248,12 @@ def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
     asked = drawn.fill_null(pl.col("split")).is_in(list(fim.weights))
     other_fallback = fallen & (pl.col("split") != fim.split_fallback)
     wrong_length = ~marker & (short != pl.col("reason").eq_missing("too_short"))
+    most_chars = fim.max_middle.chars if fim.max_middle else None
     wrong = {
         "is cut by a method that the recipe does not name": ~asked,
         "has fallen back on another method than split_fallback": other_fallback,
         "is unchanged as too_short, or should be": wrong_length,
+        "has a middle over max_middle": pl.col("middle_chars") > (most_chars or sys.maxsize),
     }
     for what, condition in wrong.items():
         rows = frame.filter(condition)
@@ -267,10 +263,10 @@ def _refuse_other_methods(frame: pl.DataFrame, fim: Fim, parquet: Path) -> None:
             raise ValueError(f"{parquet}: line {row['line']}, file {row['file']} {what}: {cut}")
 
 
-def _ranks(method: str, files: pl.DataFrame, parquet: Path) -> Ranks:
+def _ranks(method: str, ranks_of: RanksOf, files: pl.DataFrame, parquet: Path) -> Ranks:
     columns = ("draw_key", "file", "chars", *PART_CHARS[:2])
     keys, indices, chars, first, middle = (files[column].to_numpy() for column in columns)
-    ranks = CUTS.rank_functions()[method](keys, indices, chars, Cuts(first, first + middle))
+    ranks = ranks_of(keys, indices, chars, Cuts(first, first + middle))
     possible = np.all([(values >= 0) & (values <= 1) for values in ranks], axis=0)
     if not possible.all():
         row = files.row(int(np.argmin(possible)), named=True)
@@ -303,9 +299,10 @@ CHECKS = (
         "Of the cut methods that depend on a file's length alone, the cuts are compared with "
         "their distribution: the rank of the first cut given the length, and of the second given "
         "the first, are uniform within the Dvoretzky-Kiefer-Wolfowitz bound: a correct partition "
-        "fails with a probability of 1e-9 at most. Two more tests never fail a correct partition:"
-        " no file is cut by another method than the recipe's, and those unchanged as too short "
-        "are too short.",
+        "fails with a probability of 1e-9 at most. Where max_middle bounds characters, these are "
+        "the ranks of the middle's length and of its start. Two more tests never fail a correct "
+        "partition: no file is cut by another method than the recipe's, and those unchanged as "
+        "too short are too short.",
         split_law,
     ),
 )

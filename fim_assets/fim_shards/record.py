@@ -8,12 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fim_assets.cuts.base import LONGER
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
-from fim_assets.io.parquet import TableReader, read_metadata
+from fim_assets.io.parquet import TableReader, read_columns, read_metadata
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 
@@ -29,23 +33,52 @@ SCHEMA = pa.schema(
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
+_PIECES = [("piece", pa.int64()), ("pieces", pa.int64()), ("continued", pa.bool_())]
+
+
+def record_schema(recipe: Recipe) -> pa.Schema:
+    """The columns under a recipe: where documents are divided, `DocumentPiece`'s too."""
+    return SCHEMA if recipe.piece_tokens is None else pa.schema([*SCHEMA, *_PIECES])
+
+
+class DocumentPiece(NamedTuple):
+    """Which piece of a document a line of the FIM shard is.
+
+    Attributes:
+        piece: Its number, 0-based.
+        pieces: How many there are.
+        continued: Whether its text goes on in the file in which the piece before it ends. If not,
+            a file separator was between them.
+    """
+
+    piece: int
+    pieces: int
+    continued: bool
+
+
+WHOLE = DocumentPiece(0, 1, continued=False)
+"""A document that is not divided."""
+
 
 NOT_RECORDED = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
 """Fields of the section `raw` that say which lines are read, and not what a line holds."""
 
 
-def record_metadata(raw: Raw, fim: Fim, seed: int) -> dict[str, str]:
+def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
     """The parquet's key-value metadata: all that is needed to undo what was done.
 
     Format, the section `fim`, where a line holds its text, and the partition's seed, under which
     `draw_key` is the hash of a document.
     """
-    return {
+    metadata = {
         "fim_assets.format": FORMAT,
-        "fim_assets.fim": fim.model_dump_json(),
-        "fim_assets.raw": raw.model_dump_json(exclude=NOT_RECORDED),
+        "fim_assets.fim": recipe.fim.model_dump_json(),
+        "fim_assets.raw": recipe.raw.model_dump_json(exclude=NOT_RECORDED),
         "fim_assets.seed": f"{seed:016x}",
     }
+    if recipe.context is not None:
+        metadata["fim_assets.context"] = recipe.context.model_dump_json()
+    return metadata
 
 
 class FileRow(NamedTuple):
@@ -64,13 +97,16 @@ class FimDocuments:
     """Documents of one block of a FIM shard, and of each its key and its files' rows.
 
     The texts of `documents` are the rearranged ones, their `numbers` lines of the FIM shard, and
-    `raw_numbers` those of the raw shard.
+    `raw_numbers` those of the raw shard. A piece of a document is one here. Those that are `longer`
+    than the context were left unchanged for that.
     """
 
     documents: Documents
     raw_numbers: list[int]
     draw_keys: list[int]
     files: list[list[FileRow]]
+    pieces: list[DocumentPiece]
+    longer: list[bool]
 
 
 class FimShardReader:
@@ -100,6 +136,10 @@ class FimShardReader:
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():
+            self._divided = "piece" in read_columns(parquet)
+            columns += DocumentPiece._fields if self._divided else ()
+            self._in_context = "fim_assets.context" in metadata
+            columns += ["reason"] if self._in_context else ()
             self._table = TableReader(parquet, columns)
 
     def __enter__(self) -> Self:
@@ -120,6 +160,11 @@ class FimShardReader:
         if not self._table.exhausted():
             raise ShardError(f"{self._paths} disagree: the parquet has more documents")
 
+    def disagreement(self, number: int, problem: str) -> ShardError:
+        """What is wrong with the document of a line of the FIM shard, as an error."""
+        where = f"{self._paths} disagree at line {number} of the FIM shard, if it is one"
+        return ShardError(f"{where}: {problem}")
+
     @contextmanager
     def _naming_the_parquet(self) -> Iterator[None]:
         try:
@@ -133,7 +178,7 @@ class FimShardReader:
             table = self._table.take_groups("file", count)
             rows = table.to_pydict()
         for column in table.column_names:
-            if table[column].null_count:
+            if column != "reason" and table[column].null_count:
                 raise ShardError(f"{self._parquet}: {column} holds nulls")
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:
@@ -148,7 +193,18 @@ class FimShardReader:
         ]
         lines, keys = ([rows[name][first] for first in firsts] for name in ("line", "draw_key"))
         of_documents = [files[first:end] for first, end in pairwise([*firsts, len(files)])]
-        return FimDocuments(block, lines, keys, of_documents)
+        pieces = [WHOLE] * count
+        if self._divided:
+            pieces = [
+                DocumentPiece(*(rows[name][first] for name in DocumentPiece._fields))
+                for first in firsts
+            ]
+        longer = [False] * count
+        if self._in_context:
+            number = np.cumsum(table["file"].to_numpy() == 0) - 1
+            for document in number[pc.equal(table["reason"], LONGER).fill_null(False)]:
+                longer[document] = True
+        return FimDocuments(block, lines, keys, of_documents, pieces, longer)
 
 
 def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:

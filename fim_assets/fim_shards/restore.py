@@ -7,16 +7,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fim_assets.draws import document_keys
+from fim_assets.draws import document_keys, piece_keys
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.record import FimShardReader, restore_document
 from fim_assets.io.hashing import HashingWriter
-from fim_assets.io.shard_writer import ShardWriter
-from fim_assets.raw_shards.documents import replace_text
+from fim_assets.io.shard_writer import Line, ShardWriter
+from fim_assets.raw_shards.documents import replace_text, text_span
 
 _GZIP_LEVEL = 6
 
@@ -42,6 +43,73 @@ def count_record(parquet: Path) -> Counts:
     return Counts(documents, rearranged)
 
 
+class Restored(NamedTuple):
+    """A document as it came.
+
+    Attributes:
+        number: Its line in the FIM shard, 1-based; of one that was divided its first piece's, as
+            `line`.
+        raw_number: Its line in the raw shard.
+        changed: Whether its text stands otherwise in the FIM shard.
+        keys: Its key, or its pieces'.
+    """
+
+    number: int
+    raw_number: int
+    line: Line
+    id: str | None
+    text: str
+    changed: bool
+    keys: list[int]
+
+
+def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
+    """The documents of a FIM shard as they came, in order; those that were divided whole again.
+
+    Raises:
+        ShardError: If shard and parquet disagree.
+    """
+    separator = reader.fim.file_separator_token or ""
+    begun: Restored | None = None
+    texts: list[str] = []
+    for block in reader:
+        documents = block.documents
+        columns = documents.numbers, block.raw_numbers, documents.lines, documents.ids
+        made = zip(*columns, documents.texts, block.files, block.draw_keys, strict=True)
+        for piece, (number, raw_number, line, identifier, text, files, key) in zip(
+            block.pieces, made, strict=True
+        ):
+            try:
+                original = restore_document(text, files, reader.fim)
+            except ValueError as error:
+                raise reader.disagreement(number, str(error)) from error
+            changed = piece.pieces > 1 or any(file.order != "none" for file in files)
+            if begun is None:
+                begun = Restored(number, raw_number, line, identifier, "", changed, [])
+            else:
+                _refuse_another_line(begun, line, reader)
+                texts.append("" if piece.continued else separator)
+            texts.append(original)
+            begun.keys.append(key)
+            if raw_number != begun.raw_number or piece.piece + 1 != len(begun.keys):
+                raise reader.disagreement(number, "a piece of a document is missing")
+            if piece.piece + 1 == piece.pieces:
+                yield begun._replace(text="".join(texts))
+                begun, texts = None, []
+    if begun is not None:
+        raise reader.disagreement(begun.number, "its last piece is missing")
+
+
+def _refuse_another_line(begun: Restored, line: Line, reader: FimShardReader) -> None:
+    """Raise if what stands around the text is not the same in two pieces of a document."""
+    around = []
+    for other in (begun.line, line):
+        span = text_span(other, reader.raw.text_field)
+        around.append((bytes(other[: span.start]), bytes(other[span.stop :])))
+    if around[0] != around[1]:
+        raise reader.disagreement(begun.number, "its pieces differ in more than their texts")
+
+
 def restore_shard(
     shard: str | os.PathLike[str], parquet: str | os.PathLike[str]
 ) -> Iterator[bytes]:
@@ -64,21 +132,17 @@ def restore_shard(
             compared with the document's hash, so that it is the original one.
     """
     with FimShardReader(Path(shard), Path(parquet)) as reader:
-        for block in reader:
-            documents = block.documents
-            columns = documents.numbers, documents.lines, documents.ids, documents.texts
-            rows = zip(*columns, block.files, block.draw_keys, strict=True)
-            for number, line, identifier, text, files, key in rows:
-                where = f"{shard} and {parquet} disagree at line {number} of the FIM shard"
-                try:
-                    original = restore_document(text, files, reader.fim)
-                except ValueError as error:
-                    raise ShardError(f"{where}, if it is one: {error}") from error
-                if document_keys(reader.seed, [identifier], [original])[0] != key:
-                    raise ShardError(f"{where}, if it is one: its id and text have another hash")
-                unchanged = all(file.order == "none" for file in files)
-                field = reader.raw.text_field
-                yield bytes(line) if unchanged else replace_text(line, field, original)
+        for document in restored_documents(reader):
+            key = document_keys(reader.seed, [document.id], [document.text])
+            expected = key
+            if len(document.keys) > 1:
+                pieces = np.arange(len(document.keys))
+                expected = piece_keys(np.repeat(key, len(pieces)), pieces)
+            if expected.tolist() != document.keys:
+                problem = "its id and text have another hash"
+                raise reader.disagreement(document.number, problem)
+            field, line = reader.raw.text_field, document.line
+            yield replace_text(line, field, document.text) if document.changed else bytes(line)
 
 
 def write_lines(lines: Iterable[bytes], output: Path) -> None:

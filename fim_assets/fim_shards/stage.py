@@ -95,20 +95,43 @@ class FimShards(Stage):
 
     @override
     def identity(self, recipe: Recipe, tokenizer_hash: str) -> dict[str, Any]:
-        del tokenizer_hash
-        return {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
+        identity = {"seed": recipe.seed, **recipe.fim.identity(recipe.raw)}
+        if recipe.fim_needs_tokenizer:
+            identity["tokenizer"] = tokenizer_hash
+            if recipe.tokens.tokenizer.segment_before_tokenization:
+                identity["tokens"] = {"tokenizer": {"segment_before_tokenization": True}}
+        if recipe.context is not None:
+            identity["context"] = recipe.context_identity()
+        return identity
 
     @override
     def tags(self, recipe: Recipe) -> dict[str, str]:
         weights = "_".join(sorted(recipe.fim.weights))
-        return {"split": weights, "spm_format": recipe.fim.spm_format}
+        tags = {"split": weights, "spm_format": recipe.fim.spm_format}
+        if recipe.context is not None:
+            tags["context"] = f"{recipe.context.tokens}_{recipe.context.longer}"
+        if recipe.fim.max_middle is not None:
+            [(unit, most)] = recipe.fim.max_middle.given.items()
+            tags["max_middle"] = f"{most}_{unit}"
+        return tags
+
+    @override
+    def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:
+        from fim_assets.tokenizer.load import load_for_fim
+
+        tokenizer = load_for_fim(recipe, tokenizer_hash)
+        return None if tokenizer is None else tokenizer.encoder_description
 
     @override
     def make(self, work: Work) -> Totals:
         from fim_assets.fim_shards.transform import transform_shard
+        from fim_assets.tokenizer.load import load_for_fim
 
-        source = work.source
-        return transform_shard(source.paths, work.seed, work.recipe, work.staging, source.parquet)
+        recipe, source = work.recipe, work.source
+        tokenizer = load_for_fim(recipe, work.tokenizer_hash)
+        return transform_shard(
+            source.paths, work.seed, recipe, work.staging, source.parquet, tokenizer
+        )
 
     @override
     def statistics(self, parquet: Path) -> Statistics:
@@ -122,7 +145,7 @@ class FimShards(Stage):
         from fim_assets.fim_shards.rates import rates, rates_by_language
         from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
         from fim_assets.statistics.counts import counted
-        from fim_assets.statistics.tables import share, warnings_table
+        from fim_assets.statistics.tables import languages, share, warnings_table
 
         result, counts = receipt.result, receipt.result.counts
         tested, by_language = rates(counts, recipe), rates_by_language(counts, recipe)
@@ -137,11 +160,14 @@ class FimShards(Stage):
             "rates": rate_tables.rates_table(tested),
             "rates_by_language": rate_tables.rates_by_language_table(by_language),
         }
+        for of, parts in (("longer_documents", "longer_files"), ("divided_documents", "pieces")):
+            if documents := counted(counts, of):
+                tables[of] = languages({of: documents, parts: counted(counts, parts)})
         numbers: dict[str, int | float | str] = {}
         for name, rate in tested.items():
             numbers[f"{name}_asked"] = round(rate.asked, 6)
             numbers[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
-        numbers |= {name: counts[name] for name in _NUMBERS}
+        numbers |= {name: counts[name] for name in _NUMBERS if name in counts}
         numbers |= {f"split_{name}": n for name, n in counted(counts, "split").items()}
         numbers["fallbacks"] = fell_back
         numbers |= {f"fallback_{reason}": n for reason, n in fallbacks.items()}

@@ -1,7 +1,8 @@
 """Statistics of `fim_shards`, from its parquet."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,16 +11,19 @@ import numpy.typing as npt
 import polars as pl
 
 from fim_assets.corpus.stage import Statistics
-from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.base import LONGER, UNCHANGED
 from fim_assets.cuts.files import Bools
 from fim_assets.cuts.registry import CUTS
-from fim_assets.draws import UInts
+from fim_assets.draws import Ints, UInts
 from fim_assets.fim_shards.arrangements import ORDERS
 from fim_assets.fim_shards.rates import DISTINCT
 from fim_assets.fim_shards.record import PART_CHARS
-from fim_assets.io.parquet import count_rows, read_frames
+from fim_assets.io.parquet import count_rows, read_columns, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
+
+_ALWAYS = ("psm", "spm", *(reason for reason in UNCHANGED if reason != LONGER), "separators")
+"""Counts that are there though they are 0: others came with sections that recipes may lack."""
 
 _COLUMNS = ["file", "chars", "order", "split", "reason", "draw_key", "language", *PART_CHARS]
 
@@ -38,13 +42,14 @@ def fim_statistics(parquet: Path) -> Statistics:
     leave exact duplicates out: all are treated alike, so that a rate must count them once.
     """
     copies = _find_copies(parquet)
-    sums: Counter[str] = Counter(dict.fromkeys(("psm", "spm", *UNCHANGED, "separators"), 0))
+    sums: Counter[str] = Counter(dict.fromkeys(_ALWAYS, 0))
     splits, fallbacks, distinct = Counter[str](), Counter[str](), Counter[str]()
     cuts = np.zeros((2, CUT_BINS), np.int64)
     lengths = {name: Lengths() for name in ("file_chars", *PART_CHARS)}
     waiting: list[pl.DataFrame] = []
     documents = 0
-    for frame in read_frames(parquet, _COLUMNS):
+    in_context = _InContext(parquet)
+    for frame in read_frames(parquet, [*_COLUMNS, *in_context.columns]):
         rearranged = frame.filter(pl.col("order") != "none")
         sums.update(rearranged["order"].to_list())
         sums.update(frame.filter(pl.col("order") == "none")["reason"].to_list())
@@ -57,6 +62,7 @@ def fim_statistics(parquet: Path) -> Statistics:
         cuts += _count_cuts(rearranged)
         of_document = np.cumsum(frame["file"].to_numpy() == 0) + (documents - 1)
         documents = int(of_document[-1]) + 1
+        in_context.add(frame, of_document)
         again, held = pl.Series(copies.again[of_document]), pl.Series(copies.held[of_document])
         distinct.update(_distinct_counts(frame.filter(~again & ~held)))
         if held.any():
@@ -66,8 +72,41 @@ def fim_statistics(parquet: Path) -> Statistics:
     counts = {**sums, "copies": copies.number}
     counts |= by_count("split", splits) | by_count("fallback", fallbacks)
     counts |= by_position("first_cut", cuts[0]) | by_position("second_cut", cuts[1])
-    counts |= _in_order(distinct)
+    counts |= _in_order(distinct) | in_context.counts()
     return Statistics(counts, {name: lengths[name].histogram() for name in lengths})
+
+
+class _InContext:
+    """What a section `context` costs, by language; nothing without one.
+
+    `longer_documents` and `longer_files` are left unchanged for their length, whether or not they
+    were drawn; `divided_documents` are in so many `pieces`.
+    """
+
+    def __init__(self, parquet: Path) -> None:
+        self.columns = ["piece", "pieces"] if "piece" in read_columns(parquet) else []
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._last = -1
+
+    def add(self, frame: pl.DataFrame, of_document: Ints) -> None:
+        """Count some files, of which the documents' numbers are `of_document`."""
+        frame = frame.with_columns(pl.col("language").fill_null(""), document=of_document)
+        longer = frame.filter(pl.col("reason") == LONGER)
+        self._counts["longer_files"].update(longer["language"])
+        # Two groups of rows may share a document.
+        documents = longer.unique("document").filter(pl.col("document") != self._last)
+        self._counts["longer_documents"].update(documents["language"])
+        self._last = int(of_document[-1])
+        if self.columns:
+            pieces = frame.filter(pl.col("pieces") > 1, pl.col("file") == 0)
+            self._counts["pieces"].update(pieces["language"])
+            divided = pieces.filter(pl.col("piece") == 0)
+            self._counts["divided_documents"].update(divided["language"])
+
+    def counts(self) -> dict[str, int]:
+        """All of them, the most frequent language first."""
+        named = (by_count(name, counts) for name, counts in self._counts.items())
+        return dict(chain.from_iterable(counts.items() for counts in named))
 
 
 def _count_cuts(rearranged: pl.DataFrame) -> npt.NDArray[np.int64]:
@@ -156,7 +195,7 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
         **{f"distinct_drawn:{split}": n for split, n in splits.iter_rows()},
     }
     by_order = {
-        "distinct_eligible": candidates,
+        "distinct_eligible": candidates.filter(pl.col("reason").ne_missing(LONGER)),
         "distinct_psm": rearranged.filter(pl.col("order") == "psm"),
         "distinct_spm": rearranged.filter(pl.col("order") == "spm"),
     }

@@ -1,8 +1,10 @@
 """Shard to FIM shard: the same documents in the same order, some of their files rearranged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,18 +13,23 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.base import CutError
 from fim_assets.cuts.files import Files
-from fim_assets.draws import document_keys
+from fim_assets.draws import UInts, document_keys, piece_keys
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Order, Parts, arrange
 from fim_assets.fim_shards.decisions import Decisions, decide
-from fim_assets.fim_shards.record import SCHEMA, record_metadata
+from fim_assets.fim_shards.fitting import Fitting
+from fim_assets.fim_shards.pieces import Division, PieceText
+from fim_assets.fim_shards.record import WHOLE, DocumentPiece, record_metadata, record_schema
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
-from fim_assets.raw_shards.documents import replace_text
+from fim_assets.raw_shards.documents import text_replacer
 from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
+
+if TYPE_CHECKING:
+    from fim_assets.tokenizer.load import LoadedTokenizer
 
 
 class DocumentError(ShardError):
@@ -34,27 +41,33 @@ class DocumentError(ShardError):
 
 
 def transform_shard(
-    shard: ShardPaths, seed: int, recipe: Recipe, staging: Staging, parquet: Path | None = None
+    shard: ShardPaths,
+    seed: int,
+    recipe: Recipe,
+    staging: Staging,
+    parquet: Path | None = None,
+    tokenizer: "LoadedTokenizer | None" = None,
 ) -> Totals:
     """Write the FIM shard and the parquet of a raw shard, or of one that an earlier stage wrote.
 
     The members of a group become one FIM shard. `seed` is the partition's, and `parquet` is next to
-    the shard of an earlier stage. `staging` takes `.jsonl.zst` and `.parquet`.
+    the shard of an earlier stage. `staging` takes `.jsonl.zst` and `.parquet`. `tokenizer` is as
+    `decide` takes it.
 
     Raises:
-        ShardError: If the shard is damaged, too many of its lines are no documents, or the parser
-            of a document was killed or crashes by chance.
+        ShardError: If the shard is damaged, too many of its lines are no documents, or a
+            document cannot be cut, see `decide`.
     """
     chars = files = 0
-    metadata = record_metadata(recipe.raw, recipe.fim, seed)
+    metadata = record_metadata(recipe, seed)
     with (
         ShardReader(shard, recipe.raw, parquet=parquet) as reader,
         ShardWriter(staging.create(".jsonl.zst")) as writer,
-        TableWriter(staging.create(".parquet"), SCHEMA, metadata) as table,
+        TableWriter(staging.create(".parquet"), record_schema(recipe), metadata) as table,
     ):
         for block in reader:
             try:
-                result = transform_block(block, seed, recipe)
+                result = transform_block(block, seed, recipe, tokenizer)
             except DocumentError as error:
                 path, line = reader.place(error.line)
                 raise ShardError(f"{path}: {DocumentError(line, error.why)}") from error
@@ -75,23 +88,29 @@ class TransformedBlock:
     chars: int
 
 
-def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedBlock:
+def transform_block(
+    block: Documents, seed: int, recipe: Recipe, tokenizer: "LoadedTokenizer | None" = None
+) -> TransformedBlock:
     """Rearrange the documents of one block, see `transform_shard`."""
-    fim = recipe.fim
     keys = document_keys(seed, block.ids, block.texts)
-    separators = fim.file_separator_token, fim.repository_tokens
-    files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
-    try:
-        decisions = decide(files, fim)
-    except CutError as error:
-        line, name = block.numbers[error.document], block.ids[error.document]
-        advice = "run it again, or take the document out of the raw shard"
-        raise DocumentError(line, f"(id {name}): {error}; {advice}") from error
+    pieces: list[DocumentPiece] = []
+    if recipe.piece_tokens is not None and tokenizer is not None:
+        fitting = Fitting(recipe, tokenizer, recipe.piece_tokens)
+        block, keys, pieces = _divide(block, keys, fitting)
+        recipe = recipe.model_copy(update={"context": None})
+    fim, field = recipe.fim, recipe.raw.text_field
+    files, decisions = _decide(block, keys, recipe, tokenizer)
     lines = list(block.lines)
     chars = sum(map(len, block.texts))
-    for document, text in rearranged_texts(files, decisions, fim):
-        lines[document] = replace_text(lines[document], recipe.raw.text_field, text)
-        chars += len(text) - len(block.texts[document])
+    changed = {n: block.texts[n] for n, piece in enumerate(pieces) if piece != WHOLE}
+    changed |= dict(rearranged_texts(files, decisions, fim))
+    # The pieces of a document share its line, which can be long.
+    for _, documents in groupby(sorted(changed), block.numbers.__getitem__):
+        of_line = list(documents)
+        replaced = text_replacer(block.lines[of_line[0]], field)
+        for document in of_line:
+            lines[document] = replaced(changed[document])
+            chars += len(changed[document]) - len(block.texts[document])
 
     first, second = decisions.cuts
     unchanged = decisions.orders == "none"
@@ -110,7 +129,81 @@ def transform_block(block: Documents, seed: int, recipe: Recipe) -> TransformedB
         "draw_key": files.keys,
         "language": pa.array(block.languages, pa.string()).take(of_file),
     }
+    for name, values in zip(DocumentPiece._fields, zip(*pieces, strict=True), strict=False):
+        rows[name] = np.array(values)[files.documents]
     return TransformedBlock(lines, rows, chars)
+
+
+def _decide(
+    block: Documents,
+    keys: UInts,
+    recipe: Recipe,
+    tokenizer: "LoadedTokenizer | None",
+    limit: int | None = None,
+) -> tuple[Files, Decisions]:
+    separators = recipe.fim.file_separator_token, recipe.fim.repository_tokens
+    files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
+    try:
+        return files, decide(files, recipe, tokenizer, limit)
+    except CutError as error:
+        raise _refused(block, error.document, str(error)) from error
+
+
+def _refused(block: Documents, document: int, why: str) -> DocumentError:
+    return DocumentError(block.numbers[document], f"(id {block.ids[document]}): {why}")
+
+
+def _divide(
+    block: Documents, keys: UInts, fitting: Fitting
+) -> tuple[Documents, UInts, list[DocumentPiece]]:
+    """The documents that fit, and instead of each of the others its pieces; with keys of both."""
+    files, decisions = _decide(block, keys, fitting.recipe, fitting.tokenizer)
+    waiting: dict[int, Division] = {}
+    by_document = groupby(decisions.longer, lambda row: int(files.documents[row]))
+    for document, rows in by_document:
+        texts, ids = zip(*((files.texts[row], decisions.longer[row]) for row in rows), strict=True)
+        waiting[document] = Division(texts, ids, fitting)
+    divided: dict[int, list[PieceText]] = {}
+    while waiting:
+        tried: dict[int, list[PieceText]] = {}
+        for document, division in waiting.items():
+            try:
+                tried[document] = division.pieces()
+            except ValueError as error:
+                raise _refused(block, document, str(error)) from error
+        owners = [document for document, pieces in tried.items() for _ in pieces]
+        lot, lot_keys, _ = _in_pieces(block, keys, tried)
+        files, decisions = _decide(lot, lot_keys, fitting.recipe, fitting.tokenizer, fitting.limit)
+        longer = {owners[document] for document in files.documents[[*decisions.longer]].tolist()}
+        divided |= {document: tried[document] for document in tried.keys() - longer}
+        waiting = {document: waiting[document] for document in waiting if document in longer}
+    whole = {n: [PieceText(text, False)] for n, text in enumerate(block.texts)}
+    return _in_pieces(block, keys, whole | divided)
+
+
+def _in_pieces(
+    block: Documents, keys: UInts, divided: Mapping[int, list[PieceText]]
+) -> tuple[Documents, UInts, list[DocumentPiece]]:
+    """Pieces of some documents as documents: the same but for their texts and keys."""
+    owners = [document for document, texts in divided.items() for _ in texts]
+    pieces = [
+        DocumentPiece(number, len(texts), text.continued)
+        for texts in divided.values()
+        for number, text in enumerate(texts)
+    ]
+    of_pieces = Documents(
+        numbers=[block.numbers[owner] for owner in owners],
+        lines=[block.lines[owner] for owner in owners],
+        ids=[block.ids[owner] for owner in owners],
+        texts=[piece.text for texts in divided.values() for piece in texts],
+        languages=[block.languages[owner] for owner in owners],
+        paths=[block.paths[owner] for owner in owners],
+    )
+    nth = np.array([piece.piece for piece in pieces], np.int64)
+    is_whole = np.array([piece == WHOLE for piece in pieces], np.bool_)
+    of_owners = keys[owners]
+    own = np.where(is_whole, of_owners, piece_keys(of_owners, nth))
+    return of_pieces, own, pieces
 
 
 def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:

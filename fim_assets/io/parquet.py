@@ -132,6 +132,11 @@ def read_frames(path: Path, columns: list[str]) -> Iterator[pl.DataFrame]:
             yield pl.DataFrame(table)
 
 
+def read_columns(path: Path) -> list[str]:
+    """Names of a parquet file's columns."""
+    return list(pq.read_schema(path).names)
+
+
 def count_rows(path: Path) -> int:
     """How many rows a parquet file has."""
     return int(pq.read_metadata(path).num_rows)

@@ -5,8 +5,8 @@ What of it is shown stands in `view`.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import islice, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,16 @@ from fim_assets.fim_shards.arrangements import (
     Piece,
     parse_arrangement,
 )
-from fim_assets.fim_shards.record import PART_CHARS, SCHEMA, FileRow, FimShardReader, split_files
+from fim_assets.fim_shards.record import (
+    PART_CHARS,
+    WHOLE,
+    DocumentPiece,
+    FileRow,
+    FimShardReader,
+    record_schema,
+    split_files,
+)
+from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
 from fim_assets.raw_shards.documents import read_document
@@ -29,8 +38,7 @@ from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.token_arrays.tokenize import Segment, segments
-from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.tokenizer.load import LoadedTokenizer, load_for_fim
 from fim_assets.wording import plural
 
 BLOCK_BYTES = 1 << 17
@@ -75,9 +83,10 @@ class FilePreview(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentPreview:
-    """What becomes of one document; `line` is its physical line in the raw shard, 1-based.
+    """What becomes of one document, or of one `piece` of it.
 
-    `place` is the file that was read and the line in it, where a raw shard was.
+    `line` is its physical line in the raw shard, 1-based; `place` is the file that was read and the
+    line in it, where a raw shard was.
     """
 
     line: int
@@ -85,7 +94,14 @@ class DocumentPreview:
     language: str | None
     text: str
     files: tuple[FilePreview, ...]
+    piece: DocumentPiece = WHOLE
     place: tuple[Path, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its line, and which piece of the document it is, where that was divided."""
+        number, of, _ = self.piece
+        return f"line {self.line:,}" + (f", piece {number + 1:,} of {of:,}" if of > 1 else "")
 
     @property
     def orders(self) -> set[str]:
@@ -99,20 +115,26 @@ class DocumentPreview:
 
 
 def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
-    """Preview the documents of one block, in order; `seed` is the partition's."""
-    result = transform_block(block, seed, recipe)
-    rows = pa.Table.from_pydict(result.rows, SCHEMA).to_pylist()
+    """Preview the documents of one block, or their pieces, in order; `seed` is the partition's.
+
+    Raises:
+        TokenizerError: If the recipe needs a tokenizer for this and it cannot be used.
+    """
+    result = transform_block(block, seed, recipe, load_for_fim(recipe))
+    rows = pa.Table.from_pydict(result.rows, record_schema(recipe)).to_pylist()
     methods = iter(rows)
-    by_document = groupby(rows, itemgetter("line"))
-    for line, (number, rows_of_document) in zip(result.lines, by_document, strict=True):
+    firsts = [number for number, row in enumerate(rows) if not row["file"]]
+    for line, (first, end) in zip(result.lines, pairwise([*firsts, len(rows)]), strict=True):
         document = read_document(line, recipe.raw)
         files = [
             FileRow(row["order"], row["chars"], Lengths(*(row[name] for name in PART_CHARS)))
-            for row in rows_of_document
+            for row in rows[first:end]
         ]
-        text = document.text
-        previews = tuple(_preview_files(text, files, methods, recipe.fim))
-        yield DocumentPreview(number, document.id, document.language, text, previews)
+        previews = tuple(_preview_files(document.text, files, methods, recipe.fim))
+        piece = DocumentPiece(*map(rows[first].get, DocumentPiece._fields, WHOLE))
+        yield DocumentPreview(
+            rows[first]["line"], document.id, document.language, document.text, previews, piece
+        )
 
 
 def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[DocumentPreview]:
@@ -127,11 +149,12 @@ def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[Docu
     ):
         for block in islice(reader, blocks):
             methods = iter(table.take(sum(map(len, block.files))).to_pylist())
-            for index, (line, files) in enumerate(zip(block.raw_numbers, block.files, strict=True)):
+            rows = zip(block.raw_numbers, block.files, block.pieces, strict=True)
+            for index, (line, files, piece) in enumerate(rows):
                 documents, text = block.documents, block.documents.texts[index]
                 previews = tuple(_preview_files(text, files, methods, reader.fim))
                 identifier, language = documents.ids[index], documents.languages[index]
-                yield DocumentPreview(line, identifier, language, text, previews)
+                yield DocumentPreview(line, identifier, language, text, previews, piece)
 
 
 def _preview_files(
@@ -207,7 +230,10 @@ def document_with_id(
 def _nth_document(
     reader: ShardReader, block: Documents, index: int, seed: int, recipe: Recipe
 ) -> DocumentPreview:
-    preview = next(islice(preview_documents(block, seed, recipe), index, None))
+    """A document of a block; of one that is divided the first piece that is rearranged, if any."""
+    line = block.numbers[index]
+    pieces = [of for of in preview_documents(block, seed, recipe) if of.line == line]
+    preview = next(filter(attrgetter("rearranged"), pieces), pieces[0])
     return replace(preview, place=reader.place(preview.line))
 
 
@@ -229,7 +255,7 @@ def encode_document(
 def encode_segments(
     contents: Iterable[Segment], tokenizer: LoadedTokenizer
 ) -> list[EncodedSegment]:
-    """The token ids of segments, texts encoded one by one; see `token_arrays.tokenize.segments`."""
+    """The token ids of segments, texts encoded one by one; see `fim_shards.segments`."""
     parts = [segment.content for segment in contents]
     texts = [part for part in parts if isinstance(part, str)]
     encoded = (ids.tolist() for ids in tokenizer.encoder.encode(texts))

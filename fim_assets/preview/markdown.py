@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from fim_assets.fim_shards.arrangements import REARRANGED, Piece
+from fim_assets.fim_shards.segments import segments
 from fim_assets.preview.documents import (
     BEGINNING_BLOCKS,
     DocumentPreview,
@@ -19,7 +20,6 @@ from fim_assets.preview.documents import (
 from fim_assets.preview.view import Limits, ShownFile, show_files, token_text
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.token_arrays.tokenize import segments
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import plural, shown_name
 
@@ -102,7 +102,7 @@ def _document_markdown(
     identifier = "no id" if preview.id is None else f"id {code(preview.id)}"
     language = "no language" if preview.language is None else code(preview.language)
     kind = " and ".join(orders) or "Unchanged"
-    yield f"### {kind}: line {preview.line}, {identifier}, {language}"
+    yield f"### {kind}: {preview.name}, {identifier}, {language}"
     shown, omitted = show_files(preview.files, limits)
     rows = ["| file | order | split | reason | characters | prefix | middle | suffix |"]
     rows.append("| --: | :-- | :-- | :-- | --: | --: | --: | --: |")

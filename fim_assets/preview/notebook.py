@@ -9,7 +9,8 @@ import numpy as np
 import orjson
 
 from fim_assets.fim_shards.arrangements import Part, Piece
-from fim_assets.fim_shards.record import restore_document
+from fim_assets.fim_shards.record import WHOLE, DocumentPiece, restore_document
+from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document
@@ -18,7 +19,6 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
 from fim_assets.token_arrays.reader import TokenPart
-from fim_assets.token_arrays.tokenize import Segment, segments
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import shown_name
 
@@ -50,11 +50,13 @@ class TransformedText:
             `reason` (why it is unchanged, or was cut by the fallback) and, where it was
             rearranged, `parts` (prefix, middle, suffix) and `lengths` (their code points).
         fim: What was done to it.
+        piece: Which piece of a document it is, where that was divided.
     """
 
     text: str
     files: tuple[FilePreview, ...]
     fim: Fim = field(repr=False)
+    piece: DocumentPiece = field(default=WHOLE, repr=False)
 
     def restore(self) -> str:
         r"""The original text, from the text and the lengths alone.
@@ -131,6 +133,7 @@ def transform_text(
     Raises:
         RejectionError: If it is no text that a shard can hold: empty, or with half of a surrogate
             pair.
+        ValueError: If the recipe divides it, see `transform_pieces`.
 
     >>> from fim_assets import load_recipe
     >>> recipe = load_recipe("olmo_midtraining")
@@ -143,6 +146,37 @@ def transform_text(
     >>> file.lengths
     Lengths(prefix=13, middle=6, suffix=13)
     """
+    pieces = transform_pieces(
+        text,
+        recipe,
+        partition_key=partition_key,
+        document_id=document_id,
+        language=language,
+        path=path,
+    )
+    if len(pieces) > 1:
+        raise ValueError(f"the text is divided in {len(pieces)}: take transform_pieces")
+    return pieces[0]
+
+
+def transform_pieces(
+    text: str,
+    recipe: Recipe,
+    *,
+    partition_key: str = "",
+    document_id: str | None = None,
+    language: str | None = None,
+    path: str | None = None,
+) -> list[TransformedText]:
+    r"""Do to one text what a recipe with `context.longer: pieces` does, see `transform_text`.
+
+    The pieces are in order, one where the text fits.
+
+    >>> recipe = Recipe.model_validate({"context": {"tokens": 64, "longer": "pieces"}})
+    >>> pieces = transform_pieces("a = 1\n" * 40, recipe)
+    >>> "".join(piece.restore() for piece in pieces) == "a = 1\n" * 40
+    True
+    """
     # Field names are no part of any draw.
     plain = recipe.model_copy(update={"raw": Raw()})
     metadata = {"language": language, "path": path}
@@ -152,8 +186,11 @@ def transform_text(
         raise RejectionError("not_utf8", f"no text that UTF-8 can hold: {error}") from error
     read = read_document(line, plain.raw)
     block = Documents([1], [line], [read.id], [read.text], [read.language], [read.path])
-    [preview] = preview_documents(block, recipe.partition_seed(partition_key), plain)
-    return TransformedText(preview.text, preview.files, recipe.fim)
+    previews = preview_documents(block, recipe.partition_seed(partition_key), plain)
+    return [
+        TransformedText(preview.text, preview.files, recipe.fim, preview.piece)
+        for preview in previews
+    ]
 
 
 def _file_html(shown: ShownFile) -> str:

@@ -39,7 +39,7 @@ _SEGMENTS, _TOKENS = 40, 24
 def render(preview: DocumentPreview, fim: Fim) -> RenderableType:
     """A document for the terminal: each file's cut as a picture, then the file as it will stand."""
     language = "no language" if preview.language is None else shown_name(preview.language)
-    rows: list[RenderableType] = [_Heading(f"line {preview.line:,}", preview.id, language)]
+    rows: list[RenderableType] = [_Heading(preview.name, preview.id, language)]
     shown, omitted = show_files(preview.files, _LIMITS, _UNCHANGED)
     for file in shown:
         rows += [Text(), *_render_file(file, fim)]

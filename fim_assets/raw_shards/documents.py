@@ -4,6 +4,7 @@ Whether a line is blank, too long, or one rejected line too many, is not decided
 """
 
 from codecs import BOM_UTF8
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -166,5 +167,11 @@ def _address(buffer: Any) -> int:
 
 def replace_text(line: Line, field_path: str, text: str) -> bytes:
     """The line with another text: only the value's bytes change."""
+    return text_replacer(line, field_path)(text)
+
+
+def text_replacer(line: Line, field_path: str) -> Callable[[str], bytes]:
+    """What gives the line with another text, for several texts; see `replace_text`."""
     span = text_span(line, field_path)
-    return b"".join([line[: span.start], orjson.dumps(text), line[span.stop :]])
+    before, behind = line[: span.start], line[span.stop :]
+    return lambda text: b"".join([before, orjson.dumps(text), behind])

@@ -89,6 +89,25 @@ class Recipe(Section):
             return None
         return self.context.tokens // 2 if self.tokens.align else self.context.tokens
 
+    def context_identity(self) -> dict[str, Any]:
+        """What decides which documents are too long, and how they are divided, for fingerprints."""
+        if self.context is None:
+            return {}
+        tokenizer = self.tokens.tokenizer
+        return {
+            **self.context.model_dump(),
+            "piece_tokens": self.piece_tokens,
+            "head": tokenizer.head,
+            "paragraphs": tokenizer.segment_before_tokenization,
+        }
+
+    @property
+    def fim_needs_tokenizer(self) -> bool:
+        """Whether token ids have a part in what becomes of a file in its FIM shard."""
+        max_middle = self.fim.max_middle
+        counts_ids = max_middle is not None and max_middle.tokens is not None
+        return counts_ids or self.context is not None
+
     def partition_seed(self, key: str) -> int:
         """The partition's seed: 64 bits that depend on the recipe's seed and the key alone."""
         digest = blake2b(f"{self.seed}/{key}".encode()).digest()

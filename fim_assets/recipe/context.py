@@ -1,6 +1,6 @@
 """The section `context`: a trainer's sequence, and what becomes of documents that exceed it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,3 @@ class Context(Section):
 
     tokens: Annotated[int, Field(ge=64, le=1 << 24)]
     longer: Literal["unchanged", "pieces"] = "unchanged"
-
-    def identity(self) -> dict[str, Any]:
-        """Its part of fingerprints."""
-        return self.model_dump()

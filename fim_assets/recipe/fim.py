@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal, Self
@@ -18,10 +19,12 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fim_assets.cuts.base import Cut
+from fim_assets.cuts.bounded import Unit
 from fim_assets.cuts.registry import CUTS
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import Probability, Section, Token, one_of
+from fim_assets.wording import plural
 
 CutName = Annotated[str, one_of(CUTS.keys)]
 FallbackName = Annotated[str, one_of(CUTS.fallbacks)]
@@ -93,6 +96,39 @@ class SplitWeights(Section):
         return self
 
 
+_Most = Annotated[int | None, Field(ge=1, le=1 << 53, exclude_if=operator.not_)]
+
+
+class MaxMiddle(Section):
+    """The longest middle that is allowed: so many of one unit."""
+
+    chars: _Most = None
+    lines: _Most = None
+    tokens: _Most = None
+
+    @property
+    def given(self) -> dict[Unit, int]:
+        """Units, and so many of each: one, once it is checked."""
+        most: dict[Unit, int | None] = {
+            "chars": self.chars,
+            "lines": self.lines,
+            "tokens": self.tokens,
+        }
+        return {unit: number for unit, number in most.items() if number is not None}
+
+    def __str__(self) -> str:
+        [(unit, most)] = self.given.items()
+        return plural(most, "character" if unit == "chars" else unit.removesuffix("s"))
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Self:
+        given = self.given
+        if len(given) != 1:
+            names = f", got {' and '.join(given)}" if given else ""
+            raise ValueError(f"give one of {', '.join(self.allowed_names())}{names}")
+        return self
+
+
 MAPPING = "(mapping)"
 SCALAR = "(scalar)"
 """Names of the alternatives of a field that is one value or a mapping; not shown in errors."""
@@ -111,6 +147,7 @@ class Fim(Section):
         psm_spm_split: Of the rearranged, probability of PSM order.
         split: The cut method, or weights of several.
         split_fallback: The cut method for a file that the drawn one cannot cut.
+        max_middle: The longest middle; None: there is no bound.
         syntax_max_bytes: The largest file, in UTF-8, that `syntax` parses.
         spm_format: How SPM order is laid out, `dolma` (`SUF s PRE p MID m`) or `v2`
             (`PRE SUF s MID p m`).
@@ -131,6 +168,7 @@ class Fim(Section):
         Discriminator(_shape),
     ] = "dolma"
     split_fallback: FallbackName = "dolma"
+    max_middle: MaxMiddle | None = Field(default=None, exclude_if=operator.not_)
     syntax_max_bytes: Annotated[int, Field(ge=1, le=1 << 24)] = 1 << 20
     spm_format: Literal["dolma", "v2"] = "dolma"
     file_separator_token: Token | None = "<|file_sep|>"
@@ -235,6 +273,14 @@ class Fim(Section):
                 raise ValueError(
                     f"{token} contains {boundary}: cutting a document there would cut it in two"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_max_middle(self) -> Self:
+        methods = self.cut_methods.values()
+        others = [method.name for method in methods if "max_middle" not in method.fields]
+        if self.max_middle is not None and others:
+            raise ValueError(f"max_middle: {' and '.join(others)} cannot keep a middle so short")
         return self
 
     @model_validator(mode="after")

@@ -247,7 +247,8 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
         )
         partition.refuse_other_source(stage, source, totals)
         outputs = staging.publish()
-    statistics = stage.statistics(partition.files(stage).file(".parquet"))
+    parquet = partition.files(stage).file(".parquet")
+    statistics = stage.statistics(parquet)
     fields = vars(totals) | {"counts": statistics.counts | totals.counts}
     result = Result(
         asset=stage.name,
@@ -258,7 +259,7 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
         outputs=outputs,
         histograms=statistics.histograms,
     )
-    return Receipt(result=result, made=clock.provenance())
+    return Receipt(result=result, made=clock.provenance(), seen=stage.seen(corpus.recipe, parquet))
 
 
 def _preview(stage: Stage, partition: Partition) -> str | None:

@@ -56,19 +56,31 @@ document's text, as text. `changed`: whether the text does not come back from th
 """
 
 
+_PIECES = [("piece", pa.int64()), ("pieces", pa.int64())]
+"""Of a document that was divided, which piece a row is, 0-based, and how many there are."""
+
+
 @dataclass(frozen=True)
 class ArraySettings:
     """How arrays are written.
 
-    `source` is the FIM shard's path below the data root, `window` what a trainer takes at once, see
-    `Recipe.window`.
+    Attributes:
+        source: The FIM shard's path below the data root.
+        divided: Whether documents may be in pieces, which their rows then say.
+        window: Tokens that a trainer takes at once, see `Recipe.window`.
     """
 
     tokens: Tokens
     fim: Fim
     source: str
     tokenizer_hash: str
+    divided: bool = False
     window: int | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The parquet's columns."""
+        return pa.schema([*SCHEMA, *_PIECES]) if self.divided else SCHEMA
 
     def metadata(self) -> dict[str, str]:
         """The parquet's key-value metadata: what reading needs, not where the tokenizer is."""
@@ -86,15 +98,20 @@ def id_dtype(tokens: Tokens) -> "np.dtype[Any]":
     return np.dtype(LAYOUTS[tokens.layout].id_type(tokens.dtype))
 
 
-def label_mask(document: SpooledDocument, fim: Fim) -> npt.NDArray[np.bool_]:
+def label_mask(document: SpooledDocument, kind: str, fim: Fim) -> npt.NDArray[np.bool_]:
     """Which tokens of a document are trained on, shape (tokens,).
 
-    Of a rearranged file the middle, and the sentinel that ends it if there is one; all of any other
-    file; and what ends a file: a separator, or EOS. BOS goes with the file that it begins.
+    Of the kind `text`, all; of the kind `middle`, of a rearranged file the middle, and the sentinel
+    that ends it if there is one; all of any other file; and what ends a file: a separator, or EOS.
+    BOS goes with the file that it begins. Not trained on, in both, is EOS behind unchanged text
+    that goes on in the document's next piece: it ends no text.
     """
     trained = np.ones(len(document.tokens), np.bool_)
+    piece, pieces = document.header["piece"][0], document.header["pieces"][0]
+    if piece + 1 < pieces and not document.files[-1]["order"]:
+        trained[-1] = False
     for number, file in enumerate(document.files):
-        if file["order"]:
+        if file["order"] and kind == "middle":
             trained[file["start"] if number else 0 : file["end"]] = False
             trained[file["middle_start"] : file["middle_end"]] = True
             if fim.fim_end_token is not None:
@@ -153,7 +170,7 @@ def write_arrays(
     and padding fills what is left free. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else
     the layout has, `-00001.npy` and so on, and `.parquet`.
     """
-    with TableWriter(staging.create(".parquet"), SCHEMA, settings.metadata()) as table:
+    with TableWriter(staging.create(".parquet"), settings.schema, settings.metadata()) as table:
         rows = _fill_arrays(documents, settings, staging, starts)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             table.write(_columns(some))
@@ -218,6 +235,7 @@ class _Array:
             self._info, [create(ending) for ending in self._layout.index_endings]
         )
         self._mask: HashingWriter | None = None
+        self._mask_kind = tokens.label_mask or ""
         if tokens.label_mask is not None:
             self._mask = create(self._layout.mask_ending, self._layout.mask_folder)
         # A header says how many ids follow, which the last document decides, and an array is hashed
@@ -259,10 +277,7 @@ class _Array:
         line = int(document.header["shard_line"][0])
         self._index.add(IndexEntry(start, self.size, document.id, line))
         if self._mask is not None:
-            trained = np.ones(len(document.tokens), np.bool_)
-            if self._tokens.label_mask == "middle":
-                trained = label_mask(document, self._fim)
-            self._mask.write(trained.data)
+            self._mask.write(label_mask(document, self._mask_kind, self._fim).data)
 
 
 def _columns(rows: list[_Row]) -> dict[str, Any]:
@@ -290,6 +305,8 @@ def _columns(rows: list[_Row]) -> dict[str, Any]:
         "tokens": documents["tokens"],
         "order": np.where(low == high, orders[low], "mixed"),
         "files": pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), structs),
+        "piece": documents["piece"],
+        "pieces": documents["pieces"],
         "added_token_literals": documents["literals"],
         "changed": documents["changed"],
     }

@@ -71,6 +71,7 @@ class TokenDocument:
 
     Attributes:
         line: Its physical line in the raw shard, 1-based.
+        piece: Which of the `pieces` of a divided document it is, 0-based; 0 of 1 otherwise.
         ids: Its ids, BOS and EOS included: a view of the array, shape (end - start,).
         orders: Its files' orders.
         parts: All its ids in order, run by run.
@@ -86,6 +87,8 @@ class TokenDocument:
     parts: tuple[TokenPart, ...]
     head: int
     tokenizer_hash: str
+    piece: int = 0
+    pieces: int = 1
 
     def text(self, tokenizer: LoadedTokenizer) -> str:
         """The document's text in the FIM shard; a ValueError with another tokenizer."""
@@ -167,6 +170,8 @@ class TokenArray(Sequence[TokenDocument]):
             tuple(self._parts(start, end, files)),
             self.tokens.tokenizer.head,
             self.tokenizer_hash,
+            row.get("piece", 0),
+            row.get("pieces", 1),
         )
 
     def _parts(self, start: int, end: int, files: list[dict[str, Any]]) -> Iterator[TokenPart]:

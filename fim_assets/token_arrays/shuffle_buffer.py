@@ -4,10 +4,10 @@ All that arrays and parquet need of a document is together, so that memory holds
 document, and a small partition never touches the disk. A document with 3 tokens of 2 bytes, 1 file
 and the id `a7`:
 
-    offset 0    `DOCUMENT`, 49 bytes: tokens 3, files 1, id_bytes 2, …
-          49    `FILE`, 65 bytes
-         114    its token ids, 6 bytes
-         120    its id, 2 bytes
+    offset 0    `DOCUMENT`, 65 bytes: tokens 3, files 1, id_bytes 2, …
+          65    `FILE`, 65 bytes
+         130    its token ids, 6 bytes
+         136    its id, 2 bytes
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ Ids = npt.NDArray[np.unsignedinteger]
 
 _IN_MEMORY = 64 << 20
 
-_COUNTS = ("tokens", "files", "id_bytes", "line", "shard_line", "literals")
+_COUNTS = ("tokens", "files", "id_bytes", "line", "shard_line", "literals", "piece", "pieces")
 DOCUMENT = np.dtype([*((name, "<i8") for name in _COUNTS), ("changed", "?")])
 """A document: numbers of its tokens, files and bytes of its id (-1: it has none), its line in the
-raw shard and in the FIM shard, how often added tokens' names stand in its text, and whether
-encoding changes it."""
+raw shard and in the FIM shard, how often added tokens' names stand in its text, which of how many
+pieces of a document it is, and whether encoding changes it."""
 
 PART_EDGES = tuple(f"{part}_{edge}" for part in PARTS for edge in ("start", "end"))
 FILE = np.dtype([("order", "u1"), *((name, "<i8") for name in ("start", "end", *PART_EDGES))])

@@ -1,8 +1,9 @@
 """The stage `token_arrays`: documents encoded to arrays of token ids that trainers map into memory.
 
 What the other files of this folder do: `tokenize` is this stage's work, through `shuffle_buffer`
-and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count. What is
-next to an array is `fim_assets/layouts/`; how text becomes ids is `fim_assets/tokenizer/`.
+and `arrays`; `reader` opens an array again; `checks` and `statistics` judge and count, and
+`effective_rate` counts what trainers see. What is next to an array is `fim_assets/layouts/`; how
+text becomes ids is `fim_assets/tokenizer/`.
 """
 
 from collections.abc import Mapping
@@ -131,8 +132,9 @@ class TokenArrays(Stage):
         recipe, source = work.recipe, work.source
         if source.parquet is None:
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
+        divided = recipe.piece_tokens is not None
         settings = ArraySettings(
-            recipe.tokens, recipe.fim, source.name, work.tokenizer_hash, recipe.window
+            recipe.tokens, recipe.fim, source.name, work.tokenizer_hash, divided, recipe.window
         )
         tokenizer = _tokenizer(recipe, work.tokenizer_hash)
         return tokenize_shard(source.path, source.parquet, settings, tokenizer, work.staging)
@@ -144,19 +146,32 @@ class TokenArrays(Stage):
         return token_statistics(parquet)
 
     @override
+    def seen(self, recipe: Recipe, parquet: Path) -> dict[str, int]:
+        from fim_assets.token_arrays.effective_rate import count_seen, sequence_lengths
+
+        return count_seen(parquet, sequence_lengths(recipe))
+
+    @override
     def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
         from fim_assets.statistics.counts import counted
         from fim_assets.statistics.tables import languages, mean, share
+        from fim_assets.token_arrays.advice import trainer_advice
+        from fim_assets.token_arrays.effective_rate import EffectiveRates
 
         result, counts, tokens = receipt.result, receipt.result.counts, receipt.result.tokens or 0
         longer = counted(counts, "rearranged_longer")
+        effective = EffectiveRates.of(receipt.seen, recipe)
         return Facts(
             {
                 "tokens": tokens,
                 "tokens_per_document": mean(tokens, result.documents),
                 "tokens_per_second": receipt.per_second(tokens),
+                **effective.chosen(recipe.tokens.layout),
             },
-            {"languages": languages({"tokens": counted(counts, "tokens")})},
+            {
+                "effective_rates": effective.table(),
+                "languages": languages({"tokens": counted(counts, "tokens")}),
+            },
             {
                 "arrays": counts["arrays"],
                 "layout": recipe.tokens.layout,
@@ -165,6 +180,12 @@ class TokenArrays(Stage):
                 "changed_documents": counts["changed_documents"],
                 **{f"rearranged_longer_{length}": n for length, n in longer.items()},
                 **(_aligned(counts) if recipe.tokens.align else {}),
+                **{
+                    name: sum(of_languages.values())
+                    for name in ("longer_tokens", "piece_tokens")
+                    if (of_languages := counted(counts, name))
+                },
+                "advice": " ".join(trainer_advice(recipe, effective)),
             },
         )
 

@@ -6,7 +6,6 @@ Here documents become ids; what is written of these is decided in `arrays.py`.
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +17,9 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import ORDERS, PARTS, Part, parse_arrangement
-from fim_assets.fim_shards.record import FileRow, FimDocuments, FimShardReader, split_files
+from fim_assets.fim_shards.arrangements import ORDERS, PARTS
+from fim_assets.fim_shards.record import WHOLE, FimDocuments, FimShardReader
+from fim_assets.fim_shards.segments import segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.statistics.counts import by_count
@@ -29,71 +29,8 @@ from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Re
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
 
-_PARAGRAPH = re.compile(r"(?:\A\n*|\n+)[^\n]*")
-
-
 _TEXT = -1
 """Stands among control ids for a text."""
-
-
-class Segment(NamedTuple):
-    """What is encoded alone, or placed: a text, or a control id.
-
-    Attributes:
-        file: Index of the file that it belongs to; None between files and at a document's ends.
-        part: The part that it belongs to, None where it is no part of a rearranged file.
-    """
-
-    content: int | str
-    file: int | None = None
-    part: Part | None = None
-
-
-def segments(
-    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
-) -> Iterator[Segment]:
-    """What a document's ids are made of, in order.
-
-    A text that disagrees with its files' rows raises a ValueError.
-    """
-    for segment in _segments(text, files, fim, tokenizer):
-        if tokenizer.paragraphs and isinstance(segment.content, str):
-            for paragraph in paragraphs(segment.content):
-                yield segment._replace(content=paragraph)
-        else:
-            yield segment
-
-
-def _segments(
-    text: str, files: list[FileRow], fim: Fim, tokenizer: LoadedTokenizer
-) -> Iterator[Segment]:
-    controls = tokenizer.controls
-    if controls.bos is not None:
-        yield Segment(controls.bos)
-    for index, (row, file) in enumerate(split_files(text, files, fim)):
-        if index and fim.file_separator_token is not None:
-            separator = fim.file_separator_token
-            yield Segment(controls.boundaries.get(separator, separator))
-        if row.order != "none":
-            for piece in parse_arrangement(file, row.order, row.lengths, fim):
-                sentinel = piece.sentinel
-                content = piece.text if sentinel is None else controls.sentinels[sentinel]
-                yield Segment(content, index, piece.part)
-        elif fim.repository_tokens:
-            pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
-            for piece in list(filter(None, pieces)) or [""]:
-                yield Segment(controls.boundaries.get(piece, piece), index)
-        else:
-            yield Segment(file, index)
-    yield Segment(controls.eos)
-
-
-def paragraphs(text: str) -> list[str]:
-    """A text cut before each run of line feeds, except one at its beginning.
-
-    This is what Dolma's `segment_before_tokenization` encodes one by one.
-    """
-    return _PARAGRAPH.findall(text)
 
 
 class UnencodableDocumentError(ValueError):
@@ -160,6 +97,8 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
     documents["line"] = block.raw_numbers
     documents["shard_line"] = block.documents.numbers
     documents["literals"] = literals
+    documents["piece"] = [piece.piece for piece in block.pieces]
+    documents["pieces"] = [piece.pieces for piece in block.pieces]
     documents["changed"] = changed > 0
     spans = _SegmentSpans(np.array(of_file), np.array(of_part), starts, ends)
     base = np.repeat(starts[begins], documents["files"])
@@ -244,7 +183,7 @@ def tokenize_shard(
     """
     keys: list[UInts] = [np.empty(0, np.uint64)]
     to_align: list[Records] = []
-    by_language: Counter[str] = Counter()
+    by_language, longer, in_pieces = Counter[str](), Counter[str](), Counter[str]()
     chars = files = 0
     with (
         FimShardReader(shard, parquet) as reader,
@@ -265,11 +204,16 @@ def tokenize_shard(
                 to_align.append(_to_align(encoded))
             chars += sum(map(len, block.documents.texts))
             files += len(encoded.files)
-            for language, n in zip(block.documents.languages, sizes.tolist(), strict=True):
-                by_language[language or ""] += n
+            languages = [language or "" for language in block.documents.languages]
+            rows = zip(languages, sizes.tolist(), block.longer, block.pieces, strict=True)
+            for language, n, is_longer, piece in rows:
+                by_language[language] += n
+                longer[language] += n * is_longer
+                in_pieces[language] += n * (piece != WHOLE)
         totals = reader.shard.totals(chars, files, by_language.total())
         order, starts = _order(keys, shuffle=settings.tokens.shuffle), None
         counts = totals.counts | by_count("tokens", by_language)
+        counts |= by_count("longer_tokens", +longer) | by_count("piece_tokens", +in_pieces)
         if settings.window is not None:
             order, starts, cut = _aligned(order, to_align, settings.window, settings.tokens)
             counts |= cut

@@ -3,7 +3,7 @@
 The faster one is `gigatoken_encoder`; which of them serves a tokenizer, `choose` decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -64,23 +64,36 @@ class ReferenceEncoder:
 
     def encode(self, texts: list[str]) -> list[TokenIds]:
         """See `Encoder`."""
+        encoded = self._encoded(self._tokenizer.encode_batch_fast, texts)
+        return [np.array(encoding.ids, np.uint32) for encoding in encoded]
+
+    def ends(self, texts: list[str]) -> list[npt.NDArray[np.int64]]:
+        """Where the ids of each text end: how many code points an id and those before it need.
+
+        Errors are those of `encode`.
+        """
+        encoded = self._encoded(self._tokenizer.encode_batch, texts)
+        found = []
+        for text, encoding in zip(texts, encoded, strict=True):
+            begins, ends = np.array(encoding.offsets, np.int64).reshape(-1, 2).T
+            # What is in no id, as a mark that was composed with its letter, is the id's before it.
+            next_begins = np.append(begins, len(text))[1:]
+            found.append(np.maximum.accumulate(np.maximum(ends, next_begins)))
+        return found
+
+    def _encoded(
+        self, encode: Callable[..., list[tokenizers.Encoding]], texts: list[str]
+    ) -> list[tokenizers.Encoding]:
         try:
-            return self._rows(texts)
+            return encode(texts, add_special_tokens=False)
         except BaseException as error:
             if not is_panic(error):
                 raise
-            self._refuse_first(texts)
+            # A panic does not say which text it was: raise for the first that cannot be encoded.
+            for index, text in enumerate(texts):
+                with _naming_the_text(index, text):
+                    encode([text], add_special_tokens=False)
             raise
-
-    def _rows(self, texts: list[str]) -> list[TokenIds]:
-        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, np.uint32) for encoding in encoded]
-
-    def _refuse_first(self, texts: list[str]) -> None:
-        """Raise for the first text that cannot be encoded: a panic does not say which it was."""
-        for index, text in enumerate(texts):
-            with _naming_the_text(index, text):
-                self._rows([text])
 
     def normalize(self, text: str) -> str:
         """The text as the tokenizer's normalizer leaves it."""

@@ -41,7 +41,7 @@ class LoadedTokenizer:
         added: Contents of all added tokens.
         forbidden_ids: Ids that neither a text gives nor the recipe places: padding, other control
             tokens.
-        paragraphs: Whether texts are encoded paragraph by paragraph, see `tokenize.paragraphs`.
+        paragraphs: Whether texts are encoded paragraph by paragraph, see `paragraphs`.
     """
 
     encoders: Encoders
@@ -109,6 +109,11 @@ def load_tokenizer(recipe: Recipe, expected_hash: str | None = None) -> LoadedTo
     )
     _refuse_other_decoding(loaded, name)
     return loaded
+
+
+def load_for_fim(recipe: Recipe, expected_hash: str | None = None) -> LoadedTokenizer | None:
+    """The tokenizer for `fim_shards`, None where the recipe needs none there; errors as above."""
+    return load_tokenizer(recipe, expected_hash) if recipe.fim_needs_tokenizer else None
 
 
 class _TokenizerFiles:

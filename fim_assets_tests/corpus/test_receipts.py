@@ -121,6 +121,22 @@ def test_a_receipt_is_json_with_the_documented_fields(files: PartitionFiles) -> 
     assert list(files.local.glob(".*")) == []
 
 
+def test_what_trainers_see_stands_beside_the_result_where_it_is_counted(
+    files: PartitionFiles,
+) -> None:
+    receipt = complete(files, {".parquet": b"rows"})
+    counted = receipt.model_copy(update={"seen": {"tokens": 0}})
+    write_receipt(files, counted)
+    stored = json.loads(files.receipt.read_text("utf-8"))
+    assert list(stored) == ["format", "result", "made", "seen"]
+    assert read_receipt(files) == counted
+    # It decides nothing: the partition is as complete as it was.
+    assert why_incomplete(counted, files, receipt.result.fingerprint) is None
+    del stored["seen"]
+    files.receipt.write_text(json.dumps(stored), "utf-8")
+    assert read_receipt(files) == receipt
+
+
 @pytest.mark.parametrize("damage", ["", "{", "null", "[]", "{}", "cut", "format", "field", "type"])
 def test_a_damaged_receipt_is_an_error_that_names_it(files: PartitionFiles, damage: str) -> None:
     complete(files, {".parquet": b"rows"})

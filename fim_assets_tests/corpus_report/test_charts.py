@@ -12,6 +12,7 @@ from fim_assets.corpus_report.charts import (
     length_distribution,
     partition_tokens,
     realised_shares,
+    whole_shares,
 )
 from fim_assets.statistics.histograms import Histogram, histogram
 from fim_assets.statistics.rates import Rate, binomial_rate
@@ -132,6 +133,19 @@ def test_cuts_are_bars_on_a_common_axis() -> None:
 HOSTILE = "<script>&\"'</script>"
 
 
+def test_shares_seen_whole_are_bars_in_proportion_under_their_numbers() -> None:
+    shares = {2048: 0.0, 4096: 0.004, 8192: 0.5, 16384: 0.996, 32768: 1.0}
+    chart = whole_shares(shares, 8192)
+    labels = [text for text in texts(chart) if "%" in text]
+    assert labels[-5:] == ["0%", "<1%", "50%", ">99%", "100%"]
+    lengths = ["2k", "4k", "8k", "16k", "32k"]
+    assert across(chart) == ["share of files", *labels[-5:], *lengths, "sequence length"]
+    (chosen,) = heights(chart)
+    *_, whole = heights(whole_shares(shares, 32768))
+    assert chosen == pytest.approx(whole / 2, rel=0.001)
+    assert len(filled(chart, "--band")) == 4
+
+
 def test_amounts_have_their_words_on_both_sides() -> None:
     chart = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
     assert sorted(texts(chart)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
@@ -168,10 +182,12 @@ def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
         amounts([Amount("C", 1, "1", "second")]),
         cut_positions({0: 1}, 1),
         partition_tokens([1, 2]),
+        whole_shares({2048: 0.5, 4096: 1.0}, 4096),
     ):
         assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
             "none",
-            *(f"var(--{name})" for name in ("accent", "band", "fg", "grid", "muted", "second")),
+            *(f"var(--{name})" for name in ("accent", "band", "bg", "fg", "grid", "muted")),
+            "var(--second)",
         }
         assert "href=" not in svg
         assert "style" not in svg

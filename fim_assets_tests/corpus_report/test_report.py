@@ -24,7 +24,7 @@ from fim_assets.corpus_report.summary import ListedArray, Summary
 from fim_assets.corpus_report.view import describe
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
-from fim_assets.recipe.fim import Fim, LanguageRates, SplitWeights
+from fim_assets.recipe.fim import Fim, LanguageRates, MaxMiddle, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Task
@@ -471,6 +471,24 @@ def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
     assert "Of these, drawn for lines" in page
 
 
+def test_a_bound_of_middles_is_said_with_what_cuts_and_is_a_line_of_the_recipe(
+    tmp_path: Path, reported: Corpus
+) -> None:
+    fim = Fim(fim_rate=1.0, split=SplitWeights(lines=0.5, uniform=0.5), split_fallback="uniform")
+    bounded = fim.model_copy(update={"max_middle": MaxMiddle(lines=1)})
+    made = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=bounded))
+    lines = "".join(f'{{"text": "a\\n{n}\\n\\nb\\n"}}\n' for n in range(50))
+    summary = write_report(made, materialize(made, {"a": lines}))
+    assert summary.histograms["middle_chars"].max == 3
+    page = unescape(read_page(made))
+    assert "a length of the middle, then its start; at most 1 line" in page
+    assert "two distinct line starts; at most 1 line" in page
+    assert "lines: 1" in page
+    # A field that is not there is no line.
+    assert "{}" not in unescape(read_page(reported))
+    assert "max_middle" not in unescape(read_page(reported))
+
+
 TEXT = "def f():\n    return 1\n"
 
 
@@ -490,6 +508,75 @@ def test_cuts_parts_and_long_documents_add_up(tmp_path: Path) -> None:
     counted = {length: its.documents for length, its in summary.longer.items()}
     assert counted == {2048: 2, **{1 << power: 0 for power in range(12, 17)}}
     assert 6000 < summary.longer[2048].tokens < 6100
+
+
+def test_what_trainers_see_adds_up_over_partitions(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0, psm_spm_split=1.0)))
+    long = json.dumps({"id": "long", "text": "hello " * 3000}) + "\n"
+    short = json.dumps({"id": "short", "text": TEXT}) + "\n"
+    keys = materialize(corpus, {"a": long + short, "b": short, "c": long})
+    summary = write_report(corpus, keys)
+    rates, tokens = summary.effective_rates, summary.totals.tokens
+    assert (rates.partitions, rates.files) == (3, 4)
+    # Every file is rearranged, and all of its document: there is no token beside.
+    assert rates.tokens == rates.file_tokens == tokens
+    short_tokens = summary.arrays[1].tokens
+    assert 3000 < summary.arrays[2].tokens < 4096 - short_tokens
+    first = rates.ways["truncated"][2048]
+    assert (first.whole_files, first.whole_tokens, first.lost_ends) == (2, 2 * short_tokens, 2)
+    assert first.discarded_tokens == tokens - 2 * (2048 + short_tokens)
+    assert rates.ways["fragments"][4096].whole_files == 4
+    # An array shorter than a sequence gives no chunk.
+    assert rates.ways["chunks"][4096].model_dump() == {
+        "whole_files": 0,
+        "whole_tokens": 0,
+        "lost_ends": 4,
+        "discarded_tokens": tokens,
+    }
+    page = unescape(read_page(corpus)).partition('<section id="sequences">')[2]
+    title = "Rearranged files that a trainer sees whole"
+    assert page.index(title) < page.index('aria-label="Chunks: 0.00% at S = 8,192.')
+    cells = re.findall(
+        r'<th scope="row">First tokens</th>((?:<td class="number">[^<]*</td>)+)', page
+    )
+    whole = [re.findall("[0-9.]+%", row) for row in cells]
+    discarded = first.discarded_tokens / tokens
+    assert [row[0] for row in whole] == [
+        "50.00%",
+        f"{2 * short_tokens / tokens:.2%}",
+        "50.00%",
+        f"{discarded:.2%}",
+    ]
+    card = read_card(corpus)
+    assert "NumpyPaddedFSLDataset | 100.00% | 0.00% | 0.00% |" in card
+
+
+def test_receipts_of_an_older_version_do_not_say_what_trainers_see(tmp_path: Path) -> None:
+    corpus = corpus_at(tmp_path, Recipe(raw=TOLERANT, fim=Fim(fim_rate=1.0)))
+    keys = materialize(corpus, SHARDS)
+    of_all = build_summary(corpus, keys).effective_rates
+
+    def make_older(key: str) -> None:
+        path = Path(str(corpus.files("token_arrays", key).receipt))
+        receipt = json.loads(path.read_bytes())
+        assert receipt.pop("seen")["rearranged_files"] > 0
+        path.write_text(json.dumps(receipt))
+
+    make_older("a")
+    summary = write_report(corpus, keys)
+    assert summary.partitions.complete == 2
+    known = summary.effective_rates
+    assert (known.partitions, known.files, known.tokens) == (1, 2, summary.arrays[1].tokens)
+    assert known.files < of_all.files
+    assert "Known for 1 of 2 complete partitions" in unescape(read_page(corpus))
+    assert "2 rearranged files in 1 of 2 complete partitions" in read_card(corpus)
+    make_older("b")
+    nothing = write_report(corpus, keys).effective_rates
+    assert (nothing.partitions, nothing.files, nothing.tokens) == (0, 0, 0)
+    page = unescape(read_page(corpus))
+    assert "Known for 0 of 2 complete partitions" in page
+    assert "Middles that lose their end" not in page
+    assert "seen whole" not in read_card(corpus)
 
 
 def test_the_card_is_one_of_hugging_faces(

@@ -197,7 +197,7 @@ def test_a_record_names_it_only_where_it_is_used() -> None:
     """The four methods of the record's format stand there with zeros, as ever."""
 
     def recorded(split: str) -> str:
-        metadata = record_metadata(Raw(), recipe_of(split).fim, 1)["fim_assets.fim"]
+        metadata = record_metadata(recipe_of(split), 1)["fim_assets.fim"]
         assert Fim.model_validate_json(metadata) == recipe_of(split).fim
         return json.dumps(json.loads(metadata)["split"])
 
@@ -217,6 +217,7 @@ def test_a_record_names_it_only_where_it_is_used() -> None:
         ("split: {word: 1}", "fim.split.word: unknown field; did you mean words? allowed: dolma, "),
         ("split: {words: 2}", "fim.split.words = 2: a probability is a share from 0 to 1"),
         ("split: {words: 0.5}", "fim.split: weights must add up to 1, these to 0.5"),
+        ("split: words, max_middle: {lines: 3}", "fim: max_middle: words cannot keep a middle so"),
         ("split_fallback: words", "fim.split_fallback = \"words\": Input should be 'dolma' or 'un"),
     ],
 )

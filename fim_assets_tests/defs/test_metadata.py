@@ -145,6 +145,26 @@ def test_numbers_that_are_plotted(made: Provenance) -> None:
     assert tokens["tokens_per_document"] == tokens["document_tokens_mean"]
 
 
+def test_what_trainers_see_is_a_table_and_three_numbers(made: Provenance) -> None:
+    names = ("effective_fim_rate", "lost_ends_share", "discarded_share")
+    receipt = receipt_of(made, "token_arrays")
+    metadata = metadata_of(made, "token_arrays")
+    rows = rows_of(metadata["effective_rates"])
+    by_place = {(row.pop("way"), row.pop("length")): row for row in rows}
+    assert [tuple(row) for row in by_place.values()] == [("whole", "lost_ends", "discarded")] * 36
+    # No document has 65,536 tokens; the array has fewer, so that no chunk of them is full.
+    assert [*by_place["truncated", 65536].values()] == [1, 0, 0]
+    assert [*by_place["chunks", 65536].values()] == [0, 1, 1]
+    files = receipt.seen["rearranged_files"]
+    whole = receipt.seen["whole_files:chunks:2048"]
+    assert by_place["chunks", 2048]["whole"] == round(whole / files, 6)
+    assert [metadata[name] for name in names] == [*by_place["chunks", 8192].values()]
+    # Of no document, and of a receipt that an older version wrote, nothing is known.
+    older = StageOutcome("token_arrays", receipt.model_copy(update={"seen": {}}))
+    for nothing in (metadata_of(made, "token_arrays", "none"), stage_metadata(made[0], older)):
+        assert not {*names, "effective_rates"} & nothing.keys()
+
+
 def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: Provenance) -> None:
     corpus, _ = made
 
@@ -202,10 +222,14 @@ def test_text_of_a_shard_is_never_markdown(made: Provenance) -> None:
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_the_receipt_stands_there_without_its_histograms(made: Provenance, asset: str) -> None:
+def test_the_receipt_stands_there_without_what_is_shown_otherwise(
+    made: Provenance, asset: str
+) -> None:
     metadata = metadata_of(made, asset)
     receipt = orjson.loads(Path(metadata["receipt"].value).read_bytes())
     del receipt["result"]["histograms"]
+    assert ("seen" in receipt) == (asset == "token_arrays")
+    receipt.pop("seen", None)
     shown = metadata["receipt_json"].data
     assert shown == receipt
     assert str(Path(__file__).parents[2]) not in orjson.dumps(shown).decode()
@@ -244,6 +268,9 @@ def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance)
     for name in ("documents", "files", "tokens"):
         of_stages = receipt_of(made, "token_arrays" if name == "tokens" else "fim_shards")
         assert metadata[name] == getattr(of_stages.result, name)
+    of_partition = metadata_of(made, "token_arrays")
+    assert metadata["effective_fim_rate"] == of_partition["effective_fim_rate"]
+    assert rows_of(metadata["effective_rates"]) == rows_of(of_partition["effective_rates"])
     assert {row["rate"] for row in rows_of(metadata["rates"])} >= {"fim_rate", "psm_share"}
     assert SHOWN in [row["language"] for row in rows_of(metadata["languages"])]
     for name, value in metadata.items():

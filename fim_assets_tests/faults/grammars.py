@@ -30,6 +30,7 @@ from fim_assets.cuts.files import Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.cuts.test_syntax_tree import SNIPPETS
 
@@ -129,7 +130,8 @@ def _outcome(text: str, language: str) -> Outcome:
     begin = time.perf_counter()
     for split in CUTS:
         try:
-            decided = decide(files, Fim(fim_rate=1, split=split, split_fallback="uniform"))
+            fim = Fim(fim_rate=1, split=split, split_fallback="uniform")
+            decided = decide(files, Recipe(fim=fim), None)
         except CutError:
             return Outcome([], True, time.perf_counter() - begin, 0)
         rows = zip(decided.reasons, decided.splits, *decided.cuts, strict=True)

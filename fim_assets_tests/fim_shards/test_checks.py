@@ -253,7 +253,7 @@ def test_cuts_that_follow_their_distribution_pass(
 def replace_dolma(
     monkeypatch: pytest.MonkeyPatch, cuts: Callable[[UInts, Ints, Ints], Cuts]
 ) -> None:
-    monkeypatch.setitem(CUTS, "dolma", replace(CUTS["dolma"], cut=cut_by_length(cuts)))
+    monkeypatch.setitem(CUTS, "dolma", replace(CUTS["dolma"], cut=cut_by_length(cuts), fields=()))
 
 
 def test_cuts_of_another_distribution_are_noticed(

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2_contingency, chisquare
 
-from fim_assets.cuts.base import UNCHANGED
+from fim_assets.cuts.base import LONGER, UNCHANGED
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.grammars import GRAMMARS, find_grammar
 from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
+from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 
 MANY = 30_000
@@ -47,7 +48,7 @@ class Decided:
     """Decisions by name: `orders`, `splits`, `reasons` and (first, second), one a file."""
 
     def __init__(self, files: Files, fim: Fim) -> None:
-        decisions = decide(files, fim)
+        decisions = decide(files, Recipe(fim=fim), None)
         self.orders = decisions.orders
         self.splits, self.reasons = (
             np.array([name or "none" for name in names])
@@ -96,7 +97,8 @@ def test_files_by_hand() -> None:
 
 
 def test_no_files() -> None:
-    decisions = decide(files_of([]), fim_of(fim_rate={"default": 1.0}, split="lines"))
+    fim = fim_of(fim_rate={"default": 1.0}, split="lines")
+    decisions = decide(files_of([]), Recipe(fim=fim), None)
     assert len(decisions.orders) == len(decisions.cuts.first) == 0
 
 
@@ -184,7 +186,7 @@ def test_reasons_hold_in_their_order() -> None:
         decided = Decided(repositories(texts, fim), fim)
         expected = ["repository", "repository", "too_short", "too_short", last]
         assert decided.reasons.tolist() == expected
-    assert UNCHANGED == ("repository", "too_short", "gate", "not_selected")
+    assert UNCHANGED == ("repository", "too_short", "gate", LONGER, "not_selected")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,8 @@ def test_every_fallback_is_named() -> None:
     reasons = ["none", "no_grammar", "too_large", "repetitive", "syntax_errors", "no_node"]
     assert decided.reasons.tolist() == reasons
     assert decided.splits.tolist() == ["syntax"] + ["uniform"] * 5
-    assert {"one_line", *reasons[1:], "too_complex", "parser_crashed"} == CUTS.reason_texts().keys()
+    others = {"one_line", "too_complex", "parser_crashed", "no_lines_fit", "no_node_fits"}
+    assert others | {*reasons[1:]} == CUTS.reason_texts().keys()
 
 
 def test_too_large_counts_bytes_and_the_limit_itself_is_served() -> None:

@@ -60,12 +60,13 @@ class Realised(NamedTuple):
 
 
 def realise(recipe_name: str, texts: list[str], language: str | None = "Python") -> Realised:
-    fim = load_recipe(recipe_name).fim
+    recipe = load_recipe(recipe_name)
+    fim = recipe.fim
     keys = document_keys(11, [str(n) for n in range(len(texts))], texts)
     names = [language] * len(texts)
     boundaries = fim.file_separator_token, fim.repository_tokens
     files = Files.split(texts, keys, names, [None] * len(texts), *boundaries)
-    decisions = decide(files, fim)
+    decisions = decide(files, recipe, None)
     return Realised(files, decisions, dict(rearranged_texts(files, decisions, fim)))
 
 

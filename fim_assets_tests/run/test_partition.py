@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -307,11 +308,19 @@ def lengthen(path: Path) -> None:
         file.write(b" ")
 
 
+def make_older(path: Path) -> None:
+    """Leave out of a receipt what earlier versions did not count."""
+    receipt = json.loads(path.read_bytes())
+    del receipt["seen"]
+    path.write_text(json.dumps(receipt))
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (Path.exists, []),
         (lambda root: write_shard(root / "raw/x/0.jsonl.zst", documents(9)), list(ASSETS)),
+        (lambda root: make_older(root / "token_arrays/x__0.json"), []),
         (lambda root: (root / "raw_shards/x__0.json").unlink(), ["raw_shards"]),
         (lambda root: (root / "raw_shards/x__0.json").write_text("{"), ["raw_shards"]),
         (lambda root: (root / "raw_shards/x__0.rejected.jsonl").unlink(), ["raw_shards"]),

@@ -216,7 +216,7 @@ def bits(text: str) -> list[bool]:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_label_masks_by_hand(case: Case) -> None:
-    mask = label_mask(document(case.ids, case.files), Fim.model_validate(case.fim))
+    mask = label_mask(document(case.ids, case.files), "middle", Fim.model_validate(case.fim))
     assert mask.dtype == np.bool_
     assert mask.tolist() == bits(case.mask)
 

@@ -17,21 +17,22 @@ from tokenizers import Tokenizer
 
 from fim_assets.corpus.staging import Staging
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
-from fim_assets.fim_shards.record import SCHEMA, FileRow, FimDocuments, record_metadata
+from fim_assets.fim_shards.record import SCHEMA, WHOLE, FileRow, FimDocuments, record_metadata
+from fim_assets.fim_shards.segments import segments
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.parquet import TableWriter
 from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokenizer as TokenizerRecipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import ArraySettings
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE
-from fim_assets.token_arrays.tokenize import encode_documents, paragraphs, segments, tokenize_shard
+from fim_assets.token_arrays.tokenize import encode_documents, tokenize_shard
 from fim_assets.tokenizer.controls import Controls
 from fim_assets.tokenizer.find import DOLMA2
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets_tests.corpora import documents, open_corpus, partition_files, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import byte_level_bpe, save, small_recipe
 
@@ -380,7 +381,7 @@ def tokenized(
         for line, (_, of_it) in enumerate(rows, 1)
         for n, row in enumerate(of_it)
     ]
-    metadata = record_metadata(Raw(), recipe.fim, seed=0)
+    metadata = record_metadata(Recipe(fim=recipe.fim), seed=0)
     with HashingWriter(parquet) as file, TableWriter(file, SCHEMA, metadata) as table:
         table.write({name: [row[name] for row in files] for name in SCHEMA.names})
     place = partition_files(folder / "token_arrays", "a")
@@ -490,7 +491,7 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
     texts = [PSM_TEXT, "<eos><pre>"]
     files = [[PSM], [FileRow("none", 10, ALONE)]]
     lines = Documents(numbers=[4, 5], lines=[b"", b""], ids=["a", None], texts=texts)
-    block = FimDocuments(lines, [7, 9], [0, 0], files)
+    block = FimDocuments(lines, [7, 9], [0, 0], files, [WHOLE] * 2, [False] * 2)
     found = encode_documents(block, recipe.fim, load_tokenizer(recipe))
     assert found.tokens.dtype == np.uint32
     assert len(found.tokens) == 9 + 11
@@ -501,7 +502,9 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_empty_block_is_encoded_to_nothing() -> None:
-    found = encode_documents(FimDocuments(Documents(), [], [], []), Fim(), load_tokenizer(Recipe()))
+    found = encode_documents(
+        FimDocuments(Documents(), [], [], [], [], []), Fim(), load_tokenizer(Recipe())
+    )
     assert (len(found.tokens), len(found.documents), len(found.files)) == (0, 0, 0)
 
 

@@ -39,10 +39,11 @@ def run_and_judge_sample(
     """Run lines of a few shards, and estimate from them what a run would take.
 
     The recipe of `corpus` takes shards with any number of rejected lines; `recipe` has the bounds
-    by which they are judged. Without a tokenizer's hash no token arrays are made, and nothing is
-    estimated.
+    by which they are judged. Without a tokenizer's hash no asset that needs it is made, and nothing
+    is estimated.
     """
-    assets = corpus.names if corpus.tokenizer_hash else corpus.names[:2]
+    without_tokenizer = corpus.names[: 1 if recipe.fim_needs_tokenizer else 2]
+    assets = corpus.names if corpus.tokenizer_hash else without_tokenizer
     sampled: list[SampledShard] = []
     with working_folder() as folder:
         trial = replace(corpus, data_root=folder / "out", prefix=())

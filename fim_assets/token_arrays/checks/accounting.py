@@ -1,12 +1,14 @@
 """The check that documents, lines, ids and characters add up through the stages."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import polars as pl
 
 from fim_assets.corpus.receipts import Result
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
+from fim_assets.fim_shards.record import DocumentPiece
 from fim_assets.io.parquet import read_frames
 from fim_assets.statistics.counts import counted
 from fim_assets.token_arrays.checks.partition import TokenPartition
@@ -14,55 +16,101 @@ from fim_assets.token_arrays.checks.spans import equal_hashes, unordered_rows_ha
 from fim_assets.wording import plural
 
 
+class _Recorded(NamedTuple):
+    """What the FIM shard's parquet says, added up.
+
+    Attributes:
+        documents: Documents of the raw shard, pieces put together.
+        lines_and_ids: A hash of theirs, and `pieces_and_ids` of every piece's.
+        chars: Code points of the texts as they came, but for separators `between` pieces.
+        sentinels: Code points of the sentinels.
+    """
+
+    documents: int = 0
+    lines_and_ids: int = 0
+    pieces_and_ids: int = 0
+    chars: int = 0
+    between: int = 0
+    sentinels: int = 0
+
+
+def _recorded(partition: TokenPartition) -> _Recorded:
+    rules, pieces = partition.recipe.fim, partition.piece_columns[:1]
+    separator = len(rules.file_separator_token or "")
+    added = {o: sum(len(piece.text) for piece in layout(o, rules)) for o in REARRANGED}
+    columns = ["line", "id", "file", "chars", "order", *(DocumentPiece._fields if pieces else ())]
+    parts = [_Recorded()]
+    for record in read_frames(partition.fim.file(".parquet"), columns):
+        first = documents = record.filter(pl.col("file") == 0)
+        between = 0
+        if pieces:
+            documents = first.filter(pl.col("piece") == 0)
+            # A separator at which a document was divided stands in none of its pieces.
+            between = first.filter(pl.col("piece") > 0, ~pl.col("continued")).height * separator
+        part = _Recorded(
+            documents.height,
+            _lines_and_ids(documents),
+            _lines_and_ids(first, *pieces),
+            int(record["chars"].sum()) + (record.height - first.height) * separator,
+            between,
+            sum(n * int(record["order"].eq(o).sum()) for o, n in added.items()),
+        )
+        parts.append(part)
+    return _Recorded(*map(sum, zip(*parts, strict=True)))
+
+
 def nothing_lost(partition: TokenPartition) -> CheckOutcome:
     """Add up documents and characters through the stages, and compare their lines and ids."""
     name = "nothing_lost"
     *earlier, made = partition.results()
-    rules, tokens = partition.recipe.fim, partition.receipt.result
-    documents = lines_and_ids = originals = sentinels = size = missized = 0
-    added = {o: sum(len(piece.text) for piece in layout(o, rules)) for o in REARRANGED}
-    columns = ["line", "id", "file", "chars", "order"]
-    for record in read_frames(partition.fim.file(".parquet"), columns):
-        first = record.filter(pl.col("file") == 0)
-        documents += first.height
-        lines_and_ids += _lines_and_ids(first)
-        originals += int(record["chars"].sum())
-        originals += (record.height - first.height) * len(rules.file_separator_token or "")
-        sentinels += sum(n * int(record["order"].eq(o).sum()) for o, n in added.items())
+    tokens, recorded = partition.receipt.result, _recorded(partition)
+    size = missized = 0
     for frame in partition.frames(["start", "end", "tokens"]):
         sizes = frame["end"] - frame["start"]
         size += int(sizes.sum())
         missized += int(sizes.ne_missing(frame["tokens"]).sum())
+    # Instead of a document that was divided, its pieces are written.
+    divided, written_pieces = (
+        sum(counted(made.counts, name).values()) for name in ("divided_documents", "pieces")
+    )
+    written = made.documents - divided + written_pieces
     compared = {
         f"{made.asset}, lines": (made.lines, made.documents + made.blank + made.rejected),
-        f"{made.asset}, characters": (made.chars, originals + sentinels),
-        f"{tokens.asset}, lines": (tokens.lines, made.documents),
-        f"{tokens.asset}, documents": (tokens.documents, made.documents),
+        f"{made.asset}, characters": (made.chars, recorded.chars + recorded.sentinels),
+        f"{tokens.asset}, lines": (tokens.lines, written),
+        f"{tokens.asset}, documents": (tokens.documents, written),
         f"{tokens.asset}, files": (tokens.files, made.files),
         f"{tokens.asset}, characters": (tokens.chars, made.chars),
         f"{tokens.asset}, tokens": (size, tokens.tokens),
         f"{tokens.asset}, documents whose tokens are not those from start to end": (missized, 0),
     }
-    files = {tokens.asset: partition.tokens}
+    originals = recorded.chars + recorded.between
     for before, after in pairwise([*earlier, made]):
         compared |= _accounted(before, after)
     if earlier:
         last = earlier[-1]
         compared[f"{last.asset}, characters"] = (last.chars, originals)
-        files[last.asset] = partition.before[last.asset].files
     for what, (number, expected) in compared.items():
         if number != expected:
             return fault(name, f"{what}: {number:,}, expected {expected:,}")
-    for asset, stage_files in files.items():
-        frames = read_frames(stage_files.file(".parquet"), ["line", "id"])
-        if not equal_hashes(sum(map(_lines_and_ids, frames)), lines_and_ids):
+    which = partition.piece_columns[:1]
+    hashes = {tokens.asset: (partition.tokens, recorded.pieces_and_ids, which)}
+    if earlier:
+        files = partition.before[earlier[-1].asset].files
+        hashes[earlier[-1].asset] = files, recorded.lines_and_ids, []
+    for asset, (files, rows_hash, pieces) in hashes.items():
+        frames = read_frames(files.file(".parquet"), ["line", "id", *pieces])
+        found = sum(_lines_and_ids(frame, *pieces) for frame in frames)
+        if not equal_hashes(found, rows_hash):
             return fault(name, f"{asset} has other lines, or other ids for them, than {made.asset}")
     stages = [*(result.asset for result in earlier), made.asset, tokens.asset]
+    came = plural(recorded.documents, "document"), plural(originals, "character")
     description = (
-        f"{plural(documents, 'document')} and {plural(originals, 'character')} came through "
-        f"{', '.join(stages)}; sentinels added {plural(sentinels, 'character')}."
+        f"{' and '.join(came)} came through {', '.join(stages)}; sentinels added "
+        f"{plural(recorded.sentinels, 'character')}."
     )
-    numbers = {"documents": documents, "chars": originals, "sentinel_chars": sentinels}
+    numbers = {"documents": recorded.documents, "chars": originals}
+    numbers["sentinel_chars"] = recorded.sentinels
     return passed(name, description, **numbers, stages=len(stages))
 
 
@@ -79,5 +127,6 @@ def _accounted(before: Result, after: Result) -> dict[str, tuple[int, int]]:
     return same
 
 
-def _lines_and_ids(frame: pl.DataFrame) -> int:
-    return unordered_rows_hash([frame["line"], frame["id"].is_null(), frame["id"].fill_null("")])
+def _lines_and_ids(frame: pl.DataFrame, *pieces: str) -> int:
+    ids = [frame["id"].is_null(), frame["id"].fill_null("")]
+    return unordered_rows_hash([frame["line"], *ids, *(frame[name] for name in pieces)])

@@ -71,7 +71,13 @@ class TokenPartition:
     @cached_property
     def spans(self) -> DocumentSpans:
         """Where each document is."""
-        return DocumentSpans.gather(self.frames(["line", "array", "start", "end"]))
+        columns = ["line", "array", "start", "end", *self.piece_columns[:1]]
+        return DocumentSpans.gather(self.frames(columns))
+
+    @property
+    def piece_columns(self) -> list[str]:
+        """Columns that say which piece of a document is one, none where none is divided."""
+        return [] if self.recipe.piece_tokens is None else ["piece", "pieces"]
 
     @property
     def head(self) -> int:
@@ -101,7 +107,8 @@ class TokenPartition:
 
     def files(self) -> Iterator[pl.DataFrame]:
         """The files' offsets in the arrays' order, one row a file, many documents at a time."""
-        for frame in self.frames(["line", "array", "start", "end", "files"]):
+        columns = ["line", "array", "start", "end", "files", *self.piece_columns]
+        for frame in self.frames(columns):
             yield frame.explode("files").unnest("files")
 
     @cached_property

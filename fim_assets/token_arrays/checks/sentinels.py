@@ -38,7 +38,7 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     shard's, and offsets that do not fit together, raise a ValueError.
     """
     name = "sentinel_grammar"
-    mask = partition.recipe.tokens.label_mask
+    masked = partition.recipe.tokens.label_mask is not None
     mask_changes: dict[str, list[Ints]] = defaultdict(list)
     seen: dict[str, int] = dict.fromkeys(partition.arrays, 0)
     counts = _count_orders(partition)
@@ -51,13 +51,13 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             if wrong := _wrong_sentinels(span, sentinels, partition):
                 return fault(name, wrong)
             seen[array] = end
-            if mask == "middle":
-                mask_changes[array].append(_mask_changes(of_array))
+            if masked:
+                mask_changes[array].append(_mask_changes(of_array, partition))
     for array in partition.arrays:
         with partition.open(array) as ids:
             rest = TokenSpan(array, seen[array], max(ids.size, seen[array]))
         wrong = _wrong_sentinels(rest, np.empty(0, np.int64), partition)
-        if wrong is None and mask is not None:
+        if wrong is None and masked:
             wrong = _wrong_mask(array, mask_changes[array], partition)
         if wrong:
             return fault(name, wrong)
@@ -96,13 +96,14 @@ def _count_orders(partition: TokenPartition) -> dict[str, int]:
     parquet = partition.fim.file(".parquet")
     counts: dict[str, int] = dict.fromkeys(REARRANGED, 0)
     recorded = actual = 0
-    for record in read_frames(parquet, ["line", "file", "order"]):
-        recorded += unordered_rows_hash([record["line"], record["file"], record["order"]])
+    which = ["line", *partition.piece_columns]
+    for record in read_frames(parquet, [*which, "file", "order"]):
+        recorded += unordered_rows_hash([*record.select(which), record["file"], record["order"]])
         for order in REARRANGED:
             counts[order] += int(record["order"].eq(order).sum())
     for files in partition.files():
-        index = files.select(pl.int_range(pl.len()).over("line")).to_series()
-        actual += unordered_rows_hash([files["line"], index, files["file_order"]])
+        index = files.select(pl.int_range(pl.len()).over("array", "start")).to_series()
+        actual += unordered_rows_hash([*files.select(which), index, files["file_order"]])
     if not equal_hashes(actual, recorded):
         raise ValueError(f"documents have other files, or in other orders, than {parquet} says")
     return counts
@@ -110,9 +111,9 @@ def _count_orders(partition: TokenPartition) -> dict[str, int]:
 
 def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
     """Raise where files overlap, leave their document, or are further apart than a separator."""
-    first = pl.int_range(pl.len()).over("line") == 0
-    last = pl.int_range(pl.len(), 0, -1).over("line") == 1
-    apart = pl.col("file_start") - pl.col("file_end").shift(1).over("line")
+    first = pl.int_range(pl.len()).over("array", "start") == 0
+    last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
+    apart = pl.col("file_start") - pl.col("file_end").shift(1).over("array", "start")
     one_id = partition.separator_id is not None
     # A separator that is text may be nothing in a normal form.
     least = 0 if partition.tokenizer.vocabulary.lossy else 1
@@ -139,7 +140,7 @@ def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     kinds = list(partition.tokenizer.controls.sentinels)
     expected: list[Ints] = []
     if partition.separator_id is not None:
-        last = pl.int_range(pl.len(), 0, -1).over("line") == 1
+        last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
         expected.append(files.filter(~last)["file_end"].to_numpy() * _KINDS + len(kinds))
     for order in REARRANGED:
         chosen = files.filter(pl.col("file_order") == order)
@@ -178,18 +179,27 @@ def _actual_sentinels(span: TokenSpan, partition: TokenPartition) -> Ints:
     return _joined(actual)
 
 
-def _mask_changes(files: pl.DataFrame) -> Ints:
+def _mask_changes(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     """Where the label mask becomes false and true again, for some files of an array.
 
     In every order the middle is a file's last part, so that what is not trained on is one run from
     where a rearranged file begins, or the BOS in front of it, to its middle: in the picture above,
-    [0, 10].
+    [0, 10]. So is EOS behind unchanged text that goes on in another piece. Where two such runs
+    meet, the mask does not change, though both are in the list.
     """
-    first = pl.col("file_start").shift(1).over("line").is_null()
-    begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
-    runs = files.select("file_order", "middle_start", begin=begin)
-    runs = runs.filter(pl.col("file_order") != "none").select("begin", "middle_start")
-    return np.sort(runs.to_numpy().ravel())
+    runs = [np.empty((0, 2), np.int64)]
+    if partition.recipe.tokens.label_mask == "middle":
+        first = pl.col("file_start").shift(1).over("array", "start").is_null()
+        begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
+        middles = files.select("file_order", "middle_start", begin=begin)
+        middles = middles.filter(pl.col("file_order") != "none")
+        runs.append(middles.select("begin", "middle_start").to_numpy())
+    if partition.piece_columns:
+        last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
+        goes_on = last & (pl.col("piece") + 1 < pl.col("pieces"))
+        ends = files.filter(goes_on, pl.col("file_order") == "none")
+        runs.append(ends.select(begin=pl.col("end") - 1, end="end").to_numpy())
+    return np.sort(np.concatenate(runs).ravel())
 
 
 def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> str | None:
@@ -209,6 +219,7 @@ def _wrong_mask(array: str, expected: list[Ints], partition: TokenPartition) -> 
             changes.append(np.flatnonzero(np.diff(block, prepend=before)) + at)
             before = bool(block[-1])
     between = partition.spans.gaps(array).ravel()
-    if not np.array_equal(np.concatenate(changes), np.setxor1d(_joined(expected), between)):
+    edges, times = np.unique(np.concatenate([*expected, between]), return_counts=True)
+    if not np.array_equal(np.concatenate(changes), edges[(times % 2 == 1) & (edges < tokens)]):
         return f"{path}: true and false do not change where middles begin and their files do"
     return None

@@ -30,29 +30,34 @@ class TokenSpan(NamedTuple):
 class DocumentSpans:
     """Where documents are, in the arrays' order: each field but the names has shape (n,).
 
-    `lines` are those of the raw shard; `arrays` are indices of `names`; the tokens are those from
-    `starts` to before `ends` there.
+    `lines` are those of the raw shard, and `pieces` says which piece of its document one is;
+    `arrays` are indices of `names`; the tokens are those from `starts` to before `ends` there.
     """
 
     names: list[str]
     lines: Integers
+    pieces: Integers
     arrays: Integers
     starts: Integers
     ends: Integers
 
     @classmethod
     def gather(cls, frames: Iterable[pl.DataFrame]) -> "DocumentSpans":
-        """From the columns `line`, `array`, `start` and `end`, a few documents at a time."""
+        """From `line`, `array`, `start` and `end`, a few documents at a time.
+
+        `piece` is 0 where there is no such column.
+        """
         codes: dict[str, int] = {}
-        columns: list[list[Integers]] = [[np.empty(0, np.uint8)] for _ in range(4)]
+        columns: list[list[Integers]] = [[np.empty(0, np.uint8)] for _ in range(5)]
         for frame in frames:
             for name in frame["array"].unique(maintain_order=True):
                 codes.setdefault(name, len(codes))
             arrays = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
-            values = frame["line"], arrays, frame["start"], frame["end"]
+            pieces = frame["piece"] if "piece" in frame.columns else arrays * 0
+            values = frame["line"], pieces, arrays, frame["start"], frame["end"]
             for column, numbers in zip(columns, values, strict=True):
                 column.append(_small(numbers.to_numpy()))
-        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(4)))
+        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(5)))
 
     def are_in(self, array: str) -> "npt.NDArray[np.bool_]":
         """Which documents are in an array, shape (n,)."""
@@ -74,7 +79,7 @@ class DocumentSpans:
 
     @cached_property
     def _by_line(self) -> Integers:
-        return _small(np.argsort(self.lines, kind="stable"))
+        return _small(np.lexsort((self.pieces, self.lines)))
 
 
 def _small(values: Ints) -> Integers:

@@ -9,15 +9,16 @@ import polars as pl
 from fim_assets.corpus.stage import CheckOutcome, Number, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, Order, layout, parse_arrangement
 from fim_assets.fim_shards.record import FimDocuments, split_files
+from fim_assets.fim_shards.segments import segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.sample import SampledDocument
 from fim_assets.token_arrays.checks.spans import TokenSpan
 from fim_assets.token_arrays.shuffle_buffer import Ids, Ints
-from fim_assets.token_arrays.tokenize import paragraphs, segments
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
+from fim_assets.tokenizer.paragraphs import paragraphs
 from fim_assets.wording import plural
 
 
@@ -94,11 +95,13 @@ def _touching_prefixes(partition: TokenPartition) -> Iterator[tuple[int, int]]:
     orders = _touching_orders(partition.recipe.fim)
     if not orders:
         return iter(())
-    names = ["line", "prefix_start", "prefix_end"]
+    names = ["line", *partition.piece_columns, "prefix_start", "prefix_end"]
     is_touching = pl.col("file_order").is_in(orders)
     touching = (files.filter(is_touching).select(names) for files in partition.files())
     none = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64))
-    in_order = pl.concat([none, *touching]).sort("line", maintain_order=True)
+    in_order = pl.concat([none, *touching]).sort(
+        "line", *partition.piece_columns, maintain_order=True
+    )
     return in_order.select("prefix_start", "prefix_end").iter_rows()
 
 

@@ -185,10 +185,11 @@ def test_rejected_lines_are_judged_by_the_share_that_the_recipe_allows(
     assert "3 lines rejected" in found(report, "sample")[0].text
 
 
+@pytest.mark.parametrize("fim", ["{}", "{max_middle: {tokens: 9}}"])
 def test_an_eos_that_the_tokenizer_has_not_is_told_and_the_rest_looked_at(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    fim: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe(root, "tokens: {tokenizer: {eos_token_id: 5}}", monkeypatch)
+    recipe(root, f"fim: {fim}\ntokens: {{tokenizer: {{eos_token_id: 5}}}}", monkeypatch)
     report = examined()
     [tokenizer] = found(report, "tokenizer")
     assert tokenizer.mark == "mend"

@@ -1,0 +1,180 @@
+"""Documents that do not fit, divided in pieces that do: files first, then lines.
+
+    document of 3 files, room 100 ids   40 · 50 · 260
+    pieces                              40 + 50 | 87 | 86 | 87
+
+Pieces are as even as the lines allow, not full ones and a crumb, since each becomes a document. A
+line that does not fit alone is cut between code points, and between graphemes where there are any.
+What follows one another, with the file separator where a file begins, is the document again.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from fim_assets.draws import Ints
+from fim_assets.fim_shards.fitting import Fitting
+from fim_assets.tokenizer.encoders import TokenIds
+
+_WINDOW = 256
+"""Bytes on each side of a cut in which graphemes are looked for."""
+
+_CUTTING = 4
+"""Ids that cutting a text in several usually costs."""
+
+
+class PieceText(NamedTuple):
+    """A piece's text; `continued`: it goes on in the file in which the piece before it ends."""
+
+    text: str
+    continued: bool
+
+
+class Division:
+    """A document that is to be divided, and how closely its pieces are filled.
+
+    Args:
+        files: Its files' texts.
+        ids: Their ids as they came.
+        fitting: What its pieces have to fit in.
+    """
+
+    def __init__(self, files: Sequence[str], ids: Sequence[TokenIds], fitting: Fitting) -> None:
+        self._files = files
+        self._ids = ids
+        self._fitting = fitting
+        self._sentinels = fitting.sentinels + _CUTTING
+        self._separator = fitting.separator if len(files) > 1 else 0
+        self._room = fitting.limit - fitting.ends
+        self._spare = 0
+
+    def pieces(self) -> list[PieceText]:
+        """The pieces; each further time smaller ones, since what was counted may not add up.
+
+        A ValueError is raised if one character alone does not fit.
+        """
+        room = self._room - self._spare
+        if room <= self._sentinels:
+            raise ValueError(f"a part of it does not fit in {self._fitting.limit} tokens")
+        self._spare = max(2 * self._spare, _CUTTING)
+        return list(self._divided(room))
+
+    def _divided(self, room: int) -> Iterator[PieceText]:
+        separator = self._fitting.recipe.fim.file_separator_token or ""
+        sizes = [len(ids) + self._sentinels + self._separator for ids in self._ids]
+        run: list[slice] = []
+        for files in _with_text(self._files):
+            if sum(sizes[files]) <= room:
+                run.append(files)
+                continue
+            yield from self._joined(run, sizes, room)
+            run = []
+            file = next(n for n in range(files.start, files.stop) if self._files[n])
+            texts = divide_text(
+                self._files[file], self._ids[file], room - self._sentinels, self._fitting
+            )
+            # An empty file next to it can be no piece: a document has a text.
+            texts[0] = separator * (file - files.start) + texts[0]
+            texts[-1] += separator * (files.stop - 1 - file)
+            yield from (PieceText(text, number > 0) for number, text in enumerate(texts))
+        yield from self._joined(run, sizes, room)
+
+    def _joined(self, run: list[slice], sizes: list[int], room: int) -> Iterator[PieceText]:
+        """Files that each fit, together in as few pieces as hold them."""
+        if not run:
+            return
+        separator = self._fitting.recipe.fim.file_separator_token or ""
+        edges = np.cumsum([0, *(sum(sizes[files]) for files in run)])
+        for begin, end in pairwise(even_bounds(edges, room).tolist()):
+            files = self._files[run[begin].start : run[end - 1].stop]
+            yield PieceText(separator.join(files), continued=False)
+
+
+def _with_text(files: Sequence[str]) -> list[slice]:
+    """A document's files, an empty one together with the next, or the last with the one before."""
+    found: list[slice] = []
+    begin = 0
+    while begin < len(files):
+        end = begin + 1 if files[begin] else begin + 2
+        if end > len(files):
+            begin, end = found.pop().start, len(files)
+        found.append(slice(begin, end))
+        begin = end
+    return found
+
+
+def even_bounds(edges: Ints, room: int) -> Ints:
+    """Which edges to cut at so that what is between two cuts fits, as evenly as the edges allow.
+
+    Args:
+        edges: Where cuts may be, ascending, the first and the last included; no step between two
+            is larger than `room`.
+        room: The most between two cuts.
+
+    Returns:
+        Indices of edges, the first and the last included: of the edges 0 4 5 9 14 20 and a room of
+        12 it is the first, the one at 9, and the last.
+    """
+    total = int(edges[-1] - edges[0])
+    count = max(-(-total // room), 1)
+    while count < len(edges) - 1:
+        wanted = edges[0] + np.arange(1, count) * (total / count)
+        after = np.searchsorted(edges, wanted)
+        nearer = edges[after] - wanted > wanted - edges[after - 1]
+        bounds: Ints = np.concatenate([[0], after - nearer, [len(edges) - 1]])
+        if np.diff(edges[bounds]).max() <= room:
+            return bounds[np.diff(bounds, prepend=-1) > 0]
+        # One more piece, or a few more where there are very many: each try takes as long as these.
+        count += 1 + count // 64
+    return np.arange(len(edges))
+
+
+def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[str]:
+    """A text in pieces of about `room` ids at most, at line starts; lines above that are cut too.
+
+    `ids` are those of the whole text. Those of a piece alone may be a few more.
+    """
+    content = text.encode()
+    # Where ids end, in bytes. A normal form is longer or shorter: it is taken to be so evenly.
+    ends = np.cumsum(fitting.tokenizer.vocabulary.sizes[ids])
+    ends = ends * len(content) // max(int(ends[-1]), 1)
+    feeds = np.flatnonzero(np.frombuffer(content, np.uint8)[:-1] == ord("\n"))
+    places = np.concatenate([[0], feeds + 1, [len(content)]])
+    is_long = np.diff(np.searchsorted(ends, places, side="right")) > room
+    if is_long.any():
+        of_line = np.searchsorted(places, ends) - 1
+        places = np.sort(np.concatenate([places, ends[is_long[of_line]]]))
+    chosen = places[even_bounds(np.searchsorted(ends, places, side="right"), room)].tolist()
+    if is_long.any():
+        starts = {0, len(content), *(feeds + 1).tolist()}
+        inside = (at if at in starts else _between_graphemes(content, at, fitting) for at in chosen)
+        chosen = sorted({*inside})
+    return [content[begin:end].decode() for begin, end in pairwise(chosen)]
+
+
+def _between_graphemes(content: bytes, at: int, fitting: Fitting) -> int:
+    """The last place up to a byte that is between two graphemes, or else between code points."""
+    begin, at = _code_point(content, max(at - _WINDOW, 0)), _code_point(content, at)
+    window = content[begin : _code_point(content, at + _WINDOW)].decode()
+    place, between = begin, at  # one grapheme may be longer than the window
+    for grapheme in regex.findall(r"\X", window):
+        place += len(grapheme.encode())
+        if place > at:
+            break
+        between = place
+    # A repository token that is cut in two would be none.
+    for token in map(str.encode, fitting.recipe.fim.repository_tokens):
+        found = content.rfind(token, max(between - len(token) + 1, 0), between + len(token) - 1)
+        if found >= 0:
+            between = found
+    return between
+
+
+def _code_point(content: bytes, at: int) -> int:
+    """The last place up to a byte where a code point begins, or the end."""
+    while at < len(content) and content[at] & 0xC0 == 0x80:
+        at -= 1
+    return min(at, len(content))
