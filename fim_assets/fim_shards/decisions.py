@@ -100,6 +100,8 @@ def _rearrange_what_fits(
     undrawn = ("not_selected", "gate") if fitting.divides else ("not_selected",)
     can_be_drawn = ~_any(unchanged, *undrawn)
     in_question = fitting.may_exceed(files)
+    if not fitting.divides:
+        in_question &= np.bincount(files.documents, can_be_drawn, len(in_question)) > 0
     as_if = np.flatnonzero(drawn | (can_be_drawn & in_question[files.documents]))
     _rearrange(files, as_if, decisions, fitting.recipe.fim, fitting.tokenizer)
     longer = find_longer(files, decisions.orders, decisions.cuts, in_question, fitting)

@@ -54,10 +54,11 @@ def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
             f"{share('truncated', 'whole')}; the chunks of NumpyFSLDataset cut anywhere"
             f"{share('chunks', 'whole')}, unless tokens.align lays the arrays out for them."
         )
-    yield (
-        "OLMo-core's packing discards what a document has beyond a sequence"
-        f"{share('truncated', 'discarded')}, unless long_doc_strategy is fragment."
-    )
+    if recipe.piece_tokens is None:
+        yield (
+            "OLMo-core's packing discards what a document has beyond a sequence"
+            f"{share('truncated', 'discarded')}, unless long_doc_strategy is fragment."
+        )
     if tokens.align == "pad":
         yield (
             "OLMo-core: set use_array_if_local to false where you pack, so that documents are "

@@ -15,6 +15,7 @@ from fim_assets.cuts.syntax_tree import parse
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
+from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.floors import fim_floor
@@ -35,12 +36,19 @@ from fim_assets_tests.corpora import corpus_of
 FIM_TARGET = 1.35
 """Times the floor, for the methods that depend on lengths alone."""
 
+CONTEXT_TARGET = 1.5
+"""Times `dolma` without a section `context`."""
+
 SYNTAX_TARGET = 1.3
 """Times `dolma` and tree-sitter's own parse of the chosen files."""
 
 FLOOR = "floor: unpack, parse, pack"
 PARSE = "tree-sitter's parse alone"
 BY_LENGTH = ("dolma", "uniform", "lines")
+IN_CONTEXT = {
+    f"dolma, context 8,192, {longer}": Recipe(context=Context(tokens=8192, longer=longer))
+    for longer in ("unchanged", "pieces")
+}
 
 _PARSED = ["syntax_errors", "no_node"]
 """Why `syntax` could not cut a file that it has parsed."""
@@ -54,7 +62,7 @@ def fim_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
         rounds: As many as rounds are wanted.
     """
     shards = [corpus.shard(key) for key in corpus.keys]
-    recipes = {split: Recipe(fim=Fim(split=split)) for split in (*BY_LENGTH, "syntax")}
+    recipes = {split: Recipe(fim=Fim(split=split)) for split in (*BY_LENGTH, "syntax")} | IN_CONTEXT
     pipelines = {split: corpus_of(recipe, corpus.folder) for split, recipe in recipes.items()}
     with started_pool(most_workers(corpus)) as pool, folder_beside(corpus) as folder:
         parsed = sum(pool.map(partial(write_parsed_files, pipelines["syntax"], folder), shards))
@@ -67,10 +75,14 @@ def fim_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
             {name: partial(cost_in_pool, pool, *run, corpus) for name, run in runs.items()}, rounds
         )
     by_length = [cost_row(name, costs, corpus.bytes, [FLOOR], FIM_TARGET) for name in BY_LENGTH]
+    in_context = [
+        cost_row(name, costs, corpus.bytes, ["dolma"], CONTEXT_TARGET) for name in IN_CONTEXT
+    ]
     syntax = cost_row("syntax", costs, corpus.bytes, ["dolma", PARSE], SYNTAX_TARGET)
     return [
         cost_row(FLOOR, costs, corpus.bytes),
         *by_length,
+        *in_context,
         cost_row(PARSE, costs, parsed),
         Row("syntax, × (dolma + parse)", syntax.numbers, syntax.remark),
     ]

@@ -57,7 +57,7 @@ def medians(row: Row) -> list[float]:
 
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize(
-    ("rows_of", "count"), [(fim_rows, 6), (token_rows, 3), (work_rows, 4 + len(ALL_CHECKS))]
+    ("rows_of", "count"), [(fim_rows, 8), (token_rows, 3), (work_rows, 4 + len(ALL_CHECKS))]
 )
 def test_each_stage_is_measured_and_nothing_left(
     corpus: BenchCorpus, rows_of: Callable[..., Sequence[Row]], count: int
