@@ -37,10 +37,13 @@ ROWS = [
 
 
 def aligned_recipe(
-    rate: float = 0.5, tokenizer: dict[str, Any] | None = None, **tokens: Any
+    rate: float = 0.5,
+    tokenizer: dict[str, Any] | None = None,
+    longer: str = "unchanged",
+    **tokens: Any,
 ) -> Recipe:
     fields = letters_recipe({"fim_rate": rate}, tokenizer=tokenizer).model_dump()
-    fields["context"] = {"tokens": LENGTH}
+    fields["context"] = {"tokens": LENGTH, "longer": longer}
     fields["tokens"] |= {"align": True} | tokens
     return Recipe.model_validate(fields)
 
@@ -101,6 +104,26 @@ def test_documents_are_whole_in_the_windows_of_a_trainer(
     assert found["rearranged_crossing"] + found["rearranged_dropped"] == lost
     numbers = partition.check(ALIGNED).numbers
     assert numbers == {"window": recipe.window} | {name: found[name] for name in [*numbers][1:]}
+
+
+@pytest.mark.parametrize("layout", ["dolma", "datatrove"])
+@pytest.mark.parametrize("longer", ["unchanged", "pieces"])
+def test_of_longer_documents_none_is_cut_but_what_is_unchanged(
+    finish: Finish, longer: str, layout: str
+) -> None:
+    """Of 1 to 9 lines, each of some 20 tokens and unlike all others."""
+    texts = [
+        "".join(f"{number}.{line} {'xyz' * 5}\n" for line in range(1 + number % 3 * number % 9))
+        for number in range(300)
+    ]
+    rows = [{"id": f"d{number}", "text": text} for number, text in enumerate(texts)]
+    recipe = aligned_recipe(0.4, longer=longer, layout=layout, label_mask="middle")
+    partition = finish(recipe, rows)
+    rearranged, lost, _ = cut_or_dropped(partition, recipe.window or 0)
+    assert rearranged > 50
+    assert lost <= 1
+    longest = partition.table()["tokens"].to_numpy().max()
+    assert (longest > LENGTH) == (longer == "unchanged"), longest
 
 
 def test_without_align_a_quarter_is_cut(finish: Finish) -> None:
