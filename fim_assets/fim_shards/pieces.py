@@ -20,7 +20,7 @@ from fim_assets.fim_shards.fitting import Fitting
 from fim_assets.tokenizer.encoders import TokenIds
 
 _WINDOW = 256
-"""Bytes on each side of a cut in which graphemes are looked for."""
+"""Bytes on each side of a cut in which graphemes are looked for, at most."""
 
 _CUTTING = 4
 """Ids that cutting a text in several usually costs."""
@@ -49,17 +49,18 @@ class Division:
         self._sentinels = fitting.sentinels + _CUTTING
         self._separator = fitting.separator if len(files) > 1 else 0
         self._room = fitting.limit - fitting.ends
-        self._spare = 0
+        self._less = _CUTTING
 
     def pieces(self) -> list[PieceText]:
         """The pieces; each further time smaller ones, since what was counted may not add up.
 
         A ValueError is raised if one character alone does not fit.
         """
-        room = self._room - self._spare
-        if room <= self._sentinels:
+        room, of_text = self._room, self._room - self._sentinels
+        if of_text <= 0:
             raise ValueError(f"a part of it does not fit in {self._fitting.limit} tokens")
-        self._spare = max(2 * self._spare, _CUTTING)
+        self._room -= min(self._less, -(-of_text // 2))
+        self._less *= 2
         return list(self._divided(room))
 
     def _divided(self, room: int) -> Iterator[PieceText]:
@@ -107,29 +108,30 @@ def _with_text(files: Sequence[str]) -> list[slice]:
 
 
 def even_bounds(edges: Ints, room: int) -> Ints:
-    """Which edges to cut at so that what is between two cuts fits, as evenly as the edges allow.
+    """Which edges to cut at: as few as can be, and these as evenly as the edges allow.
 
     Args:
-        edges: Where cuts may be, ascending, the first and the last included; no step between two
-            is larger than `room`.
-        room: The most between two cuts.
+        edges: Where cuts may be, ascending, the first and the last included.
+        room: The most between two cuts; a step between two edges that is larger stands alone.
 
     Returns:
         Indices of edges, the first and the last included: of the edges 0 4 5 9 14 20 and a room of
         12 it is the first, the one at 9, and the last.
     """
-    total = int(edges[-1] - edges[0])
-    count = max(-(-total // room), 1)
-    while count < len(edges) - 1:
-        wanted = edges[0] + np.arange(1, count) * (total / count)
-        after = np.searchsorted(edges, wanted)
-        nearer = edges[after] - wanted > wanted - edges[after - 1]
-        bounds: Ints = np.concatenate([[0], after - nearer, [len(edges) - 1]])
-        if np.diff(edges[bounds]).max() <= room:
-            return bounds[np.diff(bounds, prepend=-1) > 0]
-        # One more piece, or a few more where there are very many: each try takes as long as these.
-        count += 1 + count // 64
-    return np.arange(len(edges))
+    # From the end: the first edge from which one piece suffices, then two, and so on.
+    earliest = [len(edges) - 1]
+    while earliest[-1]:
+        least = int(np.searchsorted(edges, edges[earliest[-1]] - room))
+        earliest.append(min(least, earliest[-1] - 1))
+    count, total = len(earliest) - 1, int(edges[-1] - edges[0])
+    bounds = [0]
+    for number, least in enumerate(reversed(earliest[:-1]), 1):
+        wanted = int(edges[0]) + total * number // count
+        after = int(np.searchsorted(edges, wanted))
+        nearest = after - int(edges[after] - wanted > wanted - edges[after - 1])
+        reached = int(np.searchsorted(edges, edges[bounds[-1]] + room, side="right")) - 1
+        bounds.append(min(max(nearest, least), max(reached, bounds[-1] + 1)))
+    return np.array(bounds)
 
 
 def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[str]:
@@ -150,17 +152,23 @@ def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[s
     chosen = places[even_bounds(np.searchsorted(ends, places, side="right"), room)].tolist()
     if is_long.any():
         starts = {0, len(content), *(feeds + 1).tolist()}
-        inside = (at if at in starts else _between_graphemes(content, at, fitting) for at in chosen)
-        chosen = sorted({*inside})
+        # A cut that is moved back by more than a piece's size would make the next as large again.
+        window = min(_WINDOW, room)
+        chosen = sorted(
+            {
+                at if at in starts else _between_graphemes(content, at, window, fitting)
+                for at in chosen
+            }
+        )
     return [content[begin:end].decode() for begin, end in pairwise(chosen)]
 
 
-def _between_graphemes(content: bytes, at: int, fitting: Fitting) -> int:
+def _between_graphemes(content: bytes, at: int, window: int, fitting: Fitting) -> int:
     """The last place up to a byte that is between two graphemes, or else between code points."""
-    begin, at = _code_point(content, max(at - _WINDOW, 0)), _code_point(content, at)
-    window = content[begin : _code_point(content, at + _WINDOW)].decode()
+    begin, at = _code_point(content, max(at - window, 0)), _code_point(content, at)
+    text = content[begin : _code_point(content, at + window)].decode()
     place, between = begin, at  # one grapheme may be longer than the window
-    for grapheme in regex.findall(r"\X", window):
+    for grapheme in regex.findall(r"\X", text):
         place += len(grapheme.encode())
         if place > at:
             break

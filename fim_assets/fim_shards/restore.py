@@ -72,6 +72,7 @@ def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
     separator = reader.fim.file_separator_token or ""
     begun: Restored | None = None
     texts: list[str] = []
+    count = 0
     for block in reader:
         documents = block.documents
         columns = documents.numbers, block.raw_numbers, documents.lines, documents.ids
@@ -86,13 +87,15 @@ def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
             changed = piece.pieces > 1 or any(file.order != "none" for file in files)
             if begun is None:
                 begun = Restored(number, raw_number, line, identifier, "", changed, [])
-            else:
+                count = piece.pieces
+            begun.keys.append(key)
+            place = raw_number, piece.piece + 1, piece.pieces
+            if place != (begun.raw_number, len(begun.keys), count):
+                raise reader.disagreement(number, "a piece of a document is missing")
+            if piece.piece:
                 _refuse_another_line(begun, line, reader)
                 texts.append("" if piece.continued else separator)
             texts.append(original)
-            begun.keys.append(key)
-            if raw_number != begun.raw_number or piece.piece + 1 != len(begun.keys):
-                raise reader.disagreement(number, "a piece of a document is missing")
             if piece.piece + 1 == piece.pieces:
                 yield begun._replace(text="".join(texts))
                 begun, texts = None, []

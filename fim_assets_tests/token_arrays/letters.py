@@ -79,6 +79,7 @@ def letters_recipe(
     fim: dict[str, Any] | None = None,
     tokens: dict[str, Any] | None = None,
     tokenizer: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
 ) -> Recipe:
     """A recipe for it: every file rearranged, with repositories, without BOS."""
     lossy = (tokens or {}).get("allow_lossy", False)
@@ -94,6 +95,7 @@ def letters_recipe(
     return Recipe.model_validate(
         {
             "fim": names | (fim or {}),
+            "context": context,
             "tokens": {"dtype": "uint16", "tokenizer": ids | (tokenizer or {})} | (tokens or {}),
         }
     )
