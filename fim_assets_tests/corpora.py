@@ -26,9 +26,10 @@ from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 ASSETS = tuple(stage.name for stage in STAGES)
 
-CHECKS_OF = {stage.name: [check.name for check in stage.checks] for stage in STAGES}
+CHECKS_OF = {stage.name: [c.name for c in stage.checks_of(Recipe())] for stage in STAGES}
+"""The checks of the default recipe by stage; `ALL_CHECKS` are those of every recipe."""
 
-ALL_CHECKS = frozenset(name for names in CHECKS_OF.values() for name in names)
+ALL_CHECKS = frozenset(check.name for stage in STAGES for check in stage.checks)
 
 TOLERANT = Raw(max_rejected_share=1)
 """Shards may hold as many lines that are no documents as they like."""
@@ -154,7 +155,7 @@ def run_all(
     """Take every shard of a corpus through the chosen stages and checks, by default all theirs."""
     assets = list(assets)
     if checks is None:
-        checks = [name for asset in assets for name in CHECKS_OF[asset]]
+        checks = [c.name for a in assets for c in corpus.stage(a).checks_of(corpus.recipe)]
     shards = find_shards(corpus.recipe.raw.documents, corpus.data_root)
     tasks = [
         Task(corpus, key, shard, frozenset(assets), frozenset(checks), skip_complete)

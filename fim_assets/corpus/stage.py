@@ -114,17 +114,24 @@ class Finished:
     made_of: str | None
 
 
+def _to_all(recipe: Recipe) -> bool:
+    del recipe
+    return True
+
+
 @dataclass(frozen=True)
 class Check:
     """What must be true of a finished partition of a stage; no other check has its name.
 
     `run` gets the partition as `Stage.opened` returns it, and reads the files that were written; a
-    ValueError is a fault that it found.
+    ValueError is a fault that it found. Of a recipe that it does not apply to nothing is checked,
+    and partitions are complete without it.
     """
 
     name: str
     description: str
     run: Callable[[Any], CheckOutcome]
+    applies: Callable[[Recipe], bool] = _to_all
 
 
 @dataclass(frozen=True)
@@ -217,6 +224,10 @@ class Stage(ABC):
     def checks(self) -> tuple[Check, ...]:
         """What must be true of a finished partition, in the order of running."""
         return ()
+
+    def checks_of(self, recipe: Recipe) -> tuple[Check, ...]:
+        """Those of them that apply to a recipe."""
+        return tuple(check for check in self.checks if check.applies(recipe))
 
     @property
     @abstractmethod

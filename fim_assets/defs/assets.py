@@ -95,7 +95,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in corpus.names}
     specs = stage_specs(corpus, keys)
-    specs_of_checks = check_specs(corpus.stages, keys)
+    specs_of_checks = check_specs(corpus, keys)
 
     @dg.multi_asset(
         name="__".join([*corpus.prefix, "shards"]),

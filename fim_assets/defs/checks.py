@@ -6,13 +6,13 @@ passed is in its materialization's metadata and in its receipt.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from fim_assets.corpus.stage import Stage
+from fim_assets.corpus.corpus import Corpus
 from fim_assets.cuts.registry import CUTS
 from fim_assets.defs.metadata import table
 from fim_assets.run.partition import StageOutcome
@@ -48,9 +48,7 @@ count as finished and no later stage sees it. Then:
 """
 
 
-def check_specs(
-    stages: Iterable[Stage], keys: Mapping[str, dg.AssetKey]
-) -> dict[str, dg.AssetCheckSpec]:
+def check_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSpec]:
     """The blocking check of each stage that has checks, by the stage's name.
 
     The assets' own step runs them and stops a shard whose check fails: over a range, Dagster by
@@ -60,12 +58,12 @@ def check_specs(
         stage.name: dg.AssetCheckSpec(
             _NAME,
             asset=keys[stage.name],
-            description="\n".join(f"- **{c.name}**: {c.description}" for c in stage.checks)
+            description="\n".join(f"- **{c.name}**: {c.description}" for c in checks)
             + f"\n{_IF_ONE_FAILS}",
             blocking=True,
         )
-        for stage in stages
-        if stage.checks
+        for stage in corpus.stages
+        if (checks := stage.checks_of(corpus.recipe))
     }
 
 

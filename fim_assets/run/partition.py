@@ -278,7 +278,8 @@ def _preview(stage: Stage, partition: Partition) -> str | None:
 
 
 def _chosen_checks(task: Task, stage: Stage) -> list[Check]:
-    return [check for check in stage.checks if check.name in task.checks]
+    checks = stage.checks_of(task.corpus.recipe)
+    return [check for check in checks if check.name in task.checks]
 
 
 def _run_checks(

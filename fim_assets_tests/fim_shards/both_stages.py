@@ -86,6 +86,7 @@ def make(
         [group[0]["draw_key"] for group in of_documents],
         files,
         [WHOLE] * len(files),
+        [False] * len(files),
     )
     encoded = encode_documents(block, recipe.fim, tokenizer)
     sizes = iter((encoded.files["end"] - encoded.files["start"]).tolist())

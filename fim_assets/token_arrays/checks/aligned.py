@@ -3,15 +3,21 @@
 import polars as pl
 
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
+from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.wording import plural
+
+
+def is_aligned(recipe: Recipe) -> bool:
+    """Whether a recipe aligns documents with a trainer's windows."""
+    return recipe.window is not None
 
 
 def aligned(partition: TokenPartition) -> CheckOutcome:
     """Count, by the parquet, what the receipt says of rearranged documents and of padding."""
     name, window = "aligned", partition.recipe.window
     if window is None:
-        return passed(name, "The recipe does not align documents with sequences.", window=None)
+        raise RuntimeError("the recipe does not align documents with sequences")
     spans = partition.spans
     in_windows, padding = {}, 0
     for array in spans.names:

@@ -2,7 +2,7 @@
 
 from fim_assets.corpus.stage import Check
 from fim_assets.token_arrays.checks.accounting import nothing_lost
-from fim_assets.token_arrays.checks.aligned import aligned
+from fim_assets.token_arrays.checks.aligned import aligned, is_aligned
 from fim_assets.token_arrays.checks.ids import ids_in_vocabulary, one_eos_per_document
 from fim_assets.token_arrays.checks.sentinels import sentinel_grammar
 from fim_assets.token_arrays.checks.texts import decodes_to_fim_text, matches_reference_tokenizer
@@ -31,7 +31,7 @@ _DESCRIPTIONS = {
     aligned: (
         "With tokens.align, the parquet's offsets give the receipt's numbers of rearranged "
         "documents that a trainer's windows cut or drop, and of padding, which ends at windows' "
-        "ends; where padding is asked for, no window cuts one that is not longer. Passes without."
+        "ends; where padding is asked for, no window cuts one that is not longer."
     ),
     decodes_to_fim_text: (
         "The ids of every document decode to its text in the FIM shard, byte by byte; with "
@@ -45,4 +45,7 @@ _DESCRIPTIONS = {
     ),
 }
 
-CHECKS = tuple(Check(run.__name__, text, run) for run, text in _DESCRIPTIONS.items())
+CHECKS = tuple(
+    Check(run.__name__, text, run, is_aligned) if run is aligned else Check(run.__name__, text, run)
+    for run, text in _DESCRIPTIONS.items()
+)
