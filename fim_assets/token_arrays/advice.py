@@ -43,8 +43,8 @@ def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
     if tokens.align:
         yield (
             f"OLMo-core: train with sequence_length {length} on NumpyFSLDataset or "
-            "ConcatAndChunkInstanceSource, a source for each array; the arrays are laid out for "
-            "this length alone, so that rearranged files are whole in its chunks"
+            "ConcatAndChunkInstanceSource (source_group_size 1, the default); the arrays are laid "
+            "out for this length and its multiples, so that rearranged files are whole in chunks"
             f"{share('chunks', 'whole')}."
         )
     else:
