@@ -82,8 +82,8 @@ class Recipe(Section):
     def piece_tokens(self) -> int | None:
         """The most ids of a piece, None where no document is divided.
 
-        Aligned pieces take half a sequence at most: whatever stands in front of one, another fits
-        in the same sequence or in the next, see `token_arrays.align`.
+        Aligned pieces take half a sequence at most: pieces nearly as long as a sequence would leave
+        `token_arrays.align` nothing to order them by.
         """
         if self.context is None or self.context.longer != "pieces":
             return None
