@@ -238,9 +238,19 @@ def test_no_grapheme_is_cut_that_is_short(name: str, data: st.DataObject) -> Non
     """In one line; line feeds alone end graphemes anyway."""
     recipe = in_context(recipe_named(name), 64, "pieces")
     kinds = st.tuples(
-        st.sampled_from(["👩\u200d👩\u200d👧", "e\u0301", "ab", " "]), st.integers(1, 30)
+        st.sampled_from(["👩\u200d👩\u200d👧", "e\u0301", "ab", " ", "🇩🇪"]), st.integers(1, 30)
     )
     text = "".join(kind * times for kind, times in data.draw(st.lists(kinds, min_size=4)))
+    ends = np.cumsum([len(grapheme) for grapheme in regex.findall(r"\X", text)])
+    cuts = np.cumsum([len(its.original) for its in make([text], recipe)])
+    assert set(cuts.tolist()) <= set(ends.tolist())
+
+
+@pytest.mark.parametrize("before", ["", "x", "\n", "\U0001f1e9"])
+def test_no_flag_is_cut_in_any_number_of_them(before: str) -> None:
+    """Flags are pairs of one kind of code point, of which only the first says which are pairs."""
+    recipe = in_context(letters_recipe(), 64, "pieces")
+    text = before + "\U0001f1e9\U0001f1ea" * 500
     ends = np.cumsum([len(grapheme) for grapheme in regex.findall(r"\X", text)])
     cuts = np.cumsum([len(its.original) for its in make([text], recipe)])
     assert set(cuts.tolist()) <= set(ends.tolist())
