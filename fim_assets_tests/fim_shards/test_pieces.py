@@ -279,6 +279,16 @@ def test_what_cannot_be_cut_and_does_not_fit_is_refused_by_its_line() -> None:
     assert [its.original for its in made] == ["short", token, "name", "file"]
 
 
+def test_aligned_pieces_take_half_a_sequence_and_whole_documents_all_of_it() -> None:
+    recipe = letters_recipe(tokens={"align": True}, context={"tokens": 128, "longer": "pieces"})
+    texts = ["x" * 124, "x" * 125, ("e" + "\u0301" * 30) * 9]
+    whole, *divided = by_document(make(texts, recipe))
+    assert [its.ids for its in whole] == [128]
+    for text, pieces in zip(texts[1:], divided, strict=True):
+        assert joined(pieces, recipe) == text
+        assert max(its.ids for its in pieces) <= 64
+
+
 def test_accents_without_a_letter_are_cut_between_code_points() -> None:
     """One grapheme of a thousand bytes, and graphemes that are nearly as large as a piece."""
     recipe = in_context(letters_recipe(), 64, "pieces")
