@@ -289,6 +289,16 @@ def test_aligned_pieces_take_half_a_sequence_and_whole_documents_all_of_it() -> 
         assert max(its.ids for its in pieces) <= 64
 
 
+@pytest.mark.parametrize("rate", [1.0, 0.001])
+def test_whether_a_document_is_divided_does_not_depend_on_the_gate(rate: float) -> None:
+    """Unchanged these have 64 ids, and rearranged 67: pieces are drawn anew, and so must fit."""
+    fim = {"document_rate": rate}
+    recipe = letters_recipe(fim, context={"tokens": 64, "longer": "pieces"})
+    made = make(["x" * 63] * 9, recipe)
+    assert [len(its.original) for its in made] == [31, 32] * 9
+    assert {reason for its in made for reason in its.reasons} == {None if rate == 1 else "gate"}
+
+
 def test_accents_without_a_letter_are_cut_between_code_points() -> None:
     """One grapheme of a thousand bytes, and graphemes that are nearly as large as a piece."""
     recipe = in_context(letters_recipe(), 64, "pieces")
