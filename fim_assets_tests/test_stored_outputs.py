@@ -412,6 +412,38 @@ RECIPES: dict[str, Content] = {
     "aligned": aligned(512, **small(max_size=6000, align=True)),
     "aligned_datatrove": aligned(256, layout="datatrove", align=True, shuffle=False),
     "aligned_and_padded": aligned(512, **small(label_mask="text", align="pad")),
+    # Which documents are too long for a trainer's sequence.
+    "context_unchanged": {
+        "fim": {"fim_rate": 0.9, "split": {"dolma": 0.5, "syntax": 0.5}, "document_rate": 0.8},
+        "context": {"tokens": 150},
+        "tokens": small(),
+    },
+    "context_pieces": {
+        "fim": {
+            "fim_rate": 0.6,
+            "file_separator_token": "<file_sep>",
+            "repository_tokens": ["<repo_name>"],
+            "split": {"lines": 0.5, "uniform": 0.5},
+            "spm_format": "v2",
+        },
+        "context": {"tokens": 100, "longer": "pieces"},
+        "tokens": small(label_mask="middle", max_size=3000),
+    },
+    "context_pieces_masked_text": {
+        "fim": {"fim_rate": {"default": 0.5, "Python": 0.9}},
+        "context": {"tokens": 64, "longer": "pieces"},
+        "tokens": {
+            "layout": "datatrove",
+            "label_mask": "text",
+            "tokenizer": {"segment_before_tokenization": True},
+        },
+    },
+    "context_pieces_lossy": {
+        "context": {"tokens": 80, "longer": "pieces"},
+        "tokens": small(
+            "lossy", allow_lossy=True, tokenizer={"bos_token_id": 2}, layout="megatron"
+        ),
+    },
     # What is read.
     "few_lines": {"raw": {"max_line_bytes": 600, "max_empty_share": 1}, "tokens": small()},
     "many_documents": {

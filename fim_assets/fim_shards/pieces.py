@@ -22,6 +22,9 @@ from fim_assets.tokenizer.encoders import TokenIds
 _WINDOW = 256
 """Bytes on each side of a cut in which graphemes are looked for, at most."""
 
+_INDICATOR, _INDICATOR_BYTES = b"\xf0\x9f\x87", 4
+"""How a regional indicator begins in UTF-8, and its size."""
+
 _CUTTING = 4
 """Ids that cutting a text in several usually costs."""
 
@@ -154,18 +157,23 @@ def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[s
         starts = {0, len(content), *(feeds + 1).tolist()}
         # A cut that is moved back by more than a piece's size would make the next as large again.
         window = min(_WINDOW, room)
-        chosen = sorted(
-            {
-                at if at in starts else _between_graphemes(content, at, window, fitting)
-                for at in chosen
-            }
-        )
+        cuts = [0]
+        for at in chosen[1:]:
+            is_start = at in starts
+            cuts.append(at if is_start else _between(content, at, cuts[-1], window, fitting))
+        chosen = sorted({*cuts})
     return [content[begin:end].decode() for begin, end in pairwise(chosen)]
 
 
-def _between_graphemes(content: bytes, at: int, window: int, fitting: Fitting) -> int:
-    """The last place up to a byte that is between two graphemes, or else between code points."""
-    begin, at = _code_point(content, max(at - window, 0)), _code_point(content, at)
+def _between(content: bytes, at: int, before: int, window: int, fitting: Fitting) -> int:
+    """The last place up to a byte that is between two graphemes, or else between code points.
+
+    `before` is another such place, before it.
+    """
+    begin, at = _code_point(content, max(at - window, before)), _code_point(content, at)
+    # Two regional indicators are a flag: which two is counted from the first of them on.
+    while begin > before and content.startswith(_INDICATOR, begin - _INDICATOR_BYTES):
+        begin -= _INDICATOR_BYTES
     text = content[begin : _code_point(content, at + window)].decode()
     place, between = begin, at  # one grapheme may be longer than the window
     for grapheme in regex.findall(r"\X", text):

@@ -34,8 +34,11 @@ def count_record(parquet: Path) -> Counts:
     documents = rearranged = 0
     try:
         with pq.ParquetFile(parquet) as table:
-            for rows in table.iter_batches(columns=["file", "order"]):
-                documents += pc.sum(pc.equal(rows["file"], 0)).as_py() or 0
+            # Of a document that was divided, the first piece counts.
+            piece = "piece" if "piece" in table.schema_arrow.names else "file"
+            for rows in table.iter_batches(columns=[*{"file", piece}, "order"]):
+                is_first = pc.and_(pc.equal(rows["file"], 0), pc.equal(rows[piece], 0))
+                documents += pc.sum(is_first).as_py() or 0
                 rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
     except (pa.ArrowException, OSError, KeyError) as error:
         problem = "cannot be read as a FIM record; it is next to its shard, in fim_shards"

@@ -96,7 +96,8 @@ class _InContext:
         # Two groups of rows may share a document.
         documents = longer.unique("document").filter(pl.col("document") != self._last)
         self._counts["longer_documents"].update(documents["language"])
-        self._last = int(of_document[-1])
+        if longer.height:
+            self._last = longer["document"][-1]
         if self.columns:
             pieces = frame.filter(pl.col("pieces") > 1, pl.col("file") == 0)
             self._counts["pieces"].update(pieces["language"])

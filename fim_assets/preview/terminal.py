@@ -173,6 +173,8 @@ def render_document(
     `number` is the document's in the array; with `tokens`, ids are shown below each text.
     """
     line = f"line {document.line:,} of the raw shard"
+    if document.pieces > 1:
+        line += f", piece {document.piece + 1:,} of {document.pieces:,}"
     tokens_at = f"tokens {document.start:,} to {document.end:,}"
     orders = ", ".join(document.orders).upper()
     heading = _Heading(f"document {number:,}", document.id, line, tokens_at, orders)

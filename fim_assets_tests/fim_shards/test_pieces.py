@@ -238,9 +238,19 @@ def test_no_grapheme_is_cut_that_is_short(name: str, data: st.DataObject) -> Non
     """In one line; line feeds alone end graphemes anyway."""
     recipe = in_context(recipe_named(name), 64, "pieces")
     kinds = st.tuples(
-        st.sampled_from(["👩\u200d👩\u200d👧", "e\u0301", "ab", " "]), st.integers(1, 30)
+        st.sampled_from(["👩\u200d👩\u200d👧", "e\u0301", "ab", " ", "🇩🇪"]), st.integers(1, 30)
     )
     text = "".join(kind * times for kind, times in data.draw(st.lists(kinds, min_size=4)))
+    ends = np.cumsum([len(grapheme) for grapheme in regex.findall(r"\X", text)])
+    cuts = np.cumsum([len(its.original) for its in make([text], recipe)])
+    assert set(cuts.tolist()) <= set(ends.tolist())
+
+
+@pytest.mark.parametrize("before", ["", "x", "\n", "\U0001f1e9"])
+def test_no_flag_is_cut_in_any_number_of_them(before: str) -> None:
+    """Flags are pairs of one kind of code point, of which only the first says which are pairs."""
+    recipe = in_context(letters_recipe(), 64, "pieces")
+    text = before + "\U0001f1e9\U0001f1ea" * 500
     ends = np.cumsum([len(grapheme) for grapheme in regex.findall(r"\X", text)])
     cuts = np.cumsum([len(its.original) for its in make([text], recipe)])
     assert set(cuts.tolist()) <= set(ends.tolist())
@@ -267,6 +277,26 @@ def test_what_cannot_be_cut_and_does_not_fit_is_refused_by_its_line() -> None:
     assert raised.value.line == 2
     made = make(["short", f"{token}name<sep>file"], in_context(recipe, 104, "pieces"))
     assert [its.original for its in made] == ["short", token, "name", "file"]
+
+
+def test_aligned_pieces_take_half_a_sequence_and_whole_documents_all_of_it() -> None:
+    recipe = letters_recipe(tokens={"align": True}, context={"tokens": 128, "longer": "pieces"})
+    texts = ["x" * 124, "x" * 125, ("e" + "\u0301" * 30) * 9]
+    whole, *divided = by_document(make(texts, recipe))
+    assert [its.ids for its in whole] == [128]
+    for text, pieces in zip(texts[1:], divided, strict=True):
+        assert joined(pieces, recipe) == text
+        assert max(its.ids for its in pieces) <= 64
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.001])
+def test_whether_a_document_is_divided_does_not_depend_on_the_gate(rate: float) -> None:
+    """Unchanged these have 64 ids, and rearranged 67: pieces are drawn anew, and so must fit."""
+    fim = {"document_rate": rate}
+    recipe = letters_recipe(fim, context={"tokens": 64, "longer": "pieces"})
+    made = make(["x" * 63] * 9, recipe)
+    assert [len(its.original) for its in made] == [31, 32] * 9
+    assert {reason for its in made for reason in its.reasons} == {None if rate == 1 else "gate"}
 
 
 def test_accents_without_a_letter_are_cut_between_code_points() -> None:

@@ -14,7 +14,7 @@ import zstandard
 from fim_assets.corpus.staging import Staging
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.record import FimShardReader, record_schema
-from fim_assets.fim_shards.restore import restore_shard, restored_documents
+from fim_assets.fim_shards.restore import count_record, restore_shard, restored_documents
 from fim_assets.fim_shards.transform import transform_block, transform_shard
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
@@ -77,6 +77,8 @@ def test_every_document_comes_back_byte_for_byte(tmp_path: Path) -> None:
     ]
     assert about[:5] == [(0, 1, False), (0, 3, False), (1, 3, True), (2, 3, False), (0, 1, False)]
     assert b"".join(line + b"\n" for line in restore_shard(shard, parquet)) == json_lines(ROWS)
+    files = [row["order"] for _, group in documents for row in group]
+    assert count_record(parquet) == (5, len(files) - files.count("none"))
     # Copies get equal pieces: all but the line is the same.
     for (line, rows), (other_line, other_rows) in zip(documents[5:9], documents[9:], strict=True):
         assert line == other_line

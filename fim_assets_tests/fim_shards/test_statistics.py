@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from fim_assets.fim_shards.record import SCHEMA as FIM_SCHEMA
@@ -126,6 +127,38 @@ def test_a_document_in_several_groups_of_rows_counts_once(
     counts = fim_statistics(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
     assert (counts["distinct_documents"], counts["distinct_candidates"]) == (3, 3)
     assert (counts["distinct_eligible"], counts["distinct_psm:C"]) == (21, 21)
+
+
+def test_documents_that_are_too_long_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In groups of three rows: the first document's files that are left for its length begin in
+    another group than it does, and the second's are a group apart."""
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 3)
+    documents = ["ssssLL", "LssssL", "LLLLLLL", "s", "L"]
+    reasons = {"s": "too_short", "L": "longer_than_context"}
+    rows = [
+        fim_row(line, file, "none", (0, 0, 0), line, reasons[kind])
+        for line, files in enumerate(documents, 1)
+        for file, kind in enumerate(files)
+    ]
+    counts = fim_statistics(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
+    assert (counts["longer_documents:C"], counts["longer_files:C"]) == (4, 12)
+    assert (counts["longer_than_context"], counts["distinct_eligible"]) == (12, 0)
+    assert "pieces:C" not in counts
+
+
+def test_pieces_and_the_documents_they_are_of_are_counted_by_language(tmp_path: Path) -> None:
+    schema = pa.schema([*FIM_SCHEMA, ("piece", pa.int64()), ("pieces", pa.int64())])
+    rows = [
+        (*fim_row(line, file, "psm", (1, 2, 3), 10 * line + piece, None), piece, pieces)
+        for line, pieces in ((1, 1), (2, 3), (3, 2))
+        for piece in range(pieces)
+        for file in range(2)
+    ]
+    counts = fim_statistics(write_rows(tmp_path / "a.parquet", schema, rows)).counts
+    assert (counts["divided_documents:C"], counts["pieces:C"]) == (2, 5)
+    assert (counts["distinct_documents"], counts["distinct_eligible"]) == (6, 12)
 
 
 def test_fim_profile_of_nothing(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fim_assets
 from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.fim_shards.restore import restore_shard
 from fim_assets.preview.documents import finished_documents
-from fim_assets.preview.notebook import transform_text
+from fim_assets.preview.notebook import transform_pieces, transform_text
 from fim_assets.raw_shards.documents import RejectionError, read_document
 from fim_assets.recipe import Recipe, parse_recipe
 from fim_assets.token_arrays.reader import TokenArray
@@ -96,6 +97,49 @@ def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) ->
     assert len(list(restore_shard(shard, parquet))) == len(made)
     with FimShardReader(shard, parquet) as reader:
         assert reader.fim == recipe.fim
+
+
+IN_PIECES = """
+raw: {text_field: body.code, id_field: body.name, language_field: lang, path_field: path}
+fim: {fim_rate: 0.8, split: {syntax: 0.5, dolma: 0.5}}
+context: {tokens: 500, longer: pieces}
+tokens: {label_mask: text}
+"""
+
+
+def test_every_piece_is_what_the_pipeline_wrote(tmp_path: Path) -> None:
+    corpus = open_corpus(tmp_path, parse_recipe(IN_PIECES, "r"))
+    recipe, rows = corpus.recipe, real_documents()[60:120]
+    raw = write_shard(tmp_path / "raw" / "shard.jsonl", rows)
+    assert run_all(corpus, checks=())["shard"].failure is None
+    fim = corpus.files("fim_shards", "shard")
+    written = finished_documents(fim.file(".jsonl.zst"), fim.file(".parquet"), blocks=1000)
+    made = {}
+    for line, content in enumerate(raw.read_bytes().splitlines(), 1):
+        document = read_document(content, recipe.raw)
+        about = {"document_id": document.id, "language": document.language, "path": document.path}
+        pieces = transform_pieces(document.text, recipe, partition_key="shard", **about)
+        for ours in pieces:
+            theirs = next(written)
+            assert (ours.text, ours.files, ours.piece) == (theirs.text, theirs.files, theirs.piece)
+            assert theirs.line == line
+            made[line, ours.piece.piece] = ours
+        if len(pieces) == 1:
+            assert transform_text(document.text, recipe, partition_key="shard", **about) == ours
+        else:
+            with pytest.raises(
+                ValueError, match=f"divided in {len(pieces)}: take transform_pieces"
+            ):
+                transform_text(document.text, recipe, partition_key="shard", **about)
+    assert next(written, None) is None
+    assert len(made) > 2 * len(rows)
+    tokenizer, array = load_tokenizer(recipe), tmp_path / "token_arrays" / "shard-00000.npy"
+    for stored in TokenArray(array):
+        ours = made.pop((stored.line, stored.piece))
+        assert stored.pieces == ours.piece.pieces
+        assert stored.text(tokenizer) == ours.text
+        assert np.concatenate([p.ids for p in ours.tokens(tokenizer)]).tolist() == list(stored.ids)
+    assert not made
 
 
 def test_parts_are_named_and_add_up() -> None:

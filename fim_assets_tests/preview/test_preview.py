@@ -1,5 +1,6 @@
 import gzip
 import re
+from dataclasses import replace
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -36,11 +37,12 @@ from fim_assets.preview.markdown import (
     preview_markdown,
     to_markdown,
 )
-from fim_assets.preview.terminal import render, render_tokens
+from fim_assets.preview.terminal import render, render_document, render_tokens
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
+from fim_assets.token_arrays.reader import TokenDocument, TokenPart
 from fim_assets.token_arrays.tokenize import encode_documents
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets_tests.corpora import TOLERANT, documents, partition_files, write_shard
@@ -333,6 +335,42 @@ def test_lines_without_a_document(tmp_path: Path, line: int, message: str) -> No
     shard = write_shard(tmp_path / "a.jsonl", ROWS)
     with pytest.raises(ShardError, match=re.escape(f"{shard}: {message}")):
         document_at_line(shard, SEED, ALWAYS, line)
+
+
+def test_a_document_in_pieces_is_found_and_named(tmp_path: Path) -> None:
+    """The first piece that is rearranged, or else the first."""
+    rows = [*ROWS, {"id": "long", "text": "x = f(y)\n" * 200}, {"text": "x = 1\n" * 9}]
+    shard = write_shard(tmp_path / "a.jsonl", rows)
+    context = {"tokens": 64, "longer": "pieces"}
+    recipe = Recipe.model_validate({"fim": {"fim_rate": 0.1}, "context": context})
+    pieces = [its for its in read(shard, recipe) if its.line == 7]
+    names = [f"line 7, piece {n} of {len(pieces)}" for n in range(1, len(pieces) + 1)]
+    assert [its.name for its in pieces] == names
+    first = next(number for number, its in enumerate(pieces) if its.rearranged)
+    assert first > 0
+    found = document_at_line(shard, SEED, recipe, 7)
+    assert found == replace(pieces[first], place=(shard, 7))
+    assert document_with_id(shard, SEED, recipe, "long") == found
+    assert names[first] in printed(render(found, recipe.fim))
+    never = recipe.model_copy(update={"fim": Fim(fim_rate=0)})
+    assert document_at_line(shard, SEED, never, 7).name == names[0]
+    assert document_at_line(shard, SEED, recipe, 8).name == "line 8"
+
+
+@pytest.mark.parametrize(
+    ("piece", "pieces", "shown"), [(0, 1, "raw shard"), (1, 3, "raw shard, piece 2 of 3")]
+)
+def test_a_piece_in_an_array_is_named(
+    piece: int, pieces: int, shown: str, tokenizer: LoadedTokenizer
+) -> None:
+    ids = np.array([87, 100257], np.uint32)
+    parts = (
+        TokenPart(ids[:1], 0, None, control=False),
+        TokenPart(ids[1:], None, None, control=True),
+    )
+    its = TokenDocument(7, "x", 0, 2, ids, ("none",), parts, 0, "", piece, pieces)
+    heading = printed(render_document(its, 5, tokenizer, tokens=False)).splitlines()[0]
+    assert re.search(f"line 7 of the {shown} .*tokens 0 to 2", heading)
 
 
 def test_no_such_id_and_nothing_rearranged(tmp_path: Path) -> None:

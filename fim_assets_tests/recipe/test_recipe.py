@@ -570,6 +570,90 @@ def test_another_tokenizer_changes_the_fingerprints_from_tokens_on() -> None:
     assert changed("{}", tokenizer_hash="u") == ["token_arrays", "corpus_report"]
 
 
+CONTEXTS = [
+    *("context: {tokens: 8192}", "context: {tokens: 8193}"),
+    *(f"context: {{tokens: {n}, longer: pieces}}" for n in (8192, 4096)),
+    "context: {tokens: 8192, longer: pieces}\ntokens: {align: true}",
+    "context: {tokens: 8192}\ntokens: {tokenizer: {bos_token_id: 1}}",
+    "context: {tokens: 8192}\ntokens: {tokenizer: {segment_before_tokenization: true}}",
+]
+
+
+@pytest.mark.parametrize("text", CONTEXTS[:-3])
+def test_a_context_changes_the_fingerprints_from_fim_on(text: str) -> None:
+    assert changed(text) == ["fim_shards", "token_arrays", "corpus_report"]
+
+
+def test_every_context_has_its_own_fingerprint_of_fim_shards() -> None:
+    """BOS, paragraphs and the tokenizer decide which documents are too long, and how they are cut.
+
+    Align halves pieces, and changes nothing in the FIM shard where documents stay unchanged.
+    """
+    recipes = [parse_recipe(text, "r") for text in CONTEXTS]
+    found = [fingerprint(recipe, "fim_shards", "t") for recipe in recipes]
+    found += [fingerprint(recipe, "fim_shards", "u") for recipe in recipes]
+    assert len({*found, fingerprint(Recipe(), "fim_shards", "t")}) == 2 * len(CONTEXTS) + 1
+    aligned = parse_recipe("context: {tokens: 8192}\ntokens: {align: true}", "r")
+    assert fingerprint(aligned, "fim_shards", "t") == found[0]
+    assert len({fingerprint(recipe, "raw_shards", "t") for recipe in recipes}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["tokens: {max_size: 9999}", "tokens: {layout: megatron}", "tokens: {dtype: uint16}"]
+)
+def test_how_arrays_are_written_is_no_part_of_what_fits(text: str) -> None:
+    with_context, plain = (
+        parse_recipe(f"context: {{tokens: 99}}\n{more}", "r") for more in (text, "")
+    )
+    one, other = (fingerprint(recipe, "fim_shards", "t") for recipe in (with_context, plain))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "piece_tokens"),
+    [
+        ("{}", None, None),
+        ("context: {tokens: 99}", 99, None),
+        ("context: {tokens: 99, longer: pieces}", 99, 99),
+        ("context: {tokens: 99, longer: pieces}\ntokens: {align: true}", 99, 49),
+        ("context: {tokens: 99}\ntokens: {align: true}", 99, None),
+    ],
+)
+def test_the_most_ids_of_a_piece(text: str, tokens: int | None, piece_tokens: int | None) -> None:
+    recipe = parse_recipe(text, "r")
+    assert (recipe.context and recipe.context.tokens) == tokens
+    assert recipe.piece_tokens == piece_tokens
+    assert recipe.fim_needs_tokenizer == (tokens is not None)
+    assert parse_recipe(recipe_yaml(recipe), "r") == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("context: {}", "context.tokens: "),
+        ("context: {longer: pieces}", "context.tokens: "),
+        ("context: {tokens: 63}", "context.tokens = 63: "),
+        ("context: {tokens: 16777217}", "context.tokens = 16777217: "),
+        ("context: {tokens: many}", 'context.tokens = "many": '),
+        ("context: {tokens: 99, longer: drop}", 'context.longer = "drop": '),
+        ("context: {tokens: 99, length: 1}", "context.length: unknown field; "),
+        ("context: 8192", "context = 8192: must be a mapping of fields"),
+        ("tokens: {align: true}", "tokens.align needs context.tokens"),
+        ("tokens: {label_mask: text}", "tokens.label_mask = text would be true everywhere"),
+        (
+            "context: {tokens: 99}\ntokens: {label_mask: text}",
+            "tokens.label_mask = text would be true everywhere",
+        ),
+        (
+            "context: {tokens: 99}\ntokens: {align: pad}",
+            "tokens.align = pad needs tokens.label_mask",
+        ),
+    ],
+)
+def test_contexts_that_make_no_sense_are_refused(text: str, start: str) -> None:
+    assert refusal(text).startswith(start)
+
+
 @pytest.mark.parametrize("digits", [REVISION, REVISION[::-1], None])
 def test_name_and_revision_are_in_no_fingerprint(digits: str | None) -> None:
     """The content of its files stands for a tokenizer, wherever they lie."""

@@ -48,6 +48,7 @@ def document(
     dtype: str = "<u4",
     identifier: str | None = None,
     line: int = 1,
+    piece: tuple[int, int] = (0, 1),
 ) -> SpooledDocument:
     ids = np.array(tokens, dtype)
     records = np.concatenate(files or [file_record("none", (0, len(ids) - 1))])
@@ -55,6 +56,7 @@ def document(
     header["tokens"], header["files"] = len(ids), len(records)
     header["line"], header["shard_line"] = 2 * line - 1, line
     header["literals"], header["changed"] = line * 10, line % 2
+    header["piece"], header["pieces"] = piece
     return SpooledDocument(ids, header, records, identifier)
 
 
@@ -68,12 +70,18 @@ def numbered(lengths: list[int]) -> list[SpooledDocument]:
 
 
 def write(
-    folder: Path, documents: Sequence[SpooledDocument], fim: Fim | None = None, **tokens: object
+    folder: Path,
+    documents: Sequence[SpooledDocument],
+    fim: Fim | None = None,
+    *,
+    divided: bool = False,
+    **tokens: object,
 ) -> PartitionFiles:
     place = partition_files(folder / "token_arrays", "a")
     law = Tokens.model_validate(tokens)
     with Staging(place) as staging:
-        settings_ = ArraySettings(law, fim or Fim(), "fim_shards/a.jsonl.zst", "0" * 32)
+        source = "fim_shards/a.jsonl.zst"
+        settings_ = ArraySettings(law, fim or Fim(), source, "0" * 32, divided)
         write_arrays(documents, settings_, staging)
         staging.publish()
     return place
@@ -155,6 +163,8 @@ class Case:
     files: list[Records]
     mask: str
     fim: dict[str, Any] = field(default_factory=dict)
+    piece: tuple[int, int] = (0, 1)
+    text: str = ""
 
 
 CASES = {
@@ -207,7 +217,42 @@ CASES = {
         "00000011",
     ),
     "BOS before an unchanged file": Case([8, 7, 7, 9], [file_record("none", (1, 3))], "1111"),
+    "an unchanged piece that goes on": Case(
+        [8, 7, 7, 9], [file_record("none", (1, 3))], "1110", piece=(0, 2), text="1110"
+    ),
+    "an unchanged piece in between": Case(
+        [7, 7, 9], [file_record("none", (0, 2))], "110", piece=(1, 3), text="110"
+    ),
+    "the last piece, unchanged": Case(
+        [7, 7, 9], [file_record("none", (0, 2))], "111", piece=(2, 3)
+    ),
+    "a rearranged piece that goes on": Case(
+        [1, 11, 3, 33, 2, 22, 9],
+        [file_record("psm", (0, 6), prefix=(1, 2), suffix=(3, 4), middle=(5, 6))],
+        "0000011",
+        piece=(0, 2),
+    ),
+    "a piece that goes on behind an unchanged file": Case(
+        [1, 11, 3, 33, 2, 22, 5, 7, 9],
+        [
+            file_record("psm", (0, 6), prefix=(1, 2), suffix=(3, 4), middle=(5, 6)),
+            file_record("none", (7, 8)),
+        ],
+        "000001110",
+        piece=(0, 2),
+        text="111111110",
+    ),
+    "a piece that goes on behind a rearranged file": Case(
+        [7, 5, 1, 11, 3, 33, 2, 22, 9],
+        [
+            file_record("none", (0, 1)),
+            file_record("psm", (2, 8), prefix=(3, 4), suffix=(5, 6), middle=(7, 8)),
+        ],
+        "110000011",
+        piece=(0, 2),
+    ),
 }
+"""With the mask of the kind `middle`; that of the kind `text` where it is not 1 throughout."""
 
 
 def bits(text: str) -> list[bool]:
@@ -216,9 +261,20 @@ def bits(text: str) -> list[bool]:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_label_masks_by_hand(case: Case) -> None:
-    mask = label_mask(document(case.ids, case.files), "middle", Fim.model_validate(case.fim))
-    assert mask.dtype == np.bool_
-    assert mask.tolist() == bits(case.mask)
+    its, fim = document(case.ids, case.files, piece=case.piece), Fim.model_validate(case.fim)
+    for kind, expected in (("middle", case.mask), ("text", case.text or "1" * len(case.ids))):
+        mask = label_mask(its, kind, fim)
+        assert mask.dtype == np.bool_
+        assert mask.tolist() == bits(expected)
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_pieces_are_columns_where_documents_may_be_divided(tmp_path: Path, divided: bool) -> None:
+    documents = [document([7, 9], piece=(n, 2)) for n in range(2)] + [document([7, 7, 9])]
+    place = write(tmp_path, documents, divided=divided)
+    table = pl.read_parquet(place.file(".parquet"))
+    found = table.select(pl.col("^piece.*$")).to_dict(as_series=False)
+    assert found == ({"piece": [0, 1, 0], "pieces": [2, 2, 1]} if divided else {})
 
 
 MASKS = {
