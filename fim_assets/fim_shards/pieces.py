@@ -68,12 +68,12 @@ class Division:
         sizes = [len(ids) + self._sentinels + self._separator for ids in self._ids]
         run: list[slice] = []
         for files in _with_text(self._files):
-            if sum(sizes[files]) <= room:
+            file = next((n for n in range(files.start, files.stop) if self._files[n]), None)
+            if file is None or sum(sizes[files]) <= room:
                 run.append(files)
                 continue
             yield from self._joined(run, sizes, room)
             run = []
-            file = next(n for n in range(files.start, files.stop) if self._files[n])
             texts = divide_text(
                 self._files[file], self._ids[file], room - self._sentinels, self._fitting
             )

@@ -167,6 +167,16 @@ def test_a_document_is_divided_at_files_by_hand(
     assert found == expected
 
 
+def test_empty_files_alone_stay_together() -> None:
+    # Three files of no letter, for each of which three sentinels and four ids are kept: over 18.
+    recipe = in_context(letters_recipe(), 64)
+    assert pieces_of(["abc", "", "", "", "", ""], 20, recipe) == [
+        PieceText("abc", continued=False),
+        PieceText("<sep>", continued=False),
+        PieceText("<sep><sep>", continued=False),
+    ]
+
+
 def test_a_division_is_finer_each_time() -> None:
     recipe = letters_recipe()
     text = "x" * 1000
