@@ -150,7 +150,8 @@ def _decide(
 
 
 def _refused(block: Documents, document: int, why: str) -> DocumentError:
-    return DocumentError(block.numbers[document], f"(id {block.ids[document]}): {why}")
+    identifier = str(block.ids[document])[:200]
+    return DocumentError(block.numbers[document], f"(id {identifier!r}): {why}")
 
 
 def _divide(
