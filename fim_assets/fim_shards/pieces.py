@@ -61,7 +61,11 @@ class Division:
         """
         room, of_text = self._room, self._room - self._sentinels
         if of_text <= 0:
-            raise ValueError(f"a part of it does not fit in {self._fitting.limit} tokens")
+            most, context = self._fitting.limit, self._fitting.recipe.context
+            raise ValueError(
+                f"a part of it does not fit in {most} tokens, the most of a piece with {context}: "
+                "raise context.tokens, or take the document out of the raw shard"
+            )
         self._room -= min(self._less, -(-of_text // 2))
         self._less *= 2
         return list(self._divided(room))
@@ -71,12 +75,12 @@ class Division:
         sizes = [len(ids) + self._sentinels + self._separator for ids in self._ids]
         run: list[slice] = []
         for files in _with_text(self._files):
-            if sum(sizes[files]) <= room:
+            file = next((n for n in range(files.start, files.stop) if self._files[n]), None)
+            if file is None or sum(sizes[files]) <= room:
                 run.append(files)
                 continue
             yield from self._joined(run, sizes, room)
             run = []
-            file = next(n for n in range(files.start, files.stop) if self._files[n])
             texts = divide_text(
                 self._files[file], self._ids[file], room - self._sentinels, self._fitting
             )

@@ -1,6 +1,6 @@
 """Shard to FIM shard: the same documents in the same order, some of their files rearranged."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -81,9 +81,9 @@ def transform_shard(
 
 @dataclass(frozen=True)
 class TransformedBlock:
-    """One block's FIM lines, its rows for the parquet, and its texts' code points."""
+    """One block's FIM lines, each made when it is taken; its rows for the parquet; code points."""
 
-    lines: list[Line]
+    lines: Iterator[Line]
     rows: dict[str, np.ndarray | pa.Array | list[str | None]]
     chars: int
 
@@ -100,17 +100,9 @@ def transform_block(
         recipe = recipe.model_copy(update={"context": None})
     fim, field = recipe.fim, recipe.raw.text_field
     files, decisions = _decide(block, keys, recipe, tokenizer)
-    lines = list(block.lines)
-    chars = sum(map(len, block.texts))
     changed = {n: block.texts[n] for n, piece in enumerate(pieces) if piece != WHOLE}
     changed |= dict(rearranged_texts(files, decisions, fim))
-    # The pieces of a document share its line, which can be long.
-    for _, documents in groupby(sorted(changed), block.numbers.__getitem__):
-        of_line = list(documents)
-        replaced = text_replacer(block.lines[of_line[0]], field)
-        for document in of_line:
-            lines[document] = replaced(changed[document])
-            chars += len(changed[document]) - len(block.texts[document])
+    chars = sum(len(changed.get(n, text)) for n, text in enumerate(block.texts))
 
     first, second = decisions.cuts
     unchanged = decisions.orders == "none"
@@ -131,7 +123,23 @@ def transform_block(
     }
     for name, values in zip(DocumentPiece._fields, zip(*pieces, strict=True), strict=False):
         rows[name] = np.array(values)[files.documents]
-    return TransformedBlock(lines, rows, chars)
+    return TransformedBlock(_lines(block, changed, field), rows, chars)
+
+
+def _lines(block: Documents, changed: Mapping[int, str], field: str) -> Iterator[Line]:
+    """The lines of a block, some with another text.
+
+    A line holds more than its text, and a document's pieces repeat it: all at once, they would take
+    many times as much memory as the document.
+    """
+    for _, of_line in groupby(range(len(block.lines)), block.numbers.__getitem__):
+        replaced: Callable[[str], bytes] | None = None
+        for document in of_line:
+            line = block.lines[document]
+            if document in changed:
+                replaced = replaced or text_replacer(line, field)
+                line = replaced(changed[document])
+            yield line
 
 
 def _decide(
@@ -150,7 +158,8 @@ def _decide(
 
 
 def _refused(block: Documents, document: int, why: str) -> DocumentError:
-    return DocumentError(block.numbers[document], f"(id {block.ids[document]}): {why}")
+    identifier = str(block.ids[document])[:200]
+    return DocumentError(block.numbers[document], f"(id {identifier!r}): {why}")
 
 
 def _divide(

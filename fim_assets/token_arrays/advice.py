@@ -42,9 +42,9 @@ def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
     tokens = recipe.tokens
     if tokens.align:
         yield (
-            f"OLMo-core: train with sequence_length {length} on NumpyFSLDataset or "
-            "ConcatAndChunkInstanceSource (source_group_size 1, the default); the arrays are laid "
-            "out for this length and its multiples, so that rearranged files are whole in chunks"
+            f"OLMo-core: train with sequence_length {length}, or a multiple of it, on "
+            "NumpyFSLDataset or ConcatAndChunkInstanceSource (source_group_size 1, the default): "
+            "the arrays are laid out for it, so that rearranged files are whole in its chunks"
             f"{share('chunks', 'whole')}."
         )
     else:

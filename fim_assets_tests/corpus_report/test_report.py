@@ -8,7 +8,7 @@ from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -24,6 +24,7 @@ from fim_assets.corpus_report.summary import ListedArray, Summary
 from fim_assets.corpus_report.view import describe
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
+from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim, LanguageRates, MaxMiddle, SplitWeights
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.run.local import run_partitions
@@ -577,6 +578,31 @@ def test_receipts_of_an_older_version_do_not_say_what_trainers_see(tmp_path: Pat
     assert "Known for 0 of 2 complete partitions" in page
     assert "Middles that lose their end" not in page
     assert "seen whole" not in read_card(corpus)
+
+
+@pytest.mark.parametrize("longer", ["unchanged", "pieces"])
+def test_long_documents_may_be_in_a_language_that_raw_shards_do_not_name(
+    tmp_path: Path, longer: Literal["unchanged", "pieces"]
+) -> None:
+    context = Context(tokens=64, longer=longer)
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=1.0), context=context))
+    text = "".join(f"{n} + {n}\n" for n in range(90))
+    shard = "".join(json.dumps({"text": its}) + "\n" for its in (text, TEXT))
+    keys = materialize(corpus, {"a": shard})
+    path = Path(str(corpus.files("raw_shards", "a").receipt))
+    receipt = json.loads(path.read_bytes())
+    # As if a stage in between had named it.
+    counts = receipt["result"]["counts"]
+    counts["documents:Python"] = counts.pop("documents:")
+    path.write_text(json.dumps(receipt))
+    summary = write_report(corpus, keys)
+    assert ([*summary.languages], [*summary.context]) == (["Python"], [""])
+    title = 'aria-label="Documents longer than the context"'
+    row = read_page(corpus).partition(title)[2].partition("<tbody>")[2].partition("</tr>")[0]
+    its = summary.context[""]
+    share = f"{its.tokens / summary.totals.tokens:.2%}"
+    cells = ["1", "–", f"{its.pieces or its.files}", f"{its.tokens:,}", share]
+    assert re.findall(r'<td class="number">([^<]*)', row) == cells
 
 
 def test_the_card_is_one_of_hugging_faces(

@@ -116,7 +116,7 @@ def test_a_parser_that_crashes_by_chance_is_an_error_of_its_document(
     corpus = open_corpus(tmp_path, recipe)
     failure = run_all(corpus, STAGES)["a"].failure or ""
     assert failure.startswith(f"fim_shards: {tmp_path / 'raw' / 'a.jsonl'}: ")
-    assert "line 2 (id Go)" in failure
+    assert "line 2 (id 'Go')" in failure
     assert not corpus.files("fim_shards", "a").receipt.exists()
     assert run_all(corpus, STAGES)["a"].failure is None
 

@@ -79,7 +79,8 @@ def make(
         [FileRow(row["order"], row["chars"], Lengths(*map(row.get, PART_CHARS))) for row in group]
         for group in of_documents
     ]
-    fim_texts = [orjson.loads(line)["text"] for line in done.lines]
+    lines = [bytes(line) for line in done.lines]
+    fim_texts = [orjson.loads(line)["text"] for line in lines]
     block = FimDocuments(
         block_of(fim_texts),
         [group[0]["line"] for group in of_documents],
@@ -92,14 +93,14 @@ def make(
     sizes = iter((encoded.files["end"] - encoded.files["start"]).tolist())
     return [
         Made(
-            bytes(line),
+            line,
             restore_document(text, its_files, recipe.fim),
             group,
             ids,
             [next(sizes) for _ in group],
         )
         for line, text, its_files, group, ids in zip(
-            done.lines,
+            lines,
             fim_texts,
             files,
             of_documents,

@@ -1,8 +1,10 @@
 """Documents in pieces: where they are cut, and that nothing of them is lost."""
 
+import tracemalloc
 from itertools import combinations, groupby, pairwise
 
 import numpy as np
+import orjson
 import pytest
 import regex
 from hypothesis import given, settings
@@ -13,7 +15,8 @@ from fim_assets.fim_shards.fitting import Fitting
 from fim_assets.fim_shards.pieces import Division, PieceText, divide_text, even_bounds
 from fim_assets.fim_shards.record import DocumentPiece
 from fim_assets.fim_shards.segments import encode_runs, unchanged_file
-from fim_assets.fim_shards.transform import DocumentError
+from fim_assets.fim_shards.transform import DocumentError, transform_block
+from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.fim_shards.both_stages import Made, make, texts_of
@@ -167,6 +170,16 @@ def test_a_document_is_divided_at_files_by_hand(
     assert found == expected
 
 
+def test_empty_files_alone_stay_together() -> None:
+    # Three files of no letter, for each of which three sentinels and four ids are kept: over 18.
+    recipe = in_context(letters_recipe(), 64)
+    assert pieces_of(["abc", "", "", "", "", ""], 20, recipe) == [
+        PieceText("abc", continued=False),
+        PieceText("<sep>", continued=False),
+        PieceText("<sep><sep>", continued=False),
+    ]
+
+
 def test_a_division_is_finer_each_time() -> None:
     recipe = letters_recipe()
     text = "x" * 1000
@@ -306,3 +319,18 @@ def test_accents_without_a_letter_are_cut_between_code_points() -> None:
         made = make([text], recipe)
         assert joined(made, recipe) == text
         assert all(its.ids <= 64 for its in made)
+
+
+def test_a_line_is_not_held_once_for_each_of_its_pieces() -> None:
+    """The line of a document in some 140 pieces has 100,000 bytes besides its text."""
+    recipe = in_context(letters_recipe(), 64, "pieces")
+    text = "abc\n" * 2500
+    line = orjson.dumps({"text": text, "other": "x" * 100_000})
+    block = Documents([1], [line], ["a"], [text], [None], [None])
+    tokenizer = load_tokenizer(recipe)
+    tracemalloc.start()
+    lines = sum(1 for _ in transform_block(block, 7, recipe, tokenizer).lines)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert lines > 130
+    assert peak < 5_000_000

@@ -39,6 +39,8 @@ def test_what_the_recipe_asks_for_decides_what_is_said() -> None:
     assert "use_array_if_local" not in said(in_context(align=True))
     assert "use_array_if_local" in said(in_context(align="pad", label_mask="middle"))
     assert "NumpyFSLDataset or" in said(in_context(align=True))
+    assert "multiple" in said(in_context(align=True))
+    assert "multiple" not in said(in_context(align=True, layout="datatrove"))
     assert "NumpyVSLDataset" in said(in_context(label_mask="middle"))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fim_assets.cli.doctor.sample import SampledShard
+from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
@@ -61,6 +62,8 @@ def estimate(
     sizes = sorted((max(size, 1) for size in sizes), reverse=True)  # as `choose` takes them
     total = sum(sizes)
     tokens = [shard.results[TOKEN_ARRAYS.name] for shard in sampled]
+    # Those of the arrays may be pieces of documents.
+    documents = [shard.results[FIM_SHARDS.name].documents for shard in sampled]
     texts = [shard.results[RAW_SHARDS.name].counts["bytes"] for shard in sampled]
     if not sum(texts):
         return None
@@ -82,7 +85,7 @@ def estimate(
     made_at_once = sum(sizes[:workers]) / total * (3 * text if remote else disk[TOKEN_ARRAYS.name])
     measurable = spent > _MEASURABLE * len(sampled) * seconds_a_partition
     return Estimate(
-        documents=round(_weighted([result.documents for result in tokens], by_lines)),
+        documents=round(_weighted(documents, by_lines)),
         text_bytes=round(text),
         tokens=round(_weighted([result.tokens or 0 for result in tokens], by_bytes)),
         disk_bytes=disk,
@@ -91,7 +94,7 @@ def estimate(
         workers=workers,
         bytes_per_second=1 / seconds_a_byte if measurable else None,
         largest_share=sizes[0] / total,
-        of_documents=sum(result.documents for result in tokens),
+        of_documents=sum(documents),
         of_shards=len(sampled),
         of_bytes=sum(texts),
     )

@@ -27,6 +27,7 @@ from fim_assets.corpus.receipts import Result, read_receipt
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
+from fim_assets.recipe.context import Context
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome
 from fim_assets.stages import ASSETS
@@ -204,8 +205,8 @@ def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> N
     assert (receipt.result.documents, receipt.result.chars) == (1, 3), "the shortest of all shards"
 
 
-def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
-    corpus, trial = open_corpus(root), open_corpus(folder / "out")
+def estimated(root: Path, folder: Path, workers: int = 2, recipe: Recipe | None = None) -> Estimate:
+    corpus, trial = open_corpus(root, recipe), open_corpus(folder / "out", recipe)
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     shards = list_shards(corpus, root)
     folder.mkdir()
@@ -218,9 +219,9 @@ def estimated(root: Path, folder: Path, workers: int = 2) -> Estimate:
     return found
 
 
-def truth(root: Path) -> dict[str, int]:
+def truth(root: Path, recipe: Recipe | None = None) -> dict[str, int]:
     """Documents, tokens and bytes of outputs of a corpus that is really run."""
-    corpus = open_corpus(root)
+    corpus = open_corpus(root, recipe)
     assert not any(outcome.failure for outcome in run_all(corpus).values())
     found = {"documents": 0, "tokens": 0, "disk": 0}
     for key in list_shards(corpus, root):
@@ -233,14 +234,15 @@ def truth(root: Path) -> dict[str, int]:
     return found
 
 
-def test_of_few_small_shards_it_is_the_truth(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(context=Context(tokens=64, longer="pieces"))])
+def test_of_few_small_shards_it_is_the_truth(tmp_path: Path, recipe: Recipe) -> None:
     write_shard(tmp_path / "raw" / "empty.jsonl", [])
     write_shard(tmp_path / "raw" / "packed.jsonl.zst", [])
     for number in range(3):
         rows: list[Any] = [b"", b"no json", *documents(20 + 30 * number, str(number))]
         write_shard(tmp_path / "raw" / f"{number}.jsonl.zst", rows)
-    found = estimated(tmp_path, tmp_path / "work")
-    really = truth(tmp_path)
+    found = estimated(tmp_path, tmp_path / "work", recipe=recipe)
+    really = truth(tmp_path, recipe)
     assert (found.documents, found.tokens) == (really["documents"], really["tokens"])
     assert (found.of_documents, found.of_shards) == (really["documents"], 5)
     assert sum(found.disk_bytes.values()) == pytest.approx(really["disk"], rel=1e-3)
