@@ -58,9 +58,8 @@ class Division:
         """
         room, of_text = self._room, self._room - self._sentinels
         if of_text <= 0:
-            most, context = self._fitting.limit, self._fitting.recipe.context
             raise ValueError(
-                f"a part of it does not fit in {most} tokens, the most of a piece with {context}: "
+                f"a part of it does not fit in {self._fitting.limit} tokens, the most of a piece: "
                 "raise context.tokens, or take the document out of the raw shard"
             )
         self._room -= min(self._less, -(-of_text // 2))

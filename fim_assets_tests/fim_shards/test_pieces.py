@@ -278,6 +278,8 @@ def test_what_cannot_be_cut_and_does_not_fit_is_refused_by_its_line() -> None:
     with pytest.raises(DocumentError, match="a part of it does not fit in 64 tokens") as raised:
         make(["short", f"{token}name<sep>file"], recipe)
     assert raised.value.line == 2
+    assert raised.value.why.startswith("(id '")
+    assert "context.tokens" in raised.value.why
     made = make(["short", f"{token}name<sep>file"], in_context(recipe, 104, "pieces"))
     assert [its.original for its in made] == ["short", token, "name", "file"]
 
