@@ -61,9 +61,8 @@ class Division:
         """
         room, of_text = self._room, self._room - self._sentinels
         if of_text <= 0:
-            most, context = self._fitting.limit, self._fitting.recipe.context
             raise ValueError(
-                f"a part of it does not fit in {most} tokens, the most of a piece with {context}: "
+                f"a part of it does not fit in {self._fitting.limit} tokens, the most of a piece: "
                 "raise context.tokens, or take the document out of the raw shard"
             )
         self._room -= min(self._less, -(-of_text // 2))
@@ -149,23 +148,25 @@ def divide_text(text: str, ids: TokenIds, room: int, fitting: Fitting) -> list[s
     content = text.encode()
     # Where ids end, in bytes. A normal form is longer or shorter: it is taken to be so evenly.
     ends = np.cumsum(fitting.tokenizer.vocabulary.sizes[ids])
-    ends = ends * len(content) // max(int(ends[-1]), 1)
-    feeds = np.flatnonzero(np.frombuffer(content, np.uint8)[:-1] == ord("\n"))
-    places = np.concatenate([[0], feeds + 1, [len(content)]])
-    is_long = np.diff(np.searchsorted(ends, places, side="right")) > room
-    if is_long.any():
-        of_line = np.searchsorted(places, ends) - 1
-        places = np.sort(np.concatenate([places, ends[is_long[of_line]]]))
-    chosen = places[even_bounds(np.searchsorted(ends, places, side="right"), room)].tolist()
-    if is_long.any():
-        starts = {0, len(content), *(feeds + 1).tolist()}
+    if ends[-1] != len(content):
+        ends = ends * len(content) // max(int(ends[-1]), 1)
+    is_feed = np.frombuffer(content, np.uint8)[:-1] == ord("\n")
+    lines = np.flatnonzero(np.concatenate([[True], is_feed, [True]]))
+    edges = np.searchsorted(ends, lines, side="right")
+    is_long = np.diff(edges) > room
+    if not is_long.any():
+        chosen = lines[even_bounds(edges, room)].tolist()
+    else:
+        of_line = np.searchsorted(lines, ends) - 1
+        places = np.sort(np.concatenate([lines, ends[is_long[of_line]]]))
+        cuts = places[even_bounds(np.searchsorted(ends, places, side="right"), room)]
+        between_lines = lines[np.searchsorted(lines, cuts)] == cuts
         # A cut that is moved back by more than a piece's size would make the next as large again.
         window = min(_WINDOW, room)
-        cuts = [0]
-        for at in chosen[1:]:
-            is_start = at in starts
-            cuts.append(at if is_start else _between(content, at, cuts[-1], window, fitting))
-        chosen = sorted({*cuts})
+        chosen = [0]
+        for at, is_start in zip(cuts[1:].tolist(), between_lines[1:].tolist(), strict=True):
+            chosen.append(at if is_start else _between(content, at, chosen[-1], window, fitting))
+        chosen = sorted({*chosen})
     return [content[begin:end].decode() for begin, end in pairwise(chosen)]
 
 

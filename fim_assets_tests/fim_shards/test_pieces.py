@@ -288,6 +288,8 @@ def test_what_cannot_be_cut_and_does_not_fit_is_refused_by_its_line() -> None:
     with pytest.raises(DocumentError, match="a part of it does not fit in 64 tokens") as raised:
         make(["short", f"{token}name<sep>file"], recipe)
     assert raised.value.line == 2
+    assert raised.value.why.startswith("(id '")
+    assert "context.tokens" in raised.value.why
     made = make(["short", f"{token}name<sep>file"], in_context(recipe, 104, "pieces"))
     assert [its.original for its in made] == ["short", token, "name", "file"]
 
@@ -319,6 +321,18 @@ def test_accents_without_a_letter_are_cut_between_code_points() -> None:
         made = make([text], recipe)
         assert joined(made, recipe) == text
         assert all(its.ids <= 64 for its in made)
+
+
+def test_starts_of_lines_are_held_as_numbers() -> None:
+    """Of 300,000 empty lines and a long one, which took 113 bytes a line in a set."""
+    fitting, text = fitting_of(letters_recipe(), 64), "\n" * 300_000 + "x" * 9000
+    [[ids]] = encode_runs([[text]], fitting.tokenizer)
+    tracemalloc.start()
+    pieces = divide_text(text, ids, 8000, fitting)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "".join(pieces) == text
+    assert peak < 70 * len(text)
 
 
 def test_a_line_is_not_held_once_for_each_of_its_pieces() -> None:
