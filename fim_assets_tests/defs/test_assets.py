@@ -121,7 +121,7 @@ def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
         assert len(node.code_version or "") == 32
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
     assert checks == {(asset, "sound") for asset in CHECKED}
-    graph_checks = {stage.name: stage.checks for stage in STAGES}
+    graph_checks = {stage.name: stage.checks_of(Recipe()) for stage in STAGES}
     for key in graph.asset_check_keys:
         check = graph.get(key)
         assert check.blocking
@@ -346,7 +346,7 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     assert verdict.description == "partitions that passed: 0; failed lossless: 1"
     (row,) = rows_of(verdict.metadata["faults"])
     assert (row["partition"], row["check"]) == ("a", "lossless")
-    assert str(row["found"]).startswith(f"{root / 'fim_shards' / 'a.jsonl.zst'}, document of line ")
+    assert str(row["found"]).startswith(f"{root / 'fim_shards' / 'a.jsonl.zst'} and ")
     found = {
         row["check"]: (row["passed"], row["failed"]) for row in rows_of(verdict.metadata["checks"])
     }

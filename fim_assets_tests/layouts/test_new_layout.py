@@ -32,10 +32,16 @@ from fim_assets.layouts.registry import LAYOUTS, array_endings, array_folders
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.settings import Settings
-from fim_assets.token_arrays.checks.registry import CHECKS
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import documents, fingerprint, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import (
+    CHECKS_OF,
+    documents,
+    fingerprint,
+    open_corpus,
+    run_all,
+    write_shard,
+)
 from fim_assets_tests.token_arrays.edits import Partition
 
 
@@ -158,7 +164,7 @@ def invoke(*arguments: str) -> Result:
 
 def test_arrays_are_made_checked_and_read_back(root: Path) -> None:
     made = receipt(root)
-    assert made.made.checks == tuple(check.name for check in CHECKS)
+    assert made.made.checks == tuple(CHECKS_OF["token_arrays"])
     arrays = sorted((root / "token_arrays").glob("a-*.tok"))
     assert len(arrays) > 2
     table = pl.read_parquet(root / "token_arrays" / "a.parquet")

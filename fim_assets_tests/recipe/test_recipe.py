@@ -646,7 +646,7 @@ def test_the_most_ids_of_a_piece(text: str, tokens: int | None, piece_tokens: in
         ),
         (
             "context: {tokens: 99}\ntokens: {align: pad}",
-            "tokens.align = pad needs tokens.label_mask",
+            'tokens: align = "pad": ',
         ),
     ],
 )

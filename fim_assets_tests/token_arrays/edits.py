@@ -17,7 +17,8 @@ from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.shuffle_buffer import Ids
-from fim_assets_tests.corpora import CHECKS_OF, open_corpus, partition_files, run_all
+from fim_assets.token_arrays.stage import TOKEN_ARRAYS
+from fim_assets_tests.corpora import open_corpus, partition_files, run_all
 
 Table = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -51,7 +52,7 @@ class Partition:
 
     def token_faults(self) -> dict[str, str]:
         """What the checks of `token_arrays` find, by name; nothing of those that pass."""
-        verdicts = self.verdicts(CHECKS_OF["token_arrays"])
+        verdicts = self.verdicts(check.name for check in TOKEN_ARRAYS.checks_of(self.recipe))
         return {name: its.description for name, its in verdicts.items() if not its.passed}
 
     def array(self, number: int = 0) -> Path:

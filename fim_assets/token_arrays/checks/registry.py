@@ -1,8 +1,8 @@
 """The checks of `token_arrays`, in the order of running."""
 
-from fim_assets.corpus.stage import Check
+from fim_assets.corpus.stage import Check, applies_to_all
 from fim_assets.token_arrays.checks.accounting import nothing_lost
-from fim_assets.token_arrays.checks.aligned import aligned, is_aligned
+from fim_assets.token_arrays.checks.context import aligned, fits_context, has_context, is_aligned
 from fim_assets.token_arrays.checks.ids import ids_in_vocabulary, one_eos_per_document
 from fim_assets.token_arrays.checks.sentinels import sentinel_grammar
 from fim_assets.token_arrays.checks.texts import decodes_to_fim_text, matches_reference_tokenizer
@@ -29,6 +29,10 @@ _DESCRIPTIONS = {
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
         "token_arrays: each document of a stage is in the next, once."
     ),
+    fits_context: (
+        "With a context, no rearranged document has more tokens than context.tokens; where longer "
+        "ones are divided, no document has, and no piece more than it may."
+    ),
     aligned: (
         "With tokens.align, the parquet's offsets give the receipt's numbers of rearranged "
         "documents that a trainer's windows cut or drop, and of padding, which ends at windows' "
@@ -46,7 +50,10 @@ _DESCRIPTIONS = {
     ),
 }
 
+_APPLY = {fits_context: has_context, aligned: is_aligned}
+"""Which recipes a check applies to, where these are not all."""
+
 CHECKS = tuple(
-    Check(run.__name__, text, run, is_aligned) if run is aligned else Check(run.__name__, text, run)
+    Check(run.__name__, text, run, _APPLY.get(run, applies_to_all))
     for run, text in _DESCRIPTIONS.items()
 )

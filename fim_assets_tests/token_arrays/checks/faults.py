@@ -16,7 +16,9 @@ LOST = "nothing_lost"
 DECODES = "decodes_to_fim_text"
 ALIGNED = "aligned"
 REFERENCE = "matches_reference_tokenizer"
-ALL = [ONE_EOS, VOCABULARY, GRAMMAR, LOST, ALIGNED, DECODES, REFERENCE]
+FITS = "fits_context"
+ALL = [ONE_EOS, VOCABULARY, GRAMMAR, LOST, DECODES, REFERENCE]
+"""Those that apply to every recipe."""
 
 REPOSITORY, SHORT, PSM, SPM = 1, 2, 4, 5
 """Lines of the raw shard of `conftest.ROWS`: of four files, unchanged, PSM and SPM order."""

@@ -295,3 +295,53 @@ def test_partitions_of_few_documents_are_aligned(
     assert all(check.passed for check in partition.verdicts(ALL).values())
     assert counts(partition)["rearranged_documents"] == len(rows)
     assert counts(partition)["rearranged_dropped"] == len(rows)
+
+
+LONG = {"id": "long", "text": "abcd efgh\n" * 30}
+"""A document of 271 tokens."""
+
+
+@pytest.mark.parametrize("longer", ["unchanged", "pieces"])
+def test_what_has_to_fit_does(finish: Finish, longer: str) -> None:
+    partition = finish(aligned_recipe(1.0, longer=longer, align=False), rows=[*ROWS, LONG])
+    verdict = partition.check("fits_context")
+    table = partition.table()
+    rearranged = table.filter(pl.col("order") != "none")
+    assert verdict.passed
+    assert verdict.numbers["tokens"] == LENGTH
+    assert verdict.numbers["rearranged_documents"] == rearranged.height
+    divided = longer == "pieces"
+    assert verdict.numbers["pieces"] == (table.height - len(ROWS) if divided else 0)
+    assert (table["tokens"].max() == 271) != divided
+
+
+@pytest.mark.parametrize("order", ["none", "psm"])
+def test_a_document_that_does_not_fit_is_found(finish: Finish, order: str) -> None:
+    """Only of those that are divided must unchanged ones fit too."""
+
+    def longer(table: pl.DataFrame) -> pl.DataFrame:
+        row = int((table["order"] == order).arg_max() or 0)
+        at = pl.int_range(pl.len()) == row
+        end = pl.when(at).then(pl.col("start") + LENGTH + 1).otherwise(pl.col("end"))
+        return table.with_columns(end=end)
+
+    for divides in ("unchanged", "pieces"):
+        partition = finish(aligned_recipe(longer=divides, align=False), rows=[*ROWS, LONG])
+        partition.edit_table("token_arrays", longer)
+        found = not partition.check("fits_context").passed
+        assert found == (order != "none" or divides == "pieces")
+
+
+def test_a_piece_may_be_shorter_than_the_context(finish: Finish) -> None:
+    """Aligned pieces take half a sequence: one of more is found, though it fits."""
+    partition = finish(aligned_recipe(longer="pieces"), rows=[*ROWS, LONG])
+
+    def longer(table: pl.DataFrame) -> pl.DataFrame:
+        of_half = pl.col("start") + LENGTH // 2 + 1
+        return table.with_columns(
+            end=pl.when(pl.col("pieces") > 1).then(of_half).otherwise(pl.col("end"))
+        )
+
+    assert partition.check("fits_context").passed
+    partition.edit_table("token_arrays", longer)
+    assert not partition.check("fits_context").passed

@@ -1,4 +1,4 @@
-"""The check of which rearranged documents a trainer's windows cut, see `token_arrays/align.py`."""
+"""Checks of a recipe's `context`: what must fit a sequence does, and what is cut is counted."""
 
 import polars as pl
 
@@ -6,6 +6,39 @@ from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.wording import plural
+
+
+def has_context(recipe: Recipe) -> bool:
+    """Whether a recipe says how long a trainer's sequences are."""
+    return recipe.context is not None
+
+
+def fits_context(partition: TokenPartition) -> CheckOutcome:
+    """Compare the tokens of rearranged documents, and of pieces, with what they have to fit in."""
+    name, recipe = "fits_context", partition.recipe
+    if recipe.context is None:
+        raise RuntimeError("the recipe does not say how long a trainer's sequences are")
+    limit, of_piece = recipe.context.tokens, recipe.piece_tokens
+    rearranged = pieces = 0
+    columns = ["line", "array", "start", "end", "order", *partition.piece_columns]
+    for frame in partition.frames(columns):
+        is_rearranged = pl.col("order") != "none"
+        is_piece = pl.lit(False) if of_piece is None else pl.col("pieces") > 1
+        must_fit = is_rearranged if of_piece is None else pl.lit(True)
+        bound = pl.when(is_piece).then(of_piece or limit).otherwise(limit)
+        sizes = frame.with_columns(bound=bound, size=pl.col("end") - pl.col("start"))
+        longer = sizes.filter(must_fit & (pl.col("size") > pl.col("bound")))
+        if not longer.is_empty():
+            row = longer.row(0, named=True)
+            where = f"{row['array']}: tokens {row['start']} to {row['end']}, of line {row['line']}"
+            return fault(name, f"{where}, are {row['size']:,}, at most {row['bound']:,} fit")
+        rearranged += frame.filter(is_rearranged).height
+        pieces += frame.filter(is_piece).height
+    description = (
+        f"{plural(rearranged, 'rearranged document')} of at most {limit:,} tokens; "
+        f"{plural(pieces, 'piece')} of documents that do not fit."
+    )
+    return passed(name, description, rearranged_documents=rearranged, pieces=pieces, tokens=limit)
 
 
 def is_aligned(recipe: Recipe) -> bool:
