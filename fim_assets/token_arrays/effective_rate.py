@@ -342,12 +342,19 @@ class EffectiveRates(FrozenModel):
         return dict(zip(names, shares.values(), strict=True)) if self.files else {}
 
     def table(self) -> Table:
-        """Shares by way and length; no row without files."""
-        columns = {"way": "string", "length": "int"}
-        columns |= dict.fromkeys(("whole", "lost_ends", "discarded"), "float")
-        rows: list[Record] = [
-            {"way": way, "length": length, **self.shares(seen)}
-            for way, lengths in self.ways.items()
-            for length, seen in lengths.items()
-        ]
+        """A row a way: the share seen whole at each length, and what is lost at `chosen_length`.
+
+        No row without files.
+        """
+        lost = (f"lost_ends_{self.chosen_length}", f"discarded_{self.chosen_length}")
+        lengths = [length for of_way in self.ways.values() for length in of_way]
+        whole = {length: f"whole_{length}" for length in sorted({*lengths})}
+        rows: list[Record] = []
+        for way, of_way in self.ways.items():
+            shares = {length: self.shares(seen) for length, seen in of_way.items()}
+            _, *others = shares[self.chosen_length].values()
+            row: Record = {"way": way}
+            row |= {name: shares[length]["whole"] for length, name in whole.items()}
+            rows.append(row | dict(zip(lost, others, strict=True)))
+        columns = {"way": "string"} | dict.fromkeys((*whole.values(), *lost), "float")
         return Table(columns, rows if self.files else [])

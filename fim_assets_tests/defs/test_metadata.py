@@ -149,16 +149,19 @@ def test_what_trainers_see_is_a_table_and_three_numbers(made: Provenance) -> Non
     names = ("effective_fim_rate", "lost_ends_share", "discarded_share")
     receipt = receipt_of(made, "token_arrays")
     metadata = metadata_of(made, "token_arrays")
-    rows = rows_of(metadata["effective_rates"])
-    by_place = {(row.pop("way"), row.pop("length")): row for row in rows}
-    assert [tuple(row) for row in by_place.values()] == [("whole", "lost_ends", "discarded")] * 36
+    by_way = {row.pop("way"): row for row in rows_of(metadata["effective_rates"])}
+    assert len(by_way) == 6
+    lengths = [2048, 4096, 8192, 16384, 32768, 65536]
+    columns = [*(f"whole_{n}" for n in lengths), "lost_ends_8192", "discarded_8192"]
+    assert all([*row] == columns for row in by_way.values())
     # No document has 65,536 tokens; the array has fewer, so that no chunk of them is full.
-    assert [*by_place["truncated", 65536].values()] == [1, 0, 0]
-    assert [*by_place["chunks", 65536].values()] == [0, 1, 1]
+    assert by_way["truncated"]["whole_65536"] == 1
+    assert by_way["chunks"]["whole_65536"] == 0
     files = receipt.seen["rearranged_files"]
     whole = receipt.seen["whole_files:chunks:2048"]
-    assert by_place["chunks", 2048]["whole"] == round(whole / files, 6)
-    assert [metadata[name] for name in names] == [*by_place["chunks", 8192].values()]
+    assert by_way["chunks"]["whole_2048"] == round(whole / files, 6)
+    chosen = ("whole_8192", "lost_ends_8192", "discarded_8192")
+    assert [metadata[name] for name in names] == [by_way["chunks"][name] for name in chosen]
     # Of no document, and of a receipt that an older version wrote, nothing is known.
     older = StageOutcome("token_arrays", receipt.model_copy(update={"seen": {}}))
     for nothing in (metadata_of(made, "token_arrays", "none"), stage_metadata(made[0], older)):

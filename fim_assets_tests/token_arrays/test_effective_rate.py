@@ -278,7 +278,17 @@ def test_counts_of_partitions_add_up() -> None:
             "lost_ends_share": of_way["lost_ends"],
             "discarded_share": of_way["discarded"],
         }
-    assert len(rates.table().rows) == len(WAYS) * len(TRAINED_LENGTHS)
+    table = rates.table()
+    assert [row["way"] for row in table.rows] == [way.name for way in WAYS]
+    assert [*table.columns] == [*table.rows[0]]
+    for row in table.rows:
+        shares = {
+            length: rates.shares(seen) for length, seen in rates.ways[str(row["way"])].items()
+        }
+        for length in TRAINED_LENGTHS:
+            assert row[f"whole_{length}"] == shares[length]["whole"]
+        assert row["lost_ends_4096"] == shares[4096]["lost_ends"]
+        assert row["discarded_4096"] == shares[4096]["discarded"]
 
 
 def test_a_recipes_own_length_is_one_of_those_that_are_counted() -> None:
