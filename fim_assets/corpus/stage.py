@@ -221,6 +221,16 @@ class Stage(ABC):
     def about(self) -> About:
         """What it says of itself."""
 
+    def schema_of(self, recipe: Recipe) -> "pa.Schema | None":
+        """The columns of its parquet files under a recipe, if that may add some."""
+        del recipe
+        return self.about.schema
+
+    def libraries_of(self, recipe: Recipe) -> tuple[str, ...]:
+        """The packages that have a part in it under a recipe, see `libraries`."""
+        del recipe
+        return self.libraries
+
     @property
     def checks(self) -> tuple[Check, ...]:
         """What must be true of a finished partition, in the order of running."""

@@ -20,7 +20,8 @@ def stage_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> list[dg.Asse
     before: list[dg.AssetKey] = []
     for stage in corpus.stages:
         key = keys[stage.name]
-        spec = _spec(stage.name, stage.about, key, corpus)
+        schema = stage.schema_of(corpus.recipe)
+        spec = _spec(stage.name, stage.about, schema, key, corpus)
         specs.append(spec.replace_attributes(deps=before, tags=stage.tags(corpus.recipe)))
         before = [key]
     return specs
@@ -28,16 +29,18 @@ def stage_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> list[dg.Asse
 
 def report_spec(corpus: Corpus, key: dg.AssetKey) -> dg.AssetSpec:
     """The definition of `corpus_report`, without what it depends on."""
-    return _spec(CORPUS_REPORT, ABOUT, key, corpus)
+    return _spec(CORPUS_REPORT, ABOUT, None, key, corpus)
 
 
-def _spec(asset: str, about: About, key: dg.AssetKey, corpus: Corpus) -> dg.AssetSpec:
+def _spec(
+    asset: str, about: About, schema: pa.Schema | None, key: dg.AssetKey, corpus: Corpus
+) -> dg.AssetSpec:
     metadata: dict[str, Any] = {
         "dagster/uri": str(corpus.folder(asset)),
         "dagster/code_references": _code_references(about),
     }
-    if about.schema is not None:
-        metadata["dagster/column_schema"] = column_schema(about.schema, about.columns)
+    if schema is not None:
+        metadata["dagster/column_schema"] = column_schema(schema, about.columns)
     if about.section is not None:
         section = corpus.recipe.model_dump(mode="json")[about.section]
         metadata["recipe"] = dg.MetadataValue.json({about.section: section})

@@ -27,6 +27,8 @@ from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fim_assets.corpus.receipts import Receipt
 
 _DESCRIPTION = """
@@ -57,6 +59,9 @@ _COLUMNS = ROW_COLUMNS | {
     "suffix_chars": "Code points of its suffix; 0 where it was not rearranged.",
     "draw_key": "Hash of the document that its draws derive from; copies share it.",
     "language": "The document's language; null where it names none.",
+    "piece": "Which piece of its document it is in, counted from 0.",
+    "pieces": "How many pieces the document is in; 1 where it is not divided.",
+    "continued": "Whether the piece goes on in the file in which the one before it ends.",
 }
 
 _NUMBERS = ("psm", "spm", *UNCHANGED, "separators", "copies")
@@ -80,6 +85,16 @@ class FimShards(Stage):
         kinds = frozenset({"python", "json", "parquet"})
         work = functions(transform_shard, *(check.run for check in self.checks))
         return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "fim")
+
+    @override
+    def schema_of(self, recipe: Recipe) -> "pa.Schema":
+        from fim_assets.fim_shards.record import record_schema
+
+        return record_schema(recipe)
+
+    @override
+    def libraries_of(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("gigatoken", "regex", "tokenizers") if recipe.fim_needs_tokenizer else ()
 
     @property
     @override

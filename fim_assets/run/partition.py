@@ -239,7 +239,9 @@ def _complete(task: Task, stage: Stage, partition: Partition) -> Receipt | None:
 
 def _make(stage: Stage, partition: Partition) -> Receipt:
     corpus = partition.corpus
-    clock = _Clock(stage.prepare(corpus.recipe, corpus.tokenizer_hash), stage.libraries)
+    clock = _Clock(
+        stage.prepare(corpus.recipe, corpus.tokenizer_hash), stage.libraries_of(corpus.recipe)
+    )
     source = partition.source(stage)
     with Staging(partition.files(stage)) as staging:
         totals = stage.make(

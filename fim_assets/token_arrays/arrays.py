@@ -60,6 +60,11 @@ _PIECES = [("piece", pa.int64()), ("pieces", pa.int64())]
 """Of a document that was divided, which piece a row is, 0-based, and how many there are."""
 
 
+def array_schema(*, divided: bool) -> pa.Schema:
+    """The parquet's columns; with those of pieces where documents may be divided."""
+    return pa.schema([*SCHEMA, *_PIECES]) if divided else SCHEMA
+
+
 @dataclass(frozen=True)
 class ArraySettings:
     """How arrays are written.
@@ -76,11 +81,6 @@ class ArraySettings:
     tokenizer_hash: str
     divided: bool = False
     window: int | None = None
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The parquet's columns."""
-        return pa.schema([*SCHEMA, *_PIECES]) if self.divided else SCHEMA
 
     def metadata(self) -> dict[str, str]:
         """The parquet's key-value metadata: what reading needs, not where the tokenizer is."""
@@ -170,7 +170,9 @@ def write_arrays(
     and padding fills what is left free. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else
     the layout has, `-00001.npy` and so on, and `.parquet`.
     """
-    with TableWriter(staging.create(".parquet"), settings.schema, settings.metadata()) as table:
+    with TableWriter(
+        staging.create(".parquet"), array_schema(divided=settings.divided), settings.metadata()
+    ) as table:
         rows = _fill_arrays(documents, settings, staging, starts)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             table.write(_columns(some))

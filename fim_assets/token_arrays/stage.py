@@ -31,6 +31,8 @@ from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fim_assets.corpus.receipts import Receipt
     from fim_assets.token_arrays.checks.partition import TokenPartition
     from fim_assets.tokenizer.load import LoadedTokenizer
@@ -77,6 +79,8 @@ _COLUMNS = ROW_COLUMNS | {
     "files.suffix_end": "One past the last of its suffix.",
     "added_token_literals": "Times a control token's name stands in the text, as text.",
     "changed": "Whether the ids give the text's normal form only (tokens.allow_lossy).",
+    "piece": "Which piece of its document it is, counted from 0.",
+    "pieces": "How many pieces the document is in; 1 where it is not divided.",
 }
 
 
@@ -98,6 +102,12 @@ class TokenArrays(Stage):
         kinds = frozenset({"huggingface", "numpy", "parquet"})
         work = functions(tokenize_shard, *(check.run for check in self.checks))
         return About(_DESCRIPTION, kinds, work, SCHEMA, _COLUMNS, "tokens")
+
+    @override
+    def schema_of(self, recipe: Recipe) -> "pa.Schema":
+        from fim_assets.token_arrays.arrays import array_schema
+
+        return array_schema(divided=recipe.piece_tokens is not None)
 
     @property
     @override

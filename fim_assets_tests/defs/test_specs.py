@@ -9,8 +9,9 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
-from fim_assets.defs.specs import column_schema, report_spec, stage_specs
+from fim_assets.defs.specs import report_spec, stage_specs
 from fim_assets.recipe import Recipe
+from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.stages import ASSETS
@@ -48,18 +49,26 @@ def names(schema: pa.Schema) -> Iterator[str]:
 @pytest.mark.parametrize("asset", ASSETS)
 def test_each_column_of_the_files_is_described_with_its_type(asset: str, corpus: Corpus) -> None:
     written = pq.read_schema(corpus.files(asset, "a").file(".parquet"))
-    about = corpus.stage(asset).about
-    schema = column_schema(about.schema, about.columns)
+    schema = specified(asset, corpus).metadata["dagster/column_schema"]
     described = schema.columns
     assert [column.name for column in described] == list(names(written))
-    assert {column.name for column in described} == set(about.columns)
     types = {column.name: column.type for column in described}
     for column in written:
         if not pa.types.is_list(column.type):
             assert types[column.name] == str(column.type)
     for column in described:
         assert (column.description or "").endswith(".")
-    assert specified(asset, corpus).metadata["dagster/column_schema"] == schema
+
+
+def test_columns_that_some_recipes_add_are_described_there(tmp_path: Path) -> None:
+    write_shard(tmp_path / "raw" / "a.jsonl", documents(3))
+    made = open_corpus(tmp_path, Recipe(context=Context(tokens=64, longer="pieces")))
+    assert run_all(made)["a"].failure is None
+    for asset in ASSETS:
+        written = pq.read_schema(made.files(asset, "a").file(".parquet"))
+        schema = specified(asset, made).metadata["dagster/column_schema"]
+        assert [column.name for column in schema.columns] == list(names(written))
+        assert {column.name for column in schema.columns} == set(made.stage(asset).about.columns)
 
 
 @pytest.mark.parametrize("asset", ASSETS)
