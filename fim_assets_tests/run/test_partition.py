@@ -356,6 +356,17 @@ def test_what_is_complete_is_not_so_for_a_manifest_that_pins_another_content(
     )
 
 
+def test_what_a_killed_run_left_of_a_complete_stage_is_deleted(tmp_path: Path) -> None:
+    """Its receipt was in place, and the folder that it was written in not yet gone."""
+    corpus = write_corpus(tmp_path, 1)
+    assert made_again(corpus) == list(ASSETS)
+    left = [corpus.files(asset, "x__0").hidden for asset in ASSETS]
+    for folder in left:
+        (folder / "of_the_receipt").mkdir(parents=True)
+    assert made_again(corpus) == []
+    assert not any(folder.exists() for folder in left)
+
+
 def test_another_recipe_is_noticed(tmp_path: Path) -> None:
     write_corpus(tmp_path, 1)
     assert made_again(open_corpus(tmp_path)) == list(ASSETS)
