@@ -1,6 +1,5 @@
 """The parquet next to a FIM shard: a row for each file of a document, enough to undo it all."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from fim_assets.cuts.base import LONGER
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
 from fim_assets.io.parquet import TableReader, read_columns, read_metadata
-from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
+from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader, of_stage
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
@@ -130,9 +129,7 @@ class FimShardReader:
             self.seed = int(metadata["fim_assets.seed"], 16)
         except (KeyError, ValueError) as error:
             raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
-        # The raw shard's lines were bounded; rearranged ones are longer by their sentinels.
-        unbounded = self.raw.model_copy(update={"max_line_bytes": sys.maxsize})
-        self.shard = ShardReader(shard, unbounded, block_bytes)
+        self.shard = ShardReader(shard, of_stage(self.raw), block_bytes)
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():

@@ -153,6 +153,15 @@ def _inputs(file: HashingReader) -> Iterator[bytes]:
             yield block[begin : begin + _INPUT_BYTES]
 
 
+def what_it_is(beginning: bytes) -> tuple[str, str]:
+    """What a file is that begins so, and is not what its name says; and what to do, '' if unknown.
+
+    A file of no known kind is told by its first bytes.
+    """
+    shown = f"not: {_shown(beginning[:_SHOWN_BYTES])}"
+    return _instead(beginning) or (_format_of(beginning) or shown, "")
+
+
 def _format_of(content: bytes) -> str | None:
     return next((name for sign, name in SIGNATURES.items() if content.startswith(sign)), None)
 
@@ -174,11 +183,11 @@ def _refusal(
     if "Dictionary mismatch" in message:
         return CompressionError(f"{frame} needs the dictionary {_dictionary(head)}", _NO_DICTIONARY)
     if "Unknown frame descriptor" in message or "incorrect header check" in message:
-        shown = _shown(head[:_SHOWN_BYTES])
         if begin:
             where = f"behind a whole {form.frame}, at byte {begin:,}"
+            shown = _shown(head[:_SHOWN_BYTES])
             return CompressionError(f"{where}, follow other bytes: {shown}")
-        what, advice = _instead(head) or (_format_of(head) or f"not: {shown}", "")
+        what, advice = what_it_is(head)
         return CompressionError(f"named as {form.name}, but its content is {what}", advice)
     if form.name == "zstd" and not size and "corruption" in message:
         # A frame need not name its dictionary, and is then nonsense without it.

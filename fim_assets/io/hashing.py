@@ -45,10 +45,15 @@ class _HashingFile(RawIOBase):
 
 
 class HashingReader(_HashingFile):
-    """A file that hashes all bytes that are read from it."""
+    """A file that hashes all bytes that are read from it.
+
+    Attributes:
+        unhashed: The file itself, for who reads it in another order before it is hashed.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.open("rb"))
+        self.unhashed = path.open("rb")
+        super().__init__(self.unhashed)
         self._name = path.name
 
     def readable(self) -> bool:

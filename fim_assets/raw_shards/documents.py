@@ -1,4 +1,4 @@
-"""One line: read as a document, and its text replaced.
+"""One line or row: read as a document; and a line's text replaced.
 
 Whether a line is blank, too long, or one rejected line too many, is not decided here.
 """
@@ -75,16 +75,29 @@ def read_document(line: Line, fields: Raw) -> Document:
         raise RejectionError("not_an_object", detail, one_value(bytes(line)))
     if _deeper_than(content, MAX_DEPTH):
         raise _too_deep()
+    return document_of(content, fields, lambda: bytes(_raw_value(line, fields.id_field)))
+
+
+def document_of(content: Any, fields: Raw, number: Callable[[], bytes] | None = None) -> Document:
+    """The document of an object of JSON, or of a Parquet file's row as `rows` gives it.
+
+    `number` gives an id that is a number as it is written.
+
+    Raises:
+        RejectionError: If it is no document.
+    """
     text, identifier = _lookup(content, fields.text_field), _lookup(content, fields.id_field)
     if text is None:
         raise RejectionError("no_text", f"{fields.text_field} is missing or null")
+    if isinstance(text, bytes) and (error := _not_utf8(text)):
+        raise error
     if not isinstance(text, str):
         raise RejectionError("text_not_string", f"{fields.text_field} is a JSON {_json_type(text)}")
     if not text:
         raise RejectionError("empty", f"{fields.text_field} is empty")
     kind = _json_type(identifier)
     if kind == "number":
-        identifier = bytes(_raw_value(line, fields.id_field)).decode()
+        identifier = (number() if number else orjson.dumps(identifier)).decode()
     elif kind not in {"null", "string"}:
         raise RejectionError("id_not_string", f"{fields.id_field} is a JSON {kind}")
     language, path = _lookup(content, fields.language_field), _lookup(content, fields.path_field)
@@ -99,14 +112,20 @@ def read_document(line: Line, fields: Raw) -> Document:
 def _not_json(line: bytes, cause: orjson.JSONDecodeError) -> RejectionError:
     if line.startswith(BOM_UTF8):
         return RejectionError("byte_order_mark", "the line begins with UTF-8's byte-order mark")
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        where = f"byte {error.start + 1:,}, {line[error.start]:#04x}"
-        return RejectionError("not_utf8", f"{where}: {error.reason}")
+    if error := _not_utf8(line):
+        return error
     if "depth limit" in str(cause):
         return _too_deep()
     return RejectionError("not_json", str(cause), explain_line(line, cause))
+
+
+def _not_utf8(content: bytes) -> RejectionError | None:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1:,}, {content[error.start]:#04x}"
+        return RejectionError("not_utf8", f"{where}: {error.reason}")
+    return None
 
 
 def _too_deep() -> RejectionError:

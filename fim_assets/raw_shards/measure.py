@@ -39,7 +39,7 @@ def measure_shard(shard: ShardPaths, recipe: Recipe, staging: Staging) -> Totals
     rejects = None
     chars = 0
     with (
-        ShardReader(shard, recipe.raw) as reader,
+        ShardReader(shard, recipe.raw, lines=False) as reader,
         TableWriter(staging.create(".parquet"), SCHEMA) as table,
     ):
         for block in reader:

@@ -1,16 +1,20 @@
 """The files of a shard, read one behind another: one, or the members of a group.
 
-Their content is decompressed and joined, each is hashed, and a line of it all is found in its file.
-What stands in a line is not looked at here.
+The content of those that hold lines is decompressed and joined; of a Parquet file, the rows are
+read. Each file is hashed, and a line or row of it all is found in its file. What stands in a line
+is not looked at here.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from fim_assets.corpus.raw_shard import Member
 from fim_assets.io.compression import decompress
 from fim_assets.io.hashing import FileRecord, HashingReader, joined_name, joined_record
+from fim_assets.raw_shards.rows import PARQUET, RowReader
+from fim_assets.recipe.raw import Raw
 
 ShardPaths = Path | Sequence[Path]
 """A shard: its file, or those of the members of a group, in order."""
@@ -23,6 +27,7 @@ class ShardFiles:
         self._paths = [shard] if isinstance(shard, Path) else shard
         self._records: list[FileRecord] = []  # of the files that were read to their end
         self._ends: list[int] = []  # and their last lines
+        self._ended = 0
         self._file: HashingReader | None = None
 
     def __str__(self) -> str:
@@ -34,26 +39,47 @@ class ShardFiles:
         """Whether there are several."""
         return len(self._paths) > 1
 
-    def pieces(self) -> Iterator[bytes]:
-        """The content, once, in pieces of any size; no line runs from one file into the next.
+    def parts(self, raw: Raw, *, lines: bool) -> Iterator[Iterator[bytes] | RowReader]:
+        """The content, once: of files of lines behind one another, or of a file of rows.
 
-        A CompressionError of `decompress` is one of `path`.
+        Each part is read to its end before the next. Lines come in pieces of any size, and none
+        runs from one file into the next; a CompressionError of `decompress` is one of `path`.
+        `lines` says whether rows are wanted as lines, see `RowReader`.
         """
-        ended = 0
-        for path in self._paths:
-            self.close()
-            self._file = file = HashingReader(path)
+        for of_rows, paths in groupby(self._paths, lambda path: path.suffix == PARQUET):
+            if not of_rows:
+                yield self._pieces(paths)
+                continue
+            for path in paths:
+                file = self._open(path)
+                rows = RowReader(file.unhashed, path, raw, lines=lines)
+                yield rows
+                self._ended += rows.rows
+                file.unhashed.seek(0)
+                self._is_read(file)
+
+    def _pieces(self, paths: Iterable[Path]) -> Iterator[bytes]:
+        for path in paths:
+            file = self._open(path)
             last = b"\n"
             for piece in decompress(file, path.suffix):
                 if self.grouped:
-                    ended += piece.count(b"\n")
+                    self._ended += piece.count(b"\n")
                 last = piece[-1:] or last
                 yield piece
             if last != b"\n":
-                ended += 1
+                self._ended += 1
                 yield b"\n"
-            self._records.append(file.record())
-            self._ends.append(ended)
+            self._is_read(file)
+
+    def _open(self, path: Path) -> HashingReader:
+        self.close()
+        self._file = HashingReader(path)
+        return self._file
+
+    def _is_read(self, file: HashingReader) -> None:
+        self._records.append(file.record())
+        self._ends.append(self._ended)
 
     def close(self) -> None:
         """Close the file that is open."""

@@ -1,11 +1,12 @@
-"""A shard's lines, block by block: each a document, blank, or rejected with a reason.
+"""A shard's lines or rows, block by block: each a document, blank, or rejected with a reason.
 
 Every stage reads with this reader, so that all of them judge a line alike. What a single line says,
-`documents` reads; how many may be rejected, `rejections` tells.
+`documents` reads, and how the content of a Parquet file is decoded, `rows`; how many may be
+rejected, `rejections` tells.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -18,7 +19,13 @@ from fim_assets.io.compression import CompressionError
 from fim_assets.io.hashing import DIGEST_BYTES
 from fim_assets.io.parquet import TableReader
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.documents import JSON_SPACE, RejectionError, read_document
+from fim_assets.raw_shards.documents import (
+    JSON_SPACE,
+    Document,
+    RejectionError,
+    document_of,
+    read_document,
+)
 from fim_assets.raw_shards.rejections import (
     CARRIAGE_RETURNS,
     NOT_EXPLAINED,
@@ -28,6 +35,7 @@ from fim_assets.raw_shards.rejections import (
     ends_in_carriage_returns,
     one_value,
 )
+from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.shard_files import ShardFiles, ShardPaths
 from fim_assets.recipe.raw import Raw
 
@@ -88,8 +96,9 @@ class Documents:
     """Documents of one block of a shard, in order: parallel lists; and its other lines.
 
     Attributes:
-        numbers: Physical line numbers, 1-based.
-        lines: The lines unmodified, without the line feed; views of the block's bytes.
+        numbers: Physical line numbers, 1-based; of a Parquet file, row numbers.
+        lines: The lines unmodified, without the line feed; views of the block's bytes. Rows as
+            lines; empty where the reader was asked for none.
         ids: Ids as strings, None where a document has none; `languages` and `paths` likewise.
         rejected: Lines of this block that are no document.
         blank: Lines of this block with nothing but white space.
@@ -104,6 +113,19 @@ class Documents:
     rejected: list[RejectedLine] = field(default_factory=list)
     blank: int = 0
 
+    def add(self, number: int, document: Document) -> None:
+        """Append a document, but for its line."""
+        self.numbers.append(number)
+        self.ids.append(document.id)
+        self.texts.append(document.text)
+        self.languages.append(document.language)
+        self.paths.append(document.path)
+
+
+def of_stage(raw: Raw) -> Raw:
+    """How lines that a stage wrote are read: they may be longer than what it read, and no rows."""
+    return raw.model_copy(update={"max_line_bytes": sys.maxsize, "keep_fields": None})
+
 
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
@@ -111,7 +133,8 @@ class ShardReader:
     It works on `block_bytes` at once, and counts what it has read: `lines == documents + blank +
     rejected`. The members of a group are read one behind another, and their lines counted on. With
     the `parquet` next to a shard that a stage wrote, one row a document, its `line` is taken for
-    the document's, so that this is everywhere the raw shard's.
+    the document's, so that this is everywhere the raw shard's. Without `lines`, the columns of a
+    Parquet file that no field of the recipe names are not decoded, see `Documents.lines`.
     """
 
     def __init__(
@@ -120,14 +143,15 @@ class ShardReader:
         raw: Raw,
         block_bytes: int = BLOCK_BYTES,
         parquet: Path | None = None,
+        *,
+        lines: bool = True,
     ) -> None:
         self.lines = self.blank = self.rejected = self.documents = 0
         self.rejections = Rejections(raw)
         self._files, self._block_bytes = ShardFiles(shard), block_bytes
-        self._raw, self._rows = raw, None
+        self._raw, self._with_lines, self._rows = raw, lines, None
         if parquet is not None:
-            # What a stage wrote may be longer than what was read.
-            self._raw = raw.model_copy(update={"max_line_bytes": sys.maxsize})
+            self._raw = of_stage(raw)
             self._rows = TableReader(parquet, ["line"])
 
     def __str__(self) -> str:
@@ -143,36 +167,52 @@ class ShardReader:
             self._rows.close()
 
     def __iter__(self) -> Iterator[Documents]:
-        for lines in self._groups():
-            if isinstance(lines, _LongLine):
-                long = lines.rejected(self.lines + 1, self._raw.max_line_bytes)
-                yield self._count(Documents(rejected=[long]))
-            else:
-                yield self._renumbered(self._count(self._judge(lines)))
+        for part in self._files.parts(self._raw, lines=self._with_lines):
+            if isinstance(part, RowReader):
+                yield from map(self._count, self._of_rows(part))
+                continue
+            for lines in self._groups(part):
+                if isinstance(lines, _LongLine):
+                    long = lines.rejected(self.lines + 1, self._raw.max_line_bytes)
+                    yield self._count(Documents(rejected=[long]))
+                else:
+                    yield self._renumbered(self._count(self._judge(lines)))
 
-    def unjudged(self) -> Iterator[tuple[int, memoryview]]:
+    def unjudged(self) -> Iterator[tuple[int, Line]]:
         """Each line with its number, not parsed and not judged; those over the bound are left out.
 
-        Which of them are documents, `is_document` tells. Lines are all that is counted.
+        Which of them are documents, `is_document` tells; of a Parquet file's rows, those that are
+        none are left out. Lines are all that is counted.
         """
-        for lines in self._groups():
-            if isinstance(lines, _LongLine):
-                self.lines += 1
+        for part in self._files.parts(self._raw, lines=True):
+            if isinstance(part, RowReader):
+                for block in map(self._count, self._of_rows(part)):
+                    yield from zip(block.numbers, block.lines, strict=True)
                 continue
-            numbers = self._renumber([*range(self.lines + 1, self.lines + len(lines) + 1)])
-            self.lines += len(lines)
-            for number, line in zip(numbers, lines, strict=True):
-                if len(line) <= self._raw.max_line_bytes:
-                    yield number, line
+            for lines in self._groups(part):
+                if isinstance(lines, _LongLine):
+                    self.lines += 1
+                    continue
+                begin = self.lines + 1
+                numbers = self._renumber([*range(begin, begin + len(lines))])
+                self.lines += len(lines)
+                for number, line in zip(numbers, lines, strict=True):
+                    if len(line) <= self._raw.max_line_bytes:
+                        yield number, line
 
-    def is_document(self, line: memoryview) -> bool:
+    def is_document(self, line: Line) -> bool:
         """Whether a line of `unjudged` is a document."""
         return bool(self._judge([line]).lines)
 
-    def _groups(self) -> Iterator["list[memoryview] | _LongLine"]:
+    def _groups(self, pieces: Iterator[bytes]) -> Iterator["list[memoryview] | _LongLine"]:
         bound = self._raw.max_line_bytes
+        if self._raw.keep_fields is not None:
+            problem = (
+                "raw.keep_fields names columns of Parquet, and lines of JSON go on as they are"
+            )
+            raise ShardError(problem, "leave it out of the recipe", self._files.path)
         try:
-            for data in _blocks(self._files.pieces(), self._block_bytes, bound):
+            for data in _blocks(pieces, self._block_bytes, bound):
                 if isinstance(data, _LongLine):
                     yield data
                     continue
@@ -205,7 +245,7 @@ class ShardReader:
         read = self._files
         return Totals(read.record(), *lines, chars, files, tokens, counts, read.members())
 
-    def _judge(self, lines: list[memoryview]) -> Documents:
+    def _judge(self, lines: Sequence[Line]) -> Documents:
         block = Documents()
         bound = self._raw.max_line_bytes
         for number, line in enumerate(lines, self.lines + 1):
@@ -221,13 +261,43 @@ class ShardReader:
                 else:
                     block.blank += 1
                 continue
-            block.numbers.append(number)
             block.lines.append(line)
-            block.ids.append(document.id)
-            block.texts.append(document.text)
-            block.languages.append(document.language)
-            block.paths.append(document.path)
+            block.add(number, document)
         return block
+
+    def _of_rows(self, reader: RowReader) -> Iterator[Documents]:
+        """The rows of a Parquet file, judged, in blocks that are not yet counted."""
+        block, size, number = Documents(), 0, self.lines
+        for rows in reader:
+            lines = rows.lines() if self._with_lines else []
+            for index, content in enumerate(rows.objects):
+                number += 1
+                try:
+                    document = self._bounded(document_of(content, self._raw))
+                except RejectionError as error:
+                    lines = lines or rows.lines()
+                    block.rejected.append(self._rejected_row(error, number, lines[index]))
+                    continue
+                block.lines += lines[index : index + 1] if self._with_lines else ()
+                block.add(number, document)
+                size += len(document.text)
+            if size >= self._block_bytes or number - self.lines >= _BLOCK_LINES:
+                yield block
+                block, size = Documents(), 0
+        yield block
+
+    def _bounded(self, document: Document) -> Document:
+        """A row's document, if its text is no longer than a line may be."""
+        bound = self._raw.max_line_bytes
+        # Most are so short that they need not be encoded to tell.
+        if 4 * len(document.text) > bound and len(document.text.encode()) > bound:
+            raise RejectionError("too_long", "")
+        return document
+
+    def _rejected_row(self, error: RejectionError, number: int, line: bytes) -> RejectedLine:
+        if error.reason == "too_long":
+            return _LongLine(line).rejected(number, self._raw.max_line_bytes)
+        return error.rejected(number, line)
 
     def _renumbered(self, block: Documents) -> Documents:
         if self._rows is not None and (block.rejected or block.blank):
@@ -248,10 +318,10 @@ class ShardReader:
         return ShardError(f"{self._files}: its lines are not the rows of its parquet")
 
     def _count(self, block: Documents) -> Documents:
-        self.lines += len(block.lines) + block.blank + len(block.rejected)
+        self.lines += len(block.numbers) + block.blank + len(block.rejected)
         self.blank += block.blank
         self.rejected += len(block.rejected)
-        self.documents += len(block.lines)
+        self.documents += len(block.numbers)
         if self._files.grouped:
             block.rejected = [line.placed(*self.place(line.line)) for line in block.rejected]
         for rejected in block.rejected:

@@ -14,8 +14,10 @@ class Raw(Section):
         documents: Globs of shards.
         path_field: The file's path, if there is one; its ending tells the language where
             `language_field` names none that `syntax` knows.
-        max_line_bytes: The longest line that is read; a longer one is rejected. Working on a
-            document takes about six times its size in memory.
+        keep_fields: The fields of a Parquet file's rows that go on, besides those above; None: all.
+            Lines of JSON go on as they are.
+        max_line_bytes: The longest line that is read, of a row the longest text; a longer one is
+            rejected. Working on a document takes about six times its size in memory.
         max_rejected_share: Share of a shard's lines, blank ones left out, that may be rejected
             before the partition fails.
         max_empty_share: The same for lines with an empty text, which then do not count against
@@ -27,6 +29,9 @@ class Raw(Section):
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
     path_field: FieldPath = "metadata.path"
+    keep_fields: Annotated[tuple[FieldPath, ...], Field(strict=False)] | None = Field(
+        default=None, exclude_if=lambda kept: kept is None
+    )
     max_line_bytes: Annotated[int, Field(ge=1, le=1 << 31)] = 1 << 26
     max_rejected_share: Probability = 0.001
     max_empty_share: Probability | None = None

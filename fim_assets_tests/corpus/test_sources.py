@@ -125,7 +125,7 @@ def test_a_key_that_dagster_cannot_carry_is_refused_with_the_path(
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "a", "a.jsonl.bz2", "a.jsonl.zst.tmp", "a.JSONL", "a.parquet", "ajsonl"]
+    "name", ["a.txt", "a", "a.jsonl.bz2", "a.jsonl.zst.tmp", "a.JSONL", "a.parquet.gz", "ajsonl"]
 )
 def test_an_unsupported_ending_is_refused_with_the_path(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "raw/b.jsonl", f"raw/{name}")
