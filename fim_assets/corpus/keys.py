@@ -2,6 +2,7 @@
 
 import re
 
+PARQUET = ".parquet"
 SHARD_NAME = re.compile(r"\.(jsonl?(\.gz|\.zst)?|parquet)$")
 NAME_RULE = (
     "a shard's name ends in .json or .jsonl, with .gz or .zst behind it or not, or in .parquet"

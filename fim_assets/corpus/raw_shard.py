@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import COMPRESSED_ENDINGS
 from fim_assets.io.hashing import FileRecord, joined_name, joined_record
@@ -66,8 +67,8 @@ class RawShard:
 
     @property
     def lacks_content(self) -> bool:
-        """Whether it has 0 bytes though its name says that it is compressed."""
-        return self.place.endswith(COMPRESSED_ENDINGS) and self.size == 0
+        """Whether it has 0 bytes though one of its name that holds nothing has some."""
+        return self.place.endswith((*COMPRESSED_ENDINGS, PARQUET)) and self.size == 0
 
     def fetch(self, folder: Path) -> Path:
         """Its file on this machine, fetched into a folder from elsewhere; see `refuse_changed`."""

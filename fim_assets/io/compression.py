@@ -18,7 +18,7 @@ that comes of less than a megabyte is no code, but made to keep a machine busy."
 
 EXPANSION_FREE = 1 << 30
 
-NOTHING_COMPRESSED = "0 bytes, and a compressed file of nothing has some"
+NOTHING_COMPRESSED = "0 bytes, and a file so named that holds nothing has some"
 FAILED_DOWNLOAD = "did a download fail? fetch it again"
 
 _NO_DICTIONARY = "decompress it with that (`zstd -d -D <dictionary>`) and compress it again without"

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import getitem
-from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
@@ -19,7 +18,8 @@ from pyarrow.compute import struct_field
 from pyarrow.types import is_dictionary, is_null, is_struct
 
 from fim_assets.errors import ShardError
-from fim_assets.io.compression import FAILED_DOWNLOAD, what_it_is
+from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED, what_it_is
+from fim_assets.io.locations import Location
 from fim_assets.raw_shards.row_values import (
     base64,
     is_binary,
@@ -30,9 +30,6 @@ from fim_assets.raw_shards.row_values import (
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path
 from fim_assets.wording import shortened
-
-PARQUET = ".parquet"
-"""How the name of a file of rows ends."""
 
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 64
@@ -74,7 +71,7 @@ class RowReader:
             text, or a column has no form in JSON; it names the column.
     """
 
-    def __init__(self, file: IO[bytes], path: Path, raw: Raw, *, lines: bool) -> None:
+    def __init__(self, file: IO[bytes], path: Location, raw: Raw, *, lines: bool) -> None:
         self.rows = 0
         self._path, self._raw, self._with_lines = path, raw, lines
         _refuse_other_files(file, path)
@@ -85,11 +82,12 @@ class RowReader:
             self._schema = self._file.schema_arrow
         self._fields = {raw.text_field, raw.id_field, raw.language_field, raw.path_field}
         self._kept = None if raw.keep_fields is None else self._fields | {*raw.keep_fields}
-        self._refuse_schema()
+        self._refuse_columns()
         self._again, self._again_rows = self._batches(self._kept), 0
         self._waiting: list[tuple[int, pa.RecordBatch]] = []
 
     def __iter__(self) -> Iterator[Rows]:
+        self._refuse_text()
         for batch in self._batches(self._kept if self._with_lines else self._fields):
             objects = self._objects(batch)
             lines = partial(_lines, objects)
@@ -97,6 +95,17 @@ class RowReader:
                 lines = partial(self._lines_again, self.rows, self.rows + batch.num_rows)
             yield Rows(objects, lines)
             self.rows += batch.num_rows
+
+    def unjudged(self) -> Iterator[list[bytes]]:
+        """The rows as lines, some at once, whether they have the recipe's fields or not."""
+        for batch in self._batches(self._kept):
+            yield _lines(self._objects(batch))
+            self.rows += batch.num_rows
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows the file has."""
+        return int(self._file.metadata.num_rows)
 
     def _batches(self, fields: set[str] | None) -> Iterator[pa.RecordBatch]:
         """All rows, of some fields; None: of all columns."""
@@ -140,8 +149,8 @@ class RowReader:
             where = f"rows {self.rows + 1:,} to {self.rows + len(column):,}, column {name}"
             raise ShardError(f"{where}: {error}", _LEAVE_OUT, self._path) from error
 
-    def _refuse_schema(self) -> None:
-        """Refuse what no row of the file could be read with."""
+    def _refuse_text(self) -> None:
+        """Refuse a file in which no row has a text where the recipe says."""
         text_field, schema = self._raw.text_field, self._schema
         strings = [field_path([f.name]) for f in schema if is_string(f.type) or is_binary(f.type)]
         columns = f"its columns of text are {shortened(strings)}" if strings else "it has no text"
@@ -152,6 +161,10 @@ class RowReader:
         if not (is_string(kind) or is_binary(kind) or is_null(kind)):
             problem = f"column {text_field}, which raw.text_field names, is {kind}, no text"
             raise ShardError(f"{problem}; {columns}", _NAME_FIELDS, self._path)
+
+    def _refuse_columns(self) -> None:
+        """Refuse columns that are missing, or have no form in JSON."""
+        schema = self._schema
         for field in self._raw.keep_fields or ():
             if _type_of(schema, field) is None:
                 problem = f"has no column {field}, which raw.keep_fields names"
@@ -164,19 +177,19 @@ class RowReader:
 
     @contextmanager
     def _naming_rows(self) -> Iterator[None]:
-        """Say after which row a file is damaged."""
+        """Say after which row a file cannot be read."""
         try:
             yield
         except (pa.ArrowException, OSError) as error:
             where = f"after row {self.rows:,}: " if self.rows else ""
-            reason = " ".join(str(error).split())
-            raise ShardError(f"{where}damaged Parquet: {reason}", _AGAIN, self._path) from error
+            problem = f"{where}cannot be read as Parquet: {' '.join(str(error).split())}"
+            raise ShardError(problem, _AGAIN, self._path) from error
 
 
-def _refuse_other_files(file: IO[bytes], path: Path) -> None:
+def _refuse_other_files(file: IO[bytes], path: Location) -> None:
     begin = file.read(_SIGNATURE_BYTES)
     if not begin:
-        raise ShardError("0 bytes, and a Parquet file of nothing has some", FAILED_DOWNLOAD, path)
+        raise ShardError(NOTHING_COMPRESSED, FAILED_DOWNLOAD, path)
     if begin.startswith(_ENCRYPTED):
         raise ShardError("encrypted Parquet", "write it again without encryption", path)
     if not begin.startswith(_PARQUET):

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.raw_shard import Member
 from fim_assets.io.compression import decompress
 from fim_assets.io.hashing import FileRecord, HashingReader, joined_name, joined_record
-from fim_assets.raw_shards.rows import PARQUET, RowReader
+from fim_assets.raw_shards.rows import RowReader
 from fim_assets.recipe.raw import Raw
 
 ShardPaths = Path | Sequence[Path]

@@ -8,7 +8,6 @@ rejected, `rejections` tells.
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -16,7 +15,6 @@ from typing import Self
 from fim_assets.corpus.stage import Totals
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import CompressionError
-from fim_assets.io.hashing import DIGEST_BYTES
 from fim_assets.io.parquet import TableReader
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import (
@@ -26,14 +24,12 @@ from fim_assets.raw_shards.documents import (
     document_of,
     read_document,
 )
+from fim_assets.raw_shards.lines import LongLine, blocks, split
 from fim_assets.raw_shards.rejections import (
-    CARRIAGE_RETURNS,
     NOT_EXPLAINED,
     Excess,
     RejectedLine,
     Rejections,
-    ends_in_carriage_returns,
-    one_value,
 )
 from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.shard_files import ShardFiles, ShardPaths
@@ -44,9 +40,6 @@ BLOCK_BYTES = 8 << 20
 
 _BLOCK_LINES = 1 << 14
 """Lines that are worked on at once: of tiny documents, Python's objects outweigh the bytes."""
-
-_LONG_LINE_KEPT = 1 << 10
-"""Bytes that are kept of a line over `raw.max_line_bytes`."""
 
 
 class TooManyRejectedError(ShardError):
@@ -68,27 +61,6 @@ class TooManyRejectedError(ShardError):
     def __str__(self) -> str:
         kept = f"; {self.kept}" if self.kept else ""
         return "\n  ".join([f"{super().__str__()}{kept}:", *self.lines])
-
-
-class _LongLine:
-    """A line over the bound, of which the beginning, the size and the hash are kept."""
-
-    def __init__(self, begin: Line) -> None:
-        self.size = 0
-        self._content = bytes(begin[:_LONG_LINE_KEPT])
-        in_one_line = ends_in_carriage_returns(begin)
-        self._advice = CARRIAGE_RETURNS if in_one_line else one_value(self._content)
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
-        self.add(begin)
-
-    def add(self, piece: Line) -> None:
-        self.size += len(piece)
-        self._digest.update(piece)
-
-    def rejected(self, number: int, bound: int) -> RejectedLine:
-        detail = f"{self.size:,} bytes, raw.max_line_bytes is {bound:,}; its beginning is kept"
-        identity = self.size, self._digest.hexdigest()
-        return RejectedLine(number, "too_long", detail, self._content, identity, self._advice)
 
 
 @dataclass(slots=True)
@@ -172,7 +144,7 @@ class ShardReader:
                 yield from map(self._count, self._of_rows(part))
                 continue
             for lines in self._groups(part):
-                if isinstance(lines, _LongLine):
+                if isinstance(lines, LongLine):
                     long = lines.rejected(self.lines + 1, self._raw.max_line_bytes)
                     yield self._count(Documents(rejected=[long]))
                 else:
@@ -190,7 +162,7 @@ class ShardReader:
                     yield from zip(block.numbers, block.lines, strict=True)
                 continue
             for lines in self._groups(part):
-                if isinstance(lines, _LongLine):
+                if isinstance(lines, LongLine):
                     self.lines += 1
                     continue
                 begin = self.lines + 1
@@ -204,7 +176,7 @@ class ShardReader:
         """Whether a line of `unjudged` is a document."""
         return bool(self._judge([line]).lines)
 
-    def _groups(self, pieces: Iterator[bytes]) -> Iterator["list[memoryview] | _LongLine"]:
+    def _groups(self, pieces: Iterator[bytes]) -> Iterator[list[memoryview] | LongLine]:
         bound = self._raw.max_line_bytes
         if self._raw.keep_fields is not None:
             problem = (
@@ -212,11 +184,11 @@ class ShardReader:
             )
             raise ShardError(problem, "leave it out of the recipe", self._files.path)
         try:
-            for data in _blocks(pieces, self._block_bytes, bound):
-                if isinstance(data, _LongLine):
+            for data in blocks(pieces, self._block_bytes, bound):
+                if isinstance(data, LongLine):
                     yield data
                     continue
-                lines = _lines(data)
+                lines = split(data)
                 while group := list(islice(lines, _BLOCK_LINES)):
                     yield group
         except CompressionError as error:
@@ -250,7 +222,7 @@ class ShardReader:
         bound = self._raw.max_line_bytes
         for number, line in enumerate(lines, self.lines + 1):
             if len(line) > bound:
-                block.rejected.append(_LongLine(line).rejected(number, bound))
+                block.rejected.append(LongLine(line).rejected(number, bound))
                 continue
             try:
                 document = read_document(line, self._raw)
@@ -296,7 +268,7 @@ class ShardReader:
 
     def _rejected_row(self, error: RejectionError, number: int, line: bytes) -> RejectedLine:
         if error.reason == "too_long":
-            return _LongLine(line).rejected(number, self._raw.max_line_bytes)
+            return LongLine(line).rejected(number, self._raw.max_line_bytes)
         return error.rejected(number, line)
 
     def _renumbered(self, block: Documents) -> Documents:
@@ -327,55 +299,3 @@ class ShardReader:
         for rejected in block.rejected:
             self.rejections.add(rejected)
         return block
-
-
-def _blocks(
-    pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
-) -> Iterator["bytes | _LongLine"]:
-    r"""Whole lines, about `block_bytes` of them or one longer line, and lines over the bound.
-
-    With 4 bytes to a block and a bound of 6, the pieces `ab\ncd`, `e\nfghijkl` and `m\nn` become
-    `ab\n`, `cde\n`, the long line `fghijklm`, and `n`.
-    """
-    pending: list[bytes] = []
-    size = unfinished = 0
-    long: _LongLine | None = None
-    for read in pieces:
-        piece = read
-        if long is not None:
-            rest = read.find(b"\n") + 1
-            long.add(read[: rest - 1] if rest else read)
-            if not rest:
-                continue
-            yield long
-            long, piece = None, read[rest:]
-        pending.append(piece)
-        size += len(piece)
-        end = piece.rfind(b"\n") + 1
-        unfinished = len(piece) - end if end else unfinished + len(piece)
-        if size >= block_bytes and end:
-            pending[-1] = piece[:end]
-            yield b"".join(pending)
-            pending = [piece[end:]]
-            size = len(pending[0])
-        if unfinished > max_line_bytes:
-            data = b"".join(pending)
-            if size > unfinished:
-                yield data[:-unfinished]
-            long = _LongLine(memoryview(data)[size - unfinished :])
-            pending, size, unfinished = [], 0, 0
-    if long is not None:
-        yield long
-    if size:
-        yield b"".join(pending)
-
-
-def _lines(data: bytes) -> Iterator[memoryview]:
-    """The lines of a block, without their line feeds and without copying them."""
-    view = memoryview(data)
-    begin = 0
-    while (end := data.find(b"\n", begin)) >= 0:
-        yield view[begin:end]
-        begin = end + 1
-    if begin < len(data):
-        yield view[begin:]

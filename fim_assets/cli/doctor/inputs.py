@@ -22,7 +22,7 @@ from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets.wording import file_size, plural, shortened
 
 NAMES_SHOWN = 4
-_SUFFIXES = (".json", ".jsonl", ".gz", ".zst")
+_SUFFIXES = (".json", ".jsonl", ".parquet", ".gz", ".zst")
 
 
 def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:

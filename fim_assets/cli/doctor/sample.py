@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.raw_shard import RawInput, RawShard
 from fim_assets.corpus.receipts import Result
 from fim_assets.errors import USER_ERRORS, ShardError, UserError
@@ -24,7 +25,9 @@ from fim_assets.io.compression import CompressionError, CutShortError, decompres
 from fim_assets.io.hashing import HashingReader
 from fim_assets.io.storage import read_bytes
 from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
+from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.stage import RAW_SHARDS
+from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome, Task, run_partition
 
 _SHARDS = 8
@@ -67,12 +70,14 @@ class Excerpt:
     complete: bool
 
 
-def take_excerpt(key: str, shard: RawInput, folder: Path, most: int, window: int) -> Excerpt:
+def take_excerpt(
+    key: str, shard: RawInput, folder: Path, most: int, window: int, raw: Raw
+) -> Excerpt:
     """Read lines of a shard that are evenly spread over its beginning.
 
     About `most` bytes of lines are taken from the first `window` compressed bytes, of a group from
     as many bytes of members that are spread over it; the key names the file in the folder, and
-    seeds the choice.
+    seeds the choice. Rows of Parquet come as lines.
 
     Raises:
         ShardError: If it is gone, is not what its manifest says or is damaged, or its first line
@@ -86,7 +91,10 @@ def take_excerpt(key: str, shard: RawInput, folder: Path, most: int, window: int
             complete = False
             break
         left, most_kept = window - compressed, _KEPT_BYTES - len(kept)
-        begin = _beginning(member, folder, left, most_kept, must_hold_a_line=not kept)
+        if member.place.endswith(PARQUET):
+            begin = _beginning_of_rows(member, left, most_kept, raw)
+        else:
+            begin = _beginning(member, folder, left, most_kept, must_hold_a_line=not kept)
         complete = complete and begin.complete
         if not (begin.lines or begin.complete):
             break
@@ -156,6 +164,22 @@ def _beginning(
     return _Beginning(kept, len(compressed), decompressed, complete)
 
 
+def _beginning_of_rows(shard: RawShard, window: int, most: int, raw: Raw) -> _Beginning:
+    shard.refuse_changed()
+    location, kept, rows = shard.location, bytearray(), 0
+    with location.open("rb") as file:
+        reader = RowReader(file, location, raw, lines=True)
+        part = 0.0
+        for lines in reader.unjudged():
+            kept += b"".join(line + b"\n" for line in lines)
+            rows += len(lines)
+            part = rows / reader.total_rows
+            if len(kept) >= most or shard.size * part >= window:
+                break
+    complete = rows == reader.total_rows
+    return _Beginning(kept, round(shard.size * part), len(kept), complete)
+
+
 @dataclass(frozen=True)
 class SampledShard:
     """A shard of which some lines were run through every stage and check."""
@@ -170,11 +194,12 @@ class SampledShard:
 
 
 def run_sample(
-    corpus: Corpus, shards: Mapping[str, RawInput], folder: Path, assets: Sequence[str]
+    corpus: Corpus, shards: Mapping[str, RawInput], folder: Path, assets: Sequence[str], raw: Raw
 ) -> Iterator[SampledShard | UserError | OSError]:
     """Run some stages on some lines of a few shards; yields each, or why it cannot be read.
 
-    The lines are written to `folder`, the outputs to the data root of the corpus.
+    The lines are written to `folder`, the outputs to the data root of the corpus. `raw` says which
+    fields of rows go on, and the recipe of the corpus is one of lines.
     """
     chosen = choose({key: shard.size for key, shard in shards.items()})
     total = sum(chosen.values())
@@ -186,7 +211,7 @@ def run_sample(
         most = max(_LEAST_BYTES, round(TEXT_BYTES * part))
         window = max(_LEAST_BYTES, round(_WINDOW_BYTES * part))
         try:
-            excerpt = take_excerpt(key, shards[key], folder, most, window)
+            excerpt = take_excerpt(key, shards[key], folder, most, window, raw)
         except USER_ERRORS as error:
             yield error
             continue

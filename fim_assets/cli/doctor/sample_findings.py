@@ -26,7 +26,7 @@ from fim_assets.statistics.rates import binomial_rate
 from fim_assets.wording import plural, shown_language
 
 _CERTAIN = 1e-4
-_NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines"
+_NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines or Parquet"
 
 
 def run_and_judge_sample(
@@ -46,14 +46,16 @@ def run_and_judge_sample(
     assets = corpus.names if corpus.tokenizer_hash else without_tokenizer
     sampled: list[SampledShard] = []
     with working_folder() as folder:
-        trial = replace(corpus, data_root=folder / "out", prefix=())
-        for shard in run_sample(trial, shards, folder, assets):
+        trial = replace(
+            corpus, recipe=_of_lines(corpus.recipe), data_root=folder / "out", prefix=()
+        )
+        for shard in run_sample(trial, shards, folder, assets, recipe.raw):
             if isinstance(shard, SampledShard):
                 sampled.append(shard)
                 on_progress(f"running lines of shards: {len(sampled)} …")
             else:
                 yield error_finding("sample", shard, _NOT_READ)
-        yield from _judge(sampled, shards, recipe)
+        yield from _judge(sampled, shards, _of_lines(recipe))
         through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
         if not through:
             return None
@@ -61,6 +63,11 @@ def run_and_judge_sample(
         seconds = seconds_of_a_partition(trial, through, folder)
     sizes = [shard.size for shard in shards.values()]
     return estimate(through, sizes, seconds, workers, remote=is_remote(corpus.data_root))
+
+
+def _of_lines(recipe: Recipe) -> Recipe:
+    """The recipe for an excerpt, in which rows are lines of the fields that go on."""
+    return recipe.model_copy(update={"raw": recipe.raw.model_copy(update={"keep_fields": None})})
 
 
 def _judge(

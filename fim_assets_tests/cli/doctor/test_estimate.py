@@ -80,10 +80,10 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     shard = tmp_path / f"a{ending}"
     shard.write_bytes(packings[ending](content))
     packed = shard.stat().st_size
-    full = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30)
+    full = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30, Raw())
     assert full.path.read_bytes() == content
     assert (full.complete, full.bytes, full.by_lines) == (True, packed, packed)
-    some = take_excerpt("a", RawShard(str(shard)), folder, len(content) // 10, 1 << 30)
+    some = take_excerpt("a", RawShard(str(shard)), folder, len(content) // 10, 1 << 30, Raw())
     taken = some.path.read_bytes().splitlines(keepends=True)
     numbers = [LINES.index(line) for line in taken]
     assert [number // 10 for number in numbers] == list(range(400)), "one of each ten"
@@ -91,7 +91,7 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     assert not some.complete
     assert some.bytes == pytest.approx(packed * len(b"".join(taken)) / len(content))
     assert some.by_lines == pytest.approx(packed / 10)
-    begin = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, packed // 2)
+    begin = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, packed // 2, Raw())
     lines = begin.path.read_bytes().splitlines(keepends=True)
     assert 0 < len(lines) < len(LINES)
     assert lines == LINES[: len(lines)]
@@ -105,10 +105,10 @@ def test_an_excerpt_of_a_group_is_spread_over_its_members(tmp_path: Path, folder
         path.write_bytes(b"".join(LINES[10 * number : 10 * number + 10]).removesuffix(b"\n"))
         members.append(RawShard(str(path)))
     group = ShardGroup(tuple(members))
-    full = take_excerpt("g", group, folder, 1 << 30, 1 << 30)
+    full = take_excerpt("g", group, folder, 1 << 30, 1 << 30, Raw())
     assert full.path.read_bytes() == b"".join(LINES[:200])
     assert (full.complete, full.by_lines) == (True, group.size)
-    some = take_excerpt("g", group, folder, 1 << 30, group.size // 5)
+    some = take_excerpt("g", group, folder, 1 << 30, group.size // 5, Raw())
     taken = [LINES.index(line) // 10 for line in some.path.read_bytes().splitlines(keepends=True)]
     assert set(taken) == {0, 5, 10, 15}
     assert not some.complete
@@ -131,7 +131,7 @@ def test_a_group_is_sampled_whatever_member_the_window_ends_in(
     group = packed_group(tmp_path)
     first = group.members[0].size
     for window in range(first, group.size, first // 7):
-        some = take_excerpt("g", group, folder, 1 << 30, window)
+        some = take_excerpt("g", group, folder, 1 << 30, window, Raw())
         taken = some.path.read_bytes().splitlines(keepends=True)
         read = {LINES.index(line) // 10 for line in taken}
         assert len(taken) == 10 * len(read)
@@ -139,7 +139,7 @@ def test_a_group_is_sampled_whatever_member_the_window_ends_in(
         assert not some.complete
     group.members[1].location.write_bytes(b"<html>")
     with pytest.raises(ShardError, match=r"1\.jsonl\.zst: "):
-        take_excerpt("g", group, folder, 1 << 30, group.size)
+        take_excerpt("g", group, folder, 1 << 30, group.size, Raw())
 
 
 @pytest.mark.parametrize("members", [1, 3, 7])
@@ -149,7 +149,7 @@ def test_a_group_of_more_lines_than_are_kept_is_sampled(
     kept = b"".join(LINES[: 10 * members])
     for most in (len(kept) - 1, len(kept), len(kept) + 1):
         monkeypatch.setattr(sampling, "_KEPT_BYTES", most)
-        some = take_excerpt("g", packed_group(tmp_path), folder, 1 << 30, 1 << 30)
+        some = take_excerpt("g", packed_group(tmp_path), folder, 1 << 30, 1 << 30, Raw())
         assert some.path.read_bytes().startswith(kept)
         assert not some.complete
 
@@ -157,7 +157,7 @@ def test_a_group_of_more_lines_than_are_kept_is_sampled(
 def test_a_last_line_without_a_line_feed_is_a_line(tmp_path: Path, folder: Path) -> None:
     shard = tmp_path / "a.jsonl"
     shard.write_bytes(b'{"text": "a"}\n{"text": "b\r"}')
-    taken = take_excerpt("a", RawShard(str(shard)), folder, 1 << 20, 1 << 20)
+    taken = take_excerpt("a", RawShard(str(shard)), folder, 1 << 20, 1 << 20, Raw())
     assert taken.path.read_bytes() == b'{"text": "a"}\n{"text": "b\r"}\n'
 
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_read_is_told(
     shard = tmp_path / "a.jsonl.zst"
     shard.write_bytes(content)
     with pytest.raises(ShardError, match=f"a.jsonl.zst: .*{message}"):
-        take_excerpt("a", RawShard(str(shard)), folder, 1 << 16, max(len(content) - 1, 20))
+        take_excerpt("a", RawShard(str(shard)), folder, 1 << 16, max(len(content) - 1, 20), Raw())
 
 
 def test_a_shard_that_is_gone_or_another_than_its_manifest_says_is_told(
@@ -183,10 +183,10 @@ def test_a_shard_that_is_gone_or_another_than_its_manifest_says_is_told(
 ) -> None:
     gone = RawShard(str(tmp_path / "a.jsonl"), 5, pinned_by="m.tsv, line 2")
     with pytest.raises(ShardError, match=r"is gone; m\.tsv, line 2 names it"):
-        take_excerpt("a", gone, folder, 1 << 16, 1 << 16)
+        take_excerpt("a", gone, folder, 1 << 16, 1 << 16, Raw())
     (tmp_path / "a.jsonl").write_bytes(b"other than 5")
     with pytest.raises(ShardError, match="says bytes 5, it has 12"):
-        take_excerpt("a", gone, folder, 1 << 16, 1 << 16)
+        take_excerpt("a", gone, folder, 1 << 16, 1 << 16, Raw())
 
 
 def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_partition_is_timed_with_a_document(tmp_path: Path, folder: Path) -> N
     trial = open_corpus(folder / "out", Recipe(raw=Raw(max_rejected_share=1)))
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     shards = list_shards(open_corpus(tmp_path), tmp_path)
-    found = run_sample(trial, shards, folder, trial.names)
+    found = run_sample(trial, shards, folder, trial.names, Raw())
     sampled = [shard for shard in found if isinstance(shard, SampledShard)]
     assert len(sampled) == 3
     assert seconds_of_a_partition(trial, sampled, folder) > 0
@@ -210,7 +210,9 @@ def estimated(root: Path, folder: Path, workers: int = 2, recipe: Recipe | None 
     load_tokenizer(trial.recipe, trial.tokenizer_hash)  # it takes long the first time
     shards = list_shards(corpus, root)
     folder.mkdir()
-    sampled = [s for s in run_sample(trial, shards, folder, ASSETS) if isinstance(s, SampledShard)]
+    sampled = [
+        s for s in run_sample(trial, shards, folder, ASSETS, Raw()) if isinstance(s, SampledShard)
+    ]
     assert all(set(shard.results) == set(ASSETS) for shard in sampled)
     seconds = seconds_of_a_partition(trial, sampled, folder)
     sizes = [shard.size for shard in shards.values()]
