@@ -16,14 +16,14 @@ _VERSION = 1
 
 _TABLE = files("fim_assets") / "languages" / "data" / "linguist.json"
 
-_SEPARATORS = re.compile(r"[\s_-]+(?=[^\W_])")
+_SEPARATORS = re.compile(r"[\s_-]+(?=[^\s_-])")
 
 
 @lru_cache(maxsize=1024)
 def canonical(name: str) -> str | None:
     """Linguist's name of a language, by that or by an alias; None for what has none.
 
-    Case, white space, `-` and `_` between words make no difference.
+    Case, white space, and `-` and `_` in front of something else make no difference.
 
     >>> canonical("c-sharp"), canonical("Jupyter_Notebook"), canonical("Klingon")
     ('C#', 'Jupyter Notebook', None)
