@@ -1,5 +1,6 @@
 """Data whose spellings of a language differ from the recipe's, taken through the stages."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.fim_shards.stage import FIM_SHARDS
+from fim_assets.io.parquet import read_metadata
 from fim_assets.preview.notebook import transform_text
 from fim_assets.recipe import Recipe, parse_recipe
 from fim_assets.recipe.schemas import SCHEMAS
@@ -115,6 +117,13 @@ def test_a_notebook_does_to_a_text_what_the_stage_does(tmp_path: Path) -> None:
         )
         [file] = document.files
         assert (file.order, file.split, file.reason) == (row["order"], row["split"], row["reason"])
+
+
+def test_a_record_names_the_fields_and_not_their_schema(tmp_path: Path) -> None:
+    """It must say where the text is even to a version whose schema names other fields."""
+    run(tmp_path, recipe("{schema: the-stack}"), rows("the-stack"))
+    raw = json.loads(read_metadata(tmp_path / "fim_shards" / "a.parquet")["fim_assets.raw"])
+    assert raw == SCHEMAS["the-stack"]._asdict()
 
 
 def test_syntax_finds_its_grammar_by_any_name(tmp_path: Path) -> None:
