@@ -88,8 +88,9 @@ class Raw(Section):
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""
-        elsewhere = {"documents", "path_field", "max_rejected_share", "max_empty_share"}
-        return self.model_dump(exclude_defaults=True, exclude=elsewhere | {"schema_name"})
+        left_out = {"documents", "schema_name", "path_field"}
+        left_out |= {"max_rejected_share", "max_empty_share"}
+        return self.model_dump(exclude_defaults=True, exclude=left_out)
 
     def language_key(self, language: str) -> str:
         """What a language's name is compared by: with a schema, Linguist's name if it has one."""
