@@ -10,7 +10,7 @@ export DAGSTER_HOME := $(CURDIR)
 # Nothing is compiled when it is installed: the first start keeps what it compiles, for all others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer clean
+.PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer languages clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## everything, from sample shards to arrays and report
@@ -88,6 +88,9 @@ lock: $(READY_TO_TEST)  ## pin the dependencies of pyproject.toml again
 tokenizer: $(READY_TO_TEST)  ## build the bundled dolma2 tokenizer again, and prove its encoder
 	$(BIN)/python -m fim_assets_tests.tokenizer.build_dolma2
 	$(BIN)/python -m fim_assets_tests.tokenizer.bundled_proofs
+
+languages: $(READY_TO_TEST)  ## build the table of languages' names again; needs npm and Node.js
+	$(BIN)/python -m fim_assets_tests.languages.build_table
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
 	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report

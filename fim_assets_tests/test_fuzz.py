@@ -112,7 +112,7 @@ def test_damaged_packings_are_read_or_refused_by_name(
         assert str(error).startswith(starts)  # noqa: PT017 - it may not be raised
 
 
-FIELDS = ["seed", "raw", "fim", "tokens", "documents", "text_field", "fim_rate", "split", "layout"]
+FIELDS = ["seed", "raw", "fim", "tokens", "documents", "schema", "text_field", "fim_rate", "split"]
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
         st.none(),
@@ -120,7 +120,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
         st.integers(),
         st.floats(),
         st.text(max_size=8),
-        st.sampled_from(["dolma", "uniform", "syntax", "raw/*", "starcoder2"]),
+        st.sampled_from(["dolma", "uniform", "syntax", "raw/*", "starcoder2", "the-stack"]),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
@@ -132,6 +132,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.one_of(VALUES.map(yaml.safe_dump), st.text()))
 @example("fim: {sentinels: {}}")
+@example("raw: {schema: {}}")
+@example("raw: {schema: dolma, 1: 2}")
 @example("? [a]\n: 1")
 def test_a_recipe_is_one_or_is_refused(text: str) -> None:
     try:

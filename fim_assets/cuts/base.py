@@ -105,7 +105,7 @@ class Cut:
         bounded: For such a method: its law where `fim.max_middle` bounds the middle.
         fields: Fields of `fim` that matter to it, and not to every other method. With `max_middle`
             it is given a `Bound` or None, and keeps it; without, recipes with a bound refuse it.
-        raw_fields: The same of `raw`.
+        raw_fields: The same of `raw`; with `schema_name`, what languages' names mean matters to it.
         identity: What else decides where it cuts, such as a version, under keys of its own: a part
             of the fingerprints of the recipes that use it, and of no others.
     """

@@ -23,7 +23,8 @@ class Files:
         lengths: Code points.
         keys: Key of each file's document.
         markers: Whether each file holds a repository token.
-        languages: Language of each document, None where it names none; `paths` likewise.
+        languages: Language of each document, by the name that decides (`Raw.language_key`), None
+            where it names none; `paths` likewise.
     """
 
     texts: list[str]

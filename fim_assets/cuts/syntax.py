@@ -109,6 +109,6 @@ CUT = Cut(
         "{path_field}, names a language with a grammar"
     },
     fields=("syntax_max_bytes", "max_middle"),
-    raw_fields=("path_field",),
+    raw_fields=("path_field", "schema_name"),
     identity=_identity,
 )

@@ -145,7 +145,7 @@ def rates_within_bounds(partition: Finished) -> CheckOutcome:
         rest = len(too_few) - _LANGUAGES_NAMED
         names = ", ".join(too_few[:_LANGUAGES_NAMED]) + (f" and {rest} more" if rest > 0 else "")
         sentences.append(f"left out, with too few files for any bound: {names}")
-    absent = sorted(recipe.fim.languages - languages.keys())
+    absent = sorted(recipe.fim.languages - {*map(recipe.named, languages)})
     if absent:
         names = ", ".join(map(shown_language, absent))
         sentences.append(f"no file of {names}, though fim_rate names it")

@@ -68,7 +68,7 @@ def decide(
     fim, count = recipe.fim, len(files.texts)
     orders, splits, reasons = (np.full(count, value, np.object_) for value in ("none", None, None))
     decisions = Decisions(orders, splits, reasons, Cuts(*np.zeros((2, count), np.int64)), {})
-    unchanged = _unchanged(files, fim)
+    unchanged = _unchanged(files, recipe)
     if recipe.context is None or tokenizer is None:
         _rearrange(files, np.flatnonzero(~_any(unchanged)), decisions, fim, tokenizer)
     else:
@@ -134,9 +134,10 @@ def _rearrange(
     _cut(fim.split_fallback, files, np.sort(np.concatenate(uncut)), decisions, fields)
 
 
-def _unchanged(files: Files, fim: Fim) -> dict[str, Bools]:
+def _unchanged(files: Files, recipe: Recipe) -> dict[str, Bools]:
     """Whether each reason to leave a file unchanged holds, shape (n,)."""
-    rates = np.array([fim.rate(language) for language in files.languages])[files.documents]
+    fim, rate_of = recipe.fim, {name: recipe.rate(name) for name in {*files.languages}}
+    rates = np.array([rate_of[language] for language in files.languages])[files.documents]
     gate = uniforms(files.keys, np.zeros_like(files.indices), RandomStream.GATE)
     return {
         "repository": files.markers,

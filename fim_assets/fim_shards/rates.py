@@ -55,7 +55,7 @@ def rates_by_language(counts: Mapping[str, int], recipe: Recipe) -> dict[str, di
     error = RATE_ERROR / 4 / max(len(eligible), 1)
     tested = {}
     for language, files in eligible.items():
-        rearranged, asked = psm[language] + spm[language], recipe.fim.rate(language or None)
+        rearranged, asked = psm[language] + spm[language], recipe.rate(language)
         tested[language] = {
             "fim_rate": binomial_rate(rearranged, files, asked, error),
             "psm_share": binomial_rate(psm[language], rearranged, recipe.fim.psm_spm_split, error),

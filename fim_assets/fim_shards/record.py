@@ -59,8 +59,9 @@ WHOLE = DocumentPiece(0, 1, continued=False)
 """A document that is not divided."""
 
 
-NOT_RECORDED = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
-"""Fields of the section `raw` that say which lines are read, and not what a line holds."""
+_WHICH_LINES = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
+NOT_RECORDED = {*_WHICH_LINES, "schema_name"}
+"""Fields of the section `raw` that do not say what a line holds: a schema's own fields do."""
 
 
 def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:

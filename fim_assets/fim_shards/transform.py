@@ -150,7 +150,8 @@ def _decide(
     limit: int | None = None,
 ) -> tuple[Files, Decisions]:
     separators = recipe.fim.file_separator_token, recipe.fim.repository_tokens
-    files = Files.split(block.texts, keys, block.languages, block.paths, *separators)
+    languages = [language and recipe.raw.language_key(language) for language in block.languages]
+    files = Files.split(block.texts, keys, languages, block.paths, *separators)
     try:
         return files, decide(files, recipe, tokenizer, limit)
     except CutError as error:

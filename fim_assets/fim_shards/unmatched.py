@@ -74,12 +74,14 @@ def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> I
         )
         return
     present = [language for language, _ in occurrences.languages.most_common() if language]
-    for name, close in unmatched_languages(named, present):
+    names = {language: recipe.named(language) for language in present}
+    others = [language for language in present if names[language] not in named]
+    for name, close in unmatched_languages(named - {*names.values()}, others):
         if close or complete:
-            names = f"close: {_shown(close)}" if close else f"they name {_shown(present)}"
+            instead = f"close: {_shown(close)}" if close else f"they name {_shown(present)}"
             yield (
                 f"fim.fim_rate is set for the language {shown_language(name)}, which no document "
-                f"names; {names}"
+                f"names; {instead}"
             )
 
 
@@ -90,7 +92,7 @@ def _methods(recipe: Recipe, occurrences: Occurrences) -> Iterator[str]:
         if uncut := occurrences.fallbacks[reason]:
             yield (
                 f"fim.split names {name}, which cut no file: {uncut:,} were cut by the fallback, "
-                f"since {mistake.format_map(recipe.raw.model_dump())}"
+                f"since {mistake.format_map(dict(recipe.raw))}"
             )
 
 

@@ -177,8 +177,9 @@ def transform_pieces(
     >>> "".join(piece.restore() for piece in pieces) == "a = 1\n" * 40
     True
     """
-    # Field names are no part of any draw.
-    plain = recipe.model_copy(update={"raw": Raw()})
+    # Field names are no part of any draw; a schema decides how names of languages are compared.
+    raw = Raw(schema=recipe.raw.schema_name and "dolma")
+    plain = recipe.model_copy(update={"raw": raw})
     metadata = {"language": language, "path": path}
     try:
         line = orjson.dumps({"id": document_id, "text": text, "metadata": metadata})

@@ -71,6 +71,28 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
+        spellings: dict[str, list[str]] = {}
+        for name in sorted(self.fim.languages):
+            spellings.setdefault(self.raw.language_key(name), []).append(name)
+        for language, names in spellings.items():
+            if len(names) > 1:
+                raise ValueError(
+                    f"fim.fim_rate: {' and '.join(names)} are one language, {language}; give one"
+                )
+        return self
+
+    def named(self, language: str) -> str:
+        """A document's language as `fim.fim_rate` names it, if it does; else as it is written."""
+        key = self.raw.language_key(language)
+        same = (name for name in self.fim.languages if self.raw.language_key(name) == key)
+        return next(same, language)
+
+    def rate(self, language: str | None) -> float:
+        """The probability that a candidate of a document's language is rearranged."""
+        return self.fim.rate(language and self.named(language))
+
     @property
     def window(self) -> int | None:
         """Tokens of an array that a trainer takes at once, None where documents are not aligned."""

@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails
 from fim_assets.cuts.base import Cut
 from fim_assets.cuts.bounded import Unit
 from fim_assets.cuts.registry import CUTS
+from fim_assets.languages.names import names_identity
 from fim_assets.recipe.families import SENTINELS, SEPARATORS, Sentinels
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import Probability, Section, Token, one_of
@@ -31,7 +32,7 @@ FallbackName = Annotated[str, one_of(CUTS.fallbacks)]
 
 
 class LanguageRates(Section):
-    """A probability by language, spelled as `raw.language_field` does, and one for the others."""
+    """A probability by language, and one for the others; see `Recipe.named` for the names."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Probability]
@@ -227,14 +228,16 @@ class Fim(Section):
         read = {field for method in methods.values() for field in method.raw_fields}
         parts = {
             "fim": self.model_dump(exclude_defaults=True, exclude=unused),
-            "raw": raw.model_dump(exclude_defaults=True, include=read),
+            "raw": raw.model_dump(exclude_defaults=True, include=read - {"schema_name"}),
         }
+        if raw.schema_name is not None and (self.languages or "schema_name" in read):
+            parts["language_names"] = names_identity()
         for method in methods.values():
             parts |= method.identity()
         return parts
 
     def rate(self, language: str | None) -> float:
-        """The probability that a candidate of a language is rearranged."""
+        """The probability that a candidate is rearranged, by a language as `fim_rate` names it."""
         rates = self.fim_rate
         return rates.of(language) if isinstance(rates, LanguageRates) else rates
 

@@ -1,10 +1,21 @@
 """The section `raw`: which shards, and where a document's parts stand in its line."""
 
+import operator
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names
+from fim_assets.languages.names import canonical
+from fim_assets.recipe.schemas import SCHEMAS, Schema
+from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names, one_of
+
+SchemaName = Annotated[str, one_of(SCHEMAS.keys)]
 
 
 class Raw(Section):
@@ -12,6 +23,10 @@ class Raw(Section):
 
     Attributes:
         documents: Globs of shards.
+        schema_name: `schema` in YAML, a name that pydantic's models have a method of: one of
+            `SCHEMAS`, which names the four fields; languages are then compared by what their names
+            mean. None: the fields are named one by one, and names of languages are compared as they
+            are written.
         path_field: The file's path, if there is one; its ending tells the language where
             `language_field` names none that `syntax` knows.
         keep_fields: The fields of a Parquet file's rows that go on, besides those above; None: all.
@@ -24,7 +39,10 @@ class Raw(Section):
             `max_rejected_share`; None: they do.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     documents: Annotated[tuple[Token, ...], Field(min_length=1, strict=False)] = ("raw/**/*.json*",)
+    schema_name: SchemaName | None = Field(default=None, alias="schema", exclude_if=operator.not_)
     text_field: FieldPath = "text"
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
@@ -35,6 +53,31 @@ class Raw(Section):
     max_line_bytes: Annotated[int, Field(ge=1, le=1 << 31)] = 1 << 26
     max_rejected_share: Probability = 0.001
     max_empty_share: Probability | None = None
+
+    @classmethod
+    def allowed_names(cls) -> list[str]:
+        """Its fields, as a recipe names them."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_fields(cls, content: Any) -> Any:
+        """Put the fields that a schema names in their places."""
+        name = content.get("schema") if isinstance(content, dict) else None
+        if not isinstance(name, str) or name not in SCHEMAS:
+            return content
+        fields = SCHEMAS[name]._asdict()
+        both = sorted(fields.keys() & content.keys())
+        if both:
+            raise ValueError(f"schema = {name} and {', '.join(both)} say the same; give one")
+        return fields | content
+
+    @model_serializer(mode="wrap")
+    def _leave_named_fields_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe that can be read again: next to a schema its fields are not written."""
+        fields: dict[str, Any] = write(self)
+        named = Schema._fields if "schema" in fields else ()
+        return {name: value for name, value in fields.items() if name not in named}
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -50,5 +93,10 @@ class Raw(Section):
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""
-        elsewhere = {"documents", "path_field", "max_rejected_share", "max_empty_share"}
-        return self.model_dump(exclude_defaults=True, exclude=elsewhere)
+        left_out = {"documents", "schema_name", "path_field"}
+        left_out |= {"max_rejected_share", "max_empty_share"}
+        return self.model_dump(exclude_defaults=True, exclude=left_out)
+
+    def language_key(self, language: str) -> str:
+        """What a language's name is compared by: with a schema, Linguist's name if it has one."""
+        return language if self.schema_name is None else canonical(language) or language

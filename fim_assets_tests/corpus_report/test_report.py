@@ -759,6 +759,21 @@ def test_a_language_that_no_document_has_is_told(corpus: Corpus) -> None:
     assert incomplete.warnings == [python], "the missing partition may be of Ada"
 
 
+def test_with_a_schema_languages_are_told_as_the_data_name_them(corpus: Corpus) -> None:
+    raw, rates = "{schema: dolma, max_rejected_share: 1}", "{default: 0, c: 1, py3: 0, Ada: 0}"
+    recipe = parse_recipe(f"raw: {raw}\nfim: {{fim_rate: {rates}}}", "r")
+    other = replace(corpus, recipe=recipe)
+    summary = write_report(other, materialize(other, SHARDS))
+    [ada] = summary.warnings
+    assert "language Ada, which no document names; they name C, Python" in ada
+    assert summary.rates_by_language["C"]["fim_rate"].realised == 1.0
+    folder = other.folder("corpus_report")
+    assert Summary.model_validate_json((folder / "summary.json").read_bytes()) == summary
+    page = unescape(read_page(other))
+    assert all(line in page for line in ("  schema: dolma", "  text_field: text"))
+    assert "  schema: dolma\n" in read_card(other)
+
+
 def test_partitions_of_several_versions_and_engines_are_told(
     reported: Corpus, corpus: Corpus
 ) -> None:

@@ -13,6 +13,7 @@ from fim_assets.recipe import _FROM_DOLMA
 from fim_assets.recipe.families import SENTINELS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.schemas import SCHEMAS
 from fim_assets.recipe.tokens import Tokenizer, Tokens
 from fim_assets_tests.corpora import CHECKS_OF
 from fim_assets_tests.end_to_end.commands import REPOSITORY
@@ -121,7 +122,15 @@ def test_every_field_and_name_of_a_recipe_is_explained() -> None:
         + (REPOSITORY / "fim_assets/recipe/built_in/olmo_midtraining.yaml").read_text()
     )
     for model in (Raw, Fim, Tokenizer, Tokens):
-        for field in model.model_fields:
+        for field in model.allowed_names():
             assert field in text, field
     for name in (*SENTINELS, *CUTS):
         assert f"`{name}`" in page("docs/recipe.md"), name
+
+
+def test_the_table_of_schemas_is_that_of_the_source() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|[^|]+((?:\|[^|]+){4})\|$", page("docs/recipe.md"), re.MULTILINE
+    )
+    fields = {name: tuple(re.findall(r"`(.+?)`", cells)) for name, cells in rows}
+    assert fields == SCHEMAS

@@ -28,6 +28,12 @@ def test_names_that_are_close_and_no_others(
 BY_LANGUAGE = Recipe.model_validate({"fim": {"fim_rate": {"default": 0.5, "Markdown": 0, "C": 1}}})
 SYNTAX = Recipe.model_validate({"fim": {"split": {"syntax": 0.5, "dolma": 0.5}}})
 
+THE_STACK = {"schema": "the-stack"}
+BY_MEANING, SYNTAX_BY_MEANING = (
+    Recipe.model_validate({"raw": THE_STACK, "fim": recipe.fim.model_dump()})
+    for recipe in (BY_LANGUAGE, SYNTAX)
+)
+
 
 @pytest.mark.parametrize(
     ("recipe", "counts", "in_all", "in_a_part"),
@@ -41,6 +47,10 @@ SYNTAX = Recipe.model_validate({"fim": {"split": {"syntax": 0.5, "dolma": 0.5}}}
         (SYNTAX, {"fallback:no_grammar": 7, "split:syntax": 1}, [], []),
         (SYNTAX, {"fallback:too_large": 7}, [], []),
         (Recipe(), {"documents:": 3, "fallback:no_grammar": 7}, [], []),
+        (BY_MEANING, {"documents:c": 3, "documents:MD": 1}, [], []),
+        (BY_MEANING, {"documents:c": 3, "documents:Ada": 1}, ["Markdown, which no document"], []),
+        (BY_MEANING, {"documents:": 3}, ["raw.language_field, lang: "], ["C, Markdown"]),
+        (SYNTAX_BY_MEANING, {"fallback:no_grammar": 7}, ["max_stars_repo_path"], ["lang"]),
     ],
 )
 def test_of_a_part_what_another_part_may_hold_is_not_told(
@@ -52,6 +62,13 @@ def test_of_a_part_what_another_part_may_hold_is_not_told(
         warnings = unmatched_names(recipe, occurrences, complete=complete)
         assert len(warnings) == len(told)
         assert all(name in warning for name, warning in zip(told, warnings, strict=True))
+
+
+def test_with_a_schema_a_name_that_is_matched_is_close_to_no_other() -> None:
+    rates = {"default": 0.5, "Python": 1, "Pythn": 0}
+    recipe = Recipe.model_validate({"raw": THE_STACK, "fim": {"fim_rate": rates}})
+    [told] = unmatched_names(recipe, Occurrences(Counter({"python": 3, "C": 1})), complete=True)
+    assert told.endswith("language Pythn, which no document names; they name python, C")
 
 
 def test_names_are_shown_without_what_acts_and_not_all_of_many() -> None:

@@ -1,0 +1,1 @@
+"""Languages' names: one table for all spellings that data sets use."""
