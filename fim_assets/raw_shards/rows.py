@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import getitem
+from os import SEEK_END
 from typing import IO, Any
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ from fim_assets.raw_shards.row_values import (
 )
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path
-from fim_assets.wording import shortened
+from fim_assets.wording import plural, shortened
 
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 64
@@ -42,6 +43,7 @@ _PARQUET, _ENCRYPTED = b"PAR1", b"PARE"
 _SIGNATURE_BYTES = 1 << 10
 
 _AGAIN = "fetch it again, or have it written again"
+_NOT_ENCRYPTED = "have it written again without encryption"
 _NAME_FIELDS = "name the fields in the recipe, or a raw.schema that has them"
 _LEAVE_OUT = "leave the column out: raw.keep_fields names those that go on"
 
@@ -110,14 +112,30 @@ class RowReader:
     def _batches(self, fields: set[str] | None) -> Iterator[pa.RecordBatch]:
         """All rows, of some fields; None: of all columns."""
         columns = None if fields is None else [".".join(field_names(field)) for field in fields]
+        kept, read = self._column_names(fields), 0
         with self._naming_rows():
             for number in range(self._file.num_row_groups):
                 group = self._file.metadata.row_group(number)
                 rows = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
                 # One group's reader after the other's: a reader keeps its dictionaries.
-                yield from self._file.iter_batches(
+                for batch in self._file.iter_batches(
                     min(max(rows, 1), _BATCH_ROWS), [number], columns, use_threads=False
-                )
+                ):
+                    # Its columns are in the order of `columns`, and `a.b` may be `b` of `a` too.
+                    yield batch.select([name for name in kept if name in batch.schema.names])
+                    read += batch.num_rows
+        if read != self.total_rows:
+            # Arrow reads as many as each group says to have, and compares them with nothing.
+            problem = f"its groups hold {plural(read, 'row')}, and its footer says that it has"
+            raise ShardError(f"{problem} {self.total_rows:,}", _AGAIN, self._path)
+
+    def _column_names(self, fields: set[str] | None) -> list[str]:
+        """The columns that hold some fields, in the schema's order; None: all columns."""
+        names: list[str] = self._schema.names
+        if fields is None:
+            return names
+        wanted = {field_names(field)[0] for field in fields}
+        return [name for name in names if name in wanted]
 
     def _lines_again(self, begin: int, end: int) -> list[bytes]:
         """Rows, of which not all columns were decoded, as lines; they are asked for in order."""
@@ -165,25 +183,26 @@ class RowReader:
     def _refuse_columns(self) -> None:
         """Refuse columns that are missing, or have no form in JSON."""
         schema = self._schema
+        kept = self._column_names(self._kept)
+        for name, why in refused_columns(schema):
+            if name in kept:
+                raise ShardError(f"column {name}: {why}", _LEAVE_OUT, self._path)
         for field in self._raw.keep_fields or ():
             if _type_of(schema, field) is None:
                 problem = f"has no column {field}, which raw.keep_fields names"
                 known = f"its columns are {shortened([field_path([f.name]) for f in schema])}"
                 raise ShardError(f"{problem}; {known}", location=self._path)
-        kept = None if self._kept is None else {field_names(field)[0] for field in self._kept}
-        for name, why in refused_columns(schema):
-            if kept is None or name in kept:
-                raise ShardError(f"column {name}: {why}", _LEAVE_OUT, self._path)
 
     @contextmanager
     def _naming_rows(self) -> Iterator[None]:
         """Say after which row a file cannot be read."""
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             where = f"after row {self.rows:,}: " if self.rows else ""
             problem = f"{where}cannot be read as Parquet: {' '.join(str(error).split())}"
-            raise ShardError(problem, _AGAIN, self._path) from error
+            advice = _NOT_ENCRYPTED if "decrypt" in problem.lower() else _AGAIN
+            raise ShardError(problem, advice, self._path) from error
 
 
 def _refuse_other_files(file: IO[bytes], path: Location) -> None:
@@ -191,10 +210,14 @@ def _refuse_other_files(file: IO[bytes], path: Location) -> None:
     if not begin:
         raise ShardError(NOTHING_COMPRESSED, FAILED_DOWNLOAD, path)
     if begin.startswith(_ENCRYPTED):
-        raise ShardError("encrypted Parquet", "write it again without encryption", path)
+        raise ShardError("encrypted Parquet", _NOT_ENCRYPTED, path)
     if not begin.startswith(_PARQUET):
         what, advice = what_it_is(begin)
         raise ShardError(f"named as Parquet, but its content is {what}", advice, path)
+    file.seek(-len(_PARQUET), SEEK_END)
+    if file.read() != _PARQUET:
+        problem = "does not end in a footer, as Parquet does: it is cut short, or grew"
+        raise ShardError(problem, FAILED_DOWNLOAD, path)
     file.seek(0)
 
 
@@ -239,7 +262,7 @@ def _decoded(text: bytes) -> str | bytes:
 
 def _with_texts(column: pa.Array, path: Sequence[str]) -> list[Any]:
     """The values of a column of structs, in which a path leads to the text."""
-    texts = _texts(reduce(struct_field, path, column))
+    texts = _texts(struct_field(column, path))
     values = json_values(column.cast(_with_bytes(column.type, path)))
     for value, text in zip(values, texts, strict=True):
         if text is not None:

@@ -174,7 +174,11 @@ class ShardReader:
 
     def is_document(self, line: Line) -> bool:
         """Whether a line of `unjudged` is a document."""
-        return bool(self._judge([line]).lines)
+        try:
+            read_document(line, self._raw)
+        except RejectionError:
+            return False
+        return True
 
     def _groups(self, pieces: Iterator[bytes]) -> Iterator[list[memoryview] | LongLine]:
         bound = self._raw.max_line_bytes
@@ -249,10 +253,11 @@ class ShardReader:
                 except RejectionError as error:
                     lines = lines or rows.lines()
                     block.rejected.append(self._rejected_row(error, number, lines[index]))
+                    size += len(block.rejected[-1].content)
                     continue
                 block.lines += lines[index : index + 1] if self._with_lines else ()
                 block.add(number, document)
-                size += len(document.text)
+                size += len(block.lines[-1]) if self._with_lines else len(document.text)
             if size >= self._block_bytes or number - self.lines >= _BLOCK_LINES:
                 yield block
                 block, size = Documents(), 0
