@@ -5,12 +5,13 @@
 | integers, booleans, null | as they are; an integer of any size is exact |
 | floats | the shortest number that reads as the same double; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 | strings, dictionaries | a string; a dictionary's values |
-| decimals | a string with all digits |
+| decimals | a string with all digits, as Python's `str` of a `Decimal` |
 | timestamps | `"2024-01-02 03:04:05.678"`, with the unit's digits; with a zone, in UTC and `Z` |
 | dates, times of day | `"2024-01-02"`, `"03:04:05.678"` |
 | durations | an integer, in the column's unit |
 | binary | a string in base64 |
 | UUIDs | a string of hex digits with hyphens |
+| other extensions | what they are stored as |
 | lists, structs | an array, an object |
 | maps | an array of `[key, value]` |
 """
@@ -37,9 +38,9 @@ def json_values(column: pa.Array) -> list[Any]:
 
     A ValueError is raised if a string is not UTF-8, or a time is out of range.
     """
-    column = _cast(column, _in_utc)
+    column = _cast(column, _as_stored)
     finish = _finish(column.type)
-    values: list[Any] = _cast(column, _as_text).to_pylist()
+    values: list[Any] = _cast(_cast(column, _in_utc), _as_text).to_pylist()
     return values if finish is None else [_or_same(finish, value) for value in values]
 
 
@@ -101,18 +102,25 @@ def _mapped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa
     return leaf(kind)
 
 
-def _in_utc(kind: pa.DataType) -> pa.DataType:
-    """Without what stands between Arrow and a column's values, and in one zone.
-
-    The offset of any other depends on the machine's table of zones.
-    """
+def _as_stored(kind: pa.DataType) -> pa.DataType:
+    """Without what stands between Arrow and a column's values."""
     if kinds.is_dictionary(kind):
-        return _mapped(kind.value_type, _in_utc)
+        return _mapped(kind.value_type, _as_stored)
     if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
-        return _mapped(kind.storage_type, _in_utc)
-    if kinds.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp(kind.unit, "UTC")
+        return _mapped(kind.storage_type, _as_stored)
     return kind
+
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    """Times in UTC, in which they are stored; of one with a zone, Arrow's text may be nonsense.
+
+    It depends on the machine's table of zones, and is not checked for its range.
+    """
+    return pa.timestamp(kind.unit) if _has_zone(kind) else kind
+
+
+def _has_zone(kind: pa.DataType) -> bool:
+    return kinds.is_timestamp(kind) and kind.tz is not None
 
 
 def _as_text(kind: pa.DataType) -> pa.DataType:
@@ -161,6 +169,7 @@ _FINISHES: tuple[tuple[Callable[[pa.DataType], bool], _Finish], ...] = (
     (kinds.is_floating, _finite),
     (is_binary, base64),
     (lambda kind: isinstance(kind, pa.UuidType), str),
+    (_has_zone, lambda time: f"{_in_range(time)}Z"),
     (lambda kind: kinds.is_temporal(kind) and not kinds.is_duration(kind), _in_range),
 )
 
@@ -174,7 +183,7 @@ def _refusal(kind: pa.DataType, depth: int) -> str:
         if len(set(names)) < len(names):
             return "two fields of a struct have one name"
     elif _is_list_view(kind) and any(
-        _mapped(kind.value_type, leaf) != kind.value_type for leaf in (_in_utc, _as_text)
+        _mapped(kind.value_type, leaf) != kind.value_type for leaf in (_as_stored, _as_text)
     ):
         return "Arrow cannot convert what it lists"
     inner = (kind.field(number).type for number in range(kind.num_fields))

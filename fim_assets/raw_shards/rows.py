@@ -163,7 +163,7 @@ class RowReader:
             if name != text_column:
                 return json_values(column)
             return _with_texts(column, inner) if inner else _texts(column)
-        except ValueError as error:
+        except (ValueError, pa.ArrowException) as error:
             where = f"rows {self.rows + 1:,} to {self.rows + len(column):,}, column {name}"
             raise ShardError(f"{where}: {error}", _LEAVE_OUT, self._path) from error
 

@@ -17,7 +17,8 @@ from fim_assets_tests.benchmarks.corpus import TEXT_BYTES_AT_MOST, BenchCorpus, 
 from fim_assets_tests.benchmarks.end_to_end import start_rows, whole_rows, work_rows
 from fim_assets_tests.benchmarks.fim_stage import fim_rows
 from fim_assets_tests.benchmarks.measure import BenchError, Row
-from fim_assets_tests.benchmarks.peaks import memory_rows
+from fim_assets_tests.benchmarks.peaks import gigabyte_rows, memory_rows
+from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.tables import console as terminal
 from fim_assets_tests.benchmarks.tables import print_rows
 from fim_assets_tests.benchmarks.token_stage import token_rows
@@ -48,9 +49,14 @@ PARTS = {
     "fim": _Part("FIM stage alone; ×: of its floor", fim_rows),
     "tokens": _Part("token stage alone; ×: of its floor", token_rows),
     "start": _Part("what does not grow with the corpus", lambda _, rounds: start_rows(rounds)),
+    "rows": _Part("Parquet as raw shards; ×: of the same documents as JSON lines", row_rows),
     "memory": _Part("peak memory, one process each", lambda corpus, _: memory_rows(corpus)),
+    "gigabyte": _Part("the same, of 1 GB of Parquet", lambda corpus, _: gigabyte_rows(corpus)),
 }
 """What is measured, in this order; memory once, all else in rounds."""
+
+_IF_NAMED = {"gigabyte"}
+"""What takes minutes, and is measured only where it is asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("fim_assets_tests.benchmarks", description=__doc__)
     parser.add_argument("--corpus", type=Path, help="folder of source files; default: this Python")
     parser.add_argument("--runs", type=_at_least_one, default=3, help="medians of N rounds")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART")
+    usual = [name for name in PARTS if name not in _IF_NAMED]
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=usual, metavar="PART")
     options = parser.parse_args(arguments)
     console = terminal()
     try:

@@ -2,18 +2,20 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 import orjson
 
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.stages import ASSETS
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
+from fim_assets_tests.benchmarks.rows import long_document, write_rows
 from fim_assets_tests.benchmarks.stage import RECIPE, at_most, folder_beside, run_alone
 from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
@@ -28,6 +30,9 @@ TARGETS_MB = {
 
 FREE_BYTES = 2_000_000_000
 """What a large shard's outputs and spool need."""
+
+READ_RAW = "raw_shards", "fim_shards"
+"""The stages that read raw shards."""
 
 _TINY_AT_ONCE = 1 << 16
 
@@ -44,15 +49,32 @@ def memory_rows(corpus: BenchCorpus) -> list[Row]:
         f"{many:,} tiny documents": tiny_documents(many, many),
         f"{many:,} copies of a tiny document": tiny_documents(many, 1),
     }
-    return peak_rows(corpus, large | tiny)
+    rows = {
+        "300 MB in one group of rows": documents_again(corpus, sizes[1]),
+        "a text of 64 MB in a row": long_document(64_000_000),
+    }
+    return peak_rows(corpus, large | tiny) + peak_rows(corpus, rows, PARQUET, READ_RAW)
 
 
-def peak_rows(corpus: BenchCorpus, shards: Mapping[str, Blocks]) -> list[Row]:
+def gigabyte_rows(corpus: BenchCorpus) -> list[Row]:
+    """A gigabyte of text in one group of rows: it takes minutes."""
+    shards = {"1 GB in one group of rows": documents_again(corpus, 1_000_000_000)}
+    return peak_rows(corpus, shards, PARQUET)
+
+
+def peak_rows(
+    corpus: BenchCorpus,
+    shards: Mapping[str, Blocks],
+    ending: str = ".jsonl.zst",
+    assets: Sequence[str] = ASSETS,
+) -> list[Row]:
     """A row a stage and shard.
 
     Args:
         corpus: Beside it shards and outputs are written, and deleted.
         shards: Lines by what is said of them.
+        ending: That of the shards, which says how they are written.
+        assets: The stages.
 
     Raises:
         BenchError: If a process fails, or the disk has no room.
@@ -62,16 +84,23 @@ def peak_rows(corpus: BenchCorpus, shards: Mapping[str, Blocks]) -> list[Row]:
     rows: list[Row] = []
     for name, blocks in shards.items():
         with folder_beside(corpus) as folder:
-            shard = folder / "shard.jsonl.zst"
-            with HashingWriter(shard) as file, ShardWriter(file) as writer:
-                for lines in blocks:
-                    writer.write(lines)
-            rows += _rows_of(name, shard, folder)
+            shard = folder / f"shard{ending}"
+            _write(shard, blocks)
+            rows += _rows_of(name, shard, folder, assets)
     return rows
 
 
-def _rows_of(name: str, shard: Path, folder: Path) -> Iterator[Row]:
-    for asset in ASSETS:
+def _write(shard: Path, blocks: Blocks) -> None:
+    if shard.suffix == PARQUET:
+        write_rows(shard, blocks)
+        return
+    with HashingWriter(shard) as file, ShardWriter(file) as writer:
+        for lines in blocks:
+            writer.write(lines)
+
+
+def _rows_of(name: str, shard: Path, folder: Path, assets: Sequence[str]) -> Iterator[Row]:
+    for asset in assets:
         yield _row(name, asset, shard, ([asset], []), folder)
         if checks := CHECKS_OF[asset]:
             yield _row(name, f"checks of {asset}", shard, ([], checks), folder)

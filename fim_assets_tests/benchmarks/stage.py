@@ -18,6 +18,7 @@ from threading import Barrier
 from typing import NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.stage import Source, Stage, Work
 from fim_assets.corpus.staging import Staging
@@ -154,7 +155,8 @@ def make(stage: Stage, corpus: Corpus, shard: Path, folder: Path) -> list[FileRe
     """A stage's own work on one shard, and nothing around it: its outputs' records."""
     key = key_of(shard)
     parquet = shard.with_name(f"{key}.parquet")
-    source = Source((shard,), parquet if parquet.is_file() else None, shard.name, None)
+    written = parquet.is_file() and parquet != shard
+    source = Source((shard,), parquet if written else None, shard.name, None)
     seed = corpus.recipe.partition_seed(key)
     with Staging(partition_files(folder, key)) as staging:
         stage.make(Work(corpus.recipe, corpus.tokenizer_hash, seed, source, staging))
@@ -184,4 +186,4 @@ def folder_beside(corpus: BenchCorpus) -> Iterator[Path]:
 
 def key_of(shard: Path) -> str:
     """The partition's key."""
-    return shard.name.removesuffix(".jsonl.zst")
+    return shard.name.removesuffix(".jsonl.zst").removesuffix(PARQUET)

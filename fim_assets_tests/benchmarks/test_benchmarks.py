@@ -24,6 +24,7 @@ from fim_assets_tests.benchmarks.end_to_end import (
 from fim_assets_tests.benchmarks.fim_stage import fim_rows
 from fim_assets_tests.benchmarks.floors import blocks, fim_floor
 from fim_assets_tests.benchmarks.measure import Figure, Row, cpu_seconds, measure
+from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.stage import Cost
 from fim_assets_tests.benchmarks.token_stage import token_rows
 from fim_assets_tests.corpora import CHECKS_OF, write_shard
@@ -58,7 +59,12 @@ def medians(row: Row) -> list[float]:
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize(
     ("rows_of", "count"),
-    [(fim_rows, 8), (token_rows, 3), (work_rows, 4 + sum(map(len, CHECKS_OF.values())))],
+    [
+        (fim_rows, 8),
+        (row_rows, 4),
+        (token_rows, 3),
+        (work_rows, 4 + sum(map(len, CHECKS_OF.values()))),
+    ],
 )
 def test_each_stage_is_measured_and_nothing_left(
     corpus: BenchCorpus, rows_of: Callable[..., Sequence[Row]], count: int
