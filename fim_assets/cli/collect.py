@@ -17,7 +17,6 @@ from fim_assets.io.locations import Location, is_remote, is_url
 from fim_assets.wording import (
     escape_to_one_line,
     file_size,
-    plural,
     shortened,
     shown_language,
     shown_name,

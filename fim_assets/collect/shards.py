@@ -1,9 +1,10 @@
 """Writing shards of documents: hidden while they are made, in their places when all are whole."""
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,9 @@ from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.locks import lock
 from fim_assets.io.shard_writer import ShardWriter
 
-ENDING = ".jsonl.zst"
+log = logging.getLogger(__name__)
+
+_ENDING = ".jsonl.zst"
 
 
 class Shards:
@@ -27,13 +30,13 @@ class Shards:
         self.paths: list[Path] = []
 
     def write(self, line: bytes, text_bytes: int) -> None:
-        """Append a document; a shard that would hold more than its size with it is closed."""
+        """Append a document; where a shard would hold more than its size with it, to the next."""
         if not self.paths or self._of_shard + text_bytes > self._most:
             self._open.close()
-            name = f"{self._prefix}-{len(self.paths):05d}{ENDING}"
-            file = self._open.enter_context(HashingWriter(self._folder / name))
+            path = self._folder / f"{self._prefix}-{len(self.paths):05d}{_ENDING}"
+            file = self._open.enter_context(HashingWriter(path))
             self._writer = self._open.enter_context(ShardWriter(file))
-            self.paths.append(self._folder / name)
+            self.paths.append(path)
             self._of_shard = 0
         self._writer.write([line])
         self._of_shard += text_bytes
@@ -58,16 +61,14 @@ def new_shards(folder: Path, prefix: str, most: int, *, overwrite: bool) -> Iter
     After a failure there are none, and those of an earlier run are as they were.
 
     Raises:
-        UserError: If there are shards of this name, which are not to be written over.
+        UserError: If there are shards of this prefix, and they are not to be replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / f".{prefix}.lock"):
+    with _alone(folder / f".{prefix}.lock"):
         earlier = _earlier(folder, prefix)
         if earlier and not overwrite:
-            raise UserError(
-                f"{earlier[0]} is there already",
-                "--overwrite replaces all shards of this prefix; or give another one, or another folder",
-            )
+            advice = "--overwrite replaces all shards of this prefix; or choose another prefix"
+            raise UserError("is there already", f"{advice} or folder", earlier[0])
         hidden = folder / f".{prefix}.staging"
         shutil.rmtree(hidden, ignore_errors=True)  # a killed run's
         hidden.mkdir()
@@ -75,12 +76,26 @@ def new_shards(folder: Path, prefix: str, most: int, *, overwrite: bool) -> Iter
             with Shards(hidden, prefix, most) as shards:
                 yield shards
             shards.paths = [path.replace(folder / path.name) for path in shards.paths]
-            for path in set(earlier) - set(shards.paths):
-                path.unlink()
+            if shards.paths:
+                for path in set(earlier) - set(shards.paths):
+                    path.unlink()
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    def on_wait() -> None:
+        log.warning("%s: another run is writing these shards; waiting for it", path.parent)
+
+    with lock(path, on_wait):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
 def _earlier(folder: Path, prefix: str) -> list[Path]:
-    name = re.compile(re.escape(prefix) + r"-\d{5,}" + re.escape(ENDING))
+    name = re.compile(re.escape(prefix) + r"-\d{5,}" + re.escape(_ENDING))
     return sorted(path for path in folder.iterdir() if name.fullmatch(path.name))
