@@ -121,8 +121,8 @@ class _Folder:
         self._path = os.fsencode(path) + b"/"
 
     def entries(self, folder: bytes) -> list[Entry]:
-        with os.scandir(self._path + folder) as found:
-            return [Entry(entry.name, _kind(entry)) for entry in found]
+        with os.scandir(os.fsdecode(self._path + folder)) as found:
+            return [Entry(os.fsencode(entry.name), _kind(entry)) for entry in found]
 
     def read(self, path: bytes, most: int) -> bytes | None:
         place = os.fsdecode(self._path + path)
@@ -135,7 +135,7 @@ class _Folder:
         return None if len(content) > most else content
 
 
-def _kind(entry: os.DirEntry[bytes]) -> Kind:
+def _kind(entry: os.DirEntry[str]) -> Kind:
     if entry.is_symlink():
         return "link"
     if entry.is_dir(follow_symlinks=False):

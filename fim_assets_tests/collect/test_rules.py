@@ -36,7 +36,7 @@ def random_tree(random: Random) -> tuple[list[str], dict[str, str]]:
     return folders, files
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_what_git_ignores_is_ignored(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     folders, files = random_tree(random)
