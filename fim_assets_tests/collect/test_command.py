@@ -17,9 +17,9 @@ from click.testing import Result
 
 from fim_assets.corpus.sources import find_shards
 from fim_assets_tests.cli.running import PROGRAM, run
-from fim_assets_tests.collect.test_sources import write_zip
-from fim_assets_tests.collect.trees import checkout, read_shards, write_tree
-from fim_assets_tests.corpora import ALL_CHECKS, file_bytes, open_corpus, run_all
+from fim_assets_tests.collect.trees import checkout, read_shards, write_tree, write_zip
+from fim_assets_tests.corpora import file_bytes
+from fim_assets_tests.defs.test_assets import ALL, materialize
 from fim_assets_tests.end_to_end.commands import ask, environment, running
 
 NOBODY = 65534
@@ -300,10 +300,15 @@ def test_collected_files_go_all_the_way_and_come_back(tmp_path: Path) -> None:
     assert collect(root, "-o", tmp_path / "raw", "--shard-size", "1kB").exit_code == 0
     settings = {"FIM_DATA_ROOT": str(tmp_path)}
     assert "languages Python 60%" in ask("doctor", settings)
-    outcomes = run_all(open_corpus(tmp_path), checks=ALL_CHECKS)
-    assert [outcome.failure for outcome in outcomes.values()] == [None] * 3
+    keys = [f"collected-0000{number}" for number in range(3)]
+    first_to_last = {
+        "dagster/asset_partition_range_start": keys[0],
+        "dagster/asset_partition_range_end": keys[2],
+    }
+    assert materialize(tmp_path, ALL, tags=first_to_last).success
+    assert (tmp_path / "corpus_report" / "report.html").exists()
     restored: dict[str, str] = {}
-    for key in outcomes:
+    for key in keys:
         shard = tmp_path / "fim_shards" / key
         output = tmp_path / "restored" / f"{key}.jsonl.zst"
         output.parent.mkdir(exist_ok=True)

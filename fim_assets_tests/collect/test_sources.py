@@ -25,6 +25,7 @@ from fim_assets_tests.collect.trees import (
     git,
     paths_and_reasons,
     write_tree,
+    write_zip,
 )
 
 TREE: dict[str, str | bytes] = {
@@ -50,12 +51,6 @@ def tar_of(folder: Path, top: str = "") -> bytes:
                 name = path.relative_to(folder).as_posix()
                 tar.add(path, f"{top}{name}", recursive=False)
         return file.getvalue()
-
-
-def write_zip(path: Path, folder: Path, top: str = "") -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for member in sorted(folder.rglob("*"), reverse=True):
-            file.write(member, top + member.relative_to(folder).as_posix())
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
