@@ -1,12 +1,12 @@
 """All files of several sources, each judged: one at a time is held in memory."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fim_assets.collect.judge import Document, Reason, judge, reason_of_path
-from fim_assets.collect.sources import Source, open_source
+from fim_assets.collect.sources import Source, archive_ending, open_source
 from fim_assets.collect.walk import File, walk
 from fim_assets.errors import UserError
 
@@ -18,7 +18,7 @@ class LeftOut(NamedTuple):
     name: str
 
 
-def collect_files(paths: Iterable[Path], output: Path, most: int) -> Iterator[Document | LeftOut]:
+def collect_files(paths: Sequence[Path], output: Path, most: int) -> Iterator[Document | LeftOut]:
     """Every file of the sources, in their order and that of their paths' bytes.
 
     `output`, a folder, is not looked into; files of more than `most` bytes are left out.
@@ -27,9 +27,12 @@ def collect_files(paths: Iterable[Path], output: Path, most: int) -> Iterator[Do
         UserError: If a source cannot be used, or is the output itself.
     """
     for path in paths:
+        archive_ending(path)  # a source that cannot be used is told before an hour of work
+    places = [_place_in(path, output) for path in paths]
+    for path, place in zip(paths, places, strict=True):
         with open_source(path, most) as source:
             yield from (LeftOut("outside", f"{path}/{name}") for name in source.outside)
-            for file in walk(source, _place_in(path, output)):
+            for file in walk(source, place):
                 judged = _judged(source, file, most)
                 if isinstance(judged, Document):
                     yield judged

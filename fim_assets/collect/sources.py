@@ -80,6 +80,19 @@ class Source(Protocol):
         """A file's content, None if it holds more bytes; a PermissionError if it is not to read."""
 
 
+def archive_ending(path: Path) -> str | None:
+    """How an archive's name ends, None for a folder; a UserError if a source is neither."""
+    if path.is_dir():
+        return None
+    if not path.exists():
+        raise UserError("there is no such folder or archive", location=path)
+    for ending in ARCHIVES:
+        if path.is_file() and path.name.lower().endswith(ending):
+            return ending
+    endings = ", ".join(ARCHIVES)
+    raise UserError(f"is neither a folder nor a file whose name ends in {endings}", location=path)
+
+
 @contextmanager
 def open_source(path: Path, most: int) -> Iterator[Source]:
     """Open a folder, or an archive of which files of at most so many bytes will be read.
@@ -87,25 +100,20 @@ def open_source(path: Path, most: int) -> Iterator[Source]:
     Raises:
         UserError: If it is neither, or is damaged, encrypted, or a decompression bomb.
     """
-    ending = next((e for e in ARCHIVES if path.name.lower().endswith(e)), None)
-    if path.is_dir():
+    ending = archive_ending(path)
+    if ending is None:
         yield _Folder(path)
-    elif not path.exists():
-        raise UserError("there is no such folder or archive", location=path)
-    elif ending is None or not path.is_file():
-        problem = "is neither a folder nor an archive whose name ends in one of "
-        raise UserError(problem + ", ".join(ARCHIVES), location=path)
-    else:
-        open_archive = _zip if ending == ".zip" else partial(_tar, unpack=_UNPACKING[ending])
-        try:
-            with open_archive(path, path.name[: -len(ending)], most) as archive:
-                yield archive
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise _damaged(path, error) from error  # so bzip2 and gzip say it
+        return
+    open_archive = _zip if ending == ".zip" else partial(_tar, unpack=_UNPACKING[ending])
+    try:
+        with open_archive(path, path.name[: -len(ending)], most) as archive:
+            yield archive
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _damaged(path, error) from error  # so gzip and bzip2 say it
 
 
 def _damaged(path: Path, error: object) -> UserError:
@@ -171,8 +179,8 @@ class _Archive:
             parts, kind = above if is_new else [], "folder"
         return path
 
-    def opened(self) -> "_Archive":
-        """The archive with all its members."""
+    def complete(self) -> "_Archive":
+        """The archive, once all its members are added."""
         if len(self._folders[b""]) == 1:
             [(top, kind)] = self._folders[b""].values()
             if kind == "folder":
@@ -208,10 +216,11 @@ def _zip(path: Path, name: str, most: int) -> Iterator[_Archive]:
                 raise UserError(problem, "unpack it", path)
             # What is not marked as UTF-8 are bytes, which the library reads as code page 437.
             encoding = "utf-8" if info.flag_bits & _UTF_8 else "cp437"
-            added = archive.add(info.orig_filename.encode(encoding), _zipped(info))
-            if added is not None:
+            kind = _zipped(info)
+            added = archive.add(info.orig_filename.encode(encoding), kind)
+            if added is not None and kind == "file":
                 members[added] = info
-        yield archive.opened()
+        yield archive.complete()
 
 
 def _zipped(info: zipfile.ZipInfo) -> Kind:
@@ -261,7 +270,7 @@ def _tar(
                     kept.write(content.read() if content is not None else b"")
         while unpacked.read(_PIECE_BYTES):
             pass  # the end of what is compressed has its checksum
-        yield archive.opened()
+        yield archive.complete()
 
 
 class _Unpacked:

@@ -20,7 +20,7 @@ from fim_assets_tests.cli.running import PROGRAM, run
 from fim_assets_tests.collect.trees import checkout, read_shards, write_tree, write_zip
 from fim_assets_tests.corpora import file_bytes
 from fim_assets_tests.defs.test_assets import ALL, materialize
-from fim_assets_tests.end_to_end.commands import ask, environment, running
+from fim_assets_tests.end_to_end.commands import REPOSITORY, ask, environment, running
 
 NOBODY = 65534
 
@@ -181,7 +181,7 @@ def test_an_interrupted_run_leaves_nothing_that_a_glob_matches(
     output, work_for_seconds = tmp_path / "raw", [str(root)] * 80
     command = [*PROGRAM, "collect", *work_for_seconds, "-o", str(output), "--shard-size", "10kB"]
     hidden = output / ".collected.staging"
-    with running(command, tmp_path / "log", environment(tmp_path)) as process:
+    with running(command, tmp_path / "log", environment(REPOSITORY)) as process:
         while len(list(hidden.glob("*-00003*"))) == 0:
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.005)
@@ -239,7 +239,10 @@ def test_what_may_not_be_read_is_named(open_to_all: Path) -> None:
         (["-o", "raw"], "Missing argument 'SOURCES...'"),
         (["tree"], "Missing option '-o'"),
         (["nowhere", "-o", "raw"], "nowhere: there is no such folder or archive"),
-        (["tree/a.py", "-o", "raw"], "tree/a.py: is neither a folder nor an archive"),
+        (
+            ["tree/a.py", "-o", "raw"],
+            "tree/a.py: is neither a folder nor a file whose name",
+        ),
         (["tree", "-o", "tree"], "is a source and the output too"),
         (["tree", "-o", "s3://bucket/raw"], "shards are written to a folder of this machine"),
         (["tree", "-o", "raw", "--shard-size", "much"], "'much' is no size"),
@@ -285,6 +288,7 @@ def test_without_linguist_it_says_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, "collect", "tree", "-o", "raw"],
         cwd=tmp_path,
+        env=environment(REPOSITORY),
         capture_output=True,
         text=True,
         check=False,

@@ -180,11 +180,24 @@ def test_the_last_of_several_members_counts(tmp_path: Path) -> None:
         add(tar, "./a.py", b"new")
         add(tar, "b.py", b"#" * 2 * MOST)
         add(tar, "a.py/c.py", b"a file below a file")
-    documents: list[Any] = [
-        file for file in collected(tmp_path / "a.tar", most=MOST) if isinstance(file, dict)
-    ]
-    assert [d["text"] for d in documents] == ["new", "a file below a file"]
-    assert paths_and_reasons(tmp_path / "a.tar", MOST)["b.py"] == "too_large"
+        add(tar, "d.py", b"old")
+        add(tar, "d.py", b"", tarfile.SYMTYPE)
+    link = zipfile.ZipInfo("d.py")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr("a.py", "old")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            zipped.writestr("a.py", "new")
+        zipped.writestr("b.py", b"#" * 2 * MOST)
+        zipped.writestr("a.py/c.py", "a file below a file")
+        zipped.writestr("a.py/", "")
+        zipped.writestr(link, "a.py")
+    for archive in (tmp_path / "a.tar", tmp_path / "a.zip"):
+        files = collected(archive, most=MOST)
+        texts = [file["text"] for file in files if isinstance(file, dict)]
+        assert texts == ["new", "a file below a file"]
+        reasons = paths_and_reasons(archive, MOST)
+        assert (reasons["b.py"], reasons["d.py"]) == ("too_large", "link")
 
 
 def zip_with(method: int, *, encrypted: bool = False) -> bytes:
