@@ -50,9 +50,29 @@ def _prefix(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, help="The folder to write shards to.")
-@click.option("--prefix", default="collected", show_default=True, callback=_prefix)
-@click.option("--shard-size", default="100MB", show_default=True, callback=_size, metavar="SIZE")
-@click.option("--max-file-size", default="1MB", show_default=True, callback=_size, metavar="SIZE")
+@click.option(
+    "--prefix",
+    default="collected",
+    show_default=True,
+    callback=_prefix,
+    help="How the names of shards begin.",
+)
+@click.option(
+    "--shard-size",
+    default="100MB",
+    show_default=True,
+    callback=_size,
+    metavar="SIZE",
+    help="Text in a shard: 100MB, 64MiB or a number of bytes.",
+)
+@click.option(
+    "--max-file-size",
+    default="1MB",
+    show_default=True,
+    callback=_size,
+    metavar="SIZE",
+    help="Larger files are left out.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace all shards of this prefix.")
 def collect(
     sources: tuple[Path, ...],
@@ -71,8 +91,8 @@ def collect(
     calls vendored or generated, binary, empty and larger files, what is neither UTF-8 nor UTF-16
     with a byte-order mark, and links.
 
-    Shards are <prefix>-00000.jsonl.zst and on, each of about --shard-size of text, and always the
-    same bytes. They are in their places once all are whole. The exit status is 1 if there is no
+    Shards are <prefix>-00000.jsonl.zst and on, each of at most --shard-size of text, and always
+    the same bytes. They are in their places once all are whole. The exit status is 1 if there is no
     document.
     """
     if is_url(output):

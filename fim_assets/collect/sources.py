@@ -5,6 +5,7 @@ written under a name that it gives.
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -14,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal, NamedTuple, Protocol, cast
@@ -50,6 +50,11 @@ _DAMAGE = (
     *(EOFError, NotImplementedError, UnicodeDecodeError),
 )
 """What the libraries raise where an archive is no such archive, or not a whole one."""
+
+_OF_DAMAGE = (None, errno.EINVAL)
+"""Numbers of such errors of the system's: gzip and bzip2 give none, and a zip may lead before its
+beginning.
+"""
 
 _ENCRYPTED, _UTF_8 = 1 << 0, 1 << 11
 _PIECE_BYTES = 1 << 18
@@ -104,16 +109,17 @@ def open_source(path: Path, most: int) -> Iterator[Source]:
     if ending is None:
         yield _Folder(path)
         return
-    open_archive = _zip if ending == ".zip" else partial(_tar, unpack=_UNPACKING[ending])
+    name = path.name[: -len(ending)]
+    unpack = _UNPACKING.get(ending)
     try:
-        with open_archive(path, path.name[: -len(ending)], most) as archive:
+        with _zip(path, name) if unpack is None else _tar(path, name, most, unpack) as archive:
             yield archive
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in _OF_DAMAGE:
             raise
-        raise _damaged(path, error) from error  # so gzip and bzip2 say it
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: object) -> UserError:
@@ -195,8 +201,7 @@ class _Archive:
 
 
 @contextmanager
-def _zip(path: Path, name: str, most: int) -> Iterator[_Archive]:
-    del most  # what is not read is not unpacked either
+def _zip(path: Path, name: str) -> Iterator[_Archive]:
     members: dict[bytes, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path) as file:
 

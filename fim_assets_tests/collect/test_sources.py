@@ -224,6 +224,16 @@ def cut_tar(size: int) -> bytes:
 
 
 WHOLE = cut_tar(1 << 20)
+
+
+def zip_that_leads_before_itself() -> bytes:
+    """Its directory is said to be nearer to its beginning than the member before it is long."""
+    content = bytearray(zip_with(zipfile.ZIP_STORED))
+    end = content.index(b"PK\5\6")
+    content[end + 16 : end + 20] = (1 << 20).to_bytes(4, "little")
+    return bytes(content)
+
+
 UNREADABLE = {
     "no.tar": b"",
     "text.tar": b"text" * 1000,
@@ -243,6 +253,7 @@ UNREADABLE = {
     "cut.tar.zst": zstandard.compress(WHOLE)[:-20],
     "cut.zip": zip_with(zipfile.ZIP_DEFLATED)[:-30],
     "flipped.zip": damaged(zip_with(zipfile.ZIP_STORED), 200),
+    "before.zip": zip_that_leads_before_itself(),
     "encrypted.zip": zip_with(zipfile.ZIP_STORED, encrypted=True),
     "bzip2.zip": zip_with(zipfile.ZIP_BZIP2),
     "a.rar": b"Rar!",
