@@ -104,6 +104,23 @@ def test_the_same_files_give_the_same_bytes(
         ).encode() not in zstandard.ZstdDecompressor().decompressobj().decompress(content)
 
 
+def test_the_locale_changes_no_byte(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "é", {"日本.py": "日本", "ß/a.py": "ß", "ß/.gitignore": "日*"})
+    (root / os.fsdecode(b"caf\xe9.py")).write_text("c")
+    assert collect(root, "-o", tmp_path / "utf-8").exit_code == 0
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [*PROGRAM, "collect", root, "-o", tmp_path / "ascii"],
+        env=environment(REPOSITORY) | ascii_only,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert file_bytes(tmp_path / "ascii") == file_bytes(tmp_path / "utf-8")
+    documents = [d["metadata"] for d in read_shards(tmp_path / "ascii")]
+    assert [(d["repository"], d["path"]) for d in documents] == [("é", "ß/a.py"), ("é", "日本.py")]
+
+
 @pytest.mark.parametrize(
     ("size", "shards"),
     [
