@@ -120,6 +120,13 @@ def _language(attributes: Attributes, path: str, content: bytes) -> str | None:
     said = attributes.get("linguist-language")
     if not isinstance(said, str):
         return enry.get_language(path, content) or None
-    # The library knows languages by their other names only where an editor is told of one.
-    modeline = f"-*- mode: {said} -*-".encode("utf-8", "replace")
+    return _language_called(said) or _language_called(said.replace("-", "_"))
+
+
+def _language_called(name: str) -> str | None:
+    """The language that goes by a name; one with spaces is written with `_`, for Linguist with `-`.
+
+    The library looks up such names only where an editor is told of one.
+    """
+    modeline = f"-*- mode: {name} -*-".encode("utf-8", "replace")
     return enry.get_language_by_emacs_modeline(modeline).language or None
