@@ -2,8 +2,8 @@
 
 import re
 
-SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst)?$")
-NAME_RULE = "a shard's name ends in .json or .jsonl, with .gz or .zst behind it or not"
+SHARD_NAME = re.compile(r"\.jsonl?(\.gz|\.zst|\.bz2|\.xz)?$")
+NAME_RULE = "a shard's name ends in .json or .jsonl, with .gz, .zst, .bz2 or .xz behind it or not"
 
 _KEY_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f,\[\](){}\\]|\.\.\.|^[.-]|\.$")
 KEY_BYTES = 200
