@@ -4,6 +4,7 @@ The advice is the same for all files of a kind, so that failures with one cause 
 `x` stands for the file's name.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -25,14 +26,16 @@ _ZIP = Other("zip", f"{_COLLECTS} a .zip: a document of each text file")
 _7Z = Other("7z", f"unpack it with `7z x`; {_COLLECTS} a folder")
 _LZ4 = Other("lz4", "compress it again: `lz4 -dc x.jsonl.lz4 | zstd -o x.jsonl.zst`")
 _PAGE = Other("an HTML page, as a server sends one in place of a file", _FETCH_AGAIN)
-_ARROW = Other(
-    "Arrow",
-    "convert it: `python -c \"import polars; polars.scan_ipc('x.arrow').sink_ndjson('x.jsonl')\"`",
-)
+_CONVERT = "convert it: `python -c \"import polars; polars.{}('x.jsonl')\"`"
+_ARROW = Other("Arrow", _CONVERT.format("scan_ipc('x.arrow').sink_ndjson"))
 _ARROW_STREAM = Other(
-    "an Arrow stream, as datasets caches one",
-    "convert it: `python -c \"import polars; polars.read_ipc_stream('x.arrow')"
-    ".write_ndjson('x.jsonl')\"`",
+    "an Arrow stream, as `datasets` caches it",
+    _CONVERT.format("read_ipc_stream('x.arrow').write_ndjson"),
+)
+_EITHER_ARROW = Other(
+    "Arrow",
+    f"{_ARROW.advice}; of a stream, as `datasets` caches it, by `read_ipc_stream` and "
+    "`write_ndjson`",
 )
 
 
@@ -69,19 +72,15 @@ INSTEAD = {
 _TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
 _LOOKED_AT = 1 << 11  # bytes, of which the first may be white space
 
-_SCAN_CSV = "convert it: `python -c \"import polars; polars.scan_csv({}).sink_ndjson('x.jsonl')\"`"
-
 _ENDINGS = {
-    ".tar": _TAR,
-    ".tar.gz": _TAR,
-    ".tgz": _TAR,
+    **dict.fromkeys((".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz"), _TAR),
     ".zip": _ZIP,
     ".7z": _7Z,
     ".lz4": _LZ4,
     ".br": Other("brotli", "compress it again: `brotli -dc x.jsonl.br | zstd -o x.jsonl.zst`"),
-    ".csv": Other("CSV", _SCAN_CSV.format("'x.csv'")),
-    ".tsv": Other("TSV", _SCAN_CSV.format(r"'x.tsv', separator='\t'")),
-    ".arrow": _ARROW,
+    ".csv": Other("CSV", _CONVERT.format("scan_csv('x.csv').sink_ndjson")),
+    ".tsv": Other("TSV", _CONVERT.format(r"scan_csv('x.tsv', separator='\t').sink_ndjson")),
+    ".arrow": _EITHER_ARROW,
     ".feather": _ARROW,
     ".txt": Other("a text", f"{_COLLECTS} a folder of texts, each a document"),
 }
@@ -103,6 +102,12 @@ def _of_sign(beginning: bytes, signs: dict[bytes, Other]) -> Other | None:
     return next((other for sign, other in signs.items() if beginning.startswith(sign)), None)
 
 
-def known_by_name(name: str) -> tuple[str, Other] | None:
-    """The ending of a name that is no shard's, and what it stands for; None where not known."""
-    return next((kind for kind in _ENDINGS.items() if name.lower().endswith(kind[0])), None)
+def other_ending(name: str) -> str:
+    """The ending of a name by which it is known to be no shard; '' where none is known."""
+    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+
+
+def advice_for(names: Iterable[str]) -> str:
+    """What to do about files, by their names' endings; '' where none is known."""
+    endings = dict.fromkeys(map(other_ending, names))
+    return "; ".join(f"{ending}: {_ENDINGS[ending].advice}" for ending in endings if ending)
