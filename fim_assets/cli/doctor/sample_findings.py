@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fim_assets.cli.doctor.estimate import Estimate, estimate
+from fim_assets.cli.doctor.fields import fields_finding, read_fields
 from fim_assets.cli.doctor.findings import Finding, error_finding
 from fim_assets.cli.doctor.inputs import NAMES_SHOWN
 from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
@@ -54,6 +55,9 @@ def run_and_judge_sample(
             else:
                 yield error_finding("sample", shard, _NOT_READ)
         yield from _judge(sampled, shards, recipe)
+        fields = read_fields(shard.excerpt.path for shard in sampled)
+        if finding := fields_finding(fields, recipe.raw, {}):
+            yield finding
         through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
         if not through:
             return None

@@ -1,0 +1,245 @@
+"""Which fields the sampled lines have, and which of them a recipe should name.
+
+Lines are looked at, not shards: whatever a shard is made of, its excerpt is JSON lines. A field is
+guessed only where its values leave no doubt; among several that could be it, the names that public
+corpora use decide.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import median_low
+from typing import Any, NamedTuple
+
+import orjson
+
+from fim_assets.cli.doctor.findings import Finding
+from fim_assets.cuts.grammars import find_grammar
+from fim_assets.raw_shards.documents import MAX_DEPTH
+from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.values import field_names, field_path
+from fim_assets.wording import plural, shortened, shown_name
+
+_WRITE = "write in the recipe, the YAML file that FIM_RECIPE names:"
+
+Values = Sequence[Any]
+"""A field's values in the lines that have it, none of them null or an object."""
+
+_FIELDS_KEPT = 1000  # where keys are data, there is no end of them
+_FIELDS_SHOWN = 40
+
+_MOST, _NEARLY_ALL = 0.5, 0.99  # shares of lines
+_BY_FAR = 3  # times the characters of any other field
+_FEW_LANGUAGES = 1000
+_LANGUAGE_CHARS, _ID_CHARS = 40, 200
+
+_HASH = re.compile(r"[0-9a-fA-F-]{16,}")
+_PATH = re.compile(r"(?!\w+://)[^\n]*[^\s/]\.[A-Za-z][\w+#-]{0,11}")
+
+_ID_NAMES = (
+    *("id", "_id", "doc_id", "document_id", "file_id", "blob_id", "content_id", "hexsha", "sha"),
+    *("sha1", "sha256", "hash", "uuid", "guid", "uid"),
+)
+_LANGUAGE_NAMES = ("language", "lang", "programming_language", "program_lang")
+_PATH_NAMES = ("path", "file_path", "filepath", "max_stars_repo_path", "filename", "file_name")
+_ENDING_NAMES = ("ext", "extension", "suffix")
+"""What fields are called that hold `py`, which is a name of a language too."""
+
+
+class Fields(NamedTuple):
+    """The fields of some lines by their paths, as a recipe names them, and how many lines."""
+
+    values: Mapping[str, Values]
+    lines: int
+
+
+def read_fields(excerpts: Iterable[Path]) -> Fields:
+    """The fields of all lines that are JSON objects; what stands in arrays has no path."""
+    values: dict[str, list[Any]] = {}
+    count = 0
+
+    def walk(content: dict[str, Any], names: tuple[str, ...]) -> None:
+        for name, value in content.items():
+            if isinstance(value, dict):
+                if len(names) < MAX_DEPTH:
+                    walk(value, (*names, name))
+            elif name and value is not None:
+                path = field_path((*names, name))
+                if path in values or len(values) < _FIELDS_KEPT:
+                    values.setdefault(path, []).append(value)
+
+    for excerpt in excerpts:
+        with excerpt.open("rb") as lines:
+            for line in lines:
+                try:
+                    content = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(content, dict):
+                    count += 1
+                    walk(content, ())
+    return Fields(values, count)
+
+
+def fields_finding(
+    fields: Fields, raw: Raw, schemas: Mapping[str, Collection[str]]
+) -> Finding | None:
+    """Say which fields the lines have, and what a recipe should name; None where there are none.
+
+    `schemas` are the fields that each schema of a recipe names.
+    """
+    if not fields.values:
+        return None
+    named = {getattr(raw, part): part for part in _GUESSES}
+    shown = [
+        f"{shown_name(name)}: {_description(values, fields.lines)}"
+        + (f" (raw.{named[name]})" if name in named else "")
+        for name, values in islice(fields.values.items(), _FIELDS_SHOWN)
+    ]
+    if more := len(fields.values) - len(shown):
+        shown.append(f"and {more:,} more")
+    text = "\n".join([f"of {plural(fields.lines, 'line')}:", *shown])
+    guesses = {
+        part: guess(fields) for part, guess in _GUESSES.items() if not _fits(fields, raw, part)
+    }
+    if not any(guesses.values()) and "text_field" not in guesses:
+        return Finding("ok", "fields", text)
+    if schema := matching_schema(fields.values, schemas):
+        return Finding("look", "fields", text, _WRITE, {"raw": {"schema": schema}})
+    advice = [
+        f"which field is raw.{part} is not clear: {shortened([*map(shown_name, names)])}"
+        for part, names in guesses.items()
+        if len(names) > 1
+    ]
+    if not guesses.get("text_field", True):
+        advice.append("no field holds texts of several lines")
+    clear = {part: names[0] for part, names in guesses.items() if len(names) == 1}
+    if not clear:
+        return Finding("look", "fields", text, "; ".join(advice))
+    return Finding("look", "fields", text, "; ".join([*advice, _WRITE]), {"raw": clear})
+
+
+def matching_schema(fields: Collection[str], schemas: Mapping[str, Collection[str]]) -> str | None:
+    """The schema all of whose fields are there, of several the one that names most, if it is one.
+
+    >>> matching_schema(["id", "text", "lang"], {"a": ["text"], "b": ["text", "lang"]})
+    'b'
+    """
+    sizes = {name: len(named) for name, named in schemas.items() if {*named} <= {*fields}}
+    largest = [name for name, size in sizes.items() if size == max(sizes.values())]
+    return largest[0] if len(largest) == 1 else None
+
+
+def _description(values: Values, lines: int) -> str:
+    kinds = Counter(map(_kind, values))
+    told = " or ".join(kind for kind, _ in kinds.most_common())
+    share = f"{told}, {len(values) / lines:.0%}"
+    if not kinds["string"]:
+        return share
+    median = median_low(len(value) for value in values if isinstance(value, str))
+    return f"{share}, median {plural(median, 'character')}"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, bool):
+        return "boolean"
+    return "array" if isinstance(value, list) else "number"
+
+
+def _fits(fields: Fields, raw: Raw, part: str) -> bool:
+    """Whether a recipe's field is there: the text in most lines, any other in some."""
+    strings = [v for v in fields.values.get(getattr(raw, part), ()) if not isinstance(v, list)]
+    return len(strings) > (_MOST * fields.lines if part == "text_field" else 0)
+
+
+def _texts(fields: Fields) -> list[str]:
+    """The field with by far the most characters, and the most line feeds; else all such fields."""
+    strings = {
+        name: values
+        for name, values in _strings(fields).items()
+        if any("\n" in value for value in values)
+    }
+    chars = {name: sum(map(len, values)) for name, values in strings.items()}
+    feeds = {name: sum(v.count("\n") for v in values) for name, values in strings.items()}
+    large = {name for name, size in chars.items() if _BY_FAR * size >= max(chars.values())}
+    large |= {name for name, count in feeds.items() if count == max(feeds.values())}
+    return sorted(large, key=chars.__getitem__, reverse=True)
+
+
+def _ids(fields: Fields) -> list[str]:
+    """Fields of another word in every line: those with an id's name, else those of hashes."""
+    found = {
+        name: values
+        for name, values in fields.values.items()
+        if len(values) >= _NEARLY_ALL * fields.lines and _is_id(values)
+    }
+    hashes = [n for n, values in found.items() if all(_HASH.fullmatch(str(v)) for v in values)]
+    return _best_named(found, _ID_NAMES) or hashes
+
+
+def _is_id(values: Values) -> bool:
+    if not all(type(value) in {str, int} for value in values):
+        return False
+    words = [str(value) for value in values]
+    in_one_word = all(len(word) <= _ID_CHARS and len(word.split()) == 1 for word in words)
+    return in_one_word and len({*words}) >= _NEARLY_ALL * len(words)
+
+
+def _languages(fields: Fields) -> list[str]:
+    found = [
+        name
+        for name, values in _strings(fields).items()
+        if field_names(name)[-1].lower() not in _ENDING_NAMES
+        and len({*values}) <= _FEW_LANGUAGES
+        and max(map(len, values)) <= _LANGUAGE_CHARS
+        and _share(values, lambda value: find_grammar(value, None) is not None) >= _MOST
+    ]
+    return _best_named(found, _LANGUAGE_NAMES) or found
+
+
+def _paths(fields: Fields) -> list[str]:
+    """Fields of strings that end as files do: those with a path's name, or with endings of code."""
+    strings = _strings(fields)
+    found = [n for n, values in strings.items() if _share(values, _PATH.fullmatch) >= _MOST]
+    of_code = [
+        name
+        for name in found
+        if _share(strings[name], lambda value: find_grammar(None, value) is not None) >= _MOST
+    ]
+    return _best_named(found, _PATH_NAMES) or of_code
+
+
+def _strings(fields: Fields) -> dict[str, list[str]]:
+    """The fields of which most lines have a string, with these."""
+    strings = {
+        name: [value for value in values if isinstance(value, str)]
+        for name, values in fields.values.items()
+    }
+    return {name: kept for name, kept in strings.items() if len(kept) > _MOST * fields.lines}
+
+
+def _share(values: Sequence[str], test: Callable[[str], object]) -> float:
+    return sum(bool(test(value)) for value in values) / len(values)
+
+
+def _best_named(found: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Of some fields those whose own name is known: the best known name, the least nested."""
+    ranks = {
+        path: (known.index(names[-1].lower()), len(names))
+        for path, names in ((path, field_names(path)) for path in found)
+        if names[-1].lower() in known
+    }
+    return [path for path, rank in ranks.items() if rank == min(ranks.values())]
+
+
+_GUESSES: dict[str, Callable[[Fields], list[str]]] = {
+    "text_field": _texts,
+    "id_field": _ids,
+    "language_field": _languages,
+    "path_field": _paths,
+}
+"""What of a recipe's section `raw` is guessed: the field, or several if it is not clear."""
