@@ -13,6 +13,12 @@ KEY_RULE = (
 )
 
 
+def shard_ending(name: str) -> str:
+    """The ending of a shard's name; '' of a name that is no shard's."""
+    match = SHARD_NAME.search(name)
+    return match.group() if match else ""
+
+
 def fits(key: str) -> bool:
     """Whether Dagster and a file's name can carry a key."""
     allowed = key and not _KEY_REFUSED.search(key) and key.isprintable()

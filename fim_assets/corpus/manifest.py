@@ -16,7 +16,7 @@ from fim_assets.errors import ShardError
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.io.hashing import record_file
 from fim_assets.io.locations import Location, StorageError, is_remote, is_url, url_of_storage
-from fim_assets.io.other_formats import advice_for
+from fim_assets.io.other_formats import ENDINGS, advice_for
 from fim_assets.io.storage import etag, fetched, read_bytes
 from fim_assets.wording import shortened
 
@@ -42,7 +42,9 @@ def read_manifest(manifest: Location) -> dict[str, RawInput]:
     rows = _rows(text, manifest)
     if tuple(next(rows, ())) != COLUMNS:
         problem = f"{manifest}, line 1: a manifest begins with {' '.join(COLUMNS)}, by tabs"
-        raise ShardError(problem, f"of a table of documents, {advice_for([MANIFEST_SUFFIX])}")
+        raise ShardError(
+            problem, f"if it is a table of documents, {ENDINGS[MANIFEST_SUFFIX].advice}"
+        )
     members: dict[str, dict[str, RawShard]] = {}
     last = ""
     for number, row in enumerate(rows, 2):

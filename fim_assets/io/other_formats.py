@@ -72,7 +72,7 @@ INSTEAD = {
 _TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
 _LOOKED_AT = 1 << 11  # bytes, of which the first may be white space
 
-_ENDINGS = {
+ENDINGS = {
     **dict.fromkeys((".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz"), _TAR),
     ".zip": _ZIP,
     ".7z": _7Z,
@@ -84,6 +84,7 @@ _ENDINGS = {
     ".feather": _ARROW,
     ".txt": Other("a text", f"{_COLLECTS} a folder of texts, each a document"),
 }
+"""How names end that are known to be no shard's, in lower case."""
 
 
 def known_format(beginning: bytes) -> Other | None:
@@ -104,10 +105,10 @@ def _of_sign(beginning: bytes, signs: dict[bytes, Other]) -> Other | None:
 
 def other_ending(name: str) -> str:
     """The ending of a name by which it is known to be no shard; '' where none is known."""
-    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+    return next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
 
 
 def advice_for(names: Iterable[str]) -> str:
     """What to do about files, by their names' endings; '' where none is known."""
     endings = dict.fromkeys(map(other_ending, names))
-    return "; ".join(f"{ending}: {_ENDINGS[ending].advice}" for ending in endings if ending)
+    return "; ".join(f"{ending}: {ENDINGS[ending].advice}" for ending in endings if ending)

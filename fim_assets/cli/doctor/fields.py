@@ -22,7 +22,7 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path
 from fim_assets.wording import plural, shortened, shown_name
 
-_WRITE = "write in the recipe, the YAML file that FIM_RECIPE names:"
+_WRITE = "write in the recipe, a YAML file that FIM_RECIPE names:"
 
 Values = Sequence[Any]
 """A field's values in the lines that have it, none of them null or an object."""
@@ -152,19 +152,17 @@ def _kind(value: Any) -> str:
 
 def _fits(fields: Fields, raw: Raw, part: str) -> bool:
     """Whether a recipe's field is there: the text in most lines, any other in some."""
-    strings = [v for v in fields.values.get(getattr(raw, part), ()) if not isinstance(v, list)]
-    return len(strings) > (_MOST * fields.lines if part == "text_field" else 0)
+    field = getattr(raw, part)
+    return field in (_strings(fields) if part == "text_field" else fields.values)
 
 
 def _texts(fields: Fields) -> list[str]:
     """The field with by far the most characters, and the most line feeds; else all such fields."""
-    strings = {
-        name: values
-        for name, values in _strings(fields).items()
-        if any("\n" in value for value in values)
-    }
+    strings = _strings(fields)
     chars = {name: sum(map(len, values)) for name, values in strings.items()}
     feeds = {name: sum(v.count("\n") for v in values) for name, values in strings.items()}
+    if not any(feeds.values()):
+        return []
     large = {name for name, size in chars.items() if _BY_FAR * size >= max(chars.values())}
     large |= {name for name, count in feeds.items() if count == max(feeds.values())}
     return sorted(large, key=chars.__getitem__, reverse=True)
