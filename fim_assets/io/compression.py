@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import zstandard
 
 from fim_assets.io.hashing import HashingReader
-from fim_assets.io.other_formats import known_content, known_format
+from fim_assets.io.other_formats import Other, known_content, known_format
 
 MAX_EXPANSION = 1000
 """Times its compressed size that a file may expand to, once it is past `EXPANSION_FREE`: a gigabyte
@@ -182,12 +182,20 @@ def _refusal(
 
 def _other_bytes(form: _Format, begin: int, head: bytes) -> CompressionError:
     """Why no frame begins at byte `begin`, with `head`."""
-    shown = _shown(head[:_SHOWN_BYTES])
     if begin:
         where = f"behind a whole {form.frame}, at byte {begin:,}"
-        return CompressionError(f"{where}, follow other bytes: {shown}")
-    what, advice = known_content(head) or known_format(head) or (f"not: {shown}", "")
+        return CompressionError(f"{where}, follow other bytes: {_shown(head[:_SHOWN_BYTES])}")
+    what, advice = what_it_is(head)
     return CompressionError(f"named as {form.name}, but its content is {what}", advice)
+
+
+def what_it_is(beginning: bytes) -> Other:
+    """What a file is that begins so, and is not what its name says.
+
+    One of no known kind is told by its first bytes.
+    """
+    shown = Other(f"not: {_shown(beginning[:_SHOWN_BYTES])}")
+    return known_content(beginning) or known_format(beginning) or shown
 
 
 def _shown(content: bytes) -> str:

@@ -20,7 +20,8 @@ _FETCH_AGAIN = "look at what it says, and fetch the file again"
 
 _TAR = Other(
     "a tar of files",
-    f"{_COLLECTS} a .tar or .tar.gz: of WebDataset's samples, a document of each text file",
+    f"{_COLLECTS} a .tar, .tar.gz, .tar.zst and so on: of WebDataset's samples, a document of "
+    "each text file",
 )
 _ZIP = Other("zip", f"{_COLLECTS} a .zip: a document of each text file")
 _7Z = Other("7z", f"unpack it with `7z x`; {_COLLECTS} a folder")

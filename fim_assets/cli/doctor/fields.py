@@ -7,7 +7,7 @@ corpora use decide.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median_low
@@ -36,6 +36,7 @@ _FEW_LANGUAGES = 1000
 _LANGUAGE_CHARS, _ID_CHARS = 40, 200
 
 _HASH = re.compile(r"[0-9a-fA-F-]{16,}")
+_OF_A_REPOSITORY = re.compile(r"repo|commit|head|revision|parent|tree|snapshot|directory")
 _PATH = re.compile(r"(?!\w+://)[^\n]*[^\s/]\.[A-Za-z][\w+#-]{0,11}")
 
 _ID_NAMES = (
@@ -56,16 +57,17 @@ class Fields(NamedTuple):
 
 
 def read_fields(excerpts: Iterable[Path]) -> Fields:
-    """The fields of all lines that are JSON objects; what stands in arrays has no path."""
+    """The fields of all lines that are JSON objects; those that no recipe can name left out."""
     values: dict[str, list[Any]] = {}
     count = 0
 
     def walk(content: dict[str, Any], names: tuple[str, ...]) -> None:
         for name, value in content.items():
+            if not name or value is None or len(names) == MAX_DEPTH:
+                continue
             if isinstance(value, dict):
-                if len(names) < MAX_DEPTH:
-                    walk(value, (*names, name))
-            elif name and value is not None:
+                walk(value, (*names, name))
+            else:
                 path = field_path((*names, name))
                 if path in values or len(values) < _FIELDS_KEPT:
                     values.setdefault(path, []).append(value)
@@ -84,29 +86,21 @@ def read_fields(excerpts: Iterable[Path]) -> Fields:
 
 
 def fields_finding(
-    fields: Fields, raw: Raw, schemas: Mapping[str, Collection[str]]
+    fields: Fields, raw: Raw, schemas: Mapping[str, Mapping[str, str]]
 ) -> Finding | None:
     """Say which fields the lines have, and what a recipe should name; None where there are none.
 
-    `schemas` are the fields that each schema of a recipe names.
+    `schemas` are the fields that each schema of a recipe names, by their parts.
     """
     if not fields.values:
         return None
-    named = {getattr(raw, part): part for part in _GUESSES}
-    shown = [
-        f"{shown_name(name)}: {_description(values, fields.lines)}"
-        + (f" (raw.{named[name]})" if name in named else "")
-        for name, values in islice(fields.values.items(), _FIELDS_SHOWN)
-    ]
-    if more := len(fields.values) - len(shown):
-        shown.append(f"and {more:,} more")
-    text = "\n".join([f"of {plural(fields.lines, 'line')}:", *shown])
-    guesses = {
-        part: guess(fields) for part, guess in _GUESSES.items() if not _fits(fields, raw, part)
-    }
-    if not any(guesses.values()) and "text_field" not in guesses:
+    text = "\n".join([f"of {plural(fields.lines, 'line')}:", *_listed(fields, raw)])
+    fitting = {part: _named(raw, part) for part in _GUESSES if _fits(fields, raw, part)}
+    guesses = {part: guess(fields) for part, guess in _GUESSES.items() if part not in fitting}
+    if not any(guesses.values()) and "text_field" in fitting:
         return Finding("ok", "fields", text)
-    if schema := matching_schema(fields.values, schemas):
+    clear = {part: names[0] for part, names in guesses.items() if len(names) == 1}
+    if schema := matching_schema(fitting | clear, schemas):
         return Finding("look", "fields", text, _WRITE, {"raw": {"schema": schema}})
     advice = [
         f"which field is raw.{part} is not clear: {shortened([*map(shown_name, names)])}"
@@ -114,22 +108,35 @@ def fields_finding(
         if len(names) > 1
     ]
     if not guesses.get("text_field", True):
-        advice.append("no field holds texts of several lines")
-    clear = {part: names[0] for part, names in guesses.items() if len(names) == 1}
+        advice.append("no field holds a text of several lines in most of them")
     if not clear:
         return Finding("look", "fields", text, "; ".join(advice))
     return Finding("look", "fields", text, "; ".join([*advice, _WRITE]), {"raw": clear})
 
 
-def matching_schema(fields: Collection[str], schemas: Mapping[str, Collection[str]]) -> str | None:
-    """The schema all of whose fields are there, of several the one that names most, if it is one.
+def matching_schema(
+    parts: Mapping[str, str], schemas: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    """The only schema that names a document's parts as they are, the text among them.
 
-    >>> matching_schema(["id", "text", "lang"], {"a": ["text"], "b": ["text", "lang"]})
-    'b'
+    It may name more of them, which no line has; the text alone could be anybody's.
+
+    >>> schemas = {"a": {"text_field": "code", "id_field": "sha"}, "b": {"text_field": "code"}}
+    >>> matching_schema({"text_field": "code", "id_field": "sha"}, schemas)
+    'a'
     """
-    sizes = {name: len(named) for name, named in schemas.items() if {*named} <= {*fields}}
-    largest = [name for name, size in sizes.items() if size == max(sizes.values())]
-    return largest[0] if len(largest) == 1 else None
+    matching = [name for name, schema in schemas.items() if parts.items() <= schema.items()]
+    enough = "text_field" in parts and len(parts) > 1
+    return matching[0] if enough and len(matching) == 1 else None
+
+
+def _listed(fields: Fields, raw: Raw) -> Iterator[str]:
+    """The fields, a line each, and what the recipe takes them for."""
+    parts = {_named(raw, part): f" (raw.{part})" for part in _GUESSES}
+    for name, values in islice(fields.values.items(), _FIELDS_SHOWN):
+        yield f"{shown_name(name)}: {_description(values, fields.lines)}{parts.get(name, '')}"
+    if len(fields.values) > _FIELDS_SHOWN:
+        yield f"and {len(fields.values) - _FIELDS_SHOWN:,} more"
 
 
 def _description(values: Values, lines: int) -> str:
@@ -150,10 +157,14 @@ def _kind(value: Any) -> str:
     return "array" if isinstance(value, list) else "number"
 
 
+def _named(raw: Raw, part: str) -> str:
+    """The path that a recipe names, as `field_path` writes it."""
+    return field_path(field_names(getattr(raw, part)))
+
+
 def _fits(fields: Fields, raw: Raw, part: str) -> bool:
     """Whether a recipe's field is there: the text in most lines, any other in some."""
-    field = getattr(raw, part)
-    return field in (_strings(fields) if part == "text_field" else fields.values)
+    return _named(raw, part) in (_strings(fields) if part == "text_field" else fields.values)
 
 
 def _texts(fields: Fields) -> list[str]:
@@ -169,13 +180,21 @@ def _texts(fields: Fields) -> list[str]:
 
 
 def _ids(fields: Fields) -> list[str]:
-    """Fields of another word in every line: those with an id's name, else those of hashes."""
+    """Fields of another word in every line: those with an id's name, else those of hashes.
+
+    The hash of a commit is a repository's: in a sample, it may be another in every line.
+    """
     found = {
         name: values
         for name, values in fields.values.items()
         if len(values) >= _NEARLY_ALL * fields.lines and _is_id(values)
     }
-    hashes = [n for n, values in found.items() if all(_HASH.fullmatch(str(v)) for v in values)]
+    hashes = [
+        name
+        for name, values in found.items()
+        if all(_HASH.fullmatch(str(value)) for value in values)
+        and not _OF_A_REPOSITORY.search(field_names(name)[-1].lower())
+    ]
     return _best_named(found, _ID_NAMES) or hashes
 
 

@@ -23,8 +23,8 @@ def fields_of(folder: Path, rows: Sequence[Any]) -> Fields:
     return read_fields([path])
 
 
-def finding_of(folder: Path, rows: Sequence[Any], **schemas: list[str]) -> Finding:
-    finding = fields_finding(fields_of(folder, rows), Raw(), schemas)
+def finding_of(folder: Path, rows: Sequence[Any]) -> Finding:
+    finding = fields_finding(fields_of(folder, rows), Raw(), {})
     assert finding is not None
     return finding
 
@@ -51,7 +51,7 @@ def the_stack(count: int = 40) -> list[dict[str, Any]]:
 
 def test_fields_are_paths_with_their_values(tmp_path: Path) -> None:
     rows = [
-        {"a": {"b.c": 1, "": 2, "d": {}}, "e": [{"f": 1}], "g": None},
+        {"a": {"b.c": 1, "": 2, "d": {}}, "e": [{"f": 1}], "g": None, "": {"h": 1}},
         b"no JSON",
         b"[1]",
         {"a": {"b.c": 2.5}, "g": False},
@@ -146,6 +146,7 @@ HASHES = [sha256(b"%d" % n).hexdigest() for n in range(40)]
     [
         (with_text(HASHES), "id_field", "x"),
         (with_text([*HASHES[:39], HASHES[0]]), "id_field", None),
+        (with_text(HASHES, "commit_sha"), "id_field", None),
         (with_text(range(40)), "id_field", None),
         (with_text(range(40), "uuid"), "id_field", "uuid"),
         (with_text([n / 2 for n in range(40)], "uuid"), "id_field", None),
@@ -184,12 +185,49 @@ def test_other_fields_are_named_where_they_are_clear(
         assert finding.mark == "look"
 
 
-def test_a_schema_that_names_them_all_is_written_in_place_of_fields(tmp_path: Path) -> None:
-    schemas = {"small": ["content"], "stack": ["content", "hexsha"], "other": ["content", "id"]}
-    assert matching_schema(["content", "hexsha", "lang"], schemas) == "stack"
-    assert matching_schema(["content"], schemas) == "small"
-    assert matching_schema(["content"], {**schemas, "twin": ["content"]}) is None
-    assert matching_schema(["text"], schemas) is None
-    finding = finding_of(tmp_path, the_stack(), **schemas)
-    assert finding.recipe == {"raw": {"schema": "stack"}}
-    assert finding_of(tmp_path, with_text(["a"]), stack=["text"]).recipe == {}
+def schema(*names: str) -> dict[str, str]:
+    return dict(zip(("text_field", "id_field", "language_field", "path_field"), names, strict=True))
+
+
+SCHEMAS = {
+    "dolma": schema("text", "id", "metadata.language", "metadata.path"),
+    "stack": schema("content", "hexsha", "lang", "max_stars_repo_path"),
+    "stars": schema("content", "id", "lang", "max_stars_repo_path"),
+    "blobs": schema("text", "blob_id", "language", "path"),
+}
+
+
+def without(*names: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in names} for row in the_stack()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        (the_stack(), {"schema": "stack"}),
+        (without("hexsha"), {"language_field": "lang", "path_field": "max_stars_repo_path"}),
+        (
+            [{**row, "id": n} for n, row in enumerate(without("hexsha", "lang"))],
+            {"schema": "stars"},
+        ),
+        (with_text(HASHES, "blob_id", path="a/b.py"), {"schema": "blobs"}),
+        (with_text(HASHES, "sha", path="a/b.py"), {"id_field": "sha", "path_field": "path"}),
+        (with_text(range(9), "id"), {}),
+    ],
+)
+def test_a_schema_is_written_where_no_other_names_the_parts_so(
+    tmp_path: Path, rows: list[Any], named: dict[str, str]
+) -> None:
+    """Though it may name a part that the lines do not have."""
+    finding = fields_finding(fields_of(tmp_path, rows), Raw(), SCHEMAS)
+    assert finding is not None
+    written = finding.recipe.get("raw", {})
+    assert {name: field for name, field in written.items() if name != "text_field"} == named
+
+
+def test_one_part_alone_is_of_no_schema() -> None:
+    blobs = SCHEMAS["blobs"]
+    for part, name in blobs.items():
+        assert matching_schema({part: name}, {"blobs": blobs}) is None
+    assert matching_schema({"text_field": "text", "id_field": "blob_id"}, SCHEMAS) == "blobs"
+    assert matching_schema({"path_field": "path", "id_field": "blob_id"}, SCHEMAS) is None
