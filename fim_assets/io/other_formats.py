@@ -111,5 +111,8 @@ def other_ending(name: str) -> str:
 
 def advice_for(names: Iterable[str]) -> str:
     """What to do about files, by their names' endings; '' where none is known."""
-    endings = dict.fromkeys(map(other_ending, names))
-    return "; ".join(f"{ending}: {ENDINGS[ending].advice}" for ending in endings if ending)
+    endings: dict[str, list[str]] = {}
+    for ending in dict.fromkeys(map(other_ending, names)):
+        if ending:
+            endings.setdefault(ENDINGS[ending].advice, []).append(ending)
+    return "; ".join(f"{', '.join(those)}: {advice}" for advice, those in endings.items())
