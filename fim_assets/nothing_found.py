@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from fim_assets.corpus.keys import shard_ending
+from fim_assets.corpus.manifest import MANIFEST_SUFFIX
 from fim_assets.io.locations import is_remote, is_url
 from fim_assets.io.other_formats import advice_for, other_ending
 from fim_assets.settings import Settings
@@ -35,6 +36,7 @@ def nothing_found(documents: Sequence[str], settings: Settings) -> tuple[str, st
         return f"{message}, which is no folder", advice
     files, complete = _files(root, _output_folders())
     shards, others = _kinds(files, shard_ending), _kinds(files, other_ending)
+    others = {kind: n for kind, n in others.items() if kind[1] != MANIFEST_SUFFIX}
     # Where there are other shards, a .json is something else.
     found = {kind: n for kind, n in shards.items() if kind[1] != ".json"} or shards
     if not (found or others):

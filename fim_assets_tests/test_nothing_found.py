@@ -49,8 +49,9 @@ def test_json_is_told_where_there_is_nothing_else(tmp_path: Path) -> None:
 
 
 def test_what_is_no_shard_is_told_with_what_makes_shards_of_it(tmp_path: Path) -> None:
-    touch(tmp_path, "data/a.tar", "data/b.tar", "notes.md")
+    touch(tmp_path, "data/a.tar", "data/b.tar", "notes.md", "manifest.tsv")
     message, advice = told(tmp_path)
+    assert "tsv" not in message + advice
     assert "2 files *.tar in data/" in message
     assert "fim-assets collect" in advice
 
