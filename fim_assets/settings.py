@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -131,14 +131,6 @@ def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None
     if environment.get("FIM_DATA_ROOT") or in_repository():
         return None
     return f"FIM_DATA_ROOT is not set: outputs are in {_default_data_root()}"
-
-
-def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
-    """The message and the advice where globs match no shard."""
-    return (
-        f"no shard found: {', '.join(documents)} below {settings.input_root}",
-        "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",
-    )
 
 
 def usable_cores() -> int:

@@ -30,8 +30,8 @@ from fim_assets.errors import ShardError
 from fim_assets.io.locations import expand_home, is_remote, is_url, parse_url
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import write_bytes
+from fim_assets.nothing_found import nothing_found
 from fim_assets.raw_shards.sample import write_sample
-from fim_assets.settings import nothing_found
 from fim_assets.tokenizer.find import TokenizerError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, plural, shortened
 

@@ -21,6 +21,7 @@ from fim_assets.io.locations import (
     is_url,
     parse_url,
 )
+from fim_assets.io.other_formats import advice_for, other_ending
 from fim_assets.io.storage import objects, tag_of
 from fim_assets.wording import shortened
 
@@ -34,8 +35,8 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawInput]
 
     Returns:
         Shards by partition key, sorted by key. The key is the path below the glob's fixed part (the
-        folders before the first wildcard), `/` as `__`, without `.json[l][.gz|.zst]`; a manifest
-        says it, and may give several shards one key.
+        folders before the first wildcard), `/` as `__`, without the ending of `SHARD_NAME`; a
+        manifest says it, and may give several shards one key.
 
     Raises:
         ShardError: If a matched file is no shard by its name, two shards have one key, a shard has
@@ -167,9 +168,20 @@ def _refuse_other_files(paths: list[Path]) -> None:
 
 
 def _refuse_other_names(locations: Collection[Location]) -> None:
-    if others := [location for location in locations if not SHARD_NAME.search(location.name)]:
-        problem = f"raw.documents matches what is no shard by its name; {NAME_RULE}"
-        raise ShardError(f"{shortened(others)}: {problem}: narrow the glob or move the files")
+    others = [location for location in locations if not SHARD_NAME.search(location.name)]
+    if not others:
+        return
+    # The first of each kind is named, however many there are of another.
+    firsts: dict[str, Location] = {}
+    for location in others:
+        firsts.setdefault(other_ending(location.name), location)
+    named = dict.fromkeys([*firsts.values(), *others])
+    problem = f"raw.documents matches what is no shard by its name; {NAME_RULE}"
+    advice = advice_for(location.name for location in named)
+    narrower = "narrow the glob or move the files"
+    raise ShardError(
+        f"{shortened(named)}: {problem}", f"{advice}; or {narrower}" if advice else narrower
+    )
 
 
 def _key(location: Location, name: str) -> str:
