@@ -153,12 +153,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        del size
-        sys.stderr.write(f"{self.command} {self.path} {int(code)}\n")
-        sys.stderr.flush()
+        """Nothing: a request is written when it comes, even if its answer is awaited by nobody."""
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
+        sys.stderr.write(f"{self.command} {self.path} {self.headers.get('Range', '')}\n")
+        sys.stderr.flush()
         self.cut: int | None = None
         for fault in self.faults:
             if re.search(fault.match, f"{self.command} {self.path}"):

@@ -55,18 +55,21 @@ def refuse_unpinned(url: str) -> None:
         reason = explain(error, f"datasets/{name}") or str(error)
         how = f"name the commit's {how_to_pin(f'datasets/{name}')}"
         raise ValueError(
-            f"names no commit, and the Hub was asked in vain: {reason}; {how}"
+            f"names no commit, and the Hub did not tell it: {reason}; {how}"
         ) from error
     written = f"hf://datasets/{name}@{commit}/{path}"
     raise ValueError(f"names no commit, and a branch or a tag may move; write {written}")
 
 
-def _commit_now(name: str, revision: str | None) -> str | None:
+def _commit_now(name: str, revision: str | None) -> str:
     from huggingface_hub import HfApi, constants
 
     api = HfApi(token=usable_token())
     seconds = constants.HF_HUB_ETAG_TIMEOUT
-    return api.dataset_info(name, revision=revision, timeout=seconds, expand=["sha"]).sha
+    told = api.dataset_info(name, revision=revision, timeout=seconds, expand=["sha"]).sha
+    if not told:
+        raise ValueError("its answer holds none")
+    return told
 
 
 def usable_token() -> Literal[False] | None:
@@ -146,7 +149,9 @@ def explain(error: BaseException, path: str) -> str | None:
         case of_hub.GatedRepoError():
             meaning = f"accept the terms on {page}, and set HF_TOKEN to a token of that account"
         case of_hub.RepositoryNotFoundError():
-            meaning = f"no {page}, or it is private: set HF_TOKEN to a token that may read it"
+            meaning = (
+                f"there is no {page}, or it is private: set HF_TOKEN to a token that may read it"
+            )
         case of_hub.RevisionNotFoundError():
             meaning = f"{page} has no such commit"
         case of_hub.HfHubHTTPError():

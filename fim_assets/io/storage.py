@@ -245,20 +245,25 @@ def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
             what,
             state.attempt_number,
             _TRIES,
-            state.outcome and state.outcome.exception(),
+            state.outcome and _reason(state.outcome.exception(), location)[0],
         ),
         reraise=True,
     )
     try:
         return retrying(operation)
     except Exception as error:
-        refusal = hub.explain(error, location.path) if on_hub(location) else None
-        missing = isinstance(error, FileNotFoundError) and refusal is None
-        reason = refusal or " ".join(str(error).split()) or type(error).__name__
-        if reason == location.path:
-            reason = "there is none"
-        kind = MissingError if missing else StorageError
+        reason, kind = _reason(error, location)
         raise kind(f"{location}: could not be {what}: {reason}") from error
+
+
+def _reason(error: BaseException | None, location: UPath) -> tuple[str, type[StorageError]]:
+    """Why something failed, in one line, and the error that says it."""
+    if on_hub(location) and error is not None and (meaning := hub.explain(error, location.path)):
+        return meaning, StorageError
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if reason == location.path:
+        reason = "there is none"
+    return reason, MissingError if isinstance(error, FileNotFoundError) else StorageError
 
 
 def _pause(state: RetryCallState, location: UPath) -> float:
