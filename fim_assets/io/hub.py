@@ -4,6 +4,7 @@ They are only read, and at a commit, whose files never change. The Hub's client 
 shard on the Hub is looked at, and not before.
 """
 
+import json
 import re
 import shutil
 from functools import cache
@@ -48,7 +49,7 @@ def refuse_unpinned(url: str) -> None:
     dataset = _DATASET.fullmatch(url)
     if dataset is None:
         raise ValueError(f"shards on the Hub are {_FORM}, and only the path has wildcards")
-    name, path = dataset["name"], dataset["path"] or "<path or glob>"
+    name, path = dataset["name"], dataset["path"]
     try:
         commit = _commit_now(name, unquote(dataset["revision"] or "") or None)
     except Exception as error:
@@ -57,7 +58,7 @@ def refuse_unpinned(url: str) -> None:
         raise ValueError(
             f"names no commit, and the Hub did not tell it: {reason}; {how}"
         ) from error
-    written = f"hf://datasets/{name}@{commit}/{path}"
+    written = f"hf://datasets/{name}@{commit}" + (f"/{path}" if path else "")
     raise ValueError(f"names no commit, and a branch or a tag may move; write {written}")
 
 
@@ -162,6 +163,8 @@ def explain(error: BaseException, path: str) -> str | None:
                 meaning += f": set HF_TOKEN to a valid token that may read {page}"
             elif status == _TOO_MANY:
                 meaning += ": with HF_TOKEN set, it allows more requests"
+        case json.JSONDecodeError():
+            meaning = f"{constants.ENDPOINT} answered no JSON: does a proxy stand in between?"
         case Exception() if type(answer).__module__.startswith("httpx"):
             meaning = f"{constants.ENDPOINT}: {answer or type(answer).__name__}"
     return meaning

@@ -23,6 +23,7 @@ AGAIN = [
     Fault("org/limited/revision", times=1, status=429, headers={"RateLimit": '"api";r=0;t=0'}),
     Fault("org/cut/resolve/.*lfs", times=1, cut=2_000_000),
     Fault("org/hanging/tree", times=1, delay=3),
+    Fault("org/torn/tree", times=1, cut=10),
     Fault("org/failing/resolve", times=1, status=500),
 ]
 """What passes: each dataset is read in the end."""
@@ -48,7 +49,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     (files / "README.md").write_text("# Of no interest\n")
     (files / "data" / "C" / "a.jsonl.zst").write_bytes(CONTENT)
     (files / "data" / "C" / ".b.jsonl").write_bytes(SMALL)
-    for name in ("a [1] #%20 ü.jsonl", "b.jsonl", "c.jsonl"):
+    for name in ("a? [1] #%20 ü.jsonl", "b.jsonl", "c.jsonl"):
         (files / "data" / name).write_bytes(SMALL)
     names = ["whole", *map(named, (*AGAIN, *FINAL))]
     repositories = [Repository(f"datasets/org/{name}", str(files)) for name in names]
@@ -107,7 +108,7 @@ def url(name: str, path: str = "data/C/a.jsonl.zst", commit: str = COMMIT) -> st
 
 def test_a_commit_is_listed_page_by_page_with_sizes_and_hashes(hub: Hub, tmp_path: Path) -> None:
     top = url("whole", "data")
-    every, in_c, one, none, nowhere, part = calls(
+    every, in_c, one, none, nowhere, part, odd = calls(
         hub,
         tmp_path,
         ("objects", top, "**/*"),
@@ -116,17 +117,19 @@ def test_a_commit_is_listed_page_by_page_with_sizes_and_hashes(hub: Hub, tmp_pat
         ("objects", top, "d.jsonl"),
         ("objects", url("whole", "nowhere"), "*.jsonl"),
         ("read", f"{top}/C/a.jsonl.zst", 1000),
+        ("read", f"{top}/a? [1] #%20 ü.jsonl"),
     )
     # `git hash-object` says it of the file, and `sha256sum` of the one in LFS.
     blob = [14, "33157540feb8483310055d7a1e0358703c4a14b2"]
     sha256 = "7119975e534c2eb0903c1f2df729c89429e904dfeb1df1b99f40f944b8ec0a32"
     lfs = [3_000_001, sha256]
-    names = ("a [1] #%20 ü.jsonl", "b.jsonl", "c.jsonl")
+    names = ("a? [1] #%20 ü.jsonl", "b.jsonl", "c.jsonl")
     assert every == {f"{top}/C/a.jsonl.zst": lfs} | {f"{top}/{name}": blob for name in names}
     assert in_c == {f"{top}/C/a.jsonl.zst": lfs}
     assert one == {f"{top}/b.jsonl": blob}
     assert none == nowhere == {}
     assert part == CONTENT[:1000].hex()
+    assert odd == SMALL.hex()
 
 
 def test_what_may_pass_is_tried_again(hub: Hub, tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_a_url_without_a_commit_is_told_the_one_to_write(hub: Hub, tmp_path: Pat
         assert message.startswith(f"{text}: names no commit, ")
         assert message.endswith(f"write {url('whole', path)}")
     *others, bare = others
-    assert bare[1].endswith(f"write hf://datasets/org/whole@{COMMIT}/<path or glob>")
+    assert bare[1].endswith(f"write hf://datasets/org/whole@{COMMIT}")
     for (_, message), revision in zip(others, names[2:], strict=True):
         assert f"{hub.endpoint}/datasets/org/whole has no such commit; name the commit's" in message
         assert f"whole{revision}/" in message
