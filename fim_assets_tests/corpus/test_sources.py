@@ -290,6 +290,7 @@ def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         ("\ta.jsonl\t1\t\t", "line 2: key '': a key has at most"),
         ("a\ta.txt\t1\t\t", "line 2: url 'a.txt': a shard's name ends in"),
         ("a\thttp://h/a.jsonl\t1\t\t", "line 2: url http://h/a.jsonl: http:// is not supported"),
+        ("a\thf://org/h/a.jsonl\t1\t\t", "line 2: url hf://org/h/a.jsonl: shards on the Hub are"),
         ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
         ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
         ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),

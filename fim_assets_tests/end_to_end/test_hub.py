@@ -159,12 +159,3 @@ def test_without_the_token_a_run_says_what_to_do(made: Run) -> None:
     shown = made.command("fim-assets keys", 1, HF_TOKEN="")
     assert f"{DATASET}/data: could not be listed: there is no {made.hub.endpoint}" in shown
     assert "or it is private: set HF_TOKEN" in shown
-
-
-def test_it_is_only_read(made: Run) -> None:
-    only = f"{DATASET}/out: hf:// is only read; name a folder"
-    assert f"FIM_DATA_ROOT={only}" in made.command(
-        "fim-assets keys", 1, FIM_DATA_ROOT=f"{DATASET}/out"
-    )
-    refused = made.command(f"fim-assets manifest '{DATASET}/{GLOB}' -o {DATASET}/out/s.tsv", 1)
-    assert f"{DATASET}/out/s.tsv: hf:// is only read" in refused
