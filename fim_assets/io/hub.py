@@ -18,7 +18,7 @@ PROTOCOL = "hf"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _NAME = r"[\w.-]+/[\w.-]+"
-_PINNED = re.compile(rf"hf://datasets/({_NAME})@{COMMIT.pattern}(?:/|$)")
+_PINNED = re.compile(rf"hf://datasets/{_NAME}@{COMMIT.pattern}(?:/|$)")
 _DATASET = re.compile(
     rf"hf://datasets/(?P<name>{_NAME})"
     r"(?:@(?P<revision>refs/(?:convert|pr)/[^/*?\[]+|[^/*?\[]*))?(?:/(?P<path>.*))?"
@@ -54,10 +54,9 @@ def refuse_unpinned(url: str) -> None:
         commit = _commit_now(name, unquote(dataset["revision"] or "") or None)
     except Exception as error:
         reason = explain(error, f"datasets/{name}") or str(error)
+        problem = f"names no commit, and the Hub did not tell it: {reason}"
         how = f"name the commit's {how_to_pin(f'datasets/{name}')}"
-        raise ValueError(
-            f"names no commit, and the Hub did not tell it: {reason}; {how}"
-        ) from error
+        raise ValueError(f"{problem}; {how}") from error
     written = f"hf://datasets/{name}@{commit}" + (f"/{path}" if path else "")
     raise ValueError(f"names no commit, and a branch or a tag may move; write {written}")
 
