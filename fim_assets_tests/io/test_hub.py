@@ -10,8 +10,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from httpx2 import Request, Response
+from huggingface_hub.errors import HfHubHTTPError
 
-from fim_assets.io.hub import refuse_unpinned
+from fim_assets.io.hub import pause_asked, refuse_unpinned
 from fim_assets_tests.end_to_end.commands import free_port
 from fim_assets_tests.hub_server import COMMIT, TOKEN, Fault, Hub, Repository, hub_server
 
@@ -198,6 +200,25 @@ def test_what_goes_on_failing_is_told_after_five_tries(hub: Hub, tmp_path: Path)
     assert f"could not be fetched: {hub.endpoint}: peer closed connection" in half[1]
     for name in ("down", "busy"):
         assert len(hub.requests(f"org/{name}/")) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"RateLimit": '"api";r=0;t=55'}, 56),
+        (429, {"RateLimit": '"api";r=0;t=900'}, 300),
+        (503, {"Retry-After": "7"}, 8),
+        (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        (429, {}, 0),
+        (500, {"Retry-After": "7"}, 0),
+    ],
+)
+def test_the_pause_that_the_hub_asks_for_is_made(
+    status: int, headers: dict[str, str], seconds: int
+) -> None:
+    request = Request("GET", "http://127.0.0.1")
+    answer = Response(status, headers=headers, request=request)
+    assert pause_asked(HfHubHTTPError("refused", response=answer)) == seconds
 
 
 def test_a_token_is_found_where_the_client_looks(hub: Hub, tmp_path: Path) -> None:
