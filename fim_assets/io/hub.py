@@ -44,6 +44,8 @@ def refuse_unpinned(url: str) -> None:
 
     Only then is the Hub asked, for the commit.
     """
+    if ".." in url.split("/"):
+        raise ValueError("`..` would lead out of the commit")
     if _PINNED.match(url):
         return
     dataset = _DATASET.fullmatch(url)

@@ -35,6 +35,7 @@ from fim_assets.io.locations import (
     is_remote,
     on_hub,
     refuse_chain,
+    url_of_storage,
 )
 from fim_assets.io.machine_folders import working_folder
 
@@ -235,6 +236,8 @@ def _state_now(location: UPath) -> tuple[int, str]:
 def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     """Do something with object storage, again where it fails for a reason that may pass."""
     refuse_chain(str(location))
+    if on_hub(location):
+        url_of_storage(str(location))  # a relative glob may lead out of the commit
     retrying = Retrying(
         stop=stop_after_attempt(_TRIES),
         wait=lambda state: _pause(state, location),

@@ -141,6 +141,12 @@ def test_a_url_of_no_object_storage_is_refused(tmp_path: Path, url: str) -> None
     assert str(caught.value).startswith(f"{url}: {url.partition('/')[0]}// is not supported; s3://")
 
 
+def test_a_relative_glob_stays_in_the_commit() -> None:
+    root = parse_url(f"hf://datasets/org/code@{'0' * 40}/data")
+    with pytest.raises(StorageError, match=r"/data/\.\./x: `\.\.` would lead out of the commit"):
+        find_shards(["../x/*.jsonl"], root)
+
+
 def test_one_shard_with_two_keys_is_refused(tmp_path: Path) -> None:
     """Overlapping globs would count its documents twice."""
     write_shard(tmp_path / "raw" / "C" / "a.jsonl", [])

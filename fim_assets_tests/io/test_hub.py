@@ -112,6 +112,15 @@ def url(name: str, path: str = "data/C/a.jsonl.zst", commit: str = COMMIT) -> st
     return f"hf://datasets/org/{name}@{commit}/{path}"
 
 
+def test_no_path_leads_out_of_the_commit(hub: Hub, tmp_path: Path) -> None:
+    outside = [f"{url('whole', 'data')}/../../main/data", f"{url('whole', 'data')}/.."]
+    asked = [("read", f"{outside[0]}/b.jsonl"), ("read", f"{outside[1]}/README.md")]
+    for (kind, message), place in zip(calls(hub, tmp_path, *asked), outside, strict=True):
+        assert kind == "StorageError"
+        assert message.startswith(place)
+        assert message.endswith(": `..` would lead out of the commit")
+
+
 def test_a_commit_is_listed_page_by_page_with_sizes_and_hashes(hub: Hub, tmp_path: Path) -> None:
     top = url("whole", "data")
     every, in_c, one, none, nowhere, part, odd = calls(
