@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             ):
                 self._answer_of(served, url.path, parse_qs(url.query))
                 return
-        self._refuse(404 if url.path.startswith("/lfs") else 401, "RepoNotFound")
+        self._refuse(401, "RepoNotFound")
 
     def _answer_of(self, served: _Served, path: str, query: Mapping[str, list[str]]) -> None:
         repository = served.repository
