@@ -20,6 +20,7 @@ from fim_assets.io.locations import (
     is_remote,
     is_url,
     parse_url,
+    split_url,
 )
 from fim_assets.io.other_formats import advice_for, other_ending
 from fim_assets.io.storage import objects, tag_of
@@ -112,10 +113,10 @@ def _start(pattern: str, root: Location) -> tuple[Location, str]:
     """The folder that a glob starts from, whose own name is none, and the glob from there."""
     path = _absolute(pattern, Path())
     if is_remote(path):
-        bucket, _, rest = path.path.partition("/")
-        if not rest or WILDCARD.search(bucket):
-            raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
-        return path.parents[-1], rest
+        if (split := split_url(path)) is None:
+            problem = "name the bucket or dataset in full, and files in it"
+            raise ShardError(f"raw.documents: {pattern}: {problem}")
+        return split
     return (Path(path.anchor), str(path)) if path.is_absolute() else (root, pattern)
 
 

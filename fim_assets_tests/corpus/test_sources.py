@@ -143,6 +143,12 @@ def test_a_url_of_no_object_storage_is_refused(tmp_path: Path, url: str) -> None
     assert str(caught.value).startswith(f"{url}: {url.partition('/')[0]}// is not supported; s3://")
 
 
+def test_a_relative_glob_stays_in_the_commit() -> None:
+    root = parse_url(f"hf://datasets/org/code@{'0' * 40}/data")
+    with pytest.raises(StorageError, match=r"/data/\.\./x: `\.\.` would lead out of the commit"):
+        find_shards(["../x/*.jsonl"], root)
+
+
 def test_one_shard_with_two_keys_is_refused(tmp_path: Path) -> None:
     """Overlapping globs would count its documents twice."""
     write_shard(tmp_path / "raw" / "C" / "a.jsonl", [])
@@ -304,6 +310,7 @@ def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         ("a\ta.txt\t1\t\t", "line 2: url 'a.txt': a shard's name ends in"),
         ("a\ta.zip\t1\t\t", "line 2: url 'a.zip': a shard's name ends in"),
         ("a\thttp://h/a.jsonl\t1\t\t", "line 2: url http://h/a.jsonl: http:// is not supported"),
+        ("a\thf://org/h/a.jsonl\t1\t\t", "line 2: url hf://org/h/a.jsonl: shards on the Hub are"),
         ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
         ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
         ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),

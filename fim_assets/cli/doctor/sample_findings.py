@@ -14,7 +14,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
-from fim_assets.io.locations import is_remote
+from fim_assets.io.locations import StorageError, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.raw_shards.rejections import NOT_EXPLAINED
 from fim_assets.raw_shards.shard_reader import ShardReader
@@ -58,7 +58,8 @@ def run_and_judge_sample(
                 sampled.append(shard)
                 on_progress(f"running lines of shards: {len(sampled)} …")
             else:
-                yield error_finding("sample", shard, _NOT_READ)
+                of_storage = isinstance(shard, StorageError)  # and no fault of the shard
+                yield error_finding("sample", shard, "" if of_storage else _NOT_READ)
         yield from _judge(sampled, shards, _of_lines(recipe))
         fields = read_fields(shard.excerpt.path for shard in sampled)
         if finding := fields_finding(fields, recipe.raw, _SCHEMAS):
