@@ -11,9 +11,10 @@ from fim_assets.defs.assets import CorpusDefinition, build_assets
 from fim_assets.defs.automation import automation
 from fim_assets.defs.partitions import refuse_command
 from fim_assets.errors import USER_ERRORS
+from fim_assets.nothing_found import nothing_found
 from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import Recipe, load_recipe
-from fim_assets.settings import Settings, nothing_found
+from fim_assets.settings import Settings
 from fim_assets.tokenizer.controls import refuse_missing_controls
 from fim_assets.tokenizer.find import TokenizerError, content_hash, find_tokenizer
 

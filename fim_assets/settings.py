@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from platformdirs import user_data_path
 
 from fim_assets.errors import UserError
-from fim_assets.io.locations import Location, expand_home, is_url, parse_url
+from fim_assets.io.locations import Location, expand_home, is_url, parse_output_url, parse_url
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 """The folder that holds the package: the repository, unless fim_assets is installed without it."""
@@ -44,7 +44,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the variables; one that is unset or empty takes its default."""
-        data_root = _read(environment, "FIM_DATA_ROOT", _location) or _default_data_root()
+        data_root = _read(environment, "FIM_DATA_ROOT", _output) or _default_data_root()
         return cls(
             data_root=data_root,
             input_root=_read(environment, "FIM_INPUT_ROOT", _location) or data_root,
@@ -67,6 +67,10 @@ def _read(
 
 def _location(value: str) -> Location:
     return parse_url(value) if is_url(value) else named_path(value)
+
+
+def _output(value: str) -> Location:
+    return parse_output_url(value) if is_url(value) else named_path(value)
 
 
 def _recipe(value: str) -> str:
@@ -131,14 +135,6 @@ def unnamed_data_root(environment: Mapping[str, str] = os.environ) -> str | None
     if environment.get("FIM_DATA_ROOT") or in_repository():
         return None
     return f"FIM_DATA_ROOT is not set: outputs are in {_default_data_root()}"
-
-
-def nothing_found(documents: Iterable[str], settings: Settings) -> tuple[str, str]:
-    """The message and the advice where globs match no shard."""
-    return (
-        f"no shard found: {', '.join(documents)} below {settings.input_root}",
-        "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe",
-    )
 
 
 def usable_cores() -> int:

@@ -1,7 +1,9 @@
 """Small corpora made in the test, and the way through the pipeline without Dagster."""
 
+import bz2
 import gzip
-from collections.abc import Iterable, Sequence
+import lzma
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,15 @@ def hostile_documents() -> list[dict[str, Any]]:
     ]
 
 
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": zstandard.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+"""How a shard is packed, by its name's last ending."""
+
+
 def json_lines(rows: Iterable[Any]) -> bytes:
     """JSON lines; a row of bytes stands as it is."""
     return b"".join((r if isinstance(r, bytes) else orjson.dumps(r)) + b"\n" for r in rows)
@@ -92,13 +103,8 @@ def json_lines(rows: Iterable[Any]) -> bytes:
 
 def write_shard(path: Path, rows: Iterable[Any]) -> Path:
     """Write a shard, packed as its name says."""
-    data = json_lines(rows)
-    if path.suffix == ".zst":
-        data = zstandard.compress(data)
-    elif path.suffix == ".gz":
-        data = gzip.compress(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    path.write_bytes(PACKINGS.get(path.suffix, bytes)(json_lines(rows)))
     return path
 
 

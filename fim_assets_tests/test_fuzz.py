@@ -3,7 +3,6 @@
 `pytest fim_assets_tests/test_fuzz.py --hypothesis-profile long` runs for many minutes.
 """
 
-import gzip
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.restore import restore_shard
-from fim_assets.io.compression import INSTEAD, SIGNATURES
+from fim_assets.io.other_formats import INSTEAD, SIGNATURES
 from fim_assets.raw_shards.rejections import RejectedLine
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe, parse_recipe
@@ -28,12 +27,18 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import documents, json_lines, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import (
+    PACKINGS,
+    documents,
+    json_lines,
+    open_corpus,
+    run_all,
+    write_shard,
+)
 
-PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".jsonl": bytes,
-    ".jsonl.gz": gzip.compress,
-    ".jsonl.zst": zstandard.compress,
+    **{f".jsonl{ending}": pack for ending, pack in PACKINGS.items()},
 }
 PIECES = [
     *(b"\n", b"\r\n", b"\n\n", b" ", b"{", b"}", b"[" * 200, b'"', b"\\", b"\x00", b"\xff", b","),
@@ -66,14 +71,14 @@ def lines_of(path: Path, block_bytes: int) -> tuple[list[bytes | None], list[byt
         return [found.get(number) for number in numbers], [line.to_json() for line in rejected]
 
 
-@given(CONTENT, st.sampled_from(sorted(PACKINGS)), st.integers(1, 400))
+@given(CONTENT, st.sampled_from(sorted(PACKED)), st.integers(1, 400))
 @example(b"\x28\xb5\x2f\xfd", ".jsonl", 1)
 @example(b" <HTML", ".jsonl.gz", 1)
 def test_every_line_is_accounted_for(
     folder: Path, content: bytes, ending: str, block_bytes: int
 ) -> None:
     path = folder / f"a{ending}"
-    path.write_bytes(PACKINGS[ending](content))
+    path.write_bytes(PACKED[ending](content))
     instead = content.lstrip().lower().startswith(tuple(INSTEAD))
     if instead or (ending == ".jsonl" and content.startswith(tuple(SIGNATURES))):
         with pytest.raises(ShardError, match="its content is "):
@@ -93,14 +98,14 @@ def test_every_line_is_accounted_for(
 
 @given(
     CONTENT,
-    st.sampled_from([".jsonl.gz", ".jsonl.zst"]),
+    st.sampled_from(sorted({*PACKED} - {".jsonl"})),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3),
     st.integers(0, 10),
 )
 def test_damaged_packings_are_read_or_refused_by_name(
     folder: Path, content: bytes, ending: str, changes: list[tuple[int, int]], cut: int
 ) -> None:
-    packed = bytearray(PACKINGS[ending](content))
+    packed = bytearray(PACKED[ending](content))
     for place, value in changes:
         packed[place % len(packed)] = value
     path = folder / f"b{ending}"

@@ -104,6 +104,15 @@ def test_roots_may_lie_on_object_storage() -> None:
     assert str(settings.input_root) == "s3://bucket/in"
 
 
+def test_a_dataset_on_the_hub_is_an_input_and_no_data_root() -> None:
+    url = f"hf://datasets/org/code@{'0' * 40}"
+    settings = Settings.from_environment({"FIM_DATA_ROOT": "/out", "FIM_INPUT_ROOT": f"{url}/"})
+    assert str(settings.input_root) == url
+    assert str(settings.input_root / "data" / "a.jsonl") == f"{url}/data/a.jsonl"
+    with pytest.raises(SettingsError, match=f"^FIM_DATA_ROOT={url}/out: hf:// is only read; "):
+        Settings.from_environment({"FIM_DATA_ROOT": f"{url}/out"})
+
+
 @pytest.mark.parametrize(("kind", "extra"), [("gs", "gcs"), ("abfs", "azure")])
 def test_storage_that_is_not_installed_is_told_with_the_extra(kind: str, extra: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"pip install 'fim_assets[{extra}]'")):

@@ -190,7 +190,7 @@ def verify(keys: tuple[str, ...]) -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A new file, compressed as its name ends (.zst, .gz); else standard output, plain.",
+    help="A new file, compressed as its name ends (.zst, .gz, .bz2, .xz); else standard output.",
 )
 def restore(shard: Path, parquet: Path, *, output: Path | None) -> None:
     """Give back the original documents of a FIM SHARD, from it and its PARQUET alone.

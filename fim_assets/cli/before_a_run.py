@@ -27,11 +27,11 @@ from fim_assets.corpus.manifest import MANIFEST_SUFFIX, manifest_rows, read_mani
 from fim_assets.corpus.raw_shard import RawInput, fetch_all
 from fim_assets.corpus.sources import find_shards
 from fim_assets.errors import ShardError
-from fim_assets.io.locations import expand_home, is_remote, is_url, parse_url
+from fim_assets.io.locations import expand_home, is_remote, is_url, parse_output_url
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.storage import write_bytes
+from fim_assets.nothing_found import nothing_found
 from fim_assets.raw_shards.sample import write_sample
-from fim_assets.settings import nothing_found
 from fim_assets.tokenizer.find import TokenizerError
 from fim_assets.wording import escape_control_characters, escape_to_one_line, plural, shortened
 
@@ -93,7 +93,7 @@ def manifest(documents: tuple[str, ...], output: str, *, content: bool, group: s
         most = None if group is None else read_group_size(group)
     except ValueError as error:
         raise click.UsageError(f"--group {error}") from error
-    location = parse_url(output) if is_url(output) else Path(output)
+    location = parse_output_url(output) if is_url(output) else Path(output)
     earlier = read_manifest(location) if location.exists() else {}
     if most is None and any(len(shard.members) > 1 for shard in earlier.values()):
         problem = f"--output {output} has groups, whose finished partitions would get other keys"

@@ -10,9 +10,10 @@ import click
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import ShardError
+from fim_assets.nothing_found import nothing_found
 from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import load_recipe
-from fim_assets.settings import Settings, nothing_found, unnamed_data_root
+from fim_assets.settings import Settings, unnamed_data_root
 from fim_assets.wording import escape_to_one_line, shortened
 
 

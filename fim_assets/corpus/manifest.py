@@ -16,6 +16,7 @@ from fim_assets.errors import ShardError
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
 from fim_assets.io.hashing import record_file
 from fim_assets.io.locations import Location, StorageError, is_remote, is_url, url_of_storage
+from fim_assets.io.other_formats import ENDINGS, advice_for
 from fim_assets.io.storage import etag, fetched, read_bytes
 from fim_assets.wording import shortened
 
@@ -40,7 +41,10 @@ def read_manifest(manifest: Location) -> dict[str, RawInput]:
         raise ShardError(f"{manifest}: not UTF-8: {error}") from error
     rows = _rows(text, manifest)
     if tuple(next(rows, ())) != COLUMNS:
-        raise ShardError(f"{manifest}, line 1: a manifest begins with {' '.join(COLUMNS)}, by tabs")
+        problem = f"{manifest}, line 1: a manifest begins with {' '.join(COLUMNS)}, by tabs"
+        raise ShardError(
+            problem, f"if it is a table of documents, {ENDINGS[MANIFEST_SUFFIX].advice}"
+        )
     members: dict[str, dict[str, RawShard]] = {}
     last = ""
     for number, row in enumerate(rows, 2):
@@ -58,7 +62,7 @@ def read_manifest(manifest: Location) -> dict[str, RawInput]:
         if blake2b and not _BLAKE2B.fullmatch(blake2b):
             raise ShardError(f"{where}: blake2b {blake2b!r}: not 64 hex digits")
         if not SHARD_NAME.search(url):
-            raise ShardError(f"{where}: url {url!r}: {NAME_RULE}")
+            raise ShardError(f"{where}: url {url!r}: {NAME_RULE}", advice_for([url]))
         try:
             path = url_of_storage(url) if is_url(url) else str(manifest.parent / url)
         except StorageError as error:

@@ -20,7 +20,9 @@ from fim_assets.io.locations import (
     is_remote,
     is_url,
     parse_url,
+    split_url,
 )
+from fim_assets.io.other_formats import advice_for, other_ending
 from fim_assets.io.storage import objects, tag_of
 from fim_assets.wording import shortened
 
@@ -34,8 +36,8 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawInput]
 
     Returns:
         Shards by partition key, sorted by key. The key is the path below the glob's fixed part (the
-        folders before the first wildcard), `/` as `__`, without `.json[l][.gz|.zst]`; a manifest
-        says it, and may give several shards one key.
+        folders before the first wildcard), `/` as `__`, without the ending of `SHARD_NAME`; a
+        manifest says it, and may give several shards one key.
 
     Raises:
         ShardError: If a matched file is no shard by its name, two shards have one key, a shard has
@@ -111,10 +113,10 @@ def _start(pattern: str, root: Location) -> tuple[Location, str]:
     """The folder that a glob starts from, whose own name is none, and the glob from there."""
     path = _absolute(pattern, Path())
     if is_remote(path):
-        bucket, _, rest = path.path.partition("/")
-        if not rest or WILDCARD.search(bucket):
-            raise ShardError(f"raw.documents: {pattern}: name the bucket in full, and files in it")
-        return path.parents[-1], rest
+        if (split := split_url(path)) is None:
+            problem = "name the bucket or dataset in full, and files in it"
+            raise ShardError(f"raw.documents: {pattern}: {problem}")
+        return split
     return (Path(path.anchor), str(path)) if path.is_absolute() else (root, pattern)
 
 
@@ -167,9 +169,20 @@ def _refuse_other_files(paths: list[Path]) -> None:
 
 
 def _refuse_other_names(locations: Collection[Location]) -> None:
-    if others := [location for location in locations if not SHARD_NAME.search(location.name)]:
-        problem = f"raw.documents matches what is no shard by its name; {NAME_RULE}"
-        raise ShardError(f"{shortened(others)}: {problem}: narrow the glob or move the files")
+    others = [location for location in locations if not SHARD_NAME.search(location.name)]
+    if not others:
+        return
+    # The first of each kind is named, however many there are of another.
+    firsts: dict[str, Location] = {}
+    for location in others:
+        firsts.setdefault(other_ending(location.name), location)
+    named = dict.fromkeys([*firsts.values(), *others])
+    problem = f"raw.documents matches what is no shard by its name; {NAME_RULE}"
+    advice = advice_for(location.name for location in named)
+    narrower = "narrow the glob or move the files"
+    raise ShardError(
+        f"{shortened(named)}: {problem}", f"{advice}; or {narrower}" if advice else narrower
+    )
 
 
 def _key(location: Location, name: str) -> str:

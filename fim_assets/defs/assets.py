@@ -32,8 +32,9 @@ from fim_assets.defs.progress import progress
 from fim_assets.defs.specs import report_spec, stage_specs
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.hashing import FileRecord
+from fim_assets.nothing_found import nothing_found
 from fim_assets.run.partition import Outcome, Task
-from fim_assets.settings import Settings, nothing_found
+from fim_assets.settings import Settings
 from fim_assets.wording import plural
 
 _END_OF_RUN = "end_of_run"

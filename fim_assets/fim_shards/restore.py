@@ -1,11 +1,13 @@
 """FIM shard back to the original texts, from the shard and its parquet alone."""
 
-import gzip
+import bz2
+import lzma
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from gzip import GzipFile
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -152,7 +154,7 @@ def restore_shard(
 
 
 def write_lines(lines: Iterable[bytes], output: Path) -> None:
-    """Write lines without line feeds as a shard: zstd, gzip or plain, as its name ends.
+    """Write lines without line feeds as a shard: compressed as its name ends, else plain.
 
     The file is there once it is complete.
 
@@ -180,11 +182,19 @@ def _refuse_to_overwrite(output: Path) -> None:
 
 
 def _write(lines: Iterable[bytes], file: HashingWriter, ending: str) -> None:
+    whole_lines = (line + b"\n" for line in lines)
+    compressed: GzipFile | bz2.BZ2File | lzma.LZMAFile
     if ending == ".zst":
         with ShardWriter(file) as writer:
             writer.write(lines)
     elif ending == ".gz":
-        with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed:
-            compressed.writelines(line + b"\n" for line in lines)
+        with GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed:
+            compressed.writelines(whole_lines)
+    elif ending == ".bz2":
+        with bz2.BZ2File(file, "wb") as compressed:
+            compressed.writelines(whole_lines)
+    elif ending == ".xz":
+        with lzma.LZMAFile(cast("IO[bytes]", file), "wb") as compressed:
+            compressed.writelines(whole_lines)
     else:
-        file.writelines(line + b"\n" for line in lines)
+        file.writelines(whole_lines)

@@ -18,10 +18,25 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from fsspec.utils import glob_translate
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 from upath import UPath
 
-from fim_assets.io.locations import WILDCARD, Location, StorageError, is_remote, refuse_chain
+from fim_assets.io import hub
+from fim_assets.io.locations import (
+    WILDCARD,
+    Location,
+    StorageError,
+    is_remote,
+    on_hub,
+    refuse_chain,
+    url_of_storage,
+)
 from fim_assets.io.machine_folders import working_folder
 
 log = logging.getLogger(__name__)
@@ -64,7 +79,10 @@ def fetch(location: Location, folder: Path, expected_bytes: int | None = None) -
 
     def copy() -> None:
         before = _state_now(location)
-        location.fs.get_file(location.path, str(path))
+        if on_hub(location):
+            hub.copy(location, path)
+        else:
+            location.fs.get_file(location.path, str(path))
         came, size = path.stat().st_size, before[0] if expected_bytes is None else expected_bytes
         if came != size:
             raise StorageError(f"{came:,} bytes came, it has {size:,}")
@@ -187,7 +205,8 @@ def _below(folder: UPath, prefix: str) -> dict[str, dict[str, Any]]:
     listed, and over a file whose name is that of a folder too.
     """
     root = f"{folder.path.rstrip('/')}/"
-    find = partial(folder.fs.find, folder.path, detail=True, prefix=prefix)
+    narrower = {} if on_hub(folder) else {"prefix": prefix}
+    find = partial(folder.fs.find, folder.path, detail=True, **narrower)
     below: dict[str, dict[str, Any]] = _tried("listed", folder, find)
     return {
         path.removeprefix(root): info
@@ -205,40 +224,59 @@ def etag(location: UPath) -> tuple[int, str]:
 
 def tag_of(info: Mapping[str, Any]) -> str:
     """The tag of a file's content, from what the storage says of it."""
-    return str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return str(info.get("ETag") or info.get("etag") or hub.tag_of(info)).strip('"')
 
 
 def _state_now(location: UPath) -> tuple[int, str]:
-    info = location.fs.info(location.path, refresh=True)
+    # A commit's files stay as they are, and of a file alone the Hub's client tells no tag.
+    info = location.fs.info(location.path, refresh=not on_hub(location))
     return int(info["size"]), tag_of(info)
 
 
 def _tried(what: str, location: UPath, operation: Callable[[], T]) -> T:
     """Do something with object storage, again where it fails for a reason that may pass."""
     refuse_chain(str(location))
+    if on_hub(location):
+        url_of_storage(str(location))  # a relative glob may lead out of the commit
     retrying = Retrying(
         stop=stop_after_attempt(_TRIES),
-        wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
-        retry=retry_if_exception(lambda e: isinstance(e, Exception) and not _is_final(e)),
+        wait=lambda state: _pause(state, location),
+        retry=retry_if_exception(lambda e: isinstance(e, Exception) and not _is_final(e, location)),
         before_sleep=lambda state: log.warning(
             "%s: could not be %s, try %s of %s: %s",
             location,
             what,
             state.attempt_number,
             _TRIES,
-            state.outcome and state.outcome.exception(),
+            state.outcome and _reason(state.outcome.exception(), location)[0],
         ),
         reraise=True,
     )
     try:
         return retrying(operation)
     except Exception as error:
-        kind = MissingError if isinstance(error, FileNotFoundError) else StorageError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if reason == location.path:
-            reason = "there is none"
+        reason, kind = _reason(error, location)
         raise kind(f"{location}: could not be {what}: {reason}") from error
 
 
-def _is_final(error: BaseException) -> bool:
+def _reason(error: BaseException | None, location: UPath) -> tuple[str, type[StorageError]]:
+    """Why something failed, in one line, and the error that says it."""
+    if on_hub(location) and error is not None and (meaning := hub.explain(error, location.path)):
+        return meaning, StorageError
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if reason == location.path:
+        reason = "there is none"
+    return reason, MissingError if isinstance(error, FileNotFoundError) else StorageError
+
+
+def _pause(state: RetryCallState, location: UPath) -> float:
+    wait = wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE)(state)
+    if state.outcome is None or not on_hub(location):
+        return wait
+    return max(wait, hub.pause_asked(state.outcome.exception()))
+
+
+def _is_final(error: BaseException, location: UPath) -> bool:
+    if on_hub(location) and hub.is_final(error):
+        return True
     return isinstance(error, _FINAL) or type(error).__name__ in _FINAL_OF_BOTOCORE

@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticKnownError
 
 from fim_assets.io.frozen_model import FrozenModel
-
-_COMMIT = re.compile("[0-9a-f]{40}")
+from fim_assets.io.hub import COMMIT, how_to_pin
 
 
 def _probability(value: Any) -> Any:
@@ -89,15 +88,8 @@ class Section(FrozenModel):
         return [*cls.model_fields]
 
 
-HOW_TO_PIN = (
-    "40 hex digits, since a branch or a tag may move; "
-    "`git ls-remote https://huggingface.co/<name>` prints them"
-)
-"""How a tokenizer on the Hub is pinned, as text."""
-
-
 def commit(value: str) -> str:
     """A commit's hash, as git prints it."""
-    if not _COMMIT.fullmatch(value):
-        raise ValueError(f"a revision is a commit's {HOW_TO_PIN}")
+    if not COMMIT.fullmatch(value):
+        raise ValueError(f"a revision is a commit's {how_to_pin()}")
     return value

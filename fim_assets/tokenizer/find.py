@@ -5,7 +5,6 @@ Only files are looked at here: what their ids stand for, `load` reads.
 
 import socket
 import time
-from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from importlib.metadata import version
@@ -14,9 +13,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from fim_assets.errors import UserError
+from fim_assets.io.hub import how_to_pin, usable_token
 from fim_assets.io.machine_folders import cache_folders
 from fim_assets.recipe.tokens import Tokenizer
-from fim_assets.recipe.values import HOW_TO_PIN
 from fim_assets.settings import named_path
 
 DOLMA2 = Path(__file__).parent / "data" / "dolma2"
@@ -58,7 +57,7 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
             raise TokenizerError(f"{folder}: holds none of a tokenizer's files")
         return folder
     if revision is None:
-        pin = f"pin it: tokens.tokenizer.revision takes the commit's {HOW_TO_PIN}"
+        pin = f"pin it: tokens.tokenizer.revision takes the commit's {how_to_pin()}"
         advice, where = f"if it is a name on the Hub, {pin}", "tokens.tokenizer.name_or_path"
         raise TokenizerError("no folder of this name", advice, f"{where} = {name}")
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -77,18 +76,16 @@ def find_tokenizer(tokenizer: Tokenizer) -> Path:
 
 def _from_hub(name: str, revision: str, *, offline: bool) -> Path:
     """A commit's files, in the Hub's own cache, or in ours where that cannot be used."""
-    from huggingface_hub import constants, get_token, snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
-    token: str | bool = False
-    with suppress(OSError):  # the home that would hold it is a file
-        token = get_token() or False
-    download = partial(snapshot_download, allow_patterns=list(_FILES), local_files_only=offline)
+    options = {"local_files_only": offline, "token": usable_token()}
+    download = partial(snapshot_download, allow_patterns=list(_FILES), **options)
     folders = [Path(constants.HF_HUB_CACHE), *(folder / "hub" for folder in cache_folders())]
     if folders[0].parts[0] == "~":
         del folders[0]  # no home is known: the Hub's client would make a folder of this name here
     for number, folder in enumerate(folders, 1):
         try:
-            return Path(download(name, revision=revision, cache_dir=folder, token=token))
+            return Path(download(name, revision=revision, cache_dir=folder))
         except OSError as error:
             # The next folder helps against an error of the disk, which has a number, and where
             # this cache lacks the files; against what the Hub answers, it does not.

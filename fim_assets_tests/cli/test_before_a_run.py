@@ -93,3 +93,11 @@ def test_keys_are_of_no_outputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     done = run("keys")
     assert done.exit_code == 1
     assert "a.jsonl.zst: raw.documents matches this output; narrow the glob" in done.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_no_manifest_is_written_to_the_hub() -> None:
+    output = f"hf://datasets/org/code@{'0' * 40}/shards.tsv"
+    done = run("manifest", "raw/*", "--output", output)
+    assert done.exit_code == 1
+    assert f"{output}: hf:// is only read; " in done.stderr

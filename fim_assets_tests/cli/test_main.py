@@ -107,6 +107,7 @@ TABLES = {"numpy", "polars", "pyarrow", "rich"}
     [
         (("--help", "--version", "keys", "keys --range", "completion bash"), set()),
         (("manifest raw/*.zst -o {root}/shards.tsv",), {"rich"}),
+        (("collect {root} -o {root}/collected",), {"rich"}),
         (("summary", "verify a", "restore {shard}.jsonl.zst {shard}.parquet"), TABLES),
         (("preview a", "show a", "doctor"), TABLES | {"tokenizers"}),
     ],

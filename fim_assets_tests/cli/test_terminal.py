@@ -47,6 +47,7 @@ def test_every_command_works_in_every_encoding(root: Path) -> None:
             (0, "preview", KEY, "--line", "17"),
             (0, "show", array, "--tokens"),
             (0, "manifest", "raw/*.jsonl", "-o", str(root / f"é-{encoding}.tsv")),
+            (0, "collect", str(root / "raw"), "-o", str(root / f"é-{encoding}")),
             (0, "completion", "bash"),
             (0, "verify"),
             (1, "preview", "…", "--line", "1"),

@@ -33,6 +33,8 @@ def touch(root: Path, *names: str) -> None:
         ("a.jsonl", "a.jsonl", "a"),
         ("*", "a.json.gz", "a"),
         ("**/*", "raw/a.json.zst", "raw__a"),
+        ("raw/*", "raw/a.jsonl.bz2", "a"),
+        ("raw/*", "raw/a.json.xz", "a"),
         ("raw/[ab].jsonl", "raw/a.jsonl", "a"),
         ("raw/?.jsonl", "raw/a.jsonl", "a"),
         ("raw/*", "raw/a.json.jsonl", "a.json"),
@@ -125,7 +127,7 @@ def test_a_key_that_dagster_cannot_carry_is_refused_with_the_path(
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "a", "a.jsonl.bz2", "a.jsonl.zst.tmp", "a.JSONL", "a.parquet.gz", "ajsonl"]
+    "name", ["a.txt", "a", "a.jsonl.lz4", "a.jsonl.zst.tmp", "a.JSONL", "a.parquet.gz", "ajsonl"]
 )
 def test_an_unsupported_ending_is_refused_with_the_path(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "raw/b.jsonl", f"raw/{name}")
@@ -139,6 +141,12 @@ def test_a_url_of_no_object_storage_is_refused(tmp_path: Path, url: str) -> None
     with pytest.raises(StorageError) as caught:
         find_shards([url], tmp_path)
     assert str(caught.value).startswith(f"{url}: {url.partition('/')[0]}// is not supported; s3://")
+
+
+def test_a_relative_glob_stays_in_the_commit() -> None:
+    root = parse_url(f"hf://datasets/org/code@{'0' * 40}/data")
+    with pytest.raises(StorageError, match=r"/data/\.\./x: `\.\.` would lead out of the commit"):
+        find_shards(["../x/*.jsonl"], root)
 
 
 def test_one_shard_with_two_keys_is_refused(tmp_path: Path) -> None:
@@ -199,10 +207,21 @@ def test_a_pipe_is_no_shard(tmp_path: Path) -> None:
 
 
 def test_all_files_that_are_no_shards_are_named_at_once(tmp_path: Path) -> None:
-    for name in ("a.jsonl", "b.txt", "c.jsonl.bz2"):
-        (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ShardError, match=r"b\.txt, .*c\.jsonl\.bz2: raw\.documents matches"):
+    touch(tmp_path, "a.jsonl", "b.txt", "c.jsonl.Z")
+    with pytest.raises(ShardError, match=r"b\.txt, .*c\.jsonl\.Z: raw\.documents matches"):
         find_shards(["*"], tmp_path)
+
+
+def test_the_first_file_of_each_kind_is_named_with_what_to_do(tmp_path: Path) -> None:
+    kinds = ("z.jsonl.lz4", "y.tar.gz", "x.zip", "w.csv", "v.arrow", "u.TGZ", "t.parquet.sha256")
+    touch(tmp_path, *(f"a{number:02}.txt" for number in range(20)), *kinds)
+    with pytest.raises(ShardError) as caught:
+        find_shards(["*"], tmp_path)
+    assert all(name in caught.value.message for name in ("a00.txt", *kinds))
+    assert "a03.txt" not in caught.value.message
+    told = [advice.partition(": ")[0] for advice in caught.value.advice.split("; ")]
+    assert {".txt", ".lz4", ".tgz, .tar.gz", ".zip", ".csv", ".arrow"} <= {*told}
+    assert "fim-assets collect" in caught.value.advice
 
 
 @pytest.mark.parametrize("name", ["a..jsonl", f"{'k' * 201}.jsonl"])
@@ -289,7 +308,9 @@ def test_a_shard_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
         ("a,b\ta.jsonl\t1\t\t", "line 2: key 'a,b': a key has at most"),
         ("\ta.jsonl\t1\t\t", "line 2: key '': a key has at most"),
         ("a\ta.txt\t1\t\t", "line 2: url 'a.txt': a shard's name ends in"),
+        ("a\ta.zip\t1\t\t", "line 2: url 'a.zip': a shard's name ends in"),
         ("a\thttp://h/a.jsonl\t1\t\t", "line 2: url http://h/a.jsonl: http:// is not supported"),
+        ("a\thf://org/h/a.jsonl\t1\t\t", "line 2: url hf://org/h/a.jsonl: shards on the Hub are"),
         ("a\ta.jsonl\t-1\t\t", "line 2: bytes '-1': not a whole number"),
         ("a\ta.jsonl\t²\t\t", "line 2: bytes '²': not a whole number"),
         ("a\ta.jsonl\t1\t\tabc", "line 2: blake2b 'abc': not 64 hex digits"),
@@ -316,6 +337,13 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "shards.tsv").write_bytes(content)
     with pytest.raises(ShardError, match=r"shards.tsv(, line 1: a manifest begins|: not UTF-8)"):
         find_shards(["shards.tsv"], tmp_path)
+
+
+def test_a_table_in_place_of_a_manifest_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "documents.tsv").write_text("id\ttext\n1\ta\n")
+    with pytest.raises(ShardError) as caught:
+        find_shards(["documents.tsv"], tmp_path)
+    assert "scan_csv('x.tsv'" in caught.value.advice
 
 
 def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:

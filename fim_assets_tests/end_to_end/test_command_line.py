@@ -7,6 +7,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import tarfile
 import termios
 import textwrap
 from contextlib import suppress
@@ -165,6 +166,10 @@ def test_the_examples_of_every_commands_help_run(
     for number in range(2):
         rows = [{"id": "__future__.py", "text": "import this\n"}, *documents(40, str(number))]
         write_shard(tmp_path / "data" / "raw" / f"stdlib-{number}.jsonl.zst", rows)
+    (tmp_path / "my-project").mkdir()
+    (tmp_path / "my-project" / "a.py").write_text("import this\n")
+    with tarfile.open(tmp_path / "another.tar.gz", "w:gz") as tar:
+        tar.add("my-project")
     data = str(tmp_path / "data")
     settings = {"FIM_DATA_ROOT": data, "PYTHONPATH": str(checkout), "HOME": str(tmp_path)}
     others = sorted(main.commands.keys() - {"keys", "sample"})

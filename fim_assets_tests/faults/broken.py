@@ -1,6 +1,8 @@
 """Broken and hostile shards: content, and what must come of it."""
 
+import bz2
 import gzip
+import lzma
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,10 +61,13 @@ def _nested(depth: int) -> bytes:
 
 
 _ZSTD, _GZIP = zstandard.compress(LINES), gzip.compress(LINES, mtime=0)
+_BZIP2, _XZ = bz2.compress(LINES), lzma.compress(LINES)
 
 SHARDS = {
     "zstd cut short": _fails(_ZSTD[:-5], "ends inside the zstd frame"),
     "gzip cut short": _fails(_GZIP[:-5], "ends inside the gzip member", ".jsonl.gz"),
+    "bzip2 cut short": _fails(_BZIP2[:-5], "ends inside the bzip2 stream", ".jsonl.bz2"),
+    "xz cut short": _fails(_XZ[:-5], "ends inside the xz stream", ".jsonl.xz"),
     "a .zst of 0 bytes": _fails(b"", "0 bytes"),
     "a .gz of 0 bytes": _fails(b"", "0 bytes", ".jsonl.gz"),
     "a Git LFS pointer": _fails(
@@ -79,6 +84,8 @@ SHARDS = {
         SKIPPABLE + _ZSTD + SKIPPABLE + _ZSTD, 40, ".jsonl.zst"
     ),
     "several gzip members": _read(_GZIP * 3, 60, ".json.gz"),
+    "several bzip2 streams": _read(_BZIP2 * 3, 60, ".json.bz2"),
+    "several xz streams and their padding": _read((_XZ + bytes(8)) * 3, 60, ".jsonl.xz"),
     "zstd with a window of 1 GiB": _fails(_packed(LINES, 30), "a window of more than 128 MiB"),
     "decompression bomb": Broken(
         ".jsonl.zst",

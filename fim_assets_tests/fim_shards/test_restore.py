@@ -1,4 +1,6 @@
+import bz2
 import gzip
+import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,8 @@ def test_parquet_of_another_kind(tmp_path: Path) -> None:
     [
         ("a.jsonl.zst", lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data)),
         ("a.jsonl.gz", gzip.decompress),
+        ("a.jsonl.bz2", bz2.decompress),
+        ("a.jsonl.xz", lzma.decompress),
         ("a.jsonl", bytes),
         ("a", bytes),
     ],
@@ -232,7 +236,7 @@ def test_does_not_overwrite_what_came_meanwhile(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [output]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.jsonl.xz"])
 def test_failure_leaves_nothing(tmp_path: Path, name: str) -> None:
     def lines() -> Iterator[bytes]:
         yield b"one"

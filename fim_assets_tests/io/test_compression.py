@@ -1,4 +1,8 @@
+import bz2
 import gzip
+import io
+import lzma
+import tarfile
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +19,7 @@ NOISE = np.random.default_rng(0).bytes(300_000)
 SKIPPABLE = (0x184D2A53).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
 CHECKED = zstandard.ZstdCompressor(write_checksum=True).compress(NOISE)
 ZSTD, GZIP = zstandard.compress(LINES), gzip.compress(LINES, mtime=0)
+BZIP2, XZ = bz2.compress(LINES), lzma.compress(LINES)
 
 
 def decompressed(folder: Path, content: bytes, ending: str) -> bytes:
@@ -43,6 +48,19 @@ def decompressed(folder: Path, content: bytes, ending: str) -> bytes:
         (GZIP + bytes(100_000) + GZIP, ".gz", LINES * 2),
         (zstandard.compress(NOISE) * 2, ".zst", NOISE * 2),
         (gzip.compress(NOISE, mtime=0) * 2, ".gz", NOISE * 2),
+        (BZIP2, ".bz2", LINES),
+        (BZIP2 * 3, ".bz2", LINES * 3),
+        (bz2.compress(b""), ".bz2", b""),
+        (bz2.compress(b"") + BZIP2, ".bz2", LINES),
+        (bz2.compress(NOISE, 1) * 2, ".bz2", NOISE * 2),
+        (bz2.compress(bytes(10**7)) * 2, ".bz2", bytes(2 * 10**7)),
+        (XZ, ".xz", LINES),
+        (XZ * 3, ".xz", LINES * 3),
+        (lzma.compress(b""), ".xz", b""),
+        (XZ + bytes(700), ".xz", LINES),
+        (XZ + bytes(100_000) + XZ, ".xz", LINES * 2),
+        (lzma.compress(NOISE, check=lzma.CHECK_SHA256) * 2, ".xz", NOISE * 2),
+        (lzma.compress(bytes(10**7)) * 2, ".xz", bytes(2 * 10**7)),
     ],
 )
 def test_all_frames_are_one_content(
@@ -63,6 +81,24 @@ def with_window(log: int) -> bytes:
     return compressor.compress(LINES) + compressor.flush()
 
 
+def with_dictionary_size(size: int) -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": size}]
+    return lzma.compress(LINES, filters=filters)
+
+
+def tar(**files: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+SAMPLES = tar(**{"0001.py": b"a = 1\n", "0001.json": b"{}"})
+
+
 DICTIONARY = zstandard.train_dictionary(4096, [b"def f%d(a, b): return a" % n for n in range(2000)])
 
 
@@ -81,6 +117,21 @@ XML = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
     [
         (b"", ".zst", "^0 bytes", "fetch it again"),
         (b"", ".gz", "^0 bytes", "fetch it again"),
+        (b"", ".bz2", "^0 bytes", "fetch it again"),
+        (b"", ".xz", "^0 bytes", "fetch it again"),
+        (LFS, ".xz", "named as xz, but its content is a Git LFS pointer", "git lfs pull"),
+        (HTML, ".bz2", "named as bzip2, but its content is an HTML page", "fetch"),
+        (ZSTD, ".jsonl", "named as not compressed, but its content is zstd", "end in .zst"),
+        (XZ, ".bz2", "named as bzip2, but its content is xz", "end in .xz"),
+        (BZIP2, ".xz", "named as xz, but its content is bzip2", "end in .bz2"),
+        (b"\x04\x22\x4d\x18rest", ".zst", "content is lz4$", "lz4 -dc"),
+        (b"PK\x03\x04rest", ".jsonl", "its content is zip$", "fim-assets collect"),
+        (SAMPLES, ".jsonl", "^its content is a tar of files$", "fim-assets collect"),
+        (SAMPLES, ".xz", "named as xz, but its content is a tar", "fim-assets collect"),
+        (gzip.compress(SAMPLES), ".gz", "^its content is a tar", "fim-assets collect"),
+        (zstandard.compress(SAMPLES), ".zst", "^its content is a tar", "fim-assets collect"),
+        (bz2.compress(SAMPLES), ".bz2", "^its content is a tar", "fim-assets collect"),
+        (lzma.compress(SAMPLES), ".xz", "^its content is a tar", "fim-assets collect"),
         (LFS, ".zst", "named as zstd, but its content is a Git LFS pointer", "git lfs pull"),
         (LFS, ".gz", "named as gzip, but its content is a Git LFS pointer", "git lfs pull"),
         (LFS, ".jsonl", "^its content is a Git LFS pointer", "git lfs pull"),
@@ -138,6 +189,19 @@ def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
         (flipped(GZIP, -6), ".gz", "the gzip member at byte 0 is damaged: .*data check"),
         (flipped(CHECKED, 30), ".zst", "the zstd frame at byte 0 is damaged: .*checksum"),
         (with_window(30), ".zst", "the zstd frame at byte 0 needs a window of more than 128 MiB"),
+        (BZIP2[:-1], ".bz2", "ends inside the bzip2 stream that begins at byte 0"),
+        (XZ[:-1], ".xz", "ends inside the xz stream that begins at byte 0"),
+        (XZ[:5], ".xz", "ends inside the xz stream that begins at byte 0"),
+        (XZ + XZ[:-9], ".xz", f"ends inside the xz stream that begins at byte {len(XZ)}"),
+        (BZIP2 + BZIP2[:9], ".bz2", f"ends inside the bzip2 stream .* byte {len(BZIP2)}"),
+        (BZIP2 + b"tail", ".bz2", f"bzip2 stream, at byte {len(BZIP2)}, follow other .*: 74 61"),
+        (BZIP2 + bytes(9), ".bz2", f"bzip2 stream, at byte {len(BZIP2)}, follow other .*: 00"),
+        (XZ + b"tail", ".xz", f"xz stream, at byte {len(XZ)}, follow other bytes: 74 61"),
+        (LINES, ".bz2", r'named as bzip2, but its content is not: 7b 22 74 .*\("{"text'),
+        (b"404\n", ".xz", r'named as xz, but its content is not: 34 30 34 .*\("404"\)'),
+        (flipped(BZIP2, -6), ".bz2", "the bzip2 stream at byte 0 is damaged: Invalid data"),
+        (XZ + flipped(XZ, 40), ".xz", f"the xz stream at byte {len(XZ)} is damaged: Corrupt"),
+        (with_dictionary_size(1 << 27), ".xz", "xz stream at byte 0 needs a window of 128 MiB"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, ending: str, message: str) -> None:
@@ -147,6 +211,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, ending: str, mes
 
 def test_the_largest_usual_window_is_read(tmp_path: Path) -> None:
     assert decompressed(tmp_path, with_window(27), ".zst") == LINES
+    assert decompressed(tmp_path, with_dictionary_size(96 << 20), ".xz") == LINES
 
 
 @pytest.mark.parametrize(
@@ -154,6 +219,8 @@ def test_the_largest_usual_window_is_read(tmp_path: Path) -> None:
     [
         (".zst", lambda size: zstandard.ZstdCompressor(level=19).compress(bytes(size))),
         (".gz", lambda size: gzip.compress(bytes(size), 9)),
+        (".bz2", lambda size: bz2.compress(bytes(size))),
+        (".xz", lambda size: lzma.compress(bytes(size))),
     ],
 )
 def test_a_bomb_is_refused_in_little_memory(

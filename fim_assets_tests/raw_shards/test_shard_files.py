@@ -1,11 +1,9 @@
-import gzip
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +11,11 @@ from fim_assets.errors import ShardError
 from fim_assets.io.hashing import joined_record, record_file
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.raw import Raw
+from fim_assets_tests.corpora import PACKINGS
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".jsonl": bytes,
-    ".jsonl.gz": gzip.compress,
-    ".jsonl.zst": zstandard.compress,
+    **{f".jsonl{ending}": pack for ending, pack in PACKINGS.items()},
 }
 LINES = [b'{"text": "a"}', b'{"text": "longer text"}', b"", b"{", b'{"text": ""}', b"\r", b"x" * 99]
 

@@ -1,4 +1,3 @@
-import gzip
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,15 +27,11 @@ from fim_assets.raw_shards.documents import (
 from fim_assets.raw_shards.rejections import RejectedLine
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, ShardReader
 from fim_assets.recipe.raw import Raw
-from fim_assets_tests.corpora import documents, json_lines, write_shard
+from fim_assets_tests.corpora import PACKINGS, documents, json_lines, write_shard
 
 RAW = Raw()
 
-PACKED: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".zst": zstandard.compress,
-}
+PACKED: dict[str, Callable[[bytes], bytes]] = {"": bytes, **PACKINGS}
 
 
 def touch(root: Path, *names: str) -> None:
@@ -138,7 +133,7 @@ def incompressible_lines(count: int) -> bytes:
     return json_lines({"text": source.bytes(500).hex()} for _ in range(count))
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("block_bytes", [1000, BLOCK_BYTES])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
 def test_a_truncated_shard_is_refused_with_shard_and_line(
@@ -151,7 +146,7 @@ def test_a_truncated_shard_is_refused_with_shard_and_line(
         read(path, block_bytes)
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("left", [1, 2, 5, 12, -1])
 def test_a_truncated_second_frame_is_refused(tmp_path: Path, packing: str, left: int) -> None:
     packed = PACKED[packing](incompressible_lines(10))
@@ -161,7 +156,7 @@ def test_a_truncated_second_frame_is_refused(tmp_path: Path, packing: str, left:
         read(path)
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKINGS)
 def test_a_whole_shard_is_not_refused(tmp_path: Path, packing: str) -> None:
     """The other side of the two tests above."""
     packed = PACKED[packing](incompressible_lines(500))
@@ -170,7 +165,7 @@ def test_a_whole_shard_is_not_refused(tmp_path: Path, packing: str) -> None:
     assert read(path, 1000).documents == 1000
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("content", [b"plain text, not packed\n", b"\x00" * 100])
 def test_a_shard_that_is_not_packed_as_named_is_refused(
     tmp_path: Path, packing: str, content: bytes
@@ -181,13 +176,15 @@ def test_a_shard_that_is_not_packed_as_named_is_refused(
         read(path)
 
 
+@pytest.mark.parametrize("packing", [".gz", ".bz2", ".xz"])
 @pytest.mark.parametrize("place", [10, 12, 100, 300, -6])
-def test_damaged_gzip_is_refused_wherever_it_is_damaged(tmp_path: Path, place: int) -> None:
-    packed = bytearray(gzip.compress(json_lines(documents(200))))
+def test_damage_is_refused_wherever_it_is(tmp_path: Path, packing: str, place: int) -> None:
+    """Of these each has a checksum always."""
+    packed = bytearray(PACKED[packing](json_lines(documents(200))))
     packed[place] ^= 0xFF
-    path = tmp_path / "a.jsonl.gz"
+    path = tmp_path / f"a.jsonl{packing}"
     path.write_bytes(packed)
-    with pytest.raises(ShardError, match=r"a\.jsonl\.gz: after line \d+: "):
+    with pytest.raises(ShardError, match=rf"a\.jsonl\{packing}: after line \d+: "):
         read(path)
 
 

@@ -31,6 +31,7 @@ from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets.tokenizer.proof import EDGE_CASE_TEXTS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import free_port
+from fim_assets_tests.hub_server import COMMIT, Repository, hub_server
 from fim_assets_tests.tokenizer.build_dolma2 import build
 from fim_assets_tests.tokenizer.small_tokenizers import (
     CODE,
@@ -132,9 +133,6 @@ def test_recipes_share_what_was_read_of_a_tokenizer_until_its_files_change(tmp_p
     assert len(first.vocabulary.token_bytes) > 300
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
     ids = save(tmp_path / "bpe", byte_level_bpe(CODE))
     with pytest.raises(TokenizerError, match=rf"revision = {COMMIT}: .*bpe is a folder"):
@@ -164,14 +162,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("hub") / "bpe"
     save(folder, byte_level_bpe(CODE))
     (folder / "model.safetensors").write_bytes(b"weights, which no tokenizer needs")
-    command = [sys.executable, "-m", "fim_assets_tests.tokenizer.hub_server"]
-    with subprocess.Popen(
-        [*command, str(folder), "someone/small", COMMIT], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        yield f"http://127.0.0.1:{port}", folder
-        server.terminate()
+    log = folder.with_name("requests")
+    with hub_server(log, [Repository("someone/small", str(folder))]) as server:
+        yield server.endpoint, folder
 
 
 _DOWNLOAD = """

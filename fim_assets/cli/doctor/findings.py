@@ -2,13 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging.handlers import BufferingHandler
-from typing import Literal
+from typing import Any, Literal
 
 import humanize
+import yaml
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -24,12 +26,16 @@ _SIGNS = {"ok": ("✓", "green"), "look": ("!", "yellow"), "mend": ("✗", "red"
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one part of what a run needs, and what to do if it is not in order."""
+    """The state of one part of what a run needs, and what to do if it is not in order.
+
+    `recipe` is what a recipe should say, as a part of it.
+    """
 
     mark: Mark
     part: str
     text: str
     advice: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,13 +84,18 @@ def log_records(logger: str, level: int) -> Iterator[list[logging.LogRecord]]:
         source.setLevel(before)
 
 
-def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
-    """A finding for the terminal: in columns, where a long one is folded, or on one line."""
+def render_finding(finding: Finding, in_columns: bool) -> Table | Text | Group:
+    """A finding for the terminal: in columns, where a long one is folded, or on one line.
+
+    What a recipe should say can be copied: in columns it begins its lines, as YAML does.
+    """
     sign, colour = _SIGNS[finding.mark]
     mark = Text(f"{sign} {finding.mark:<4}", colour)
     advice = finding.advice if finding.mark != "ok" else ""
     if not in_columns:
         line = f"{finding.text}  → {advice}" if advice else finding.text
+        if finding.recipe:
+            line += f" {_yaml(finding.recipe, on_one_line=True)[1:-1]}"
         return Text.assemble(mark, f"  {finding.part:<10} {escape_to_one_line(line)}")
     text = Text(escape_control_characters(finding.text))
     if advice:
@@ -94,7 +105,14 @@ def render_finding(finding: Finding, in_columns: bool) -> Table | Text:
     table.add_column(no_wrap=True, min_width=9)
     table.add_column(overflow="fold")
     table.add_row(mark, Text(finding.part, "bold"), text)
-    return table
+    return Group(table, Text(_yaml(finding.recipe), "bold")) if finding.recipe else table
+
+
+def _yaml(recipe: Mapping[str, Any], *, on_one_line: bool = False) -> str:
+    """A part of a recipe, in ASCII: what else a name holds is escaped."""
+    return yaml.safe_dump(
+        dict(recipe), default_flow_style=on_one_line, sort_keys=False, width=sys.maxsize
+    ).strip()
 
 
 def render_estimate(estimate: Estimate) -> Table:

@@ -4,25 +4,25 @@ import logging
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from fim_assets.cli.doctor.findings import Finding, error_finding, log_records
 from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.keys import shard_ending
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
+from fim_assets.nothing_found import nothing_found
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets.settings import Settings, nothing_found
+from fim_assets.settings import Settings
 from fim_assets.tokenizer.find import content_hash, find_tokenizer
 from fim_assets.tokenizer.load import LoadedTokenizer, load_tokenizer
 from fim_assets.wording import file_size, plural, shortened
 
 NAMES_SHOWN = 4
-_SUFFIXES = (".json", ".jsonl", ".parquet", ".gz", ".zst")
 
 
 def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:
@@ -63,10 +63,7 @@ def list_and_judge_shards(
         yield Finding("look", "shards", warning.getMessage(), advice)
     keys = list(shards)
     members = [member for shard in shards.values() for member in shard.members]
-    formats = Counter(
-        "".join(suffix for suffix in Path(shard.place).suffixes[-2:] if suffix in _SUFFIXES)
-        for shard in members
-    )
+    formats = Counter(shard_ending(shard.place) for shard in members)
     kinds = ", ".join(f"{count:,} {ending}" for ending, count in formats.most_common())
     size = file_size(sum(shard.size for shard in members))
     manifests = Counter(

@@ -33,6 +33,7 @@ from fim_assets.run.partition import Outcome, Task, run_partition
 _SHARDS = 8
 TEXT_BYTES = 8 << 20
 _LEAST_BYTES = 1 << 16  # of a shard, however small its part of the corpus is
+LEAST_WINDOW = 1 << 20  # compressed, of a shard: of a block of bzip2's, all or nothing is read
 _WINDOW_BYTES = 32 << 20  # compressed, of them all; lines come from all over it: neighbours agree
 _KEPT_BYTES = 1 << 26
 _SECONDS = 20.0  # after which no further shard is begun
@@ -209,7 +210,7 @@ def run_sample(
             return
         part = stands_for / total
         most = max(_LEAST_BYTES, round(TEXT_BYTES * part))
-        window = max(_LEAST_BYTES, round(_WINDOW_BYTES * part))
+        window = max(LEAST_WINDOW, round(_WINDOW_BYTES * part))
         try:
             excerpt = take_excerpt(key, shards[key], folder, most, window, raw)
         except USER_ERRORS as error:

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fim_assets.cli.doctor.estimate import Estimate, estimate
+from fim_assets.cli.doctor.fields import fields_finding, read_fields
 from fim_assets.cli.doctor.findings import Finding, error_finding
 from fim_assets.cli.doctor.inputs import NAMES_SHOWN
 from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
@@ -13,19 +14,22 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
-from fim_assets.io.locations import is_remote
+from fim_assets.io.locations import StorageError, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.raw_shards.rejections import NOT_EXPLAINED
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.schemas import SCHEMAS
 from fim_assets.stages import STAGES
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.rates import binomial_rate
 from fim_assets.wording import plural, shown_language
 
 _CERTAIN = 1e-4
+_SCHEMAS = {name: schema._asdict() for name, schema in SCHEMAS.items()}
+
 _NOT_READ = "fetch it again, or leave it out of raw.documents: a shard is JSON lines or Parquet"
 
 
@@ -54,8 +58,12 @@ def run_and_judge_sample(
                 sampled.append(shard)
                 on_progress(f"running lines of shards: {len(sampled)} …")
             else:
-                yield error_finding("sample", shard, _NOT_READ)
+                of_storage = isinstance(shard, StorageError)  # and no fault of the shard
+                yield error_finding("sample", shard, "" if of_storage else _NOT_READ)
         yield from _judge(sampled, shards, _of_lines(recipe))
+        fields = read_fields(shard.excerpt.path for shard in sampled)
+        if finding := fields_finding(fields, recipe.raw, _SCHEMAS):
+            yield finding
         through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
         if not through:
             return None

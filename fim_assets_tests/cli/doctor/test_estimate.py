@@ -1,9 +1,10 @@
-import gzip
-from collections.abc import Callable
+import bz2
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
@@ -14,6 +15,7 @@ from fim_assets.cli.doctor import sample as sampling
 from fim_assets.cli.doctor.estimate import Estimate, estimate
 from fim_assets.cli.doctor.findings import render_estimate
 from fim_assets.cli.doctor.sample import (
+    LEAST_WINDOW,
     Excerpt,
     SampledShard,
     choose,
@@ -32,7 +34,14 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome
 from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.load import load_tokenizer
-from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
+from fim_assets_tests.corpora import (
+    PACKINGS,
+    documents,
+    json_lines,
+    open_corpus,
+    run_all,
+    write_shard,
+)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 12))
@@ -67,18 +76,15 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+@pytest.mark.parametrize("ending", [".jsonl", *(f".jsonl{ending}" for ending in PACKINGS)])
 def test_an_excerpt_is_whole_or_spread_over_the_shard(
     tmp_path: Path, folder: Path, ending: str
 ) -> None:
     content = b"".join(LINES)
-    packings: dict[str, Callable[[bytes], bytes]] = {
-        ".jsonl": bytes,
-        ".jsonl.gz": gzip.compress,
-        ".jsonl.zst": zstandard.compress,
-    }
-    shard = tmp_path / f"a{ending}"
-    shard.write_bytes(packings[ending](content))
+    # Of bzip2, the smallest blocks: of one that is cut short nothing is read.
+    shard = write_shard(tmp_path / f"a{ending}", [line.strip() for line in LINES])
+    if shard.suffix == ".bz2":
+        shard.write_bytes(bz2.compress(content, 1))
     packed = shard.stat().st_size
     full = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, 1 << 30, Raw())
     assert full.path.read_bytes() == content
@@ -96,6 +102,18 @@ def test_an_excerpt_is_whole_or_spread_over_the_shard(
     assert 0 < len(lines) < len(LINES)
     assert lines == LINES[: len(lines)]
     assert begin.bytes == pytest.approx(packed / 2, rel=0.1)
+
+
+def test_the_smallest_window_shows_lines_of_every_packing(tmp_path: Path, folder: Path) -> None:
+    noise = np.random.default_rng(0)
+    lines = json_lines({"text": b64encode(noise.bytes(900)).decode()} for _ in range(4000))
+    for ending, pack in PACKINGS.items():
+        shard = tmp_path / f"a.jsonl{ending}"
+        shard.write_bytes(pack(lines))
+        assert shard.stat().st_size > 2 * LEAST_WINDOW
+        some = take_excerpt("a", RawShard(str(shard)), folder, 1 << 30, LEAST_WINDOW, Raw())
+        assert lines.startswith(some.path.read_bytes())
+        assert some.path.stat().st_size > LEAST_WINDOW // 2
 
 
 def test_an_excerpt_of_a_group_is_spread_over_its_members(tmp_path: Path, folder: Path) -> None:

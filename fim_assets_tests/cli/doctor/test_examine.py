@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from fim_assets.cli.doctor import machine, storage
@@ -92,6 +93,38 @@ def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
     assert "raw.text_field is text; these lines hold text in blob.content: " in done.stdout
     recipe(root, "raw: {text_field: blob.content}", monkeypatch)
     assert examined().can_start
+
+
+def test_an_unknown_corpus_gets_the_lines_of_recipe_that_it_needs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told, written, and in order: the way that somebody takes who knows nothing of the data."""
+    for path in (root / "raw").iterdir():
+        path.unlink()
+    for number, ending in enumerate(("bz2", "xz")):
+        rows = [
+            {"blob_id": f"{number}-{n}", "lang": row["metadata"]["language"], "code": row["text"]}
+            for n, row in enumerate(documents(60))
+        ]
+        write_shard(root / "train" / "en" / f"{number}.jsonl.{ending}", rows)
+    [shards] = found(examined(), "shards")
+    assert (shards.mark, "1 file *.jsonl.bz2 in train/" in shards.text) == ("mend", True)
+    documents_to_write = shards.advice[shards.advice.index("raw:") :]
+    recipe(root, documents_to_write, monkeypatch)
+    findings = json.loads(run("--json").stdout)["findings"]
+    [fields] = [finding for finding in findings if finding["part"] == "fields"]
+    assert fields["mark"] == "look"
+    raw = {"text_field": "code", "id_field": "blob_id", "language_field": "lang"}
+    assert fields["recipe"] == {"raw": raw}
+    written = {**yaml.safe_load(documents_to_write)["raw"], **raw}
+    recipe(root, yaml.safe_dump({"raw": written}), monkeypatch)
+    report = examined()
+    [fits] = found(report, "fields")
+    assert (fits.mark, report.can_start) == ("ok", True)
+    assert report.estimate is not None
+    assert report.estimate.documents == 120
+    [listed] = found(report, "shards")
+    assert "1 .jsonl.bz2, 1 .jsonl.xz" in listed.text
 
 
 def test_what_is_no_shard_of_json_lines_is_told(root: Path) -> None:

@@ -1,0 +1,1 @@
+"""Shards of checkouts, folders and archives: which files are documents, and what they say."""
