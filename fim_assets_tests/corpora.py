@@ -4,14 +4,18 @@ import bz2
 import gzip
 import lzma
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
 
 from fim_assets import open_corpus as module
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.partition_files import Outputs, PartitionFiles
 from fim_assets.corpus.sources import find_shards
 from fim_assets.io.hashing import HashingWriter
@@ -102,10 +106,21 @@ def json_lines(rows: Iterable[Any]) -> bytes:
 
 
 def write_shard(path: Path, rows: Iterable[Any]) -> Path:
-    """Write a shard, packed as its name says."""
+    """Write a shard, packed as its name says; rows of Parquet are objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(PACKINGS.get(path.suffix, bytes)(json_lines(rows)))
+    if path.suffix == PARQUET:
+        path.write_bytes(parquet([*rows]))
+    else:
+        path.write_bytes(PACKINGS.get(path.suffix, bytes)(json_lines(rows)))
     return path
+
+
+def parquet(rows: Sequence[Any], **options: Any) -> bytes:
+    """Rows of a Parquet file; of none, it has a column of texts."""
+    file = BytesIO()
+    schema = None if rows else pa.schema([("text", pa.string())])
+    pq.write_table(pa.Table.from_pylist([*rows], schema), file, **options)
+    return file.getvalue()
 
 
 def corpus_of(recipe: Recipe, root: Location, prefix: Sequence[str] = ()) -> Corpus:

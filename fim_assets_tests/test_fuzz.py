@@ -167,16 +167,21 @@ LAWS = st.sampled_from(
 LAYOUTS = st.sampled_from([Tokens(), Tokens(layout="megatron", max_size=400, shuffle=False)])
 
 
-@given(st.lists(TEXTS.filter(bool), min_size=1, max_size=20), LAWS, LAYOUTS)
+@given(
+    st.lists(TEXTS.filter(bool), min_size=1, max_size=20),
+    LAWS,
+    LAYOUTS,
+    st.sampled_from(["a.jsonl", "a.parquet"]),
+)
 def test_texts_come_back_from_shards_and_from_arrays(
-    texts: list[str], fim: Fim, tokens: Tokens
+    texts: list[str], fim: Fim, tokens: Tokens, shard_name: str
 ) -> None:
     """All stages with all checks, then both ways back."""
     rows = [{"id": str(number), "text": text} for number, text in enumerate(texts)]
-    recipe = Recipe(fim=fim, tokens=tokens)
+    recipe = Recipe(raw=Raw(documents=("raw/*",)), fim=fim, tokens=tokens)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        write_shard(root / "raw" / "a.jsonl", rows)
+        write_shard(root / "raw" / shard_name, rows)
         outcome = run_all(open_corpus(root, recipe))["a"]
         assert outcome.failure is None, outcome.details or outcome.failure
         place = root / "fim_shards"

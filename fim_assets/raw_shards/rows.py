@@ -99,7 +99,12 @@ class RowReader:
             self.rows += batch.num_rows
 
     def unjudged(self) -> Iterator[list[bytes]]:
-        """The rows as lines, some at once, whether they have the recipe's fields or not."""
+        """The rows as lines, some at once, also where the text's column is missing.
+
+        The others tell which may be meant, unless `keep_fields` leaves these out.
+        """
+        if self._kept is not None:
+            self._refuse_text()
         for batch in self._batches(self._kept):
             yield _lines(self._objects(batch))
             self.rows += batch.num_rows

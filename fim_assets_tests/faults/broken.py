@@ -9,7 +9,7 @@ from typing import NamedTuple
 import zstandard
 
 from fim_assets.io.compression import EXPANSION_FREE
-from fim_assets_tests.corpora import documents, json_lines
+from fim_assets_tests.corpora import documents, json_lines, parquet
 
 ROWS = documents(20)
 LINES = json_lines(ROWS)
@@ -62,6 +62,10 @@ def _nested(depth: int) -> bytes:
 
 _ZSTD, _GZIP = zstandard.compress(LINES), gzip.compress(LINES, mtime=0)
 _BZIP2, _XZ = bz2.compress(LINES), lzma.compress(LINES)
+
+
+_ROWS = parquet(ROWS, compression="none", use_dictionary=False, write_page_checksum=True)
+_FLIPPED = _ROWS.replace(ROWS[0]["text"].encode(), ROWS[0]["text"].upper().encode(), 1)
 
 SHARDS = {
     "zstd cut short": _fails(_ZSTD[:-5], "ends inside the zstd frame"),
@@ -122,4 +126,12 @@ SHARDS = {
     "no line feed at the end": _read(LINES[:-1], 20),
     "an empty shard": _read(b"", 0),
     "only blank lines": _read(b"\n \r\n\n", 0),
+    "Parquet": _read(_ROWS, 20, ".parquet"),
+    "Parquet of no rows": _read(parquet([]), 0, ".parquet"),
+    "Parquet cut short": _fails(_ROWS[:-1], "cut short", ".parquet"),
+    "Parquet with a page that changed": _fails(_FLIPPED, "checksum", ".parquet"),
+    "Parquet with a row without a text": Broken(
+        ".parquet", lambda: parquet([*ROWS, {**ROWS[0], "text": None}]), 20, "no_text", 1
+    ),
+    "JSON lines named as Parquet": _fails(LINES, "named as Parquet", ".parquet"),
 }

@@ -10,6 +10,8 @@ import orjson
 
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.corpus.receipts import Receipt, read_receipt, why_incomplete
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Task, run_partition
 from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import ALL_CHECKS, documents, file_bytes, open_corpus, write_shard
@@ -78,7 +80,7 @@ class FaultCorpus:
     @staticmethod
     def finish(root: Path, *, skip_complete: bool = True) -> list[str]:
         """The next run over a root, that nothing disturbs; its failures."""
-        corpus = open_corpus(root)
+        corpus = open_corpus(root, Recipe(raw=Raw(documents=("raw/*",))))
         tasks = [
             Task(corpus, key, path, frozenset(ASSETS), ALL_CHECKS, skip_complete)
             for key, path in list_shards(corpus, root).items()

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import json
 import random
 import subprocess
@@ -21,10 +20,10 @@ import pyarrow.parquet.encryption as pe
 import pytest
 
 from fim_assets.errors import ShardError
-from fim_assets.io.compression import INSTEAD
+from fim_assets.io.other_formats import INSTEAD
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.raw import Raw
-from fim_assets_tests.corpora import documents
+from fim_assets_tests.corpora import documents, parquet
 
 OLD_FILES = sorted((Path(__file__).parent / "parquet_files").glob("*.parquet"))
 
@@ -44,9 +43,7 @@ def lines_of(path: Path) -> tuple[list[Any], list[Any]]:
 
 
 def written(**options: Any) -> bytes:
-    file = io.BytesIO()
-    pq.write_table(TABLE, file, **options)
-    return file.getvalue()
+    return parquet(ROWS, **options)
 
 
 @pytest.fixture

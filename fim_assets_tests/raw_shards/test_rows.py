@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import record_file
 from fim_assets.raw_shards.rejections import RejectedLine
+from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
@@ -558,3 +560,19 @@ def test_a_file_of_no_rows_is_read(path: Path) -> None:
                 writer.write_table(empty)
         assert read(path).documents == []
         assert pq.ParquetFile(path).num_row_groups == (0 if empty is None else 1)
+
+
+@pytest.mark.parametrize("keep", [None, ()])
+def test_a_sample_of_rows_without_texts_shows_what_else_they_hold(
+    path: Path, keep: tuple[str, ...] | None
+) -> None:
+    """Unless nothing else goes on: then the columns are told."""
+    write(path, {"content": ["x"] * 70})
+    with path.open("rb") as file:
+        reader = RowReader(file, path, Raw(keep_fields=keep), lines=True)
+        if keep is None:
+            assert [*chain.from_iterable(reader.unjudged())] == [b'{"content":"x"}'] * 70
+            assert reader.rows == reader.total_rows == 70
+        else:
+            with pytest.raises(ShardError, match=r"raw.text_field .* content"):
+                next(reader.unjudged())

@@ -9,8 +9,6 @@ from typing import Any
 
 import orjson
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from fim_assets.corpus.corpus import Corpus, list_shards
@@ -45,12 +43,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path, **options)
-    return path
-
-
 def receipt_of(corpus: Corpus, asset: str) -> Receipt:
     receipt = read_receipt(corpus.files(asset, "a"))
     assert receipt is not None
@@ -67,7 +59,7 @@ def test_rows_and_lines_give_the_same_outputs(tmp_path: Path, name: str) -> None
     recipe = Recipe.model_validate({"raw": RAW, **RECIPES[name]})
     of_lines, of_rows = (corpus_of(recipe, tmp_path / form) for form in ("lines", "rows"))
     write_shard(tmp_path / "lines" / "raw" / "a.jsonl", ROWS)
-    shard = write_rows(tmp_path / "rows" / "raw" / "a.parquet", ROWS, row_group_size=30)
+    shard = write_shard(tmp_path / "rows" / "raw" / "a.parquet", ROWS)
     for corpus in (of_lines, of_rows):
         succeed(corpus)
     for asset in ASSETS:
@@ -88,7 +80,7 @@ def test_rows_and_lines_give_the_same_outputs(tmp_path: Path, name: str) -> None
 
 @pytest.fixture
 def made(tmp_path: Path) -> Corpus:
-    write_rows(tmp_path / "raw" / "a.parquet", ROWS)
+    write_shard(tmp_path / "raw" / "a.parquet", ROWS)
     corpus = corpus_of(Recipe(raw=RAW), tmp_path)
     succeed(corpus)
     return corpus
@@ -117,7 +109,7 @@ LONGER = {**ROWS[0], "text": f"{ROWS[0]['text']}x"}
 def test_lossless_notices_a_row_that_is_another(
     made: Corpus, tmp_path: Path, rows: list[dict[str, Any]], line: int | None
 ) -> None:
-    path = write_rows(tmp_path / "raw" / "a.parquet", rows, row_group_size=7)
+    path = write_shard(tmp_path / "raw" / "a.parquet", rows)
     outcome = check_lossless(made, tmp_path)
     assert outcome.passed == (line is None)
     if line is not None:
@@ -141,7 +133,7 @@ def test_a_partition_of_rows_is_complete_until_its_file_is_another(
     assert [stage.skipped for stage in again.stages] == [True] * 3
     [verdict] = verify_partitions(made, list_shards(made, tmp_path), ["a"], 1)
     assert verdict.faults == []
-    path = write_rows(tmp_path / "raw" / "a.parquet", ROWS[::-1])
+    path = write_shard(tmp_path / "raw" / "a.parquet", ROWS[::-1])
     [verdict] = verify_partitions(made, list_shards(made, tmp_path), ["a"], 1)
     [fault] = verdict.faults
     assert fault.startswith(f"{path}: its content has the hash ")
@@ -150,7 +142,7 @@ def test_a_partition_of_rows_is_complete_until_its_file_is_another(
 
 
 def test_fields_that_do_not_go_on_are_in_no_fim_shard(tmp_path: Path) -> None:
-    write_rows(tmp_path / "raw" / "a.parquet", ROWS)
+    write_shard(tmp_path / "raw" / "a.parquet", ROWS)
     recipe = Recipe(raw=RAW.model_copy(update={"keep_fields": ()}), context=Context(tokens=64))
     corpus = corpus_of(recipe, tmp_path)
     succeed(corpus)
@@ -166,8 +158,8 @@ def test_fields_that_do_not_go_on_are_in_no_fim_shard(tmp_path: Path) -> None:
 def test_a_folder_of_parts_is_one_partition_a_part(tmp_path: Path) -> None:
     """As Spark writes a file; what lies beside the parts is none."""
     folder = tmp_path / "raw" / "x.parquet"
-    write_rows(folder / "part-0.snappy.parquet", ROWS[:40])
-    write_rows(folder / "part-1.snappy.parquet", ROWS[40:])
+    write_shard(folder / "part-0.snappy.parquet", ROWS[:40])
+    write_shard(folder / "part-1.snappy.parquet", ROWS[40:])
     for name in ("_SUCCESS", ".part-0.snappy.parquet.crc"):
         (folder / name).touch()
     recipe = Recipe(raw=RAW.model_copy(update={"documents": ("raw/**/*.parquet",)}))
@@ -186,7 +178,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands_take_rows_for_lines(settings: Path) -> None:
-    path = write_rows(settings / "raw" / "a.parquet", ROWS)
+    path = write_shard(settings / "raw" / "a.parquet", ROWS)
     assert run("keys").stdout.split() == ["a"]
     shown = run("preview", "a", "--line", "2", "--no-tokens")
     assert shown.stdout.splitlines()[1].strip() == "line 2 · id 1 · C", shown.output
@@ -203,7 +195,7 @@ def test_commands_take_rows_for_lines(settings: Path) -> None:
 
 
 def test_dagster_makes_partitions_of_rows(settings: Path) -> None:
-    write_rows(settings / "raw" / "a.parquet", ROWS)
+    write_shard(settings / "raw" / "a.parquet", ROWS)
     arguments = ["asset", "materialize", "-m", "fim_assets.definitions", "--select", "*"]
     done = subprocess.run(
         [sys.executable, "-m", "dagster", *arguments, "--partition", "a"],
