@@ -15,7 +15,7 @@ from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.stages import ASSETS
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Row, measure_success, process_row
-from fim_assets_tests.benchmarks.rows import long_document, write_rows
+from fim_assets_tests.benchmarks.rows import write_rows
 from fim_assets_tests.benchmarks.stage import RECIPE, at_most, folder_beside, run_alone
 from fim_assets_tests.corpora import CHECKS_OF, corpus_of
 
@@ -49,10 +49,7 @@ def memory_rows(corpus: BenchCorpus) -> list[Row]:
         f"{many:,} tiny documents": tiny_documents(many, many),
         f"{many:,} copies of a tiny document": tiny_documents(many, 1),
     }
-    rows = {
-        "300 MB in one group of rows": documents_again(corpus, sizes[1]),
-        "a text of 64 MB in a row": long_document(64_000_000),
-    }
+    rows = {"300 MB in one group of rows": documents_again(corpus, sizes[1])}
     return peak_rows(corpus, large | tiny) + peak_rows(corpus, rows, PARQUET, READ_RAW)
 
 

@@ -86,9 +86,3 @@ def write_rows(path: Path, blocks: Iterable[Iterable[Line]]) -> None:
             writer.write_batch(
                 pa.RecordBatch.from_pylist(documents, SCHEMA), row_group_size=sys.maxsize
             )
-
-
-def long_document(characters: int) -> Iterable[list[bytes]]:
-    """One text of this length between two short ones."""
-    texts = "a = 1\n", "x = 1\n" * (characters // 6), "b = 2\n"
-    yield [orjson.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
