@@ -79,7 +79,12 @@ class RowReader:
         _refuse_other_files(file, path)
         with self._naming_rows():
             self._file = pq.ParquetFile(
-                file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+                file,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                # Spark's timestamps: as nanoseconds, the year 9999 would be another one.
+                coerce_int96_timestamp_unit="us",
+                page_checksum_verification=True,
             )
             self._schema = self._file.schema_arrow
         self._fields = {raw.text_field, raw.id_field, raw.language_field, raw.path_field}

@@ -5,6 +5,7 @@ read. Each file is hashed, and a line or row of it all is found in its file. Wha
 is not looked at here.
 """
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.raw_shard import Member
+from fim_assets.errors import ShardError
 from fim_assets.io.compression import decompress
 from fim_assets.io.hashing import FileRecord, HashingReader, joined_name, joined_record
 from fim_assets.raw_shards.rows import RowReader
@@ -53,11 +55,15 @@ class ShardFiles:
                 continue
             for path in paths:
                 file = self._open(path)
+                changed = os.fstat(file.unhashed.fileno()).st_mtime_ns
                 rows = RowReader(file.unhashed, path, raw, lines=lines)
                 yield rows
                 self._ended += rows.rows
                 file.unhashed.seek(0)
                 self._is_read(file)
+                if os.fstat(file.unhashed.fileno()).st_mtime_ns != changed:
+                    # What was hashed may not be what was read before.
+                    raise ShardError("was written to while it was read", "run it again", path)
 
     def _pieces(self, paths: Iterable[Path]) -> Iterator[bytes]:
         for path in paths:

@@ -101,6 +101,16 @@ def test_files_of_every_encoding_have_the_same_rows(path: Path, options: dict[st
     assert lines_of(path) == (table.to_pylist(), [])
 
 
+def test_timestamps_of_spark_keep_their_year(path: Path) -> None:
+    seconds = pa.array([253_402_214_400, -62_135_596_800]).cast(pa.timestamp("s"))
+    table = pa.table({"text": ["a", "b"], "t": seconds.cast(pa.timestamp("us"))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert [row["t"] for row in lines_of(path)[0]] == [
+        "9999-12-31 00:00:00.000000",
+        "0001-01-01 00:00:00.000000",
+    ]
+
+
 @pytest.mark.parametrize("old", OLD_FILES, ids=lambda path: path.stem)
 def test_files_of_old_versions_have_the_rows_that_were_written(old: Path) -> None:
     nothing = dict.fromkeys("nufdtblc")

@@ -552,6 +552,19 @@ def test_unjudged_rows_are_the_documents(path: Path) -> None:
     assert [number for number, _ in found] == [1, 3]
 
 
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(path: Path) -> None:
+    """It is hashed behind its rows, and the hash would be another file's."""
+    write(path, {"text": ["a", "b"]})
+    os.utime(path, ns=(0, 0))
+    reader = ShardReader(path, Raw())
+    blocks = iter(reader)
+    assert next(blocks).texts == ["a", "b"]
+    with path.open("r+b") as file:
+        file.write(b"PAR1")
+    with reader, pytest.raises(ShardError, match="written to"):
+        next(blocks)
+
+
 def test_a_file_of_no_rows_is_read(path: Path) -> None:
     schema = pa.schema([("text", pa.string())])
     for empty in (schema.empty_table(), None):

@@ -141,6 +141,13 @@ def test_a_partition_of_rows_is_complete_until_its_file_is_another(
     assert [stage.skipped for stage in again.stages] == [False] * 3
 
 
+def test_a_file_that_is_replaced_between_stages_is_noticed(made: Corpus, tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "raw" / "a.parquet", ROWS[::-1])
+    [outcome] = run_all(made, ["fim_shards"]).values()
+    assert outcome.failure is not None
+    assert path.name in outcome.failure
+
+
 def test_fields_that_do_not_go_on_are_in_no_fim_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "raw" / "a.parquet", ROWS)
     recipe = Recipe(raw=RAW.model_copy(update={"keep_fields": ()}), context=Context(tokens=64))
