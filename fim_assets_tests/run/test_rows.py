@@ -215,3 +215,28 @@ def test_dagster_makes_partitions_of_rows(settings: Path) -> None:
     assert pl.read_parquet(settings / "token_arrays" / "a.parquet").height == 78
     assert run("verify").exit_code == 0
     assert run("summary").exit_code == 0
+
+
+def test_a_partition_may_hold_rows_and_lines(tmp_path: Path, settings: Path) -> None:
+    write_shard(settings / "raw" / "a.parquet", ROWS[:40])
+    write_shard(settings / "raw" / "b.jsonl.zst", ROWS[40:])
+    done = run("manifest", "--group", "1MB", str(settings / "raw" / "*"), "-o", f"{tmp_path}/m.tsv")
+    assert done.exit_code == 0, done.output
+    recipe = Recipe(raw=RAW.model_copy(update={"documents": ("m.tsv",)}))
+    corpus = corpus_of(recipe, tmp_path)
+    [(key, outcome)] = run_all(corpus).items()
+    assert outcome.failure is None, outcome.details
+    files = corpus.files("fim_shards", key)
+    restored = map(orjson.loads, restore_shard(files.file(".jsonl.zst"), files.file(".parquet")))
+    assert [*restored] == [row for row in ROWS if row["text"] is not None]
+    receipt = read_receipt(files)
+    assert receipt is not None
+    assert [(m.name, m.lines) for m in receipt.result.members] == [
+        ("a.parquet", 40),
+        ("b.jsonl.zst", 40),
+    ]
+    kept = (tmp_path / "raw_shards" / f"{key}.rejected.jsonl").read_bytes().splitlines()
+    assert [(row["shard"], row["shard_line"]) for row in map(json.loads, kept)] == [
+        ("a.parquet", 4),
+        ("b.jsonl.zst", 31),
+    ]
