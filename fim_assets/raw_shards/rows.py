@@ -128,12 +128,16 @@ class RowReader:
                 group = self._file.metadata.row_group(number)
                 rows = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
                 # One group's reader after the other's: a reader keeps its dictionaries.
-                for batch in self._file.iter_batches(
+                for decoded in self._file.iter_batches(
                     min(max(rows, 1), _BATCH_ROWS), [number], columns, use_threads=False
                 ):
                     # Its columns are in the order of `columns`, and `a.b` may be `b` of `a` too.
-                    yield batch.select([name for name in kept if name in batch.schema.names])
+                    batch = decoded.select([name for name in kept if name in decoded.schema.names])
                     read += batch.num_rows
+                    # A group's size counts what a dictionary holds once, and these are its copies.
+                    some = max(_BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1), 1)
+                    for begin in range(0, batch.num_rows, some):
+                        yield batch.slice(begin, some)
         if read != self.total_rows:
             # Arrow reads as many as each group says to have, and compares them with nothing.
             problem = f"its groups hold {plural(read, 'row')}, and its footer says that it has"

@@ -20,8 +20,10 @@ DAY = 86_400
 
 
 def forms(column: pa.Array) -> list[Any]:
-    """The values as JSON's readers get them, but for what takes part of a number away."""
-    return [orjson.loads(orjson.dumps(value, default=base64)) for value in json_values(column)]
+    """The values as JSON's readers get them; alone, each is what it is among the others."""
+    values = json_values(column)
+    assert values == [json_values(column.slice(row, 1))[0] for row in range(len(column))]
+    return [orjson.loads(orjson.dumps(value, default=base64)) for value in values]
 
 
 def of_integers(kind: pa.DataType, *values: int | None) -> pa.Array:

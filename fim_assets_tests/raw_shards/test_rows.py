@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import record_file
+from fim_assets.raw_shards import rows as rows_module
 from fim_assets.raw_shards.rejections import RejectedLine
 from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, ShardReader
@@ -148,6 +149,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     table=tables(),
     group=st.integers(1, 12),
     block_bytes=st.integers(1, 100),
+    batch_bytes=st.integers(1, 1_000),
     dictionary=st.booleans(),
 )
 def test_a_row_is_the_object_of_its_values(
@@ -155,12 +157,15 @@ def test_a_row_is_the_object_of_its_values(
     table: pa.Table,
     group: int,
     block_bytes: int,
+    batch_bytes: int,
     *,
     dictionary: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.parquet"
     write(path, table, row_group_size=group, use_dictionary=dictionary)
-    found = read(path, block_bytes=block_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "_BATCH_BYTES", batch_bytes)
+        found = read(path, block_bytes=block_bytes)
     assert found.objects == orjson.loads(orjson.dumps(table.to_pylist(), default=str))
     assert [list(row) for row in found.objects] == [table.schema.names] * table.num_rows
     whole = read(write(path, table))
