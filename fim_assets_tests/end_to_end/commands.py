@@ -52,6 +52,9 @@ def copy_checkout(folder: Path) -> Path:
         ignore=lambda path, names: _STATE & set(names) if Path(path) == REPOSITORY else set(),
     )
     (folder / ".venv").symlink_to(Path(sys.prefix))
+    # Older than the environment's stamps: `make` would install the copy into it.
+    for name in ("pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+        os.utime(folder / name, (0, 0))
     return folder
 
 
