@@ -27,10 +27,12 @@ def nothing_found(documents: Sequence[str], settings: Settings) -> tuple[str, st
     The first thousands of files below the input root are looked at, but no outputs; object storage
     is not.
     """
-    root = settings.input_root
-    message = f"no shard found: {', '.join(documents)} below {root}"
+    root, listed = settings.input_root, ", ".join(documents)
+    if all(is_url(name) or name.startswith(("/", "~")) for name in documents):
+        return f"no shard found: {listed}", "name other globs in the recipe"
+    message = f"no shard found: {listed} below {root}"
     advice = "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe"
-    if is_remote(root) or all(is_url(name) or name.startswith(("/", "~")) for name in documents):
+    if is_remote(root):
         return message, advice
     if not root.is_dir():
         return f"{message}, which is no folder", advice

@@ -24,7 +24,7 @@ TOKEN = "hf_of_somebody_who_may_read"
 PAGE = 2
 """Files of a tree that one answer holds."""
 
-_LFS = (".gz", ".zst")
+_LFS = (".gz", ".zst", ".parquet")
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def test_globs_that_do_not_start_from_the_root_are_not_answered_from_it(
     touch(tmp_path, "data/a.jsonl")
     assert "data/" not in told(tmp_path, pattern)[0]
     assert "data/" in told(tmp_path, pattern, *GLOBS)[0]
+    assert str(tmp_path) not in told(tmp_path, pattern)[0]
 
 
 def test_no_folder_and_object_storage_are_told_as_such(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ def fetched_names(shard: RawInput, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _folders(shard: RawInput, folder: Path) -> list[Path]:
-    # Members of several folders may have one name.
+    # Members of several folders may have one name, and a folder's name may tell the language.
     several = isinstance(shard, ShardGroup)
-    return [folder / str(n) if several else folder for n in range(len(shard.members))]
+    return [
+        (folder / str(n) if several else folder) / member.location.parent.name
+        for n, member in enumerate(shard.members)
+    ]

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fim_assets.corpus.keys import PARQUET
 from fim_assets.draws import document_keys, piece_keys
-from fim_assets.errors import ShardError
+from fim_assets.errors import ShardError, UserError
 from fim_assets.fim_shards.record import FimShardReader, restore_document
 from fim_assets.io.hashing import HashingWriter
 from fim_assets.io.shard_writer import Line, ShardWriter
@@ -161,7 +162,10 @@ def write_lines(lines: Iterable[bytes], output: Path) -> None:
     Raises:
         FileExistsError: If it is there already.
         FileNotFoundError: If its folder is not there.
+        UserError: If it is named as Parquet.
     """
+    if output.suffix == PARQUET:
+        raise UserError("named as Parquet", "what is restored are JSON lines: .jsonl", output)
     _refuse_to_overwrite(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output.parent}: no such folder, for {output.name}")

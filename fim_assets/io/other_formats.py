@@ -83,6 +83,14 @@ ENDINGS = {
     ".tsv": Other("TSV", _CONVERT.format(r"scan_csv('x.tsv', separator='\t').sink_ndjson")),
     ".arrow": _EITHER_ARROW,
     ".feather": _ARROW,
+    **dict.fromkeys((".pq", ".parq"), _renamed("Parquet", ".parquet")),
+    ".parquet.gz": Other("compressed Parquet", "decompress it: `gzip -d x.parquet.gz`"),
+    ".parquet.zst": Other("compressed Parquet", "decompress it: `zstd -d x.parquet.zst`"),
+    ".avro": Other(
+        "Avro",
+        'convert it: `python -c "import polars; '
+        "polars.read_avro('x.avro').write_parquet('x.parquet')\"`",
+    ),
     ".txt": Other("a text", f"{_COLLECTS} a folder of texts, each a document"),
 }
 """How names end that are known to be no shard's, in lower case."""

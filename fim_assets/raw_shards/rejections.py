@@ -189,9 +189,11 @@ class Rejections:
         if not self._fields or 2 * self._without_text <= lines:
             return ""
         fields = ", ".join(name for name, _ in self._fields.most_common(_FIELDS_SHOWN))
+        of_schema = f"raw.schema is {self.raw.schema_name}, and " if self.raw.schema_name else ""
+        right = "another schema, or the fields instead of it," if of_schema else "the right one"
         return (
-            f"raw.text_field is {self.raw.text_field}; these lines hold text in {fields}: name the "
-            "right one in the recipe"
+            f"{of_schema}raw.text_field is {self.raw.text_field}; these lines hold text in "
+            f"{fields}: name {right} in the recipe"
         )
 
 

@@ -45,6 +45,7 @@ _SIGNATURE_BYTES = 1 << 10
 _AGAIN = "fetch it again, or have it written again"
 _NOT_ENCRYPTED = "have it written again without encryption"
 _NAME_FIELDS = "name the fields in the recipe, or a raw.schema that has them"
+_NAME_KEPT = "name columns that all shards have, or leave raw.keep_fields out for all"
 _LEAVE_OUT = "leave the column out: raw.keep_fields names those that go on"
 
 
@@ -89,6 +90,9 @@ class RowReader:
             self._schema = self._file.schema_arrow
         self._fields = {raw.text_field, raw.id_field, raw.language_field, raw.path_field}
         self._kept = None if raw.keep_fields is None else self._fields | {*raw.keep_fields}
+        self._language = ""  # of all rows
+        if raw.language_is_folder and _type_of(self._schema, raw.language_field) is None:
+            self._language = path.parent.name
         self._refuse_columns()
         self._again, self._again_rows = self._batches(self._kept), 0
         self._waiting: list[tuple[int, pa.RecordBatch]] = []
@@ -169,7 +173,11 @@ class RowReader:
         columns = [
             self._values(name, column) for name, column in zip(names, batch.columns, strict=True)
         ]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        if self._language:
+            for row in rows:
+                row[self._raw.language_field] = self._language
+        return rows
 
     def _values(self, name: str, column: pa.Array) -> list[Any]:
         text_column, *inner = field_names(self._raw.text_field)
@@ -205,7 +213,7 @@ class RowReader:
             if _type_of(schema, field) is None:
                 problem = f"has no column {field}, which raw.keep_fields names"
                 known = f"its columns are {shortened([field_path([f.name]) for f in schema])}"
-                raise ShardError(f"{problem}; {known}", location=self._path)
+                raise ShardError(f"{problem}; {known}", _NAME_KEPT, self._path)
 
     @contextmanager
     def _naming_rows(self) -> Iterator[None]:
@@ -214,9 +222,11 @@ class RowReader:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             where = f"after row {self.rows:,}: " if self.rows else ""
-            problem = f"{where}cannot be read as Parquet: {' '.join(str(error).split())}"
+            problem = f"cannot be read as Parquet: {' '.join(str(error).split())}"
             advice = _NOT_ENCRYPTED if "decrypt" in problem.lower() else _AGAIN
-            raise ShardError(problem, advice, self._path) from error
+            refusal = ShardError(f"{where}{problem}", advice, self._path)
+            refusal.fault = problem
+            raise refusal from error
 
 
 def _refuse_other_files(file: IO[bytes], path: Location) -> None:

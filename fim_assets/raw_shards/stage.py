@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fim_assets.corpus.receipts import Receipt
 
 _DESCRIPTION = """
-Raw code shards, read line by line and judged: which lines are documents, and how long they are.
+Raw code shards, read line by line (of Parquet, row by row) and judged: which lines are documents,
+and how long they are.
 
 | file | holds |
 | :-- | :-- |
@@ -41,7 +42,7 @@ Raw code shards, read line by line and judged: which lines are documents, and ho
 """
 
 ROW_COLUMNS = {
-    "line": "Line of the raw shard, counted from 1.",
+    "line": "Line of the raw shard, or row of a Parquet file, counted from 1.",
     "id": "The document's id; null where it has none.",
 }
 """What the columns hold that the parquet of every stage has."""

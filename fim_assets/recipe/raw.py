@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from fim_assets.languages.names import canonical
-from fim_assets.recipe.schemas import SCHEMAS, Schema
+from fim_assets.recipe.schemas import LANGUAGE_IS_FOLDER, SCHEMAS, Schema
 from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names, one_of
 
 SchemaName = Annotated[str, one_of(SCHEMAS.keys)]
@@ -95,7 +95,13 @@ class Raw(Section):
         """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""
         left_out = {"documents", "schema_name", "path_field"}
         left_out |= {"max_rejected_share", "max_empty_share"}
-        return self.model_dump(exclude_defaults=True, exclude=left_out)
+        identity = self.model_dump(exclude_defaults=True, exclude=left_out)
+        return identity | ({"language_is_folder": True} if self.language_is_folder else {})
+
+    @property
+    def language_is_folder(self) -> bool:
+        """Whether a Parquet file's folder names the language of rows that have no such column."""
+        return self.schema_name in LANGUAGE_IS_FOLDER
 
     def language_key(self, language: str) -> str:
         """What a language's name is compared by: with a schema, Linguist's name if it has one."""

@@ -23,8 +23,8 @@ SCHEMAS = {
     # https://huggingface.co/datasets/bigcode/starcoderdata has max_stars_repo_path,
     # max_stars_repo_name, max_stars_count, id and content, as the loader of Oumi
     # (oumi/datasets/pretraining/starcoder.py) and cards of its subsets list them. The folder's name
-    # is the language; those who add it in a column call it `lang`, as The Stack does. Its folders
-    # of issues, commits and notebooks have other columns, says its card.
+    # is the language, see `LANGUAGE_IS_FOLDER`; those who add it in a column call it `lang`, as The
+    # Stack does. Its folders of issues, commits and notebooks have other columns, says its card.
     "starcoderdata": Schema("content", "id", "lang", "max_stars_repo_path"),
     # https://huggingface.co/datasets/bigcode/the-stack and the-stack-dedup, "Data Fields".
     "the-stack": Schema("content", "hexsha", "lang", "max_stars_repo_path"),
@@ -42,3 +42,7 @@ SCHEMAS = {
     "github-code-loaded": Schema("code", "id", "language", "path"),
 }
 """By the names that `raw.schema` takes."""
+
+LANGUAGE_IS_FOLDER = {"starcoderdata"}
+"""The schemas of data whose Parquet files lie in folders named by language: that is the language of
+a row without one."""

@@ -178,7 +178,7 @@ def test_a_section_does_what_it_says(after_the_readme: Path, name: str) -> None:
 def test_the_recipes_shown_are_recipes(checkout: Path) -> None:
     shown = {relative(p): [b.code for b in blocks(relative(p), "yaml")] for p in PAGES}
     recipes = {name: [parse_recipe(text, name) for text in texts] for name, texts in shown.items()}
-    assert recipes["docs/running.md"][0].raw.documents == ("shards.tsv",)
+    assert ("shards.tsv",) in [recipe.raw.documents for recipe in recipes["docs/running.md"]]
     assert recipes["docs/tokenizers.md"][0].tokens.dtype == "uint16"
     assert len(recipes["docs/cookbook.md"]) > 2
     (checkout / "shown.yaml").write_text(shown["README.md"][0])

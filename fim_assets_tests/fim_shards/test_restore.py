@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from fim_assets.corpus.staging import Staging
-from fim_assets.errors import ShardError
+from fim_assets.errors import ShardError, UserError
 from fim_assets.fim_shards.restore import count_record, restore_shard, write_lines
 from fim_assets.fim_shards.transform import transform_shard
 from fim_assets.recipe import Recipe
@@ -221,6 +221,12 @@ def test_never_overwrites(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"a\.jsonl is there already"):
         write_lines([b"one"], output)
     assert output.read_bytes() == b"mine"
+
+
+def test_lines_are_not_written_under_the_name_of_parquet(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="named as Parquet"):
+        write_lines([b"one"], tmp_path / "a.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_does_not_overwrite_what_came_meanwhile(tmp_path: Path) -> None:

@@ -185,6 +185,18 @@ def test_what_is_no_parquet_is_told_by_what_it_is(path: Path, content: bytes, se
         assert advice in message or what not in message
 
 
+def test_what_is_damaged_in_two_ways_is_no_common_fault(path: Path) -> None:
+    pq.write_table(TABLE, path)
+    content = path.read_bytes()
+    faults = set()
+    for damaged in (content[:200] + b"\0" * 300 + content[500:], content[:-40] + content[-30:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ShardError) as caught:
+            lines_of(path)
+        faults.add(caught.value.fault)
+    assert len(faults) == 2
+
+
 def test_a_flipped_bit_is_noticed_where_pages_have_checksums(path: Path) -> None:
     options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
     place = written(**options).index(ROWS[200]["text"].encode())

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.partition import Partition
+from fim_assets.corpus.raw_shard import RawShard, ShardGroup, fetched_names
 from fim_assets.corpus.receipts import Receipt, read_receipt
 from fim_assets.corpus.stage import CheckOutcome
 from fim_assets.fim_shards.checks import lossless
@@ -240,3 +242,50 @@ def test_a_partition_may_hold_rows_and_lines(tmp_path: Path, settings: Path) -> 
         ("a.parquet", 4),
         ("b.jsonl.zst", 31),
     ]
+
+
+def test_the_folder_of_a_file_names_the_language_of_starcoderdata(tmp_path: Path) -> None:
+    """Rows that have one keep theirs; the name goes on as the column that the schema names."""
+    texts = [f"static void f{number}() {{ g({number}, {number}); }}\n" for number in range(60)]
+    for folder, lang in (("c-sharp", None), ("python", None), ("haskell", "C#")):
+        path = tmp_path / "raw" / folder / "train-0.parquet"
+        path.parent.mkdir(parents=True)
+        languages = {} if lang is None else {"lang": [lang] * len(texts)}
+        pl.DataFrame({"content": texts, **languages}).write_parquet(path)
+    recipe = Recipe.model_validate(
+        {
+            "raw": {"documents": ("raw/**/*.parquet",), "schema": "starcoderdata"},
+            "fim": {"fim_rate": {"default": 0.0, "C#": 1.0}},
+        }
+    )
+    corpus = corpus_of(recipe, tmp_path)
+    for outcome in run_all(corpus).values():
+        assert outcome.failure is None
+    found = {}
+    for key in ("c-sharp__train-0", "python__train-0", "haskell__train-0"):
+        made = {asset: read_receipt(corpus.files(asset, key)) for asset in ASSETS}
+        raw, fim, tokens = (receipt.result.counts for receipt in made.values() if receipt)
+        [language] = [name for name in raw if name.startswith("documents:")]
+        rearranged = fim["psm"] + fim["spm"]
+        found[key] = language.partition(":")[2], rearranged
+        assert language.replace("documents", "tokens") in tokens
+    assert found == {
+        "c-sharp__train-0": ("c-sharp", 60),
+        "python__train-0": ("python", 0),
+        "haskell__train-0": ("C#", 60),
+    }
+    line = next(restored_lines(corpus, "c-sharp__train-0"))
+    assert orjson.loads(line) == {"content": texts[0], "lang": "c-sharp"}
+
+
+def restored_lines(corpus: Corpus, key: str) -> Iterator[bytes]:
+    files = corpus.files("fim_shards", key)
+    return restore_shard(files.file(".jsonl.zst"), files.file(".parquet"))
+
+
+def test_a_fetched_file_lies_in_a_folder_of_its_folders_name(tmp_path: Path) -> None:
+    shards = [RawShard(f"s3://bucket/data/{name}/train.parquet") for name in ("c-sharp", "python")]
+    for shard in (shards[0], ShardGroup(tuple(shards))):
+        names = [Path(path) for path, _ in fetched_names(shard, tmp_path)]
+        assert len({*names}) == len(shard.members)
+        assert [path.parent.name for path in names] == ["c-sharp", "python"][: len(names)]
