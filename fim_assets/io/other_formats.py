@@ -4,6 +4,7 @@ The advice is the same for all files of a kind, so that failures with one cause 
 `x` stands for the file's name.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ INSTEAD = {
 }
 """How text begins, in lower case, that bears a shard's name where the shard was not fetched."""
 
-_TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
+_TAR_MAGIC, _TAR_MAGIC_PLACE = re.compile(rb"ustar(?:\0|  \0)"), 257  # no line of JSON holds \0
 _LOOKED_AT = 1 << 11  # bytes, of which the first may be white space
 
 ENDINGS = {
@@ -95,7 +96,7 @@ def known_format(beginning: bytes) -> Other | None:
 
 def known_content(beginning: bytes) -> Other | None:
     """What the beginning of a decompressed content is in place of lines; None: it may be lines."""
-    if beginning.startswith(_TAR_MAGIC, _TAR_MAGIC_PLACE):
+    if _TAR_MAGIC.match(beginning, _TAR_MAGIC_PLACE):
         return _TAR
     return _of_sign(beginning[:_LOOKED_AT].lstrip().lower(), INSTEAD)
 
