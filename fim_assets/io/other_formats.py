@@ -41,6 +41,11 @@ _EITHER_ARROW = Other(
 )
 
 
+def _table(name: str, read: str) -> Other:
+    # Without a schema that is inferred, all values stay strings: an id `007` is no number.
+    return Other(name, _CONVERT.format(f"scan_csv({read}, infer_schema=False).sink_ndjson"))
+
+
 def _renamed(name: str, ending: str) -> Other:
     return Other(name, f"have its name end in {ending}")
 
@@ -80,8 +85,8 @@ ENDINGS = {
     ".7z": _7Z,
     ".lz4": _LZ4,
     ".br": Other("brotli", "compress it again: `brotli -dc x.jsonl.br | zstd -o x.jsonl.zst`"),
-    ".csv": Other("CSV", _CONVERT.format("scan_csv('x.csv').sink_ndjson")),
-    ".tsv": Other("TSV", _CONVERT.format(r"scan_csv('x.tsv', separator='\t').sink_ndjson")),
+    ".csv": _table("CSV", "'x.csv'"),
+    ".tsv": _table("TSV", r"'x.tsv', separator='\t'"),
     ".arrow": _EITHER_ARROW,
     ".feather": _ARROW,
     ".txt": Other("a text", f"{_COLLECTS} a folder of texts, each a document"),
