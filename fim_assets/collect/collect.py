@@ -24,10 +24,11 @@ def collect_files(paths: Sequence[Path], output: Path, most: int) -> Iterator[Do
     `output`, a folder, is not looked into; files of more than `most` bytes are left out.
 
     Raises:
-        UserError: If a source cannot be used, or is the output itself.
+        UserError: If a source cannot be used, is the output itself, or is there twice.
     """
     for path in paths:
         archive_ending(path)  # a source that cannot be used is told before an hour of work
+    _refuse_doubled(paths)
     places = [_place_in(path, output) for path in paths]
     for path, place in zip(paths, places, strict=True):
         with open_source(path, most) as source:
@@ -38,6 +39,19 @@ def collect_files(paths: Sequence[Path], output: Path, most: int) -> Iterator[Do
                     yield judged
                 else:
                     yield LeftOut(judged, f"{path}/{os.fsdecode(file.place)}")
+
+
+def _refuse_doubled(paths: Sequence[Path]) -> None:
+    """Refuse sources of which files would be documents twice: one named twice, or in another."""
+    sources: dict[Path, Path] = {}
+    for path in paths:
+        if sources.setdefault(path.resolve(), path) is not path:
+            raise UserError("is a source twice", location=path)
+    for place, path in sources.items():
+        outer = next((sources[above] for above in place.parents if above in sources), None)
+        if outer is not None and path.is_dir():
+            problem = f"is in {outer}, a source too: its files would be documents twice"
+            raise UserError(problem, "leave it out, or collect it with another --prefix", path)
 
 
 def _place_in(source: Path, output: Path) -> bytes | None:

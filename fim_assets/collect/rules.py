@@ -15,6 +15,24 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SPACES_BEHIND = re.compile(rb"(?<!\\) +$")
 
+_CLASS = re.compile(rb"(\[[^]/]*)\[:(\w+):\]")
+_CLASSES = {
+    b"alnum": b"0-9A-Za-z",
+    b"alpha": b"A-Za-z",
+    b"blank": b" \t",
+    b"cntrl": b"\x01-\x1f\x7f",
+    b"digit": b"0-9",
+    b"graph": b'"-.0-~!',
+    b"lower": b"a-z",
+    b"print": b" -.0-~",
+    b"punct": b'"-.:-@[-`{-~!',
+    b"space": b"\t\n\r ",
+    b"upper": b"A-Z",
+    b"xdigit": b"0-9A-Fa-f",
+}
+"""POSIX's classes as the library, which does not know them, takes them in a bracket: ASCII but for
+the slash, which no bracket matches, and no `!` in front, which would mean all others."""
+
 V = TypeVar("V")
 
 Attributes = dict[str, str | bool | None]
@@ -46,7 +64,7 @@ def read_ignored(content: bytes, folder: bytes) -> Rules[bool]:
     rules = []
     for line in _lines(content):
         with suppress(ValueError):  # no pattern; Git matches nothing with it
-            pattern = GitIgnoreSpecPattern(line[:-1] if line.endswith(b"/") else line)
+            pattern = _pattern(line[:-1] if line.endswith(b"/") else line)
             if pattern.regex is not None:
                 rules.append(_Rule(pattern.regex, line.endswith(b"/"), bool(pattern.include)))
     return Rules(folder, rules)
@@ -70,7 +88,7 @@ def read_attributes(content: bytes, folder: bytes, names: frozenset[str]) -> Rul
         said = {name: value for name, value in map(_attribute, words) if name in names}
         if said and not pattern.startswith(("!", "[attr]")) and not pattern.endswith("/"):
             with suppress(ValueError):
-                compiled = GitIgnoreSpecPattern(pattern.encode("utf-8", "surrogateescape"))
+                compiled = _pattern(pattern.encode("utf-8", "surrogateescape"))
                 if compiled.regex is not None:
                     rules.append(_Rule(compiled.regex, False, said))
     return Rules(folder, rules)
@@ -85,6 +103,12 @@ def attributes_of(path: bytes, rules: Sequence[Rules[Attributes]]) -> Attributes
             if rule.matches(inside, folder=False):
                 said |= rule.value
     return said
+
+
+def _pattern(glob: bytes) -> GitIgnoreSpecPattern:
+    while (of := _CLASS.search(glob)) and of[2] in _CLASSES:
+        glob = glob[: of.end(1)] + _CLASSES[of[2]] + glob[of.end() :]
+    return GitIgnoreSpecPattern(glob)
 
 
 def _lines(content: bytes) -> Iterator[bytes]:

@@ -1,20 +1,17 @@
 """Writing shards of documents: hidden while they are made, in their places when all are whole."""
 
-import logging
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from fim_assets.errors import UserError
 from fim_assets.io.hashing import HashingWriter
-from fim_assets.io.locks import lock
+from fim_assets.io.locks import lock_for_a_while
 from fim_assets.io.shard_writer import ShardWriter
-
-log = logging.getLogger(__name__)
 
 _ENDING = ".jsonl.zst"
 
@@ -64,7 +61,9 @@ def new_shards(folder: Path, prefix: str, most: int, *, overwrite: bool) -> Iter
         UserError: If there are shards of this prefix, and they are not to be replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / f".{prefix}.lock"):
+    with lock_for_a_while(
+        folder / f".{prefix}.lock", f"{folder}: another run is writing these shards"
+    ):
         earlier = _earlier(folder, prefix)
         if earlier and not overwrite:
             advice = "--overwrite replaces all shards of this prefix; or choose another prefix"
@@ -81,19 +80,6 @@ def new_shards(folder: Path, prefix: str, most: int, *, overwrite: bool) -> Iter
                     path.unlink()
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    def on_wait() -> None:
-        log.warning("%s: another run is writing these shards; waiting for it", path.parent)
-
-    with lock(path, on_wait):
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
 
 
 def _earlier(folder: Path, prefix: str) -> list[Path]:

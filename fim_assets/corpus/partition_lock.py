@@ -1,13 +1,10 @@
 """One run at a time writes a partition."""
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from fim_assets.io.locations import Location, is_remote
-from fim_assets.io.locks import lock, why_no_locks
-
-log = logging.getLogger(__name__)
+from fim_assets.io.locks import lock_for_a_while, why_no_locks
 
 _LOCKS = ".locks"
 
@@ -45,13 +42,5 @@ def partition_lock(folder: Location, key: str) -> Iterator[None]:
         return
     path = folder / _LOCKS / f"{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-
-    def on_wait() -> None:
-        log.warning("%s: another run is writing this partition; waiting for it", key)
-
-    with lock(path, on_wait):
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
+    with lock_for_a_while(path, f"{key}: another run is writing this partition"):
+        yield

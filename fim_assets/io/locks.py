@@ -3,7 +3,7 @@
 import errno
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,3 +58,18 @@ def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None
         yield
     finally:
         native.release()
+
+
+@contextmanager
+def lock_for_a_while(path: Path, held: str) -> Iterator[None]:
+    """A `lock` whose file is deleted in the end; `held` is the warning while it is another's."""
+
+    def on_wait() -> None:
+        log.warning("%s; waiting for it", held)
+
+    with lock(path, on_wait):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()

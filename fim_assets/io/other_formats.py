@@ -4,6 +4,7 @@ The advice is the same for all files of a kind, so that failures with one cause 
 `x` stands for the file's name.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -40,6 +41,11 @@ _EITHER_ARROW = Other(
 )
 
 
+def _table(name: str, read: str) -> Other:
+    # Without a schema that is inferred, all values stay strings: an id `007` is no number.
+    return Other(name, _CONVERT.format(f"scan_csv({read}, infer_schema=False).sink_ndjson"))
+
+
 def _renamed(name: str, ending: str) -> Other:
     return Other(name, f"have its name end in {ending}")
 
@@ -70,7 +76,7 @@ INSTEAD = {
 }
 """How text begins, in lower case, that bears a shard's name where the shard was not fetched."""
 
-_TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
+_TAR_MAGIC, _TAR_MAGIC_PLACE = re.compile(rb"ustar(?:\0|  \0)"), 257  # no line of JSON holds \0
 _LOOKED_AT = 1 << 11  # bytes, of which the first may be white space
 
 ENDINGS = {
@@ -79,8 +85,8 @@ ENDINGS = {
     ".7z": _7Z,
     ".lz4": _LZ4,
     ".br": Other("brotli", "compress it again: `brotli -dc x.jsonl.br | zstd -o x.jsonl.zst`"),
-    ".csv": Other("CSV", _CONVERT.format("scan_csv('x.csv').sink_ndjson")),
-    ".tsv": Other("TSV", _CONVERT.format(r"scan_csv('x.tsv', separator='\t').sink_ndjson")),
+    ".csv": _table("CSV", "'x.csv'"),
+    ".tsv": _table("TSV", r"'x.tsv', separator='\t'"),
     ".arrow": _EITHER_ARROW,
     ".feather": _ARROW,
     **dict.fromkeys((".pq", ".parq"), _renamed("Parquet", ".parquet")),
@@ -103,7 +109,7 @@ def known_format(beginning: bytes) -> Other | None:
 
 def known_content(beginning: bytes) -> Other | None:
     """What the beginning of a decompressed content is in place of lines; None: it may be lines."""
-    if beginning.startswith(_TAR_MAGIC, _TAR_MAGIC_PLACE):
+    if _TAR_MAGIC.match(beginning, _TAR_MAGIC_PLACE):
         return _TAR
     return _of_sign(beginning[:_LOOKED_AT].lstrip().lower(), INSTEAD)
 

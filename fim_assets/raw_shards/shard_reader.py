@@ -99,6 +99,13 @@ def of_stage(raw: Raw) -> Raw:
     return raw.model_copy(update={"max_line_bytes": sys.maxsize, "keep_fields": None})
 
 
+def refuse_kept_fields(raw: Raw, shard: object) -> None:
+    """Raise a ShardError, for a shard of lines, if a recipe names the fields that go on."""
+    if raw.keep_fields is not None:
+        problem = "raw.keep_fields names columns of Parquet, and lines of JSON go on as they are"
+        raise ShardError(problem, "leave it out of the recipe", shard)
+
+
 class ShardReader:
     """Reads a shard once, block by block, and hashes it; a context manager.
 
@@ -182,11 +189,7 @@ class ShardReader:
 
     def _groups(self, pieces: Iterator[bytes]) -> Iterator[list[memoryview] | LongLine]:
         bound = self._raw.max_line_bytes
-        if self._raw.keep_fields is not None:
-            problem = (
-                "raw.keep_fields names columns of Parquet, and lines of JSON go on as they are"
-            )
-            raise ShardError(problem, "leave it out of the recipe", self._files.path)
+        refuse_kept_fields(self._raw, self._files.path)
         try:
             for data in blocks(pieces, self._block_bytes, bound):
                 if isinstance(data, LongLine):

@@ -195,8 +195,19 @@ def test_an_interrupted_run_leaves_nothing_that_a_glob_matches(
     tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     root = write_tree(tmp_path / "tree", {f"{n}.py": "#" * 100 for n in range(500)})
-    output, work_for_seconds = tmp_path / "raw", [str(root)] * 80
-    command = [*PROGRAM, "collect", *work_for_seconds, "-o", str(output), "--shard-size", "10kB"]
+    output, work_for_seconds = tmp_path / "raw", [tmp_path / f"{n}.zip" for n in range(80)]
+    write_zip(tmp_path / "0.zip", root)
+    for archive in work_for_seconds[1:]:
+        archive.hardlink_to(work_for_seconds[0])
+    command = [
+        *PROGRAM,
+        "collect",
+        *map(str, work_for_seconds),
+        "-o",
+        str(output),
+        "--shard-size",
+        "10kB",
+    ]
     hidden = output / ".collected.staging"
     with running(command, tmp_path / "log", environment(REPOSITORY)) as process:
         while len(list(hidden.glob("*-00003*"))) == 0:
@@ -261,6 +272,8 @@ def test_what_may_not_be_read_is_named(open_to_all: Path) -> None:
             "tree/a.py: is neither a folder nor a file whose name",
         ),
         (["tree", "-o", "tree"], "is a source and the output too"),
+        (["tree", "./tree", "-o", "raw"], "is a source twice"),
+        (["tree/in", "tree", "-o", "raw"], "tree/in: is in tree, a source too"),
         (["tree", "-o", "s3://bucket/raw"], "shards are written to a folder of this machine"),
         (["tree", "-o", "raw", "--shard-size", "much"], "'much' is no size"),
         (["tree", "-o", "raw", "--max-file-size", "0"], "'0' is no size"),
@@ -271,12 +284,19 @@ def test_what_may_not_be_read_is_named(open_to_all: Path) -> None:
 def test_wrong_arguments_are_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    write_tree(tmp_path / "tree", {"a.py": "a"})
+    write_tree(tmp_path / "tree", {"a.py": "a", "in/b.py": "b"})
     monkeypatch.chdir(tmp_path)
     done = collect(*arguments)
     assert done.exit_code in {1, 2}
     assert message in done.stderr
     assert not list(tmp_path.glob("**/*.zst"))
+
+
+def test_an_archive_in_a_source_is_another_source(tmp_path: Path) -> None:
+    root, archive = write_tree(tmp_path / "tree", {"a.py": "a"}), tmp_path / "tree" / "b.zip"
+    write_zip(archive, write_tree(tmp_path / "packed", {"b.py": "b"}))
+    assert collect(root, archive, "-o", tmp_path / "raw").exit_code == 0
+    assert [document["text"] for document in read_shards(tmp_path / "raw")] == ["a", "b"]
 
 
 def test_the_next_command_finds_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,36 @@ def test_what_git_ignores_is_ignored(tmp_path: Path, seed: int) -> None:
     )
 
 
+CLASSES = [
+    "alnum",
+    "alpha",
+    "blank",
+    "cntrl",
+    "digit",
+    "graph",
+    "lower",
+    "print",
+    "punct",
+    "space",
+    "upper",
+    "xdigit",
+]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[[:{}:]]", "[![:{}:]]", "[é[:{}:]0]", "[:{}:]", "x[[:digit:][:{}:]]"]
+)
+def test_classes_of_characters_are_gits(tmp_path: Path, pattern: str) -> None:
+    names = [chr(code) for code in range(1, 128) if chr(code) not in "\n./"]
+    for name in CLASSES:
+        files = dict.fromkeys([*names, *(f"x{character}" for character in names)], "text")
+        rules = pattern.format(name)
+        root = checkout(tmp_path / name, files | {".gitignore": rules})
+        listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        kept = {path for path, reason in paths_and_reasons(root).items() if reason != "ignored"}
+        assert kept == set(filter(None, listed.decode().split("\0"))), rules
+
+
 VALUES = ["", "-", "!", "=true", "=false", "=Python", "=c++"]
 
 

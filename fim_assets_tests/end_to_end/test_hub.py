@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fim_assets.corpus_report.write import write_report
@@ -159,3 +161,16 @@ def test_without_the_token_a_run_says_what_to_do(made: Run) -> None:
     shown = made.command("fim-assets keys", 1, HF_TOKEN="")
     assert f"{DATASET}/data: could not be listed: there is no {made.hub.endpoint}" in shown
     assert "or it is private: set HF_TOKEN" in shown
+
+
+def test_doctor_says_what_opens_a_gated_dataset_of_parquet(tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    pq.write_table(pa.table({"text": ["a = 1\n"]}), tmp_path / "served" / "a.parquet")
+    gated = Repository("datasets/org/code", str(tmp_path / "served"), gated=True)
+    with hub_server(tmp_path / "requests", [gated]) as hub:
+        settings = hub.settings(tmp_path / "home", FIM_DATA_ROOT=str(tmp_path / "data"))
+        of = Run(tmp_path, hub, settings)
+        settings["FIM_RECIPE"] = of.recipe("recipe.yaml", f"{DATASET}/*.parquet")
+        shown = of.command("fim-assets doctor", 1)
+        assert f"accept the terms on {hub.endpoint}/datasets/org/code, and set HF_TOKEN" in shown
+        assert "fetch it again" not in shown

@@ -86,9 +86,9 @@ def with_dictionary_size(size: int) -> bytes:
     return lzma.compress(LINES, filters=filters)
 
 
-def tar(**files: bytes) -> bytes:
+def tar(form: int = tarfile.PAX_FORMAT, /, **files: bytes) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
+    with tarfile.open(fileobj=packed, mode="w", format=form) as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -127,6 +127,7 @@ XML = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'
         (b"\x04\x22\x4d\x18rest", ".zst", "content is lz4$", "lz4 -dc"),
         (b"PK\x03\x04rest", ".jsonl", "its content is zip$", "fim-assets collect"),
         (SAMPLES, ".jsonl", "^its content is a tar of files$", "fim-assets collect"),
+        (tar(tarfile.GNU_FORMAT, a=b""), ".jsonl", "^its content is a tar of files$", ""),
         (SAMPLES, ".xz", "named as xz, but its content is a tar", "fim-assets collect"),
         (gzip.compress(SAMPLES), ".gz", "^its content is a tar", "fim-assets collect"),
         (zstandard.compress(SAMPLES), ".zst", "^its content is a tar", "fim-assets collect"),
@@ -163,6 +164,11 @@ def test_what_lies_in_place_of_a_shard_is_named_with_what_to_do(
     with pytest.raises(CompressionError, match=what) as caught:
         decompressed(tmp_path, content, ending)
     assert advice in caught.value.advice
+
+
+def test_a_line_that_names_tars_magic_where_a_tar_has_it_is_a_line(tmp_path: Path) -> None:
+    line = b'{"text":"'.ljust(257, b"x") + b'ustar is its magic"}\n'
+    assert decompressed(tmp_path, line, ".jsonl") == line
 
 
 @pytest.mark.parametrize(

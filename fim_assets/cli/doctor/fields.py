@@ -24,6 +24,7 @@ from fim_assets.recipe.values import field_names, field_path
 from fim_assets.wording import plural, shortened, shown_name
 
 _WRITE = "write in the recipe, a YAML file that FIM_RECIPE names:"
+_WRITE_INSTEAD = "write in the recipe, in place of raw.schema:"
 
 Values = Sequence[Any]
 """A field's values in the lines that have it, none of them null or an object."""
@@ -112,7 +113,10 @@ def fields_finding(
         advice.append("no field holds a text of several lines in most of them")
     if not clear:
         return Finding("look", "fields", text, "; ".join(advice))
-    return Finding("look", "fields", text, "; ".join([*advice, _WRITE]), {"raw": clear})
+    write = _WRITE
+    if raw.schema_name is not None:  # next to which a recipe cannot name a field
+        clear, write = fitting | clear, _WRITE_INSTEAD
+    return Finding("look", "fields", text, "; ".join([*advice, write]), {"raw": clear})
 
 
 def matching_schema(

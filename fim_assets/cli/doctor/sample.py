@@ -23,9 +23,11 @@ from fim_assets.corpus.receipts import Result
 from fim_assets.errors import USER_ERRORS, ShardError, UserError
 from fim_assets.io.compression import CompressionError, CutShortError, decompress
 from fim_assets.io.hashing import HashingReader
+from fim_assets.io.locations import is_remote
 from fim_assets.io.storage import read_bytes
 from fim_assets.raw_shards.rejections import CARRIAGE_RETURNS, ends_in_carriage_returns, one_value
 from fim_assets.raw_shards.rows import RowReader
+from fim_assets.raw_shards.shard_reader import refuse_kept_fields
 from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.recipe.raw import Raw
 from fim_assets.run.partition import Outcome, Task, run_partition
@@ -95,6 +97,7 @@ def take_excerpt(
         if member.place.endswith(PARQUET):
             begin = _beginning_of_rows(member, left, most_kept, raw)
         else:
+            refuse_kept_fields(raw, member)
             begin = _beginning(member, folder, left, most_kept, must_hold_a_line=not kept)
         complete = complete and begin.complete
         if not (begin.lines or begin.complete):
@@ -168,6 +171,8 @@ def _beginning(
 def _beginning_of_rows(shard: RawShard, window: int, most: int, raw: Raw) -> _Beginning:
     shard.refuse_changed()
     location, kept, rows = shard.location, bytearray(), 0
+    if is_remote(location):
+        read_bytes(location, 1)  # tries again, and says what a refusal means: the file does not
     with location.open("rb") as file:
         reader = RowReader(file, location, raw, lines=True)
         part = 0.0

@@ -95,6 +95,15 @@ def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
     assert examined().can_start
 
 
+def test_fields_to_keep_are_refused_for_lines_as_a_run_refuses_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe(root, "raw: {keep_fields: [id]}", monkeypatch)
+    report = examined()
+    assert not report.can_start
+    assert {finding.advice for finding in found(report, "sample")} == {"leave it out of the recipe"}
+
+
 def test_an_unknown_corpus_gets_the_lines_of_recipe_that_it_needs(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

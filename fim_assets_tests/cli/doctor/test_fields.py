@@ -225,6 +225,19 @@ def test_a_schema_is_written_where_no_other_names_the_parts_so(
     assert {name: field for name, field in written.items() if name != "text_field"} == named
 
 
+def test_fields_that_no_schema_names_are_written_in_its_place(tmp_path: Path) -> None:
+    """A recipe cannot name a field next to a schema, nor do without those that it has from one."""
+    rows = [
+        row | {"uid": row["hexsha"], "file_path": f"src/{row['size']}.py"} for row in the_stack()
+    ]
+    kept = [{name: row[name] for name in ("uid", "content", "lang", "file_path")} for row in rows]
+    finding = fields_finding(fields_of(tmp_path, kept), Raw(schema="the-stack"), {})
+    assert finding is not None
+    written = parse_recipe(yaml.safe_dump(finding.recipe), "written").raw
+    assert (written.text_field, written.id_field) == ("content", "uid")
+    assert (written.language_field, written.path_field) == ("lang", "file_path")
+
+
 def test_one_part_alone_is_of_no_schema() -> None:
     blobs = SCHEMAS["blobs"]
     for part, name in blobs.items():
