@@ -23,8 +23,7 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path
 from fim_assets.wording import plural, shortened, shown_name
 
-_WRITE = "write in the recipe, a YAML file that FIM_RECIPE names:"
-_WRITE_INSTEAD = "write in the recipe, in place of raw.schema:"
+_WRITE = "write as the section raw of the recipe, a YAML file that FIM_RECIPE names:"
 
 Values = Sequence[Any]
 """A field's values in the lines that have it, none of them null or an object."""
@@ -92,7 +91,8 @@ def fields_finding(
 ) -> Finding | None:
     """Say which fields the lines have, and what a recipe should name; None where there are none.
 
-    `schemas` are the fields that each schema of a recipe names, by their parts.
+    `schemas` are the fields that each schema of a recipe names, by their parts. What is to be
+    written is the whole section, with what the recipe's has besides.
     """
     if not fields.values:
         return None
@@ -103,7 +103,7 @@ def fields_finding(
         return Finding("ok", "fields", text)
     clear = {part: names[0] for part, names in guesses.items() if len(names) == 1}
     if schema := matching_schema(fitting | clear, schemas):
-        return Finding("look", "fields", text, _WRITE, {"raw": {"schema": schema}})
+        return Finding("look", "fields", text, _WRITE, _section(raw, {"schema": schema}))
     advice = [
         f"which field is raw.{part} is not clear: {shortened([*map(shown_name, names)])}"
         for part, names in guesses.items()
@@ -113,10 +113,17 @@ def fields_finding(
         advice.append("no field holds a text of several lines in most of them")
     if not clear:
         return Finding("look", "fields", text, "; ".join(advice))
-    write = _WRITE
-    if raw.schema_name is not None:  # next to which a recipe cannot name a field
-        clear, write = fitting | clear, _WRITE_INSTEAD
-    return Finding("look", "fields", text, "; ".join([*advice, write]), {"raw": clear})
+    return Finding(
+        "look", "fields", text, "; ".join([*advice, _WRITE]), _section(raw, fitting | clear)
+    )
+
+
+def _section(raw: Raw, named: Mapping[str, str]) -> dict[str, Any]:
+    """A section `raw` that names fields as it should, and is else as it was."""
+    defaults = Raw()
+    others = raw.model_dump(mode="json", exclude_defaults=True, exclude={"schema_name", *_GUESSES})
+    changed = {name: field for name, field in named.items() if getattr(defaults, name, "") != field}
+    return {"raw": others | changed}
 
 
 def matching_schema(

@@ -60,9 +60,11 @@ def run_and_judge_sample(
             else:
                 of_storage = isinstance(shard, StorageError)  # and no fault of the shard
                 yield error_finding("sample", shard, "" if of_storage else _NOT_READ)
-        yield from _judge(sampled, shards, _of_lines(recipe))
         fields = read_fields(shard.excerpt.path for shard in sampled)
-        if finding := fields_finding(fields, recipe.raw, _SCHEMAS):
+        finding = fields_finding(fields, recipe.raw, _SCHEMAS)
+        named = finding is not None and bool(finding.recipe)
+        yield from _judge(sampled, shards, _of_lines(recipe), fields_are_named=named)
+        if finding is not None:
             yield finding
         through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
         if not through:
@@ -79,12 +81,23 @@ def _of_lines(recipe: Recipe) -> Recipe:
 
 
 def _judge(
-    sampled: Sequence[SampledShard], shards: Mapping[str, RawInput], recipe: Recipe
+    sampled: Sequence[SampledShard],
+    shards: Mapping[str, RawInput],
+    recipe: Recipe,
+    *,
+    fields_are_named: bool,
 ) -> Iterator[Finding]:
-    """Say what the sample holds, and what a run would refuse of it."""
+    """Say what the sample holds, and what a run would refuse of it.
+
+    `fields_are_named`: whether it is told besides which fields the recipe should name.
+    """
     raw = [shard.results[RAW_SHARDS.name] for shard in sampled if RAW_SHARDS.name in shard.results]
     fim = [shard.results[FIM_SHARDS.name] for shard in sampled if FIM_SHARDS.name in shard.results]
-    refused = [f for shard in sampled for f in _refused(shard, shards[shard.key], recipe)]
+    refused = [
+        finding
+        for shard in sampled
+        for finding in _refused(shard, shards[shard.key], recipe, fields_are_named)
+    ]
     for finding in sorted(refused, key=lambda finding: finding.mark != "mend")[:1]:
         others = len(refused) - 1
         more = f"; others like it in {plural(others, 'more shard')} looked at" if others else ""
@@ -132,7 +145,9 @@ def _judge(
         yield Finding("look", "sample", text, advice)
 
 
-def _refused(sampled: SampledShard, shard: RawInput, recipe: Recipe) -> Iterator[Finding]:
+def _refused(
+    sampled: SampledShard, shard: RawInput, recipe: Recipe, fields_are_named: bool
+) -> Iterator[Finding]:
     """What a run would fail with in this shard."""
     lines_of = f"some lines of {shard}"
     if sampled.outcome.failure:
@@ -154,6 +169,9 @@ def _refused(sampled: SampledShard, shard: RawInput, recipe: Recipe) -> Iterator
         text = f"{shard}: {excess.text}; {excess.first[0]}"
     certain = complete or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     advice = excess.explanation or (NOT_EXPLAINED if result.documents else _NOT_READ)
+    [(reason, _)] = reader.rejections.reasons.most_common(1)
+    if fields_are_named and reason in {"no_text", "text_not_string"}:
+        advice = "write what `fields` says below"
     yield Finding("mend" if certain else "look", "sample", text, advice)
 
 

@@ -90,7 +90,8 @@ def test_a_wrong_text_field_is_named_with_the_fields_that_hold_text(
     assert "30 of 30 lines rejected (no_text 30), raw.max_rejected_share is" in done.stdout
     assert "and so" not in done.stdout
     assert "others like it in 2 more shards looked at" in done.stdout
-    assert "raw.text_field is text; these lines hold text in blob.content: " in done.stdout
+    assert "write what `fields` says below" in done.stdout
+    assert "raw: {text_field: blob.content}" in done.stdout
     recipe(root, "raw: {text_field: blob.content}", monkeypatch)
     assert examined().can_start
 
@@ -124,9 +125,8 @@ def test_an_unknown_corpus_gets_the_lines_of_recipe_that_it_needs(
     [fields] = [finding for finding in findings if finding["part"] == "fields"]
     assert fields["mark"] == "look"
     raw = {"text_field": "code", "id_field": "blob_id", "language_field": "lang"}
-    assert fields["recipe"] == {"raw": raw}
-    written = {**yaml.safe_load(documents_to_write)["raw"], **raw}
-    recipe(root, yaml.safe_dump({"raw": written}), monkeypatch)
+    assert fields["recipe"] == {"raw": yaml.safe_load(documents_to_write)["raw"] | raw}
+    recipe(root, yaml.safe_dump(fields["recipe"]), monkeypatch)
     report = examined()
     [fits] = found(report, "fields")
     assert (fits.mark, report.can_start) == ("ok", True)
