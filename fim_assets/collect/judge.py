@@ -42,6 +42,8 @@ REASONS: dict[Reason, str] = {
 }
 """Why a file is left out; where several hold, the first one counts."""
 
+_ANSWERS = 100
+
 
 class Document(NamedTuple):
     """A file as a line of a shard, with what is counted of it."""
@@ -119,8 +121,20 @@ def _switched(attributes: Attributes, name: str) -> bool | None:
 def _language(attributes: Attributes, path: str, content: bytes) -> str | None:
     said = attributes.get("linguist-language")
     if not isinstance(said, str):
-        return enry.get_language(path, content) or None
+        return _guessed(path, content)
     return _language_called(said) or _language_called(said.replace("-", "_"))
+
+
+def _guessed(path: str, content: bytes) -> str | None:
+    """Linguist's guess; of languages that are as likely by its rules, the first by name.
+
+    The library gives any of these, each in at least a fifth of its answers: that 100 of them miss
+    one has a probability of 1e-9. Several languages are left for one file in a thousand.
+    """
+    languages: list[str] = enry.get_languages(path, content)
+    if len(languages) > 1:
+        languages = min(enry.get_languages(path, content) for _ in range(_ANSWERS))
+    return languages[0] if languages else None
 
 
 def _language_called(name: str) -> str | None:

@@ -273,8 +273,11 @@ def _tar(
                     content = tar.extractfile(member)
                     members[added] = kept.tell(), member.size
                     kept.write(content.read() if content is not None else b"")
-        while unpacked.read(_PIECE_BYTES):
-            pass  # the end of what is compressed has its checksum
+            # What is compressed has its checksum at its end.
+            while piece := cast("IO[bytes]", tar.fileobj).read(_PIECE_BYTES):
+                if piece.strip(b"\0"):
+                    advice = "unpack it, as `tar -x --ignore-zeros` does, and collect the folder"
+                    raise UserError("other bytes follow its end", advice, path)
         yield archive.complete()
 
 

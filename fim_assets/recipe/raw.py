@@ -4,6 +4,7 @@ import operator
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -14,6 +15,9 @@ from pydantic import (
 from fim_assets.languages.names import canonical
 from fim_assets.recipe.schemas import LANGUAGE_IS_FOLDER, SCHEMAS, Schema
 from fim_assets.recipe.values import FieldPath, Probability, Section, Token, field_names, one_of
+
+_NAMES = AfterValidator(lambda names: tuple(sorted({*names})))
+"""A set: columns go on in the order of the file, so that another order here is the same recipe."""
 
 SchemaName = Annotated[str, one_of(SCHEMAS.keys)]
 
@@ -47,7 +51,7 @@ class Raw(Section):
     id_field: FieldPath = "id"
     language_field: FieldPath = "metadata.language"
     path_field: FieldPath = "metadata.path"
-    keep_fields: Annotated[tuple[FieldPath, ...], Field(strict=False)] | None = Field(
+    keep_fields: Annotated[tuple[FieldPath, ...], Field(strict=False), _NAMES] | None = Field(
         default=None, exclude_if=lambda kept: kept is None
     )
     max_line_bytes: Annotated[int, Field(ge=1, le=1 << 31)] = 1 << 26

@@ -143,3 +143,12 @@ def test_languages_are_those_of_linguist(
         )
         assert isinstance(document, Document)
         assert document.language == language
+
+
+@pytest.mark.parametrize(
+    ("path", "language"),
+    [("a.ecl", "ECL"), ("a.odin", "Object Data Instance Notation"), ("a.q", "HiveQL")],
+)
+def test_of_languages_that_are_as_likely_it_is_always_the_same(path: str, language: str) -> None:
+    judged = [judge(file(path), b"-- no word of either\n") for _ in range(50)]
+    assert {one.language if isinstance(one, Document) else one for one in judged} == {language}

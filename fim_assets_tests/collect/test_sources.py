@@ -271,6 +271,15 @@ def test_what_is_no_whole_archive_is_one_message_that_names_it(tmp_path: Path, n
     assert len(str(raised.value).removeprefix(f"{path}: ")) > 20
 
 
+@pytest.mark.parametrize("between", [b"", bytes(1 << 20)])
+def test_two_tars_in_one_file_are_not_taken_for_the_first(tmp_path: Path, between: bytes) -> None:
+    (tmp_path / "two.tar.gz").write_bytes(gzip.compress(WHOLE + between + WHOLE))
+    with pytest.raises(UserError, match=r"two\.tar\.gz: other bytes follow its end; unpack it"):
+        collected(tmp_path / "two.tar.gz")
+    (tmp_path / "padded.tar.gz").write_bytes(gzip.compress(WHOLE + between))
+    assert collected(tmp_path / "padded.tar.gz")
+
+
 def test_a_source_that_is_not_there_or_no_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tar")
     for name in ("nowhere", "nowhere.tar.gz", "pipe.tar"):

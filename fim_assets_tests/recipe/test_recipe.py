@@ -393,6 +393,12 @@ def test_weights_are_those_of_the_methods_in_use() -> None:
     assert fim.weights == {"uniform": 0.1, "syntax": 0.9}
 
 
+def test_fields_to_keep_are_a_set() -> None:
+    one, other = (parse_recipe(f"raw: {{keep_fields: [{t}]}}", "r") for t in ("a, b", "b, a, b"))
+    assert one == other
+    assert fingerprint(one, "raw_shards", "t") == fingerprint(other, "raw_shards", "t")
+
+
 @pytest.mark.parametrize(
     "text",
     [
