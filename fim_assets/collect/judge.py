@@ -12,6 +12,7 @@ import orjson
 
 from fim_assets.collect.rules import Attributes
 from fim_assets.collect.walk import File
+from fim_assets.languages.names import canonical
 
 Reason = Literal[
     "ignored",
@@ -120,9 +121,7 @@ def _switched(attributes: Attributes, name: str) -> bool | None:
 
 def _language(attributes: Attributes, path: str, content: bytes) -> str | None:
     said = attributes.get("linguist-language")
-    if not isinstance(said, str):
-        return _guessed(path, content)
-    return _language_called(said) or _language_called(said.replace("-", "_"))
+    return canonical(said) if isinstance(said, str) else _guessed(path, content)
 
 
 def _guessed(path: str, content: bytes) -> str | None:
@@ -135,12 +134,3 @@ def _guessed(path: str, content: bytes) -> str | None:
     if len(languages) > 1:
         languages = min(enry.get_languages(path, content) for _ in range(_ANSWERS))
     return languages[0] if languages else None
-
-
-def _language_called(name: str) -> str | None:
-    """The language that goes by a name; one with spaces is written with `_`, for Linguist with `-`.
-
-    The library looks up such names only where an editor is told of one.
-    """
-    modeline = f"-*- mode: {name} -*-".encode("utf-8", "replace")
-    return enry.get_language_by_emacs_modeline(modeline).language or None

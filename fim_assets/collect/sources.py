@@ -112,7 +112,9 @@ def open_source(path: Path, most: int) -> Iterator[Source]:
     name = path.name[: -len(ending)]
     unpack = _UNPACKING.get(ending)
     try:
-        with _zip(path, name) if unpack is None else _tar(path, name, most, unpack) as archive:
+        with (
+            _zip(path, name, most) if unpack is None else _tar(path, name, most, unpack) as archive
+        ):
             yield archive
     except _DAMAGE as error:
         raise _damaged(path, error) from error
@@ -124,6 +126,15 @@ def open_source(path: Path, most: int) -> Iterator[Source]:
 
 def _damaged(path: Path, error: object) -> UserError:
     return UserError(f"is damaged or cut short: {error}", FAILED_DOWNLOAD, path)
+
+
+def _most_unpacked(path: Path) -> int:
+    return max(EXPANSION_FREE, MAX_EXPANSION * path.stat().st_size)
+
+
+def _bomb(path: Path) -> UserError:
+    problem = f"expands to over {MAX_EXPANSION:,} times its size: a decompression bomb"
+    return UserError(problem, location=path)
 
 
 class _Folder:
@@ -201,7 +212,7 @@ class _Archive:
 
 
 @contextmanager
-def _zip(path: Path, name: str) -> Iterator[_Archive]:
+def _zip(path: Path, name: str, most: int) -> Iterator[_Archive]:
     members: dict[bytes, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path) as file:
 
@@ -225,6 +236,10 @@ def _zip(path: Path, name: str) -> Iterator[_Archive]:
             added = archive.add(info.orig_filename.encode(encoding), kind)
             if added is not None and kind == "file":
                 members[added] = info
+        # Members may share their bytes. Each is held to its size when it is read.
+        sizes = (info.file_size for info in members.values() if info.file_size <= most)
+        if sum(sizes) > _most_unpacked(path):
+            raise _bomb(path)
         yield archive.complete()
 
 
@@ -286,14 +301,13 @@ class _Unpacked:
 
     def __init__(self, file: Any, path: Path) -> None:
         self._file, self._path, self._bytes = file, path, 0
-        self._most = max(EXPANSION_FREE, MAX_EXPANSION * path.stat().st_size)
+        self._most = _most_unpacked(path)
 
     def read(self, size: int) -> bytes:
         piece: bytes = self._file.read(size)
         self._bytes += len(piece)
         if self._bytes > self._most:
-            problem = f"expands to over {MAX_EXPANSION:,} times its size: a decompression bomb"
-            raise UserError(problem, location=self._path)
+            raise _bomb(self._path)
         return piece
 
 

@@ -130,6 +130,7 @@ def test_attributes_switch_the_rules_of_linguist_on_and_off(value: str | bool, o
         ("a.h", "int x;", "cpp", "C++"),
         ("a.x", "text", "objective-c", "Objective-C"),
         ("a.x", "text", "Jupyter-Notebook", "Jupyter Notebook"),
+        ("a.x", "text", "2-Dimensional-Array", "2-Dimensional Array"),
         ("a.py", "text", "no-such-language", None),
         ("a.py", "text", True, "Python"),
     ],

@@ -312,6 +312,21 @@ def test_a_bomb_needs_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tracemalloc.stop()
 
 
+def test_what_a_zip_may_unpack_to_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each member may be small, and all of them share their bytes."""
+    monkeypatch.setattr("fim_assets.collect.sources.MAX_EXPANSION", 4)
+    for name, size, files in (("a", 900, 20), ("b", 9, 20)):
+        tree = write_tree(tmp_path / name, {f"{n}.py": "#" * size for n in range(files)})
+        write_zip(tmp_path / f"{name}.zip", tree)
+    assert len(collected(tmp_path / "a.zip")) == 20, "no more than what is free"
+    monkeypatch.setattr("fim_assets.collect.sources.EXPANSION_FREE", 1000)
+    with pytest.raises(UserError, match=r"a\.zip: expands to over 4 times its size"):
+        collected(tmp_path / "a.zip")
+    assert len(collected(tmp_path / "b.zip")) == 20
+
+
 def test_a_zip_whose_member_holds_more_than_it_says_is_damaged(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("a.py", bytes(30 << 20))
