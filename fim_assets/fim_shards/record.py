@@ -60,8 +60,8 @@ WHOLE = DocumentPiece(0, 1, continued=False)
 
 
 _WHICH_LINES = {"documents", "max_line_bytes", "max_rejected_share", "max_empty_share"}
-NOT_RECORDED = {*_WHICH_LINES, "schema_name"}
-"""Fields of the section `raw` that do not say what a line holds: a schema's own fields do."""
+NOT_RECORDED = {*_WHICH_LINES, "schema_name", "keep_fields"}
+"""Fields of the section `raw` that do not say where in a line its parts are."""
 
 
 def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:

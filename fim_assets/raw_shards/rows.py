@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from orjson import dumps
+from orjson import Fragment, dumps
 from pyarrow.compute import struct_field
 from pyarrow.types import is_dictionary, is_null, is_struct
 
@@ -110,12 +110,13 @@ class RowReader:
     def unjudged(self) -> Iterator[list[bytes]]:
         """The rows as lines, some at once, also where the text's column is missing.
 
-        The others tell which may be meant, unless `keep_fields` leaves these out.
+        The others tell which may be meant, unless `keep_fields` leaves these out. A line whose text
+        is no UTF-8 is none either, so that it is judged as the row would be.
         """
         if self._kept is not None:
             self._refuse_text()
         for batch in self._batches(self._kept):
-            yield _lines(self._objects(batch))
+            yield [dumps(row, default=_no_utf_8) for row in self._objects(batch)]
             self.rows += batch.num_rows
 
     @property
@@ -261,6 +262,10 @@ def _type_of(schema: pa.Schema, field: str) -> pa.DataType | None:
 def _lines(objects: list[dict[str, Any]]) -> list[bytes]:
     # What orjson returns takes several times its length in memory, and a copy does not.
     return [bytes(memoryview(dumps(row, default=base64))) for row in objects]
+
+
+def _no_utf_8(text: bytes) -> Fragment:
+    return Fragment(b'"%b"' % text.replace(b"\n", b" "))
 
 
 def _texts(column: pa.Array) -> list[str | bytes | None]:

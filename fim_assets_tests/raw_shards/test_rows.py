@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from fim_assets.errors import ShardError
 from fim_assets.io.hashing import record_file
 from fim_assets.raw_shards import rows as rows_module
+from fim_assets.raw_shards.documents import RejectionError, read_document
 from fim_assets.raw_shards.rejections import RejectedLine
 from fim_assets.raw_shards.rows import RowReader
 from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, ShardReader
@@ -594,3 +595,19 @@ def test_a_sample_of_rows_without_texts_shows_what_else_they_hold(
         else:
             with pytest.raises(ShardError, match=r"raw.text_field .* content"):
                 next(reader.unjudged())
+
+
+def test_a_sample_of_rows_is_judged_as_they_are(path: Path) -> None:
+    """A text that is no UTF-8 is none in its line either, and cuts no line in two."""
+    texts = [b"good", b'\xff\n"', b"also \xc3\xa9"]
+    write(path, {"text": pa.array(texts, pa.binary()), "id": ["a", "b", "c"]})
+    judged: list[str] = []
+    with path.open("rb") as file:
+        for lines in RowReader(file, path, Raw(), lines=True).unjudged():
+            for line in lines:
+                assert b"\n" not in line
+                try:
+                    judged.append(read_document(line, Raw()).text)
+                except RejectionError as error:
+                    judged.append(error.reason)
+    assert judged == ["good", "not_utf8", "also é"]
