@@ -96,7 +96,8 @@ def hub_server(log: Path, repositories: Sequence[Repository], *faults: Fault) ->
         try:
             yield Hub(f"http://127.0.0.1:{int(server.stdout.readline())}", log)
         finally:
-            server.terminate()
+            # Not a signal that whoever started this may have had ignored.
+            server.kill()
 
 
 class _Served:
