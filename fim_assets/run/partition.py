@@ -205,7 +205,7 @@ def _run_stage(task: Task, stage: Stage, partition: Partition) -> StageOutcome:
     files, made = partition.files(stage), stage.name in task.assets
     if made:
         if task.skip_complete and (complete := _complete(task, stage, partition)):
-            # A run killed right after its receipt was in place leaves an empty one.
+            # Left by a run that was killed right after its receipt was in place.
             shutil.rmtree(files.hidden, ignore_errors=True)
             return StageOutcome(stage.name, complete, skipped=True)
         delete_receipt(files)
