@@ -45,6 +45,8 @@ class RandomStream(IntEnum):
     LEVEL = 13
     SAMPLE = 14
     PIECE = 15
+    NAMES = 16
+    FILE_ORDER = 17
 
 
 _STREAMS_PER_FILE = 1 << 8

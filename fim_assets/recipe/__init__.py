@@ -7,6 +7,7 @@ import os
 import reprlib
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import combinations
 from typing import Any, Self, get_args
 
 import yaml
@@ -18,8 +19,10 @@ from fim_assets.recipe.context import Context
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.recipe.fim import MAPPING, SCALAR, Fim
 from fim_assets.recipe.raw import Raw
+from fim_assets.recipe.repositories import MEMBERS, Repositories
+from fim_assets.recipe.schemas import REPOSITORY_FIELDS
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.recipe.values import Section
+from fim_assets.recipe.values import Section, field_names
 
 _SHUFFLED = ("batch_size", "ring_size", "local_shuffle", "sample_ring_prop")
 
@@ -54,8 +57,9 @@ class Recipe(Section):
 
     seed: int = 3920
     raw: Raw = Raw()
-    fim: Fim = Fim()
     # Left out where a recipe has none: recipes are written as before the section came.
+    repositories: Repositories | None = Field(default=None, exclude_if=operator.not_)
+    fim: Fim = Fim()
     context: Context | None = Field(default=None, exclude_if=operator.not_)
     tokens: Tokens = Tokens()
 
@@ -72,6 +76,22 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_repositories(self) -> Self:
+        if self.repositories is None:
+            return self
+        written = [MEMBERS, self.repository_field, *self.raw.document_fields]
+        for one, other in combinations(sorted(written, key=lambda f: len(field_names(f))), 2):
+            if field_names(other)[: len(field_names(one))] == field_names(one):
+                raise ValueError(
+                    f"repositories: the fields {one} and {other} of a document stand in one another"
+                )
+        if self.repositories.joined.separator and self.fim.file_separator_token is None:
+            raise ValueError(
+                f"repositories.layout = {self.repositories.layout} needs fim.file_separator_token"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_languages(self) -> Self:
         spellings: dict[str, list[str]] = {}
         for name in sorted(self.fim.languages):
@@ -82,6 +102,21 @@ class Recipe(Section):
                     f"fim.fim_rate: {' and '.join(names)} are one language, {language}; give one"
                 )
         return self
+
+    @property
+    def repository_field(self) -> str:
+        """Where a line holds its repository's name, if it has one."""
+        named = None if self.repositories is None else self.repositories.name_field
+        of_schema = REPOSITORY_FIELDS.get(self.raw.schema_name or "", "metadata.repo_name")
+        return named or of_schema
+
+    @property
+    def repository_token(self) -> str | None:
+        """What a repository's name stands behind in its document, where it is written."""
+        if self.repositories is None:
+            return None
+        of_layout = self.repositories.joined.repository_token
+        return of_layout and next(iter(self.fim.repository_tokens), of_layout)
 
     def named(self, language: str) -> str:
         """A document's language as `fim.fim_rate` names it, if it does; else as it is written."""

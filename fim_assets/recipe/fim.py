@@ -149,6 +149,7 @@ class Fim(Section):
         split: The cut method, or weights of several.
         split_fallback: The cut method for a file that the drawn one cannot cut.
         max_middle: The longest middle; None: there is no bound.
+        files: Whether `each` file of a document is a candidate, or the `last` alone.
         syntax_max_bytes: The largest file, in UTF-8, that `syntax` parses.
         spm_format: How SPM order is laid out, `dolma` (`SUF s PRE p MID m`) or `v2`
             (`PRE SUF s MID p m`).
@@ -170,6 +171,7 @@ class Fim(Section):
     ] = "dolma"
     split_fallback: FallbackName = "dolma"
     max_middle: MaxMiddle | None = Field(default=None, exclude_if=operator.not_)
+    files: Literal["each", "last"] = Field(default="each", exclude_if="each".__eq__)
     syntax_max_bytes: Annotated[int, Field(ge=1, le=1 << 24)] = 1 << 20
     spm_format: Literal["dolma", "v2"] = "dolma"
     file_separator_token: Token | None = "<|file_sep|>"

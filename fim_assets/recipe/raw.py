@@ -95,6 +95,11 @@ class Raw(Section):
                 )
         return self
 
+    @property
+    def document_fields(self) -> tuple[str, ...]:
+        """Where the parts of a document stand."""
+        return self.text_field, self.id_field, self.language_field, self.path_field
+
     def identity(self) -> dict[str, Any]:
         """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""
         left_out = {"documents", "schema_name", "path_field"}

@@ -46,3 +46,14 @@ SCHEMAS = {
 LANGUAGE_IS_FOLDER = {"starcoderdata"}
 """The schemas of data whose Parquet files lie in folders named by language: that is the language of
 a row without one."""
+
+REPOSITORY_FIELDS = {
+    "starcoderdata": "max_stars_repo_name",
+    "the-stack": "max_stars_repo_name",
+    "the-stack-v2": "repo_name",
+    "stack-edu": "repo_name",
+    "github-code": "repo_name",
+    "github-code-loaded": "repo_name",
+}
+"""Where the data of a schema hold the name of a document's repository, if they have one; sources as
+of `SCHEMAS`."""

@@ -1,0 +1,1 @@
+"""Which files of a repository a file imports: one module a language, and the order that follows."""

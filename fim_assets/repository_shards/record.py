@@ -1,0 +1,57 @@
+"""The parquet next to a repository shard: a row for each file, enough to take documents apart."""
+
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [("line", pa.int64()), ("id", pa.string()), ("file", pa.int64())]
+    + [(name, pa.string()) for name in ("path", "language", "repository")]
+    + [(name, pa.int64()) for name in ("document", "documents")]
+    + [("named", pa.bool_()), ("copy", pa.bool_()), ("place", pa.string())]
+    + [("depends_on", pa.list_(pa.int64())), ("unresolved", pa.int64())]
+    + [(f"{name}_chars", pa.int64()) for name in ("lead", "header")]
+    + [("chars", pa.int64()), ("tail_chars", pa.int64()), ("tokens", pa.int64())]
+)
+"""A row a file, in the order of the documents and of the files in them.
+
+`file` counts a document's files from 0; `document` and `documents` say which document of its
+repository (and language) it is in, of how many.
+"""
+
+COLUMNS = {
+    "line": "The file's line of the raw shard, or row of a Parquet file, counted from 1.",
+    "id": "The file's id; null where it has none.",
+    "file": "Its place in its document, counted from 0.",
+    "path": "Its path; null where it has none.",
+    "language": "Its language; null where it names none.",
+    "repository": "Its repository; null for a file without one, which is a document of its own.",
+    "document": "Which document of the repository it is in, counted from 0.",
+    "documents": "How many documents the repository is in: it is divided where it is too large.",
+    "named": "Whether its document is written with names and paths.",
+    "copy": "Whether a file of the same path and text stands before it in the repository.",
+    "place": "Why it stands where it does, see `PLACES`.",
+    "depends_on": "The lines of the repository's files that it imports.",
+    "unresolved": "How many of its imports are no files of the repository.",
+    "lead_chars": "Code points of what stands before it: the repository's name, and the separator.",
+    "header_chars": "Code points of its path as it is written before its text.",
+    "chars": "Code points of its text.",
+    "tail_chars": "Code points of what is written behind its text.",
+    "tokens": "Ids of the file with all of that, where max_tokens had them counted; else null.",
+}
+"""What the columns hold."""
+
+PLACES = {
+    "alone": "without a repository",
+    "given": "in the order of the lines",
+    "path": "by its path",
+    "random": "drawn",
+    "imports": "behind the files that it imports",
+    "imports_none": "imports no file of the repository",
+    "cycle": "in a cycle of imports, so that a file that it imports may stand behind it",
+    "no_grammar": "its language is none whose imports are read",
+    "too_large": "larger than fim.syntax_max_bytes, so that its imports are not read",
+    "repetitive": "repeats itself, which can cost a parser minutes",
+    "too_complex": "takes its grammar's parser more steps than code does",
+    "syntax_errors": "syntax errors over more than half of it",
+    "parser_crashed": "its grammar's parser crashes on it",
+}
+"""Why a file stands where it does."""
