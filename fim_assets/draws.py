@@ -46,7 +46,6 @@ class RandomStream(IntEnum):
     SAMPLE = 14
     PIECE = 15
     NAMES = 16
-    FILE_ORDER = 17
 
 
 _STREAMS_PER_FILE = 1 << 8
@@ -67,6 +66,11 @@ def document_keys(seed: int, ids: Sequence[str | None], texts: Sequence[str]) ->
         key = xxh3_64_intdigest(text.encode(), seed)
         keys[row] = key if identifier is None else xxh3_64_intdigest(identifier.encode(), key)
     return keys
+
+
+def named_seed(seed: int, name: str) -> int:
+    """A seed for what is drawn about something that has a name, 64 bits."""
+    return xxh3_64_intdigest(name.encode(), seed)
 
 
 def draw_bits(keys: UInts, counters: Ints, stream: RandomStream) -> UInts:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.recipe import Recipe
 from fim_assets.settings import Settings
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets.tokenizer.find import content_hash, find_tokenizer
 
 
@@ -22,4 +22,5 @@ def open_corpus(
     """
     if tokenizer_hash is None:
         tokenizer_hash = content_hash(find_tokenizer(recipe.tokens.tokenizer))
-    return Corpus(recipe, tokenizer_hash, settings.data_root, STAGES, tuple(key_prefix))
+    stages = stages_of(recipe)
+    return Corpus(recipe, tokenizer_hash, settings.data_root, stages, tuple(key_prefix))

@@ -140,7 +140,8 @@ class Totals:
     """What a stage read and wrote, as its receipt says it, see `receipts.Result`.
 
     `counts` are further numbers, which no table holds: `rejected:<reason>`, `tokens:<language>`,
-    and `dropped:<reason>`, documents that were read and not written. `members` are those of a group
+    and `dropped:<reason>`, documents that were read and not written; `joined` are those that were
+    written as a part of another, behind its first. `members` are those of a group
     of raw shards.
     """
 
@@ -215,6 +216,11 @@ class Stage(ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     read_by: ClassVar[str | None] = None
     preview: ClassVar[Literal["texts", "tokens"] | None] = None
+
+    def is_in(self, recipe: Recipe) -> bool:
+        """Whether a recipe has it; else there is no such asset."""
+        del recipe
+        return True
 
     @property
     @abstractmethod

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from fim_assets.draws import Floats, Ints, UInts
 
 LONGER = "longer_than_context"
+NOT_LAST = "not_last"
 
-UNCHANGED = ("repository", "too_short", "gate", LONGER, "not_selected")
+UNCHANGED = ("repository", "too_short", NOT_LAST, "gate", LONGER, "not_selected")
 """Why a file stays unchanged whatever its method, the first that holds: it is a repository's
-metadata, it is too short for a method of the recipe, its document is no candidate, its document
-would be longer than `context.tokens`, it was not drawn. No method may use these names for reasons
-of its own."""
+metadata, it is too short for a method of the recipe, it is not the last of its document where that
+alone is a candidate, its document is no candidate, its document would be longer than
+`context.tokens`, it was not drawn. No method may use these names for reasons of its own."""
+
+OF_SECTIONS = (NOT_LAST, LONGER)
+"""Those that only recipes with certain sections or fields can have."""
 
 
 class Cuts(NamedTuple):

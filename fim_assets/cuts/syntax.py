@@ -25,9 +25,9 @@ def _cut(
     requests: dict[int, Request] = {}
     code_starts: dict[int, int] = {}
     for row in rows.tolist():
-        index, document = int(files.indices[row]), int(files.documents[row])
-        code, language, path = files.texts[row], files.languages[document], files.paths[document]
-        code_starts[row] = 0
+        index, path_chars = int(files.indices[row]), int(files.path_chars[row])
+        code, language, path = files.texts[row], files.languages[row], files.paths[row]
+        code, code_starts[row] = code[path_chars:], path_chars
         if files.markers[row - index]:
             # In a repository's document the first line of each file is its path, and no code.
             path, feed, code = code.partition("\n")

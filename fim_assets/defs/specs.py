@@ -64,7 +64,7 @@ def column_schema(schema: pa.Schema, columns: Mapping[str, str]) -> dg.TableSche
 def _fields(schema: pa.Schema) -> Iterator[tuple[str, str]]:
     """Names and types; the fields of a list of structs follow it, with its name before theirs."""
     for column in schema:
-        if not pa.types.is_list(column.type):
+        if not (pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type)):
             yield column.name, str(column.type)
             continue
         yield column.name, "list<struct>"

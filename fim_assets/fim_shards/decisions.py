@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fim_assets.cuts.base import LONGER, UNCHANGED, CutError, Cuts
+from fim_assets.cuts.base import LONGER, NOT_LAST, UNCHANGED, CutError, Cuts
 from fim_assets.cuts.bounded import ENDS, Bound
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.cuts.registry import CUTS
@@ -27,6 +27,7 @@ def unchanged_meanings(fim: Fim) -> dict[str, str]:
     return {
         "repository": "holds a repository token",
         "too_short": f"under {plural(fim.min_chars, 'character')}",
+        NOT_LAST: "not the last file of its document, as fim.files says",
         "gate": "its document was not drawn, at the probability document_rate",
         LONGER: "its document would be longer than context.tokens",
         "not_selected": "not drawn, at the probability fim_rate",
@@ -137,11 +138,14 @@ def _rearrange(
 def _unchanged(files: Files, recipe: Recipe) -> dict[str, Bools]:
     """Whether each reason to leave a file unchanged holds, shape (n,)."""
     fim, rate_of = recipe.fim, {name: recipe.rate(name) for name in {*files.languages}}
-    rates = np.array([rate_of[language] for language in files.languages])[files.documents]
+    rates = np.array([rate_of[language] for language in files.languages])
+    not_last = np.append(files.indices[1:] > 0, np.zeros(min(len(files.indices), 1), np.bool_))
+    not_last &= fim.files == "last"
     gate = uniforms(files.keys, np.zeros_like(files.indices), RandomStream.GATE)
     return {
         "repository": files.markers,
         "too_short": files.lengths < fim.min_chars,
+        NOT_LAST: not_last,
         "gate": gate >= fim.document_rate,
         "not_selected": uniforms(files.keys, files.indices, RandomStream.SELECT) >= rates,
     }

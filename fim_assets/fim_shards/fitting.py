@@ -19,14 +19,10 @@ from fim_assets.cuts.base import CutError, Cuts
 from fim_assets.cuts.files import Bools, Files
 from fim_assets.draws import Ints
 from fim_assets.fim_shards.arrangements import Parts, arranged
-from fim_assets.fim_shards.segments import (
-    Content,
-    content_of,
-    encode_runs,
-    separator,
-    unchanged_file,
-)
+from fim_assets.fim_shards.segments import Segment, rearranged_file, unchanged_file
 from fim_assets.recipe import Recipe
+from fim_assets.tokenizer.contents import encode_runs
+from fim_assets.tokenizer.controls import Content
 from fim_assets.tokenizer.encoders import TokenIds, UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
 
@@ -50,13 +46,10 @@ class Fitting(NamedTuple):
         """Ids that a rearranged file has besides its parts'."""
         return len(self.tokenizer.controls.sentinels)
 
-    @property
-    def separator(self) -> int:
-        """Ids between two files."""
-        [rows] = encode_runs(
-            [[separator(self.recipe.fim, self.tokenizer.controls)]], self.tokenizer
-        )
-        return sum(map(len, rows))
+    def of_leads(self, leads: Iterable[str]) -> list[int]:
+        """Ids of what stands before each file."""
+        runs = [self.tokenizer.controls.lead(lead) for lead in leads]
+        return [sum(map(len, rows)) for rows in encode_runs(runs, self.tokenizer)]
 
     @property
     def divides(self) -> bool:
@@ -65,19 +58,23 @@ class Fitting(NamedTuple):
 
     def may_exceed(self, files: Files) -> Bools:
         """Documents that may not fit, by their bytes: shape (documents,)."""
-        count = len(files.languages)
         if self.tokenizer.vocabulary.lossy:
-            return np.ones(count, np.bool_)
-        sizes = [len(text) if text.isascii() else len(text.encode()) for text in files.texts]
-        between = len((self.recipe.fim.file_separator_token or "").encode())
-        of_files = np.array(sizes, np.int64) + self.sentinels + between
-        return np.bincount(files.documents, of_files, count) + self.ends > self.limit
+            return np.ones(files.count, np.bool_)
+        sizes = [_bytes(text) for text in files.texts]
+        around = [sum(map(_bytes, of_file)) for of_file in files.around]
+        of_files = np.array(sizes, np.int64) + np.array(around, np.int64) + self.sentinels
+        return np.bincount(files.documents, of_files, files.count) + self.ends > self.limit
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class Longer(NamedTuple):
     """Which documents do not fit, shape (documents,).
 
-    Where these are to be divided: the ids of their files as they came, by file.
+    Where these are to be divided: the ids of their files as they came, by file, without those of
+    what stands before it.
     """
 
     documents: Bools
@@ -93,9 +90,8 @@ def find_longer(
     is `none` for one that cannot be. Raises a CutError if the tokenizer cannot encode a
     text.
     """
-    counts = np.bincount(files.documents, minlength=len(files.languages))
-    between = fitting.separator if counts.max(initial=0) > 1 else 0
-    room = fitting.limit - fitting.ends - (counts - 1) * between
+    counts = np.bincount(files.documents, minlength=files.count)
+    room = fitting.limit - fitting.ends
     can_be_drawn = orders != "none"
     asked = in_question[files.documents]
     # Of a file alone in its document that is not to be divided, only what it is drawn to counts.
@@ -104,12 +100,17 @@ def find_longer(
     ids: dict[int, TokenIds] = {}
 
     rows = np.flatnonzero(asked & ~one_way)
+    fim, controls = fitting.recipe.fim, fitting.tokenizer.controls
+    joined = fitting.recipe.repositories is not None
+    leads = [controls.lead(files.around[row].lead) for row in rows.tolist()]
+    sizes[rows] = _count(files, rows, leads, fitting)
     runs = [
-        unchanged_file(files.texts[row], fitting.recipe.fim, fitting.tokenizer.controls)
+        _of(unchanged_file(files.texts[row], around, fim, controls, joined=joined))
         for row in rows.tolist()
+        for around in [files.around[row]._replace(lead="")]
     ]
     for row, encoded in zip(rows.tolist(), _encode(files, rows, runs, fitting), strict=True):
-        sizes[row] = sum(map(len, encoded))
+        sizes[row] += sum(map(len, encoded))
         if fitting.divides:
             ids[row] = np.concatenate(encoded)
     longer = np.bincount(files.documents, sizes, len(counts)) > room
@@ -119,7 +120,7 @@ def find_longer(
     # The longest part first: where it is too long alone, the others need no encoding.
     longest = [max(run, key=_length, default="") for run in contents]
     first = _count(files, rows, [[content] for content in longest], fitting)
-    exceeds = one_way[rows] & (first > room[files.documents[rows]])
+    exceeds = one_way[rows] & (first > room)
     left = np.flatnonzero(~exceeds)
     rest = [_without(contents[row], longest[row]) for row in left.tolist()]
     first[left] += _count(files, rows[left], rest, fitting)
@@ -132,10 +133,12 @@ def _contents(files: Files, orders: Names, cuts: Cuts, row: int, fitting: Fittin
     """What a file's ids are made of once it is rearranged as drawn."""
     text, first, second = files.texts[row], int(cuts.first[row]), int(cuts.second[row])
     parts = Parts(text[:first], text[first:second], text[second:])
-    controls = fitting.tokenizer.controls
-    return [
-        content_of(piece, controls) for piece in arranged(parts, orders[row], fitting.recipe.fim)
-    ]
+    pieces = arranged(parts, orders[row], fitting.recipe.fim)
+    return _of(rearranged_file(pieces, files.around[row], fitting.tokenizer.controls))
+
+
+def _of(run: Iterable[Segment]) -> list[Content]:
+    return [segment.content for segment in run]
 
 
 def _length(content: Content) -> int:

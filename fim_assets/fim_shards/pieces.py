@@ -9,7 +9,7 @@ What follows one another, with the file separator where a file begins, is the do
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import regex
 
 from fim_assets.draws import Ints
 from fim_assets.fim_shards.fitting import Fitting
+from fim_assets.raw_shards.shard_reader import KnownFile
 from fim_assets.tokenizer.encoders import TokenIds
 
 _WINDOW = 256
@@ -30,27 +31,45 @@ _CUTTING = 4
 
 
 class PieceText(NamedTuple):
-    """A piece's text; `continued`: it goes on in the file in which the piece before it ends."""
+    """A piece's text.
+
+    Attributes:
+        continued: Whether it goes on in the file in which the piece before it ends.
+        files: Where a stage has joined the files: what is in it of which.
+    """
 
     text: str
     continued: bool
+    files: tuple[KnownFile, ...] = ()
 
 
 class Division:
     """A document that is to be divided, and how closely its pieces are filled.
 
     Args:
-        files: Its files' texts.
-        ids: Their ids as they came.
+        files: Its files' texts, where a stage has joined them with path and what is behind them.
+        leads: What stands before each.
+        ids: Their ids as they came, without `leads`.
         fitting: What its pieces have to fit in.
+        known: Where a stage has joined them: where each is in the document. Else a lead is a
+            separator, and no part of a piece that begins behind it.
     """
 
-    def __init__(self, files: Sequence[str], ids: Sequence[TokenIds], fitting: Fitting) -> None:
+    def __init__(
+        self,
+        files: Sequence[str],
+        leads: Sequence[str],
+        ids: Sequence[TokenIds],
+        fitting: Fitting,
+        known: Sequence[KnownFile] = (),
+    ) -> None:
         self._files = files
+        self._leads = leads
         self._ids = ids
         self._fitting = fitting
+        self._known = known
         self._sentinels = fitting.sentinels + _CUTTING
-        self._separator = fitting.separator if len(files) > 1 else 0
+        self._of_leads = fitting.of_leads(leads)
         self._room = fitting.limit - fitting.ends
         self._less = _CUTTING
 
@@ -70,8 +89,9 @@ class Division:
         return list(self._divided(room))
 
     def _divided(self, room: int) -> Iterator[PieceText]:
-        separator = self._fitting.recipe.fim.file_separator_token or ""
-        sizes = [len(ids) + self._sentinels + self._separator for ids in self._ids]
+        # Every file counts a lead, though a piece may begin without one.
+        lead = max(self._of_leads)
+        sizes = [len(ids) + self._sentinels + lead for ids in self._ids]
         run: list[slice] = []
         for files in _with_text(self._files):
             file = next((n for n in range(files.start, files.stop) if self._files[n]), None)
@@ -80,24 +100,45 @@ class Division:
                 continue
             yield from self._joined(run, sizes, room)
             run = []
-            texts = divide_text(
-                self._files[file], self._ids[file], room - self._sentinels, self._fitting
-            )
-            # An empty file next to it can be no piece: a document has a text.
-            texts[0] = separator * (file - files.start) + texts[0]
-            texts[-1] += separator * (files.stop - 1 - file)
-            yield from (PieceText(text, number > 0) for number, text in enumerate(texts))
+            yield from self._cut(files, file, room)
         yield from self._joined(run, sizes, room)
+
+    def _cut(self, files: slice, file: int, room: int) -> Iterator[PieceText]:
+        """A file that does not fit, with empty ones next to it."""
+        room -= self._sentinels
+        if self._known:
+            room -= self._of_leads[file]
+        texts = divide_text(self._files[file], self._ids[file], max(room, 1), self._fitting)
+        if not self._known:
+            # An empty file next to it can be no piece: a document has a text.
+            texts[0] = "".join(self._leads[files.start + 1 : file + 1]) + texts[0]
+            texts[-1] += "".join(self._leads[file + 1 : files.stop])
+            yield from (PieceText(text, number > 0) for number, text in enumerate(texts))
+            return
+        ends = [*accumulate(map(len, texts), initial=0)]
+        for text, (begin, end) in zip(texts, pairwise(ends), strict=True):
+            lead = "" if begin else self._leads[file]
+            yield PieceText(lead + text, begin > 0, (_part(self._known[file], begin, end),))
 
     def _joined(self, run: list[slice], sizes: list[int], room: int) -> Iterator[PieceText]:
         """Files that each fit, together in as few pieces as hold them."""
         if not run:
             return
-        separator = self._fitting.recipe.fim.file_separator_token or ""
         edges = np.cumsum([0, *(sum(sizes[files]) for files in run)])
         for begin, end in pairwise(even_bounds(edges, room).tolist()):
-            files = self._files[run[begin].start : run[end - 1].stop]
-            yield PieceText(separator.join(files), continued=False)
+            files = slice(run[begin].start, run[end - 1].stop)
+            texts = chain.from_iterable(zip(self._leads[files], self._files[files], strict=True))
+            first = 0 if self._known else 1
+            yield PieceText("".join(islice(texts, first, None)), False, (*self._known[files],))
+
+
+def _part(file: KnownFile, begin: int, end: int) -> KnownFile:
+    """What of a file is between two places in it, counted from behind its lead."""
+    ends = [*accumulate((file.header, file.chars, file.tail), initial=0)]
+    places = [min(max(place, begin), end) for place in ends]
+    header, chars, tail = (after - before for before, after in pairwise(places))
+    lead = 0 if begin else file.lead
+    return file._replace(lead=lead, header=header, chars=chars, tail=tail)
 
 
 def _with_text(files: Sequence[str]) -> list[slice]:

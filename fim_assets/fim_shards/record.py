@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fim_assets.cuts.base import LONGER
+from fim_assets.cuts.files import Around
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Lengths, Order, arranged_chars, restore
 from fim_assets.io.parquet import TableReader, read_columns, read_metadata
-from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader, of_stage
+from fim_assets.raw_shards.shard_reader import BLOCK_BYTES, Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
@@ -32,12 +33,19 @@ SCHEMA = pa.schema(
 )
 """`draw_key`: the document's key, which every draw about its files derives from."""
 
+_JOINED = [(f"{name}_chars", pa.int64()) for name in ("lead", "header", "tail", "path")]
 _PIECES = [("piece", pa.int64()), ("pieces", pa.int64()), ("continued", pa.bool_())]
 
 
 def record_schema(recipe: Recipe) -> pa.Schema:
-    """The columns under a recipe: where documents are divided, `DocumentPiece`'s too."""
-    return SCHEMA if recipe.piece_tokens is None else pa.schema([*SCHEMA, *_PIECES])
+    """The columns under a recipe.
+
+    Where files were joined, what stands around each; where documents are divided,
+    `DocumentPiece`'s too.
+    """
+    joined = [] if recipe.repositories is None else _JOINED
+    pieces = [] if recipe.piece_tokens is None else _PIECES
+    return pa.schema([*SCHEMA, *joined, *pieces])
 
 
 class DocumentPiece(NamedTuple):
@@ -76,20 +84,36 @@ def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
         "fim_assets.raw": recipe.raw.model_dump_json(exclude=NOT_RECORDED),
         "fim_assets.seed": f"{seed:016x}",
     }
+    if recipe.repositories is not None:
+        metadata["fim_assets.repositories"] = recipe.repositories.model_dump_json()
     if recipe.context is not None:
         metadata["fim_assets.context"] = recipe.context.model_dump_json()
     return metadata
 
 
 class FileRow(NamedTuple):
-    """What became of one file of a document: code points of the original, and of its parts.
+    """What became of one file of a document, in code points.
 
-    An unchanged file has the order `none`, and parts of no length.
+    Attributes:
+        chars: Of the original.
+        lengths: Of its parts; an unchanged file has the order `none`, and parts of no length.
+        lead: Of what stands before it: the separator, or what names the repository and it.
+        header: Of its path, where this stands before the file and is not cut with it.
+        tail: Of what is written behind it.
+        path: Of its path, where the file begins with it.
+        line: Its line of the raw shard.
+        joined: Whether a stage has joined it with others: nothing in it is a control.
     """
 
     order: Order
     chars: int
     lengths: Lengths
+    lead: int = 0
+    header: int = 0
+    tail: int = 0
+    path: int = 0
+    line: int = 0
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,14 +152,16 @@ class FimShardReader:
             self.fim = Fim.model_validate_json(metadata["fim_assets.fim"])
             self.raw = Raw.model_validate_json(metadata["fim_assets.raw"])
             self.seed = int(metadata["fim_assets.seed"], 16)
+            self.joined = "fim_assets.repositories" in metadata
         except (KeyError, ValueError) as error:
             raise ShardError(f"{parquet}: its metadata hold no recipe: {error}") from error
-        self.shard = ShardReader(shard, of_stage(self.raw), block_bytes)
+        self.shard = ShardReader(shard, self.raw.of_stage(), block_bytes)
         self._paths = f"{shard} and {parquet}"
         columns = ["line", "file", "chars", "order", *PART_CHARS, "draw_key"]
         with self._naming_the_parquet():
             self._divided = "piece" in read_columns(parquet)
             columns += DocumentPiece._fields if self._divided else ()
+            columns += [name for name, _ in _JOINED] if self.joined else []
             self._in_context = "fim_assets.context" in metadata
             columns += ["reason"] if self._in_context else ()
             self._table = TableReader(parquet, columns)
@@ -170,6 +196,15 @@ class FimShardReader:
         except (pa.ArrowException, OSError, LookupError, ValueError) as error:
             raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
 
+    def _around(self, rows: dict[str, list[Any]]) -> Iterator[tuple[int, int, int, int, int]]:
+        """What `FileRow` holds from `lead` to `line`."""
+        if self.joined:
+            names = (*(name for name, _ in _JOINED), "line")
+            return zip(*(rows[name] for name in names), strict=True)
+        separator = len(self.fim.file_separator_token or "")
+        columns = zip(rows["file"], rows["line"], strict=True)
+        return ((separator if file else 0, 0, 0, 0, line) for file, line in columns)
+
     def _join(self, block: Documents) -> FimDocuments:
         count = len(block.lines)
         with self._naming_the_parquet():
@@ -185,8 +220,9 @@ class FimShardReader:
                 f"{block.numbers[len(firsts)]} of the FIM shard"
             )
         columns = (rows[name] for name in ("order", "chars", *PART_CHARS))
+        around = self._around(rows)
         files = [
-            FileRow(order, chars, Lengths(*lengths))
+            FileRow(order, chars, Lengths(*lengths), *next(around), self.joined)
             for order, chars, *lengths in zip(*columns, strict=True)
         ]
         lines, keys = ([rows[name][first] for first in firsts] for name in ("line", "draw_key"))
@@ -205,29 +241,43 @@ class FimShardReader:
         return FimDocuments(block, lines, keys, of_documents, pieces, longer)
 
 
-def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[tuple[FileRow, str]]:
-    """Each file of a rearranged document with its text as it stands there.
+class SplitFile(NamedTuple):
+    """A file of a rearranged document: its text as it stands there, and what is around it."""
+
+    row: FileRow
+    text: str
+    around: Around
+
+
+def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[SplitFile]:
+    """The files of a rearranged document.
 
     Raises:
         ValueError: If the text is not as long as the rows say, or no separator is where they say.
     """
     at = 0
-    for index, row in enumerate(files):
-        if index:
-            separator = fim.file_separator_token or ""
-            if not text.startswith(separator, at):
-                raise ValueError(f"{separator} expected at character {at}")
-            at += len(separator)
+    for row in files:
         unchanged = row.order == "none"
         chars = row.chars if unchanged else arranged_chars(row.order, row.lengths, fim)
-        yield row, text[at : at + chars]
-        at += chars
+        ends = [*accumulate((row.lead, row.header, chars, row.tail), initial=at)]
+        lead, header, of_file, tail = (text[begin:end] for begin, end in pairwise(ends))
+        separator = fim.file_separator_token or ""
+        if not lead.endswith(separator if row.lead else ""):
+            raise ValueError(f"{separator} expected before character {at + row.lead}")
+        yield SplitFile(row, of_file, Around(lead, header, tail))
+        at = ends[-1]
     if at != len(text):
         raise ValueError(f"the files end at character {at}, the text at {len(text)}")
 
 
 def restore_document(text: str, files: list[FileRow], fim: Fim) -> str:
     """The original text of a document; errors as of `split_files` and `parse_arrangement`."""
-    pieces = split_files(text, files, fim)
-    originals = (restore(piece, row.order, row.lengths, fim) for row, piece in pieces)
-    return (fim.file_separator_token or "").join(originals)
+    return "".join(
+        chain.from_iterable(_restored(file, fim) for file in split_files(text, files, fim))
+    )
+
+
+def _restored(file: SplitFile, fim: Fim) -> Iterator[str]:
+    original = restore(file.text, file.row.order, file.row.lengths, fim)
+    lead, header, tail = file.around
+    yield from (lead, header, original, tail)

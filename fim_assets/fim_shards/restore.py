@@ -95,12 +95,13 @@ def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
                 begun = Restored(number, raw_number, line, identifier, "", changed, [])
                 count = piece.pieces
             begun.keys.append(key)
-            place = raw_number, piece.piece + 1, piece.pieces
-            if place != (begun.raw_number, len(begun.keys), count):
+            # A piece of joined files has its first file's line.
+            place = reader.joined or raw_number == begun.raw_number
+            if not place or (piece.piece + 1, piece.pieces) != (len(begun.keys), count):
                 raise reader.disagreement(number, "a piece of a document is missing")
             if piece.piece:
                 _refuse_another_line(begun, line, reader)
-                texts.append("" if piece.continued else separator)
+                texts.append("" if piece.continued or reader.joined else separator)
             texts.append(original)
             if piece.piece + 1 == piece.pieces:
                 yield begun._replace(text="".join(texts))

@@ -4,21 +4,16 @@ The token stage writes these ids; `fitting` counts them, to tell which documents
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-
+from fim_assets.cuts.files import Around
 from fim_assets.fim_shards.arrangements import Part, Piece, parse_arrangement
 from fim_assets.fim_shards.record import FileRow, split_files
 from fim_assets.recipe.fim import Fim
-from fim_assets.tokenizer.controls import Controls
-from fim_assets.tokenizer.encoders import TokenIds, UnencodableTextError
+from fim_assets.tokenizer.controls import Content, Controls
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.tokenizer.paragraphs import paragraphs
-
-Content = int | str
-"""A control's id, or a text."""
 
 
 class Segment(NamedTuple):
@@ -52,22 +47,43 @@ def segments(
 def _segments(text: str, files: list[FileRow], fim: Fim, controls: Controls) -> Iterator[Segment]:
     if controls.bos is not None:
         yield Segment(controls.bos)
-    for index, (row, file) in enumerate(split_files(text, files, fim)):
-        if index and fim.file_separator_token is not None:
-            yield Segment(separator(fim, controls))
-        if row.order != "none":
-            for piece in parse_arrangement(file, row.order, row.lengths, fim):
-                yield Segment(content_of(piece, controls), index, piece.part)
+    for index, (row, file, around) in enumerate(split_files(text, files, fim)):
+        if row.order == "none":
+            yield from unchanged_file(file, around, fim, controls, index, joined=row.joined)
         else:
-            for content in unchanged_file(file, fim, controls):
-                yield Segment(content, index)
+            pieces = parse_arrangement(file, row.order, row.lengths, fim)
+            yield from rearranged_file(pieces, around, controls, index)
     yield Segment(controls.eos)
 
 
-def separator(fim: Fim, controls: Controls) -> Content:
-    """What stands between the files of a document."""
-    token = fim.file_separator_token or ""
-    return controls.boundaries.get(token, token)
+def rearranged_file(
+    pieces: Iterable[Piece], around: Around, controls: Controls, index: int = 0
+) -> Iterator[Segment]:
+    """What the ids of a rearranged file are made of, by its index in its document."""
+    for content in controls.lead(around.lead):
+        yield Segment(content)
+    if around.header:
+        yield Segment(around.header)
+    for piece in pieces:
+        yield Segment(content_of(piece, controls), index, piece.part)
+    if around.tail:
+        yield Segment(around.tail)
+
+
+def unchanged_file(
+    file: str, around: Around, fim: Fim, controls: Controls, index: int = 0, *, joined: bool
+) -> Iterator[Segment]:
+    """The same of a file that is left as it came: one text with its path and what is behind it.
+
+    Repository tokens in it are controls, if they have ids, unless a stage has joined it.
+    """
+    for content in controls.lead(around.lead):
+        yield Segment(content)
+    text = around.header + file + around.tail
+    pieces = [text] if joined else _at_tokens(text, fim)
+    for piece in pieces:
+        token = piece in fim.repository_tokens and not joined
+        yield Segment(controls.boundary(piece) if token else piece, index)
 
 
 def content_of(piece: Piece, controls: Controls) -> Content:
@@ -75,38 +91,9 @@ def content_of(piece: Piece, controls: Controls) -> Content:
     return piece.text if piece.sentinel is None else controls.sentinels[piece.sentinel]
 
 
-def unchanged_file(file: str, fim: Fim, controls: Controls) -> Iterable[Content]:
-    """A file that is left as it came: repository tokens in it are controls, if they have ids."""
+def _at_tokens(text: str, fim: Fim) -> list[str]:
+    """A text cut around repository tokens."""
     if not fim.repository_tokens:
-        return (file,)
-    pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", file)
-    return [controls.boundaries.get(piece, piece) for piece in filter(None, pieces)] or [""]
-
-
-def encode_runs(
-    runs: Sequence[Iterable[Content]], tokenizer: LoadedTokenizer
-) -> list[list[TokenIds]]:
-    """The ids of each run of contents, row by row: a row a control, and a row a text.
-
-    An UnencodableTextError is raised with the index of the run.
-    """
-    texts: list[str] = []
-    owners: list[int] = []
-    encoded: list[list[TokenIds | None]] = []
-    for number, run in enumerate(runs):
-        rows: list[TokenIds | None] = []
-        for content in run:
-            if isinstance(content, int):
-                rows.append(np.array([content], np.uint32))
-                continue
-            pieces = paragraphs(content) if tokenizer.paragraphs else [content]
-            texts += pieces
-            owners += [number] * len(pieces)
-            rows += [None] * len(pieces)
-        encoded.append(rows)
-    try:
-        ids = iter(tokenizer.encoder.encode(texts))
-    except UnencodableTextError as error:
-        error.index = owners[error.index]
-        raise
-    return [[next(ids) if row is None else row for row in rows] for rows in encoded]
+        return [text]
+    pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", text)
+    return [*filter(None, pieces)] or [""]

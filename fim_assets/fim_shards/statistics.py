@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fim_assets.corpus.stage import Statistics
-from fim_assets.cuts.base import LONGER, UNCHANGED
+from fim_assets.cuts.base import LONGER, NOT_LAST, OF_SECTIONS, UNCHANGED
 from fim_assets.cuts.files import Bools
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import Ints, UInts
@@ -22,7 +22,12 @@ from fim_assets.io.parquet import count_rows, read_columns, read_frames
 from fim_assets.statistics.counts import CUT_BINS, by_count, by_position, counted
 from fim_assets.statistics.histograms import Lengths
 
-_ALWAYS = ("psm", "spm", *(reason for reason in UNCHANGED if reason != LONGER), "separators")
+_ALWAYS = (
+    "psm",
+    "spm",
+    *(reason for reason in UNCHANGED if reason not in OF_SECTIONS),
+    "separators",
+)
 """Counts that are there though they are 0: others came with sections that recipes may lack."""
 
 _COLUMNS = ["file", "chars", "order", "split", "reason", "draw_key", "language", *PART_CHARS]
@@ -184,7 +189,8 @@ def _distinct_counts(frame: pl.DataFrame) -> dict[str, int]:
     Copies in two languages count once for each, and once over all languages.
     """
     frame = frame.with_columns(pl.col("language").fill_null(""))
-    eligible = frame.filter(~pl.col("reason").is_in(["repository", "too_short"]).fill_null(False))
+    never = ["repository", "too_short", NOT_LAST]
+    eligible = frame.filter(~pl.col("reason").is_in(never).fill_null(False))
     candidates = eligible.filter(pl.col("reason").ne_missing("gate"))
     rearranged = candidates.filter(pl.col("order") != "none")
     # A file that fell back was drawn for the method whose reason it has.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, chain, groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.cuts.base import CutError
-from fim_assets.cuts.files import Files
+from fim_assets.cuts.files import Around, Files, JoinedFile
 from fim_assets.draws import UInts, document_keys, piece_keys
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Order, Parts, arrange
@@ -107,7 +107,7 @@ def transform_block(
     first, second = decisions.cuts
     unchanged = decisions.orders == "none"
     of_file = pa.array(files.documents)
-    rows = {
+    rows: dict[str, np.ndarray | pa.Array | list[str | None]] = {
         "line": np.array(block.numbers, np.int64)[files.documents],
         "id": pa.array(block.ids, pa.string()).take(of_file),
         "file": files.indices,
@@ -121,6 +121,14 @@ def transform_block(
         "draw_key": files.keys,
         "language": pa.array(block.languages, pa.string()).take(of_file),
     }
+    if recipe.repositories is not None:
+        known = [*chain.from_iterable(block.files)]
+        rows["line"] = np.array([file.line for file in known], np.int64)
+        rows["language"] = pa.array([file.language for file in known], pa.string())
+        for name in Around._fields:
+            sizes = [len(getattr(of_file, name)) for of_file in files.around]
+            rows[f"{name}_chars"] = np.array(sizes, np.int64)
+        rows["path_chars"] = files.path_chars
     for name, values in zip(DocumentPiece._fields, zip(*pieces, strict=True), strict=False):
         rows[name] = np.array(values)[files.documents]
     return TransformedBlock(_lines(block, changed, field), rows, chars)
@@ -149,13 +157,39 @@ def _decide(
     tokenizer: "LoadedTokenizer | None",
     limit: int | None = None,
 ) -> tuple[Files, Decisions]:
-    separators = recipe.fim.file_separator_token, recipe.fim.repository_tokens
-    languages = [language and recipe.raw.language_key(language) for language in block.languages]
-    files = Files.split(block.texts, keys, languages, block.paths, *separators)
+    files = _files(block, keys, recipe)
     try:
         return files, decide(files, recipe, tokenizer, limit)
     except CutError as error:
         raise _refused(block, error.document, str(error)) from error
+
+
+def _files(block: Documents, keys: UInts, recipe: Recipe) -> Files:
+    """The files of documents: where a stage has joined them as it says, else at separators."""
+
+    def key(language: str | None) -> str | None:
+        return language and recipe.raw.language_key(language)
+
+    if recipe.repositories is None:
+        separators = recipe.fim.file_separator_token, recipe.fim.repository_tokens
+        return Files.split(
+            block.texts, keys, [*map(key, block.languages)], block.paths, *separators
+        )
+    is_text = recipe.repositories.joined.path_is_text
+    documents = []
+    for text, known in zip(block.texts, block.files, strict=True):
+        files, at = [], 0
+        for file in known:
+            ends = [*accumulate((file.lead, file.header, file.chars, file.tail), initial=at)]
+            lead, header, own, tail = (text[begin:end] for begin, end in pairwise(ends))
+            at = ends[-1]
+            content, around = own, Around(lead, header, tail)
+            if is_text:
+                content, around = header + own, Around(lead, "", tail)
+            path_chars = file.header if is_text else 0
+            files.append(JoinedFile(content, around, key(file.language), file.path, path_chars))
+        documents.append(files)
+    return Files.joined(documents, keys)
 
 
 def _refused(block: Documents, document: int, why: str) -> DocumentError:
@@ -171,8 +205,16 @@ def _divide(
     waiting: dict[int, Division] = {}
     by_document = groupby(decisions.longer, lambda row: int(files.documents[row]))
     for document, rows in by_document:
-        texts, ids = zip(*((files.texts[row], decisions.longer[row]) for row in rows), strict=True)
-        waiting[document] = Division(texts, ids, fitting)
+        of_document = [*rows]
+        around = [files.around[row] for row in of_document]
+        texts = [files.texts[row] for row in of_document]
+        waiting[document] = Division(
+            [f"{of.header}{text}{of.tail}" for of, text in zip(around, texts, strict=True)],
+            [of.lead for of in around],
+            [decisions.longer[row] for row in of_document],
+            fitting,
+            block.files[document] if block.files else (),
+        )
     divided: dict[int, list[PieceText]] = {}
     while waiting:
         tried: dict[int, list[PieceText]] = {}
@@ -187,7 +229,10 @@ def _divide(
         longer = {owners[document] for document in files.documents[[*decisions.longer]].tolist()}
         divided |= {document: tried[document] for document in tried.keys() - longer}
         waiting = {document: waiting[document] for document in waiting if document in longer}
-    whole = {n: [PieceText(text, False)] for n, text in enumerate(block.texts)}
+    whole = {
+        n: [PieceText(text, False, (*block.files[n],) if block.files else ())]
+        for n, text in enumerate(block.texts)
+    }
     return _in_pieces(block, keys, whole | divided)
 
 
@@ -208,6 +253,7 @@ def _in_pieces(
         texts=[piece.text for texts in divided.values() for piece in texts],
         languages=[block.languages[owner] for owner in owners],
         paths=[block.paths[owner] for owner in owners],
+        files=[[*piece.files] for texts in divided.values() for piece in texts if piece.files],
     )
     nth = np.array([piece.piece for piece in pieces], np.int64)
     is_whole = np.array([piece == WHOLE for piece in pieces], np.bool_)
@@ -218,18 +264,18 @@ def _in_pieces(
 
 def rearranged_texts(files: Files, decisions: Decisions, fim: Fim) -> Iterator[tuple[int, str]]:
     """Each document of which a file is rearranged: its index, and its text as it becomes."""
-    separator = fim.file_separator_token or ""
     rearranged = np.unique(files.documents[decisions.orders != "none"])
     begins = np.searchsorted(files.documents, rearranged).tolist()
     ends = np.searchsorted(files.documents, rearranged, side="right").tolist()
     for document, begin, end in zip(rearranged.tolist(), begins, ends, strict=True):
-        pieces = (_rearrange(files.texts[row], row, decisions, fim) for row in range(begin, end))
-        yield document, separator.join(pieces)
+        pieces = (_rearrange(files, row, decisions, fim) for row in range(begin, end))
+        yield document, "".join(chain.from_iterable(pieces))
 
 
-def _rearrange(file: str, row: int, decisions: Decisions, fim: Fim) -> str:
+def _rearrange(files: Files, row: int, decisions: Decisions, fim: Fim) -> tuple[str, ...]:
     order: Order = decisions.orders[row]
-    if order == "none":
-        return file
-    first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
-    return arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
+    file, around = files.texts[row], files.around[row]
+    if order != "none":
+        first, second = int(decisions.cuts.first[row]), int(decisions.cuts.second[row])
+        file = arrange(Parts(file[:first], file[first:second], file[second:]), order, fim)
+    return around.lead, around.header, file, around.tail

@@ -161,7 +161,7 @@ def _preview_files(
     text: str, files: list[FileRow], methods: Iterator[dict[str, Any]], fim: Fim
 ) -> Iterator[FilePreview]:
     """A document's files as they stand in a FIM shard; `methods` are their splits and reasons."""
-    for index, (row, file) in enumerate(split_files(text, files, fim)):
+    for index, (row, file, _) in enumerate(split_files(text, files, fim)):
         method = next(methods)
         pieces: tuple[Piece, ...] = ()
         if row.order != "none":

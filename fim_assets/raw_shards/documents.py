@@ -20,6 +20,9 @@ MAX_DEPTH = 128
 """Levels of nesting in a line: a bound of our own, since parsers' bounds differ and depend on the
 caller's stack."""
 
+_STAGE_LEVELS = 2
+"""Levels at which a line that a stage wrote may hold one that it read."""
+
 JSON_SPACE = b" \t\r"
 
 _CONTAINERS = {dict, list}
@@ -73,7 +76,7 @@ def read_document(line: Line, fields: Raw) -> Document:
     if not isinstance(content, dict):
         detail = f"the line is a JSON {_json_type(content)}"
         raise RejectionError("not_an_object", detail, one_value(bytes(line)))
-    if _deeper_than(content, MAX_DEPTH):
+    if _deeper_than(content, MAX_DEPTH + (_STAGE_LEVELS if fields.is_of_stage else 0)):
         raise _too_deep()
     return document_of(content, fields, lambda: bytes(_raw_value(line, fields.id_field)))
 
@@ -163,6 +166,20 @@ def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
     for name in inner:
         raw = _raw_object.decode(raw)[name]
     return raw
+
+
+def name_in(line: Line, field_path: str) -> str | None:
+    """The name that a field of a document's line holds: a string, or a whole number as written.
+
+    None where there is none, or something else.
+    """
+    try:
+        value = orjson.loads(bytes(_raw_value(line, field_path)))
+    except (KeyError, msgspec.DecodeError):
+        return None
+    if type(value) is int:
+        return str(value)
+    return (value or None) if isinstance(value, str) else None
 
 
 def text_span(line: Line, field_path: str) -> slice:

@@ -5,17 +5,18 @@ Every stage reads with this reader, so that all of them judge a line alike. What
 rejected, `rejections` tells.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from fim_assets.corpus.stage import Totals
 from fim_assets.errors import ShardError
 from fim_assets.io.compression import CompressionError
-from fim_assets.io.parquet import TableReader
+from fim_assets.io.parquet import TableReader, read_columns
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import (
     JSON_SPACE,
@@ -63,6 +64,29 @@ class TooManyRejectedError(ShardError):
         return "\n  ".join([f"{super().__str__()}{kept}:", *self.lines])
 
 
+class KnownFile(NamedTuple):
+    """A file of a document that a stage has joined: where it stands there, in code points.
+
+    Attributes:
+        line: Its line of the raw shard.
+        lead: What stands before it: the repository's name, and the separator.
+        header: Its path, as it is written before its text.
+        chars: Its text.
+        tail: What is written behind it.
+    """
+
+    line: int
+    language: str | None
+    path: str | None
+    lead: int
+    header: int
+    chars: int
+    tail: int
+
+
+_OF_FILES = ("line", "language", "path", "lead_chars", "header_chars", "chars", "tail_chars")
+
+
 @dataclass(slots=True)
 class Documents:
     """Documents of one block of a shard, in order: parallel lists; and its other lines.
@@ -72,6 +96,7 @@ class Documents:
         lines: The lines unmodified, without the line feed; views of the block's bytes. Rows as
             lines; empty where the reader was asked for none.
         ids: Ids as strings, None where a document has none; `languages` and `paths` likewise.
+        files: The files of each, where a stage has joined them; else empty.
         rejected: Lines of this block that are no document.
         blank: Lines of this block with nothing but white space.
     """
@@ -82,6 +107,7 @@ class Documents:
     texts: list[str] = field(default_factory=list)
     languages: list[str | None] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
+    files: list[list[KnownFile]] = field(default_factory=list)
     rejected: list[RejectedLine] = field(default_factory=list)
     blank: int = 0
 
@@ -92,11 +118,6 @@ class Documents:
         self.texts.append(document.text)
         self.languages.append(document.language)
         self.paths.append(document.path)
-
-
-def of_stage(raw: Raw) -> Raw:
-    """How lines that a stage wrote are read: they may be longer than what it read, and no rows."""
-    return raw.model_copy(update={"max_line_bytes": sys.maxsize, "keep_fields": None})
 
 
 def refuse_kept_fields(raw: Raw, shard: object) -> None:
@@ -111,9 +132,10 @@ class ShardReader:
 
     It works on `block_bytes` at once, and counts what it has read: `lines == documents + blank +
     rejected`. The members of a group are read one behind another, and their lines counted on. With
-    the `parquet` next to a shard that a stage wrote, one row a document, its `line` is taken for
-    the document's, so that this is everywhere the raw shard's. Without `lines`, the columns of a
-    Parquet file that no field of the recipe names are not decoded, see `Documents.lines`.
+    the `parquet` next to a shard that a stage wrote, one row a document or a file of one, its first
+    `line` is taken for the document's, so that this is everywhere the raw shard's. Without `lines`,
+    the columns of a Parquet file that no field of the recipe names are not decoded, see
+    `Documents.lines`.
     """
 
     def __init__(
@@ -130,8 +152,10 @@ class ShardReader:
         self._files, self._block_bytes = ShardFiles(shard), block_bytes
         self._raw, self._with_lines, self._rows = raw, lines, None
         if parquet is not None:
-            self._raw = of_stage(raw)
-            self._rows = TableReader(parquet, ["line"])
+            self._raw = raw.of_stage()
+            self._of_files = {*_OF_FILES} <= {*read_columns(parquet)}
+            columns = ["file", *_OF_FILES] if self._of_files else ["line"]
+            self._rows = TableReader(parquet, columns)
 
     def __str__(self) -> str:
         """What is read: a path, or the first and how many more there are."""
@@ -173,7 +197,7 @@ class ShardReader:
                     self.lines += 1
                     continue
                 begin = self.lines + 1
-                numbers = self._renumber([*range(begin, begin + len(lines))])
+                numbers, _ = self._renumber([*range(begin, begin + len(lines))])
                 self.lines += len(lines)
                 for number, line in zip(numbers, lines, strict=True):
                     if len(line) <= self._raw.max_line_bytes:
@@ -282,17 +306,26 @@ class ShardReader:
     def _renumbered(self, block: Documents) -> Documents:
         if self._rows is not None and (block.rejected or block.blank):
             raise self._other_rows()
-        block.numbers = self._renumber(block.numbers)
+        block.numbers, block.files = self._renumber(block.numbers)
         return block
 
-    def _renumber(self, numbers: list[int]) -> list[int]:
-        """The numbers of the next documents' lines, which the parquet has if there is one."""
+    def _renumber(self, numbers: list[int]) -> tuple[list[int], list[list[KnownFile]]]:
+        """The numbers of the next documents' lines and their files, if there is a parquet."""
         if self._rows is None:
-            return numbers
-        lines: list[int] = self._rows.take(len(numbers)).column("line").to_pylist()
-        if len(lines) < len(numbers):
+            return numbers, []
+        if not self._of_files:
+            lines: list[int] = self._rows.take(len(numbers)).column("line").to_pylist()
+            if len(lines) < len(numbers):
+                raise self._other_rows()
+            return lines, []
+        table = self._rows.take_groups("file", len(numbers))
+        firsts = np.flatnonzero(table["file"].to_numpy() == 0).tolist()
+        if len(firsts) < len(numbers):
             raise self._other_rows()
-        return lines
+        columns = (table[name].to_pylist() for name in _OF_FILES)
+        rows = [KnownFile(*row) for row in zip(*columns, strict=True)]
+        files = [rows[begin:end] for begin, end in pairwise([*firsts, len(rows)])]
+        return [of_document[0].line for of_document in files], files
 
     def _other_rows(self) -> ShardError:
         return ShardError(f"{self._files}: its lines are not the rows of its parquet")

@@ -1,6 +1,7 @@
 """The section `raw`: which shards, and where a document's parts stand in its line."""
 
 import operator
+import sys
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -99,6 +100,15 @@ class Raw(Section):
     def document_fields(self) -> tuple[str, ...]:
         """Where the parts of a document stand."""
         return self.text_field, self.id_field, self.language_field, self.path_field
+
+    def of_stage(self) -> Self:
+        """How lines that a stage wrote are read: longer than what it read, deeper, and no rows."""
+        return self.model_copy(update={"max_line_bytes": sys.maxsize, "keep_fields": None})
+
+    @property
+    def is_of_stage(self) -> bool:
+        """Whether it is `of_stage`: no recipe may name such a bound."""
+        return self.max_line_bytes == sys.maxsize
 
     def identity(self) -> dict[str, Any]:
         """What of it decides the bytes of every stage, for fingerprints: no paths, no bounds."""

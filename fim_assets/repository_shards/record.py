@@ -2,9 +2,13 @@
 
 import pyarrow as pa
 
+from fim_assets.recipe import Recipe
+
+FORMAT = "1"
+
 SCHEMA = pa.schema(
     [("line", pa.int64()), ("id", pa.string()), ("file", pa.int64())]
-    + [(name, pa.string()) for name in ("path", "language", "repository")]
+    + [(name, pa.string()) for name in ("file_id", "path", "language", "repository")]
     + [(name, pa.int64()) for name in ("document", "documents")]
     + [("named", pa.bool_()), ("copy", pa.bool_()), ("place", pa.string())]
     + [("depends_on", pa.list_(pa.int64())), ("unresolved", pa.int64())]
@@ -19,8 +23,9 @@ repository (and language) it is in, of how many.
 
 COLUMNS = {
     "line": "The file's line of the raw shard, or row of a Parquet file, counted from 1.",
-    "id": "The file's id; null where it has none.",
+    "id": "Its document's id: the repository's name, and which of its documents it is.",
     "file": "Its place in its document, counted from 0.",
+    "file_id": "Its own id; null where it has none.",
     "path": "Its path; null where it has none.",
     "language": "Its language; null where it names none.",
     "repository": "Its repository; null for a file without one, which is a document of its own.",
@@ -55,3 +60,14 @@ PLACES = {
     "parser_crashed": "its grammar's parser crashes on it",
 }
 """Why a file stands where it does."""
+
+
+def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
+    """The parquet's key-value metadata: format, sections, and the partition's seed."""
+    section = recipe.repositories
+    return {
+        "fim_assets.format": FORMAT,
+        "fim_assets.repositories": "" if section is None else section.model_dump_json(),
+        "fim_assets.raw": recipe.raw.model_dump_json(exclude={"documents"}),
+        "fim_assets.seed": f"{seed:016x}",
+    }

@@ -12,6 +12,9 @@ import msgspec
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.find import TokenizerError
 
+Content = int | str
+"""A control's id, or a text."""
+
 
 class Controls(NamedTuple):
     """Ids that are placed; `bos` is None where nothing begins a document.
@@ -20,12 +23,37 @@ class Controls(NamedTuple):
         sentinels: By name: prefix, middle, suffix, end; those that the recipe has.
         boundaries: Of the file separator and the repository tokens, by their text; those that the
             tokenizer has an id for.
+        separator: The file separator, None where there is none.
+        repository: What a repository's name stands behind where files were joined, if anything.
     """
 
     sentinels: dict[str, int]
     boundaries: dict[str, int]
     bos: int | None
     eos: int
+    separator: str | None = None
+    repository: str | None = None
+
+    def boundary(self, token: str) -> Content:
+        """A file separator or repository token: its id, or its text where it has none."""
+        return self.boundaries.get(token, token)
+
+    def lead(self, text: str) -> list[Content]:
+        """What stands before a file: a repository token and the name behind it, a separator.
+
+        They are where the layout puts them, and are not searched for: a name may hold either.
+        """
+        contents: list[Content] = []
+        token, separator = self.repository, self.separator
+        if token and text.startswith(token):
+            contents.append(self.boundary(token))
+            text = text.removeprefix(token)
+        if separator and text.endswith(separator):
+            text = text.removesuffix(separator)
+            contents += [*filter(None, [text]), self.boundary(separator)]
+        elif text:
+            contents.append(text)
+        return contents
 
     def all(self) -> Iterator[int]:
         """Every id that is placed."""
@@ -75,12 +103,15 @@ def find_controls(recipe: Recipe, added: dict[str, int]) -> Controls:
             problem, where = f"not one id in {settings.name_or_path}", f"fim.fim_{part}_token"
             known = f"its added tokens are {', '.join(added)}"
             raise TokenizerError(problem, known, f"{where} = {token}")
-    boundaries = [*recipe.fim.repository_tokens, recipe.fim.file_separator_token]
+    repository_tokens = [*recipe.fim.repository_tokens, recipe.repository_token]
+    boundaries = [token for token in (*repository_tokens, recipe.fim.file_separator_token) if token]
     controls = Controls(
         sentinels={part: added[token] for part, token in sentinels.items()},
         boundaries={token: added[token] for token in boundaries if token in added},
         bos=settings.bos_token_id,
         eos=settings.eos_token_id,
+        separator=recipe.fim.file_separator_token,
+        repository=recipe.repository_token,
     )
     names = {number: token for token, number in added.items()}
     inside = {*controls.sentinels.values(), *controls.boundaries.values()}

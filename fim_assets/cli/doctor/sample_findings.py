@@ -22,7 +22,7 @@ from fim_assets.raw_shards.stage import RAW_SHARDS
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.schemas import SCHEMAS
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.rates import binomial_rate
 from fim_assets.wording import plural, shown_language
@@ -114,7 +114,7 @@ def _judge(
         counts.update(result.counts)
     languages = Counter(counted(counts, "documents"))
     fallbacks = Counter(counted(counts, "fallback"))
-    all_through = all(len(shard.results) == len(STAGES) for shard in sampled)
+    all_through = all(len(shard.results) == len(stages_of(recipe)) for shard in sampled)
     through = " came through all stages and checks" if all_through else ""
     parts = [
         f"{plural(documents, 'document')} of {plural(len(raw), 'shard')}{through}",

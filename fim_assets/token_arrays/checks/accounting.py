@@ -1,15 +1,17 @@
 """The check that documents, lines, ids and characters add up through the stages."""
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
 
+from fim_assets.corpus.partition_files import PartitionFiles
 from fim_assets.corpus.receipts import Result
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
 from fim_assets.fim_shards.record import DocumentPiece
-from fim_assets.io.parquet import read_frames
+from fim_assets.io.parquet import read_columns, read_frames
 from fim_assets.statistics.counts import counted
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.spans import equal_hashes, unordered_rows_hash
@@ -38,7 +40,9 @@ def _recorded(partition: TokenPartition) -> _Recorded:
     rules, pieces = partition.recipe.fim, partition.piece_columns[:1]
     separator = len(rules.file_separator_token or "")
     added = {o: sum(len(piece.text) for piece in layout(o, rules)) for o in REARRANGED}
-    columns = ["line", "id", "file", "chars", "order", *(DocumentPiece._fields if pieces else ())]
+    around = partition.around_columns
+    columns = ["line", "id", "file", "chars", "order", *around]
+    columns += DocumentPiece._fields if pieces else ()
     parts = [_Recorded()]
     for record in read_frames(partition.fim.file(".parquet"), columns):
         first = documents = record.filter(pl.col("file") == 0)
@@ -47,16 +51,27 @@ def _recorded(partition: TokenPartition) -> _Recorded:
             documents = first.filter(pl.col("piece") == 0)
             # A separator at which a document was divided stands in none of its pieces.
             between = first.filter(pl.col("piece") > 0, ~pl.col("continued")).height * separator
+        beside = (record.height - first.height) * separator
+        if around:
+            between, beside = 0, sum(int(record[name].sum()) for name in around)
         part = _Recorded(
             documents.height,
             _lines_and_ids(documents),
             _lines_and_ids(first, *pieces),
-            int(record["chars"].sum()) + (record.height - first.height) * separator,
+            int(record["chars"].sum()) + beside,
             between,
             sum(n * int(record["order"].eq(o).sum()) for o, n in added.items()),
         )
         parts.append(part)
     return _Recorded(*map(sum, zip(*parts, strict=True)))
+
+
+def _documents(files: PartitionFiles, also: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Lines and ids of a stage's documents; of one with a row a file, those of the first."""
+    parquet = files.file(".parquet")
+    of_files = ["file"] if "file" in read_columns(parquet) else []
+    for frame in read_frames(parquet, ["line", "id", *also, *of_files]):
+        yield frame.filter(pl.col("file") == 0) if of_files else frame
 
 
 def nothing_lost(partition: TokenPartition) -> CheckOutcome:
@@ -99,8 +114,7 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
         files = partition.before[earlier[-1].asset].files
         hashes[earlier[-1].asset] = files, recorded.lines_and_ids, []
     for asset, (files, rows_hash, pieces) in hashes.items():
-        frames = read_frames(files.file(".parquet"), ["line", "id", *pieces])
-        found = sum(_lines_and_ids(frame, *pieces) for frame in frames)
+        found = sum(_lines_and_ids(frame, *pieces) for frame in _documents(files, pieces))
         if not equal_hashes(found, rows_hash):
             return fault(name, f"{asset} has other lines, or other ids for them, than {made.asset}")
     stages = [*(result.asset for result in earlier), made.asset, tokens.asset]
@@ -117,7 +131,8 @@ def nothing_lost(partition: TokenPartition) -> CheckOutcome:
 def _accounted(before: Result, after: Result) -> dict[str, tuple[int, int]]:
     """Numbers of two stages, one after the other, that must be the same."""
     dropped = sum(counted(after.counts, "dropped").values())
-    same = {f"{before.asset}, documents": (before.documents, after.documents + dropped)}
+    expected = after.documents + dropped + after.counts.get("joined", 0)
+    same = {f"{before.asset}, documents": (before.documents, expected)}
     if after.input == before.input:
         same |= {
             f"{before.asset}, lines": (before.lines, after.lines),

@@ -80,6 +80,13 @@ class TokenPartition:
         return [] if self.recipe.piece_tokens is None else ["piece", "pieces"]
 
     @property
+    def around_columns(self) -> list[str]:
+        """Columns that say what stands around each file, none where no stage has joined them."""
+        if self.recipe.repositories is None:
+            return []
+        return ["lead_chars", "header_chars", "tail_chars"]
+
+    @property
     def head(self) -> int:
         """Ids in front of a document's text."""
         return self.recipe.tokens.tokenizer.head

@@ -124,7 +124,7 @@ def _refuse_other_prefixes(
         return
     documents = zip(block.documents.texts, block.files, spans, ids, strict=True)
     for text, files, (array, begin, _), own in documents:
-        for row, file in split_files(text, files, fim):
+        for row, file, _ in split_files(text, files, fim):
             if row.order not in orders:
                 continue
             start, end = next(prefixes)
