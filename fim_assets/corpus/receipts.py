@@ -21,6 +21,7 @@ from fim_assets.io.hashing import FileRecord
 from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.storage import names_in, read_bytes, remove
 from fim_assets.statistics.histograms import Histogram
+from fim_assets.statistics.name_samples import NameSample
 
 
 class Result(FrozenModel):
@@ -40,6 +41,8 @@ class Result(FrozenModel):
         files: Files in these documents; null where they were not looked at.
         chars: Unicode code points of the texts as this asset leaves them.
         tokens: Token ids written, BOS and EOS included; null where there are none.
+        names: A sample of what has names of its own, by which is counted how many of these are in
+            several partitions. Left out of the receipt where nothing has.
     """
 
     asset: str
@@ -58,6 +61,7 @@ class Result(FrozenModel):
     tokens: int | None = None
     counts: dict[str, int]
     histograms: dict[str, Histogram]
+    names: NameSample | None = Field(default=None, exclude_if=operator.not_)
 
 
 class Provenance(FrozenModel):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fim_assets.corpus.receipts import Receipt
     from fim_assets.corpus.staging import Staging
     from fim_assets.statistics.histograms import Histogram
+    from fim_assets.statistics.name_samples import NameSample
     from fim_assets.statistics.tables import Table
 
 Number = int | float | str | None
@@ -159,10 +160,14 @@ class Totals:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts and distributions of one partition of a stage, for its receipt."""
+    """Counts and distributions of one partition of a stage, for its receipt.
+
+    `names` are a sample of those of what may be in several partitions, None where nothing may.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     histograms: "dict[str, Histogram]" = field(default_factory=dict)
+    names: "NameSample | None" = None
 
 
 @dataclass(frozen=True)

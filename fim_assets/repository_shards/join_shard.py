@@ -96,7 +96,7 @@ def documents_of(
     section, group = recipe.repositories or Repositories(), repository.group
     if group is None:
         placed = [PlacedFile(file, "alone", 0) for file in repository.files]
-        yield _document(placed, repository, None, (0, 1), recipe)
+        yield repository_document(placed, None, None, (0, 1), recipe)
         return
     own_seed = named_seed(seed, group.repository)
     key, first = np.array([own_seed], np.uint64), np.zeros(1, np.int64)
@@ -106,17 +106,22 @@ def documents_of(
     counts, placed = divided(placed, name, recipe, tokenizer)
     edges = [0, *accumulate(counts)]
     for number, (begin, end) in enumerate(pairwise(edges)):
-        yield _document(placed[begin:end], repository, name, (number, len(counts)), recipe)
+        which = number, len(counts)
+        yield repository_document(placed[begin:end], group, name, which, recipe)
 
 
-def _document(
+def repository_document(
     placed: Sequence[PlacedFile],
-    repository: Repository,
+    group: Group | None,
     name: str | None,
     which: tuple[int, int],
     recipe: Recipe,
 ) -> RepositoryDocument:
-    raw, group = recipe.raw, repository.group
+    """A document of files in their places: the first, second … of so many of its group.
+
+    `name` is as `join` takes it. Of files without a group there is one.
+    """
+    raw = recipe.raw
     documents = [one.file.document for one in placed]
     alone = [JoinedFile("", "", documents[0].text, "")]
     joined = alone if group is None else join(documents, name, recipe)

@@ -1,7 +1,13 @@
 """The parquet next to a repository shard: a row for each file, enough to take documents apart."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
 import pyarrow as pa
 
+from fim_assets.io.parquet import read_frames
 from fim_assets.recipe import Recipe
 
 FORMAT = "1"
@@ -44,6 +50,16 @@ COLUMNS = {
 }
 """What the columns hold."""
 
+UNREAD = {
+    "no_grammar": "its language is none whose imports are read",
+    "too_large": "larger than fim.syntax_max_bytes, so that its imports are not read",
+    "repetitive": "repeats itself, which can cost a parser minutes",
+    "too_complex": "takes its grammar's parser more steps than code does",
+    "syntax_errors": "syntax errors over more than half of it",
+    "parser_crashed": "its grammar's parser crashes on it",
+}
+"""Why the imports of a file are not read."""
+
 PLACES = {
     "alone": "without a repository",
     "given": "in the order of the lines",
@@ -52,12 +68,7 @@ PLACES = {
     "imports": "behind the files that it imports",
     "imports_none": "imports no file of the repository",
     "cycle": "in a cycle of imports, so that a file that it imports may stand behind it",
-    "no_grammar": "its language is none whose imports are read",
-    "too_large": "larger than fim.syntax_max_bytes, so that its imports are not read",
-    "repetitive": "repeats itself, which can cost a parser minutes",
-    "too_complex": "takes its grammar's parser more steps than code does",
-    "syntax_errors": "syntax errors over more than half of it",
-    "parser_crashed": "its grammar's parser crashes on it",
+    **UNREAD,
 }
 """Why a file stands where it does."""
 
@@ -71,3 +82,20 @@ def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
         "fim_assets.raw": recipe.raw.model_dump_json(exclude={"documents"}),
         "fim_assets.seed": f"{seed:016x}",
     }
+
+
+def repository_frames(parquet: Path, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Some columns, many files at a time: all of a repository's, or of its files in a language.
+
+    `document` and `file` are among them.
+    """
+    waiting: list[pl.DataFrame] = []
+    for frame in read_frames(parquet, [*columns, "document", "file"]):
+        first = (frame["document"] == 0) & (frame["file"] == 0)
+        begins = np.flatnonzero(first.to_numpy())
+        end = int(begins[-1]) if len(begins) else frame.height
+        waiting.append(frame[:end])
+        if len(begins):
+            yield pl.concat(waiting)
+            waiting = [frame[end:]]
+    yield pl.concat(waiting)

@@ -8,12 +8,22 @@ format of its parquet; `checks` and `statistics` judge and count. What files imp
 `fim_assets/imports/`.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from fim_assets.corpus.partition_files import Outputs
-from fim_assets.corpus.stage import About, Stage, Totals, Work, functions
+from fim_assets.corpus.stage import (
+    About,
+    Check,
+    Facts,
+    Stage,
+    Statistics,
+    Totals,
+    Work,
+    functions,
+)
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -58,6 +68,13 @@ class RepositoryShards(Stage):
         kinds = frozenset({"python", "json", "parquet"})
         work = functions(join_shard, *(check.run for check in self.checks))
         return About(_DESCRIPTION, kinds, work, SCHEMA, COLUMNS, "repositories")
+
+    @property
+    @override
+    def checks(self) -> tuple[Check, ...]:
+        from fim_assets.repository_shards.checks import CHECKS
+
+        return CHECKS
 
     @property
     @override
@@ -110,6 +127,12 @@ class RepositoryShards(Stage):
 
         tokenizer = _tokenizer(work.recipe, work.tokenizer_hash)
         return join_shard(work.source.paths, work.seed, work.recipe, work.staging, tokenizer)
+
+    @override
+    def statistics(self, parquet: Path) -> Statistics:
+        from fim_assets.repository_shards.statistics import repository_statistics
+
+        return repository_statistics(parquet)
 
 
 def _tokenizer(recipe: Recipe, tokenizer_hash: str) -> "LoadedTokenizer | None":

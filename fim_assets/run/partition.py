@@ -262,6 +262,7 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
         **fields,
         outputs=outputs,
         histograms=statistics.histograms,
+        names=statistics.names,
     )
     return Receipt(result=result, made=clock.provenance(), seen=stage.seen(corpus.recipe, parquet))
 

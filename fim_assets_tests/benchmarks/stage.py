@@ -26,7 +26,7 @@ from fim_assets.io.hashing import FileRecord
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Task, run_partition
 from fim_assets.settings import usable_cores
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
 from fim_assets_tests.benchmarks.measure import BenchError, Figure, Row, cpu_seconds
@@ -121,7 +121,7 @@ def started_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _get_ready(all_there: Barrier) -> None:
     load_tokenizer(RECIPE)
     corpus = corpus_of(RECIPE, Path())
-    for stage in STAGES:
+    for stage in stages_of(RECIPE):
         # What it says of itself imports its work and its checks.
         assert stage.about
         stage.prepare(corpus.recipe, corpus.tokenizer_hash)

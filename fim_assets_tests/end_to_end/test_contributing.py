@@ -18,7 +18,7 @@ from fim_assets.fim_shards.checks import CHECKS
 from fim_assets.fim_shards.stage import FimShards
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY
@@ -103,7 +103,7 @@ def test_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("shard")
 def test_a_stage(tmp_path: Path) -> None:
-    first, *others = STAGES
+    first, *others = stages_of(Recipe())
     stages = (first, example("stage")["LongDocuments"](), *others)
     results = made(replace(open_corpus(tmp_path), stages=stages))
     dropped = results["long_documents"].counts["dropped:short"]

@@ -36,7 +36,7 @@ from fim_assets.raw_shards.stage import ROW_COLUMNS
 from fim_assets.recipe import Recipe
 from fim_assets.run.verify import unlisted_files, verify_partitions
 from fim_assets.settings import Settings
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets_tests.corpora import documents, open_corpus, write_shard
 
 SCHEMA = pa.schema([("line", pa.int64()), ("id", pa.string())])
@@ -110,7 +110,8 @@ class EverySecond(Stage):
 
 
 EVERY_SECOND = EverySecond()
-RAW, *REST = STAGES
+PLAIN = stages_of(Recipe())
+RAW, *REST = PLAIN
 WITH_ANOTHER: tuple[Stage, ...] = (RAW, EVERY_SECOND, *REST)
 NAMES = ["raw_shards", "every_second", "fim_shards", "token_arrays"]
 KEYS = ["x__0", "x__1"]
@@ -227,7 +228,7 @@ def test_what_is_complete_is_skipped_and_without_it_nothing_is(
     again = materialize(definition)
     assert all(metadata["skipped"].value for metadata in again.values())
     assert len(again) == 8
-    plain = Corpus(corpus.recipe, corpus.tokenizer_hash, corpus.data_root, STAGES)
+    plain = Corpus(corpus.recipe, corpus.tokenizer_hash, corpus.data_root, PLAIN)
     assert plain.fingerprint("raw_shards") == corpus.fingerprint("raw_shards")
     assert plain.fingerprint("fim_shards") != corpus.fingerprint("fim_shards")
     assert build_summary(plain, KEYS).partitions.complete == 0

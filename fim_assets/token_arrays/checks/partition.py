@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from fim_assets.corpus.partition_files import PartitionFiles
@@ -87,6 +88,12 @@ class TokenPartition:
         return ["lead_chars", "header_chars", "tail_chars"]
 
     @property
+    def more_than_separators(self) -> bool:
+        """Whether names, paths or line feeds are written between files too."""
+        section = self.recipe.repositories
+        return section is not None and section.joined.paths is not None
+
+    @property
     def head(self) -> int:
         """Ids in front of a document's text."""
         return self.recipe.tokens.tokenizer.head
@@ -158,20 +165,21 @@ class TokenPartition:
         Raises:
             ValueError: If a document is in no array, or the arrays hold another one.
         """
-        arrays, count = set(self.arrays), 0
-        sample = Sample()
+        arrays, sample = set(self.arrays), Sample()
+        found = np.zeros(len(self.spans.lines), np.bool_)
         shard = self.fim.file(".jsonl.zst")
         with FimShardReader(shard, self.fim.file(".parquet")) as reader:
             for block in reader:
-                lines, spans = self.spans.in_line_order(count, count + len(block.raw_numbers))
-                count += len(spans)
-                numbers = zip(block.documents.numbers, block.raw_numbers, strict=True)
-                for row, (number, raw) in enumerate(numbers):
-                    if row >= len(spans) or lines[row] != raw or spans[row].array not in arrays:
+                pieces = [piece.piece for piece in block.pieces]
+                rows = self.spans.rows(block.raw_numbers, pieces)
+                for number, row in zip(block.documents.numbers, rows, strict=True):
+                    if row < 0 or found[row] or self.spans.name(row) not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
+                    found[row] = True
+                spans = self.spans.spans(rows)
                 sample.add(block, spans)
                 yield block, spans
-        if count < len(self.spans.lines):
+        if not found.all():
             raise ValueError("the arrays hold more documents than the FIM shard")
         self.sampled = sample.documents
 

@@ -41,13 +41,15 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     masked = partition.recipe.tokens.label_mask is not None
     mask_changes: dict[str, list[Ints]] = defaultdict(list)
     seen: dict[str, int] = dict.fromkeys(partition.arrays, 0)
-    counts = _count_orders(partition)
+    counts, separators = _count_orders(partition), 0
     for files in partition.files():
         _refuse_gaps(files, partition)
         for (name_of_array,), of_array in files.group_by("array", maintain_order=True):
             array, end = str(name_of_array), int(of_array["end"].to_numpy().max())
-            sentinels = _expected_sentinels(of_array, partition)
             span = TokenSpan(array, seen.get(array, 0), end)
+            between = _separators(span, of_array, partition)
+            sentinels = _expected_sentinels(of_array, between, partition)
+            separators += len(between)
             if wrong := _wrong_sentinels(span, sentinels, partition):
                 return fault(name, wrong)
             seen[array] = end
@@ -61,6 +63,8 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             wrong = _wrong_mask(array, mask_changes[array], partition)
         if wrong:
             return fault(name, wrong)
+    if partition.more_than_separators and separators != (recorded := _leads(partition)):
+        return fault(name, f"{separators:,} separators before files, expected {recorded:,}")
     description = (
         f"{plural(counts['psm'], 'file')} in PSM and {counts['spm']:,} in SPM order: the "
         "sentinels stand once each and in order, and nowhere else."
@@ -97,7 +101,12 @@ def _count_orders(partition: TokenPartition) -> dict[str, int]:
     counts: dict[str, int] = dict.fromkeys(REARRANGED, 0)
     recorded = actual = 0
     which = ["line", *partition.piece_columns]
-    for record in read_frames(parquet, [*which, "file", "order"]):
+    line: int | None = None
+    # Of joined files each has a line of its own; a document has that of its first.
+    first = pl.when(pl.col("file") == 0).then("line").forward_fill()
+    for files in read_frames(parquet, [*which, "file", "order"]):
+        record = files.with_columns(line=first.fill_null(pl.lit(line)))
+        line = record["line"][-1]
         recorded += unordered_rows_hash([*record.select(which), record["file"], record["order"]])
         for order in REARRANGED:
             counts[order] += int(record["order"].eq(order).sum())
@@ -114,15 +123,21 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
     first = pl.int_range(pl.len()).over("array", "start") == 0
     last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
     apart = pl.col("file_start") - pl.col("file_end").shift(1).over("array", "start")
-    one_id = partition.separator_id is not None
-    # A separator that is text may be nothing in a normal form.
-    least = 0 if partition.tokenizer.vocabulary.lossy else 1
+    begin, end = pl.col("start") + partition.head, pl.col("end") - 1
+    if partition.more_than_separators:
+        before, between = pl.col("file_start") >= begin, apart >= 0
+        behind = pl.col("file_end") <= end
+    else:
+        one_id = partition.separator_id is not None
+        # A separator that is text may be nothing in a normal form.
+        least = 0 if partition.tokenizer.vocabulary.lossy else 1
+        before = pl.col("file_start") == begin
+        between = apart == 1 if one_id else apart >= least
+        behind = pl.col("file_end") == end
     fits = (
         (pl.col("file_end") >= pl.col("file_start"))
-        & pl.when(first)
-        .then(pl.col("file_start") == pl.col("start") + partition.head)
-        .otherwise(apart == 1 if one_id else apart >= least)
-        & (~last | (pl.col("file_end") == pl.col("end") - 1))
+        & pl.when(first).then(before).otherwise(between)
+        & (~last | behind)
     )
     wrong = files.filter(~fits.fill_null(value=False))
     if not wrong.is_empty():
@@ -132,16 +147,52 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
         raise ValueError(f"{row['array']}: a file {where} does not fit in {document}")
 
 
-def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
+def _separators(span: TokenSpan, files: pl.DataFrame, partition: TokenPartition) -> Ints:
+    """The tokens of the separators between some files of an array.
+
+    What else is written before a file takes as many ids as it takes: there is one separator among
+    them, before a document's first file none if that has no repository, see `_leads`. A ValueError
+    if it is not so.
+    """
+    if partition.separator_id is None:
+        return np.empty(0, np.int64)
+    first = pl.int_range(pl.len()).over("array", "start") == 0
+    if not partition.more_than_separators:
+        return files.filter(~first.shift(-1).fill_null(value=True))["file_end"].to_numpy()
+    actual = _actual_sentinels(span, partition)
+    kind = len(partition.tokenizer.controls.sentinels)
+    separators = actual[actual % _KINDS == kind] // _KINDS
+    before = pl.when(first).then("start").otherwise(pl.col("file_end").shift(1))
+    gaps = files.select("line", "file_start", first=first, before=before)
+    begins, ends = (np.searchsorted(separators, gaps[n]) for n in ("before", "file_start"))
+    separate = partition.recipe.repositories and partition.recipe.repositories.joined.separator
+    counts, are_first = ends - begins, gaps["first"].to_numpy()
+    fits = counts == (1 if separate else 0)
+    fits |= are_first & (counts == 0)
+    if not fits.all():
+        row = gaps.row(int(np.argmin(fits)), named=True)
+        where = (
+            f"before the file at token {row['file_start']} of the document of line {row['line']}"
+        )
+        raise ValueError(f"{span.array}: {where} stand {counts[np.argmin(fits)]} separators")
+    return separators[begins[counts == 1]]
+
+
+def _leads(partition: TokenPartition) -> int:
+    """How many files have a separator before them, as the FIM shard's parquet says."""
+    if partition.separator_id is None:
+        return 0
+    frames = read_frames(partition.fim.file(".parquet"), ["lead_chars"])
+    return sum(int((frame["lead_chars"] > 0).sum()) for frame in frames)
+
+
+def _expected_sentinels(files: pl.DataFrame, separators: Ints, partition: TokenPartition) -> Ints:
     """The sentinels of some files of an array: between their parts, as the order has them.
 
     Parts and sentinels that do not make up a file raise a ValueError.
     """
     kinds = list(partition.tokenizer.controls.sentinels)
-    expected: list[Ints] = []
-    if partition.separator_id is not None:
-        last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
-        expected.append(files.filter(~last)["file_end"].to_numpy() * _KINDS + len(kinds))
+    expected: list[Ints] = [separators * _KINDS + len(kinds)]
     for order in REARRANGED:
         chosen = files.filter(pl.col("file_order") == order)
         at = chosen["file_start"].to_numpy()

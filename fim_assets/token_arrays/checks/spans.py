@@ -70,16 +70,34 @@ class DocumentSpans:
         free = np.stack([self.ends[inside][:-1], self.starts[inside][1:]], axis=1)
         return free[free[:, 0] < free[:, 1]].astype(np.int64)
 
-    def in_line_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
-        """Lines and spans of some documents, counted in the raw shard's order."""
-        rows = self._by_line[begin:end]
-        names = [self.names[code] for code in self.arrays[rows].tolist()]
-        spans = map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())
-        return self.lines[rows].tolist(), list(spans)
+    def rows(self, lines: Sequence[int], pieces: Sequence[int]) -> Ints:
+        """Which documents these are, by their lines and pieces; -1 for those that are not there."""
+        if not len(self.lines):
+            return np.full(len(lines), -1)
+        keys = self._key(np.array(lines), np.array(pieces))
+        order, ordered = self._by_line
+        at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+        return np.where(ordered[at] == keys, order[at], -1).astype(np.int64)
+
+    def name(self, row: int) -> str:
+        """The array in which a document is."""
+        return self.names[self.arrays[row]]
+
+    def spans(self, rows: Ints) -> list[TokenSpan]:
+        """Where some documents are."""
+        names = map(self.name, rows.tolist())
+        return [*map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())]
 
     @cached_property
-    def _by_line(self) -> Integers:
-        return _small(np.lexsort((self.pieces, self.lines)))
+    def _by_line(self) -> tuple[Integers, Integers]:
+        """The documents by lines and pieces: their indices, and their keys."""
+        keys = self._key(self.lines, self.pieces)
+        order = np.argsort(keys, kind="stable")
+        return _small(order), _small(keys[order])
+
+    def _key(self, lines: Integers, pieces: Integers) -> Ints:
+        most = int(self.pieces.max(initial=0)) + 1
+        return lines.astype(np.int64) * most + np.minimum(pieces, most - 1).astype(np.int64)
 
 
 def _small(values: Ints) -> Integers:
