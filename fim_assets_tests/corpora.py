@@ -27,10 +27,8 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_partitions
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings
-from fim_assets.stages import STAGES
+from fim_assets.stages import ASSETS, STAGES
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-
-ASSETS = tuple(stage.name for stage in STAGES)
 
 CHECKS_OF = {stage.name: [c.name for c in stage.checks_of(Recipe())] for stage in STAGES}
 """The checks of the default recipe by stage; `ALL_CHECKS` are those of every recipe."""
