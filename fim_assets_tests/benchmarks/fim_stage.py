@@ -10,9 +10,9 @@ import polars as pl
 from tree_sitter import Parser
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.syntax_tree import parse
 from fim_assets.fim_shards.stage import FIM_SHARDS
+from fim_assets.parsing.grammars import GRAMMARS, find_grammar
+from fim_assets.parsing.tree import parse
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.context import Context
