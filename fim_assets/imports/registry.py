@@ -1,0 +1,16 @@
+"""The languages whose imports are read. To add one: its module, and its rules in `RULES`."""
+
+from functools import cache
+
+from fim_assets.imports import python
+from fim_assets.imports.base import ImportRules
+from fim_assets.parsing.grammars import GRAMMARS
+
+RULES = (python.RULES,)
+
+
+@cache
+def rules_of(grammar: int) -> ImportRules | None:
+    """The rules of a grammar, an index in `GRAMMARS`; None where its imports are not read."""
+    name = GRAMMARS[grammar].names[0]
+    return next((rules for rules in RULES if name in rules.queries), None)
