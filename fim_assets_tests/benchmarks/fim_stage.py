@@ -120,7 +120,12 @@ def _parsed_files(pipeline: Corpus, shard: Path, parquet: Path) -> Iterator[Pars
 def parse_files(kept: Path, _folder: Path) -> None:
     """Parse the files of a shard that `syntax` parses, and nothing else."""
     for file in msgspec.msgpack.decode(kept.read_bytes(), type=list[ParsedFile]):
-        _parser(file.grammar).parse(file.source)
+        parse_file(file)
+
+
+def parse_file(file: ParsedFile) -> bool | str:
+    """Parse a file, and nothing else; whether there is an error in it."""
+    return _parser(file.grammar).parse(file.source).root_node.has_error
 
 
 @cache
