@@ -1,14 +1,21 @@
 """Read a file's imports: what the process that parses is asked, see `parsing.parser_process`."""
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tree_sitter import Query, QueryCursor
+from tree_sitter import Query, QueryCursor, Tree
 
 from fim_assets.imports.base import Import, Match
 from fim_assets.imports.registry import rules_of
 from fim_assets.parsing.grammars import GRAMMARS
 from fim_assets.parsing.tree import CannotParseError, language_of, parse
+
+_CLOSE = 512
+"""Bytes between words that are looked at as one stretch."""
+
+_MOST_STRETCHES = 64
 
 
 class Request(NamedTuple):
@@ -28,18 +35,41 @@ def read_imports(request: Request) -> list[Import] | str:
         tree = parse(source, GRAMMARS[request.grammar])
     except CannotParseError as error:
         return error.reason
-    return rules.read(
-        [
-            Match(
-                min(nodes[0].start_byte for nodes in captures.values()),
-                {
-                    name: [source[node.start_byte : node.end_byte].decode() for node in nodes]
-                    for name, nodes in captures.items()
-                },
-            )
-            for _, captures in QueryCursor(_query(request.grammar)).matches(tree.root_node)
-        ]
-    )
+    found = rules.read(_matches(_query(request.grammar), tree, source, rules.words))
+    return [*found, Import("names", "", rules.names(source.decode()))] if rules.names else found
+
+
+def _matches(query: Query, tree: Tree, source: bytes, words: Sequence[bytes]) -> list[Match]:
+    """The matches around the words, each once, in the order of the text."""
+    cursor = QueryCursor(query)
+    matches: dict[tuple[int, ...], Match] = {}
+    for start, end in _stretches(source, words):
+        cursor.set_byte_range(start, end)
+        for pattern, captures in cursor.matches(tree.root_node):
+            nodes = [node for group in captures.values() for node in group]
+            key = pattern, *(node.id for node in nodes)
+            if key not in matches:
+                texts = {
+                    name: [source[node.start_byte : node.end_byte].decode() for node in group]
+                    for name, group in captures.items()
+                }
+                matches[key] = Match(min(node.start_byte for node in nodes), texts)
+    return [*matches.values()]
+
+
+def _stretches(source: bytes, words: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Where the words stand, as few stretches: for each one the query begins at the tree's root."""
+    if not words:
+        return [(0, len(source))]
+    close = max(_CLOSE, len(source) // _MOST_STRETCHES)
+    stretches: list[tuple[int, int]] = []
+    spans = (found.span() for word in words for found in re.finditer(re.escape(word), source))
+    for start, end in sorted(spans):
+        if stretches and start - stretches[-1][1] < close:
+            stretches[-1] = stretches[-1][0], end
+        else:
+            stretches.append((start, end))
+    return stretches
 
 
 @cache

@@ -2,11 +2,11 @@
 
 from functools import cache
 
-from fim_assets.imports import python
+from fim_assets.imports import c, csharp, java, javascript, python
 from fim_assets.imports.base import ImportRules
 from fim_assets.parsing.grammars import GRAMMARS
 
-RULES = (python.RULES,)
+RULES = (python.RULES, javascript.RULES, java.RULES, c.RULES, csharp.RULES)
 
 
 @cache
