@@ -30,16 +30,16 @@ _JAVASCRIPT_QUERY = """
 (export_statement source: (string) @module)
 (call_expression
   function: (import)
-  arguments: (arguments . [(string) (template_string)] @module))
+  arguments: (arguments . (comment)* . [(string) (template_string)] @module))
 ((call_expression
   function: (identifier) @function
-  arguments: (arguments . [(string) (template_string)] @module))
+  arguments: (arguments . (comment)* . [(string) (template_string)] @module))
   (#eq? @function "require"))
+((comment) @reference (#match? @reference "^///"))
 """
 _TYPESCRIPT_QUERY = f"""
 {_JAVASCRIPT_QUERY}
 (import_require_clause source: (string) @module)
-((comment) @reference (#match? @reference "^///"))
 """
 _WORDS = (b"import", b"require", b"from", b"<reference")
 
@@ -47,13 +47,19 @@ _REFERENCE = re.compile(r"///\s*<reference\s+(path|types)\s*=\s*[\"']([^\"']+)[\
 
 _JAVASCRIPT = (".js", ".jsx", ".mjs", ".cjs")
 _TYPESCRIPT = (".ts", ".tsx", ".d.ts", ".mts", ".d.mts", ".cts", ".d.cts")
-_COMPILED_FROM = {
+_ALSO_WRITTEN = {
     ".js": (".ts", ".tsx", ".d.ts", ".jsx"),
     ".jsx": (".tsx", ".d.ts"),
     ".mjs": (".mts", ".d.mts"),
     ".cjs": (".cts", ".d.cts"),
+    ".ts": (".d.ts",),
+    ".tsx": (".d.ts",),
+    ".mts": (".d.mts",),
+    ".cts": (".d.cts",),
 }
-"""What a file is written as whose path is written as it will be called."""
+"""How the file may end whose path is written as it is called after or before it is compiled."""
+
+_CONDITIONS = {"import", "require", "node", "default"}
 
 _SOURCE_FOLDERS = ("", "src", "lib")
 """Where a package's files are, where those that it names are still to be built."""
@@ -94,14 +100,15 @@ class _Resolver:
     def meant(self, file: int, imported: Import) -> Sequence[int]:
         """The files that an import means, see the module's docstring."""
         path, name = self._repository.paths[file], imported.target
-        find = partial(self._module, typed=path.endswith(_TYPESCRIPT))
+        typed = path.endswith(_TYPESCRIPT)
+        find = partial(self._module, typed=typed)
         folder = folder_of(path)
         if imported.kind == "path" or re.match(r"\.\.?(/|$)", name):
             return find(joined(folder, name), is_folder=bool(re.search(r"(^|/)\.{0,2}$", name)))
         if name.startswith("/"):
             return find(joined("", name))
         above = [folder, *folders_above(folder)]
-        ways = self._by_manifest(above, name) if name[:1] == "#" else self._bare(above, name)
+        ways = (self._by_manifest if name[:1] == "#" else self._bare)(above, name, typed)
         return next(filter(None, map(find, ways)), ())
 
     def _module(self, path: str, *, typed: bool, is_folder: bool = False) -> Sequence[int]:
@@ -113,9 +120,10 @@ class _Resolver:
 
     def _file(self, path: str, typed: bool) -> Sequence[int]:
         stem, dot, ending = path.rpartition(".")
-        written = [stem + other for other in _COMPILED_FROM.get(dot + ending, ())]
+        written = [stem + other for other in _ALSO_WRITTEN.get(dot + ending, ())]
         added = [path + ending for ending in _endings(typed)]
-        paths = [*written, path, *added] if typed else [path, *added, *written]
+        is_compiled = typed and not path.endswith(_TYPESCRIPT)
+        paths = [*written, path, *added] if is_compiled else [path, *added, *written]
         return next(filter(None, map(self._repository.at, paths)), ())
 
     def _folder(self, folder: str, typed: bool) -> Sequence[int]:
@@ -128,13 +136,13 @@ class _Resolver:
                     return files
         return self._file(f"{folder}/index".lstrip("/"), typed)
 
-    def _bare(self, above: Sequence[str], name: str) -> Iterator[str]:
+    def _bare(self, above: Sequence[str], name: str, typed: bool) -> Iterator[str]:
         """The paths that a bare name can mean, the likeliest first."""
         for folder in above:
             options = self._configurations.get(folder, {})
             base = options.get("baseUrl")
             root = joined(folder, base) if isinstance(base, str) else folder
-            for target in _mapped(_dictionary(options, "paths"), name):
+            for target in _mapped(_dictionary(options, "paths"), name, typed):
                 yield joined(root, target)
             if isinstance(base, str):
                 yield joined(root, name)
@@ -142,18 +150,20 @@ class _Resolver:
         length = 2 if name[:1] == "@" else 1
         package, inside = "/".join(parts[:length]), "/".join(parts[length:])
         folders = self._packages.get(package, ())
-        for folder in sorted(folders, key=lambda folder: -_shared(folder, above)):
-            manifest = self._manifests[folder]
-            exports = manifest.get("exports")
-            listed = exports if isinstance(exports, dict) and "." in exports else {".": exports}
-            for target in _mapped(listed, f"./{inside}" if inside else "."):
+        for folder in sorted(folders, key=lambda f: -_folders_shared(f, above)):
+            exports = self._manifests[folder].get("exports")
+            targets: dict[str, Any] = {".": exports}
+            if isinstance(exports, dict) and any(key[:1] == "." for key in exports):
+                targets = exports
+            for target in _mapped(targets, f"./{inside}" if inside else ".", typed):
                 yield joined(folder, target)
             for source in _SOURCE_FOLDERS:
                 yield joined(joined(folder, source), inside)
 
-    def _by_manifest(self, above: Sequence[str], name: str) -> Iterator[str]:
+    def _by_manifest(self, above: Sequence[str], name: str, typed: bool) -> Iterator[str]:
         for folder in above:
-            for target in _mapped(_dictionary(self._manifests.get(folder, {}), "imports"), name):
+            targets = _dictionary(self._manifests.get(folder, {}), "imports")
+            for target in _mapped(targets, name, typed):
                 yield joined(folder, target)
 
 
@@ -161,12 +171,12 @@ def _endings(typed: bool) -> Sequence[str]:
     return _TYPESCRIPT + _JAVASCRIPT if typed else _JAVASCRIPT + _TYPESCRIPT
 
 
-def _shared(folder: str, above: Sequence[str]) -> int:
-    """How near a folder is: the length of its part that lies above a file."""
-    return max(len(f) for f in ["", folder, *folders_above(folder)] if f in above or not f)
+def _folders_shared(folder: str, above: Sequence[str]) -> int:
+    """How many of the folders above a file a folder lies in or is."""
+    return len({folder, *folders_above(folder)}.intersection(above))
 
 
-def _mapped(targets: Mapping[str, Any], name: str) -> Iterator[str]:
+def _mapped(targets: Mapping[str, Any], name: str, typed: bool) -> Iterator[str]:
     """The paths of a name in `paths`, `exports` or `imports`: by itself, else by its pattern."""
     best = max(
         (key for key in targets if key == name or _within(key, name) is not None),
@@ -174,7 +184,7 @@ def _mapped(targets: Mapping[str, Any], name: str) -> Iterator[str]:
         default=None,
     )
     if best is not None:
-        for target in _strings(targets[best]):
+        for target in _strings(targets[best], typed):
             yield target.replace("*", _within(best, name) or "")
 
 
@@ -186,15 +196,22 @@ def _within(pattern: str, name: str) -> str | None:
     return None
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """The paths of a target: it may be one, several, or several by condition, at any depth."""
-    values = [value]
-    while values:
-        value = values.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, list | dict):
-            values += reversed(value if isinstance(value, list) else [*value.values()])
+def _strings(target: Any, typed: bool) -> Iterator[str]:
+    """The paths of a target: one, or several, or some by condition, at any depth.
+
+    Those of Node's own conditions, and of TypeScript's for a file of types, come first.
+    """
+    ours = _CONDITIONS | {"types"} if typed else _CONDITIONS
+    targets = [target]
+    while targets:
+        target = targets.pop()
+        if isinstance(target, str):
+            yield target
+        elif isinstance(target, list):
+            targets += reversed(target)
+        elif isinstance(target, dict):
+            first = sorted(target, key=lambda condition: condition not in ours)
+            targets += [target[condition] for condition in reversed(first)]
 
 
 def _object(text: str) -> dict[str, Any]:
