@@ -2,11 +2,17 @@
 
 from functools import cache
 
-from fim_assets.imports import python
+from fim_assets.imports import go, php, python, ruby, rust
 from fim_assets.imports.base import ImportRules
 from fim_assets.parsing.grammars import GRAMMARS
 
-RULES = (python.RULES,)
+RULES = (
+    go.RULES,
+    php.RULES,
+    python.RULES,
+    ruby.RULES,
+    rust.RULES,
+)
 
 
 @cache
