@@ -154,13 +154,11 @@ class Repository:
 
     def ending(self, path: str) -> Sequence[int]:
         """The files whose paths end in these folders and this name, as whole words."""
-        node = 0
-        for part in reversed(path.split("/")):
-            child = self._ends.children.get((node, part))
-            if child is None:
-                return ()
-            node = child
-        return self._ends.files[node]
+        return self._ends.find(path)
+
+    def folders_ending(self, path: str) -> Sequence[str]:
+        """The folders, with a file right in them, whose paths end in these folders."""
+        return [self._folder_list[number] for number in self._folder_ends.find(path)]
 
     def declaring(self, kind: str, target: str) -> Sequence[int]:
         """The files with an import (or declaration) of this kind and target."""
@@ -179,6 +177,11 @@ class Repository:
         most = max(_shared(folder, parts(other)) for other in beside)
         first = bisect_left(others, folder[:most], key=parts)
         return others[first : bisect_right(others, parts(others[first]), first, key=parts)]
+
+    def nearest_folder(self, file: int, folders: Collection[str]) -> str | None:
+        """Of folders, the one that shares most folders with a file's path, of several the first."""
+        parts = self._parts[file]
+        return min(folders, key=lambda f: (-_shared(f.split("/"), parts), f), default=None)
 
     def project_files(self, name: str) -> Mapping[str, str]:
         """The text of each file of this name, of whatever language, by its folder.
@@ -212,6 +215,14 @@ class Repository:
         return _Ends((file, self._parts[file]) for file in self._inside)
 
     @cached_property
+    def _folder_list(self) -> Sequence[str]:
+        return sorted(self._by_folder)
+
+    @cached_property
+    def _folder_ends(self) -> "_Ends":
+        return _Ends((n, folder.split("/")) for n, folder in enumerate(self._folder_list))
+
+    @cached_property
     def _by_name(self) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for path, text in sorted(zip(self.paths, self._texts, strict=True)):
@@ -221,18 +232,28 @@ class Repository:
 
 
 class _Ends:
-    """Paths from their ends: a node for each end of a path, with the files that it is an end of."""
+    """Paths from their ends: numbers by what their paths end in, in the order they came in."""
 
     def __init__(self, paths: Iterable[tuple[int, Sequence[str]]]) -> None:
-        self.children: dict[tuple[int, str], int] = {}
-        self.files: list[list[int]] = [[]]
-        for file, parts in paths:
+        # A node for each end: as text, the ends of deep paths would grow with the square.
+        self._nodes: dict[tuple[int, str], int] = {}
+        self._numbers: list[list[int]] = [[]]
+        for number, parts in paths:
             node = 0
             for part in reversed(parts):
-                node = self.children.setdefault((node, part), len(self.files))
-                if node == len(self.files):
-                    self.files.append([])
-                self.files[node].append(file)
+                node = self._nodes.setdefault((node, part), len(self._numbers))
+                if node == len(self._numbers):
+                    self._numbers.append([])
+                self._numbers[node].append(number)
+
+    def find(self, path: str) -> Sequence[int]:
+        """The numbers of the paths that end in these folders and this name, as whole words."""
+        node: int | None = 0
+        for part in reversed(path.split("/")):
+            node = self._nodes.get((node or 0, part))
+            if node is None:
+                return ()
+        return self._numbers[node or 0]
 
 
 def _grouped(entries: Iterable[tuple[_Key, int]]) -> dict[_Key, list[int]]:

@@ -2,11 +2,21 @@
 
 from functools import cache
 
-from fim_assets.imports import c, csharp, java, javascript, python
+from fim_assets.imports import c, csharp, go, java, javascript, php, python, ruby, rust
 from fim_assets.imports.base import ImportRules
 from fim_assets.parsing.grammars import GRAMMARS
 
-RULES = (python.RULES, javascript.RULES, java.RULES, c.RULES, csharp.RULES)
+RULES = (
+    c.RULES,
+    csharp.RULES,
+    go.RULES,
+    java.RULES,
+    javascript.RULES,
+    php.RULES,
+    python.RULES,
+    ruby.RULES,
+    rust.RULES,
+)
 
 
 @cache
