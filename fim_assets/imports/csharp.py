@@ -31,6 +31,7 @@ _QUERY = f"""
 """
 _WORDS = (b"using ", b"namespace ", *(f"{kind} ".encode() for kind in _KINDS))
 
+_ATTRIBUTE = re.compile(r"\[\s*([^\W\d]\w*)")
 _USING = re.compile(r"(global\s+)?using\s+(static\s+)?(?:unsafe\s+)?(?:[\w@]+\s*=)?([\w\s.:]+)")
 
 
@@ -44,7 +45,7 @@ def _read(matches: Sequence[Match]) -> list[Import]:
         elif name := match.text("type"):
             space = _dotted(match.text("namespace") or scope)
             found += [Import("namespace", space), Import("type", f"{space}.{name}")]
-    return list(dict.fromkeys([Import("namespace", _dotted(scope)), *found]))
+    return list(dict.fromkeys(found))
 
 
 def _dotted(name: str) -> str:
@@ -78,7 +79,7 @@ class _Namespaces:
         targets = {kind: [i.target for i in imports if i.kind == kind] for kind in _RESOLVED}
         own = {target.rpartition(".")[2] for target in targets["type"]}
         names = {*used.names} - own
-        around = dict.fromkeys(chain.from_iterable(map(_around, targets["namespace"])))
+        around = dict.fromkeys(chain.from_iterable(map(_around, ["", *targets["namespace"]][::-1])))
         files: set[int] = set()
         for namespace in around:
             found = names & self._types.get(namespace, {}).keys()
@@ -132,9 +133,9 @@ def _resolve(
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = type_names(text)
-    attributes = {f"{name}Attribute" for name in re.findall(r"\[\s*([^\W\d]\w*)", text)}
-    return tuple(sorted(names | attributes))
+    """With those of attributes, which are written without their last word."""
+    names = type_names(text, behind_dots=False)
+    return names + tuple(sorted({f"{name}Attribute" for name in _ATTRIBUTE.findall(text)}))
 
 
 RULES = ImportRules({"c#": _QUERY}, _read, _resolve, _WORDS, _names)

@@ -10,6 +10,7 @@ that a file declares beside that of its name.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 from fim_assets.imports.base import Import, ImportRules, Match, Repository
@@ -79,8 +80,6 @@ def _resolve(
     return repository.of(_Packages).meant(file, imports)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(sorted(type_names(text)))
-
-
-RULES = ImportRules({"java": _QUERY}, _read, _resolve, _WORDS, _names)
+RULES = ImportRules(
+    {"java": _QUERY}, _read, _resolve, _WORDS, partial(type_names, behind_dots=True)
+)

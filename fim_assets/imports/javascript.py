@@ -25,15 +25,15 @@ from fim_assets.imports.base import (
     joined,
 )
 
-_JAVASCRIPT_QUERY = """
+_FIRST = """
+[(arguments . [(string) (template_string)] @module)
+ (arguments . (comment) . [(string) (template_string)] @module)]
+"""
+_JAVASCRIPT_QUERY = f"""
 (import_statement source: (string) @module)
 (export_statement source: (string) @module)
-(call_expression
-  function: (import)
-  arguments: (arguments . (comment)* . [(string) (template_string)] @module))
-((call_expression
-  function: (identifier) @function
-  arguments: (arguments . (comment)* . [(string) (template_string)] @module))
+(call_expression function: (import) arguments: {_FIRST})
+((call_expression function: (identifier) @function arguments: {_FIRST})
   (#eq? @function "require"))
 ((comment) @reference (#match? @reference "^///"))
 """

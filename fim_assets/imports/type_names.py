@@ -16,9 +16,17 @@ _COMMENT_OR_STRING = re.compile(
     r"|'(?:[^'\\\n]|\\.)*'",
     re.DOTALL,
 )
-_NAME = re.compile(r"\b[^\W\da-z_]\w*")
+_NAME = r"[^\W\da-z_]\w*"
+_ANY = re.compile(rf"\b{_NAME}")
+_NO_MEMBER = re.compile(rf"(?<![\w.]){_NAME}")
 
 
-def type_names(text: str) -> set[str]:
-    """The names of a text that may be types."""
-    return set(_NAME.findall(_COMMENT_OR_STRING.sub(" ", text)))
+def type_names(text: str, *, behind_dots: bool) -> tuple[str, ...]:
+    """The names of a text that may be types, each once, sorted.
+
+    Args:
+        text: A file's.
+        behind_dots: Whether names behind a dot may be, as where members begin with small letters.
+    """
+    code = _COMMENT_OR_STRING.sub(" ", text)
+    return tuple(sorted({*(_ANY if behind_dots else _NO_MEMBER).findall(code)}))
