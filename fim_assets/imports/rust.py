@@ -72,22 +72,24 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 def _paths(use: str) -> Iterator[list[str]]:
     """The paths of a `use`, its braces opened: `a::{b, c::{self, d}}` is a::b, a::c and a::c::d."""
     before: list[list[str]] = []
-    path: list[str] | None = []
+    path: list[str] = []
+    named = False
     tokens = iter([*_TOKENS.findall(_COMMENTS.sub(" ", use)), ","])
     for token in tokens:
-        if token == "{":
-            before.append(path or [])
-        if token in {",", "}"} and path:
-            yield path
-        if token in {"{", ","}:
-            path = [*before[-1]] if before else []
-        elif token == "}":
-            path = None
-            before = before[:-1]
+        if token in {"{", "}", ","}:
+            if named and token != "{":
+                yield path
+            if token == "{":
+                before.append(path)
+            elif token == "}":
+                before = before[:-1]
+            path, named = [*before[-1]] if before else [], False
         elif token == "as":
             next(tokens)
-        elif token not in {"::", "*"} and not (token == "self" and path) and path is not None:
-            path.append(_plain(token))
+        elif token != "::":
+            named = True
+            if token != "*" and not (token == "self" and path):
+                path.append(_plain(token))
 
 
 def _use(path: list[str], around: list[str]) -> Import:
@@ -144,7 +146,8 @@ class _Resolver:
         root = self._root(path)
         if kind == "crate":
             itself = path.endswith("/main.rs") and folder == root
-            return self._deepest(root, parts) or ((file,) if itself else self._root_file(root))
+            root_file = () if itself else self._root_file(root)
+            return self._deepest(root, parts) or root_file or (file,)
         return self._named(file, module, root, parts)
 
     def _named(self, file: int, module: str, root: str, parts: list[str]) -> Collection[int]:

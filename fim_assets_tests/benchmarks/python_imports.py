@@ -91,7 +91,7 @@ class Tree(NamedTuple):
         last = specs[-1]
         for attribute in names or ["*"]:
             inside = last.submodule_search_locations
-            named = inside and _find(f"{name}.{attribute}", list(inside))
+            named = _find(attribute, list(inside)) if inside else None
             if file := _file(named or last):
                 files.add(file)
         return files
@@ -104,9 +104,8 @@ class Tree(NamedTuple):
 
 def _specs(name: str, path: list[str]) -> Iterator[ModuleSpec]:
     """What `import` finds for each part of a dotted name, as far as it comes."""
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        spec = _find(".".join(parts[:count]), path)
+    for part in name.split("."):
+        spec = _find(part, path)
         if spec is None:
             return
         yield spec
@@ -114,6 +113,7 @@ def _specs(name: str, path: list[str]) -> Iterator[ModuleSpec]:
 
 
 def _find(name: str, path: list[str]) -> ModuleSpec | None:
+    """By the last part of its name: the whole one of a namespace is looked up in `sys.modules`."""
     return PathFinder.find_spec(name, path) if path else None
 
 

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 import pytest
 
 from fim_assets.cuts.syntax_tree import Request, Span, find_middle, find_middles
+from fim_assets.imports.graph import Source, dependency_graph
 from fim_assets.parsing import parser_process
 from fim_assets.parsing.grammars import GRAMMARS, find_grammar
 from fim_assets.parsing.parser_process import ParserError
@@ -134,6 +135,14 @@ def test_a_parser_that_others_end_says_nothing_of_the_file(body: str, go_grammar
     with pytest.raises(ParserError):
         find_middles([request(GO, "Go")])
     assert find_middles([request(PYTHON, "Python")]) == [here(request(PYTHON, "Python"))]
+
+
+def test_so_it_is_where_imports_are_read_and_the_file_is_named(go_grammar: Path) -> None:
+    go_grammar.write_text("import os\ndef language(): os.kill(os.getpid(), 9)\n")
+    paths = ("README.md", "a.py", "b.go")
+    with pytest.raises(ParserError) as caught:
+        dependency_graph([Source(path, None, "") for path in paths], max_bytes=100)
+    assert caught.value.request == 2
 
 
 def test_a_fault_of_our_own_is_no_crash(go_grammar: Path) -> None:
