@@ -211,8 +211,8 @@ class Stage(ABC):
         shard: How the name of the documents that it writes ends; None where it writes none.
         libraries: Packages that have a part in it, next to those of every stage.
         read_by: The command that reads its files, None where there is none.
-        preview: Whether a few documents of a partition are shown as text, or with their tokens;
-            for stages that read or write FIM documents.
+        preview: Whether a few documents of a partition are shown as text, or with their tokens,
+            for stages that read or write FIM documents; or their `files`, where these are joined.
     """
 
     name: ClassVar[str]
@@ -220,7 +220,7 @@ class Stage(ABC):
     shard: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ()
     read_by: ClassVar[str | None] = None
-    preview: ClassVar[Literal["texts", "tokens"] | None] = None
+    preview: ClassVar[Literal["files", "texts", "tokens"] | None] = None
 
     def is_in(self, recipe: Recipe) -> bool:
         """Whether a recipe has it; else there is no such asset."""

@@ -8,12 +8,13 @@ import numpy as np
 import orjson
 from xxhash import xxh3_128_digest
 
-from fim_assets.corpus.stage import Check, CheckOutcome, Finished, fault, passed
+from fim_assets.corpus.stage import Check, CheckOutcome, Finished, Number, fault, passed
 from fim_assets.draws import named_seed
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import Document, name_in, replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.repositories import Repositories
+from fim_assets.repository_shards.facts import named_rate
 from fim_assets.repository_shards.group import File
 from fim_assets.repository_shards.join import opening
 from fim_assets.repository_shards.join_shard import repository_document
@@ -29,12 +30,8 @@ from fim_assets.repository_shards.written import (
     whole_repositories,
     written_documents,
 )
-from fim_assets.statistics.rates import binomial_rate
 from fim_assets.tokenizer.contents import encode_runs
 from fim_assets.tokenizer.load import load_tokenizer
-
-NAMES_ERROR = 1e-9
-"""Probability that a partition is refused whose repositories are named as they should be."""
 
 _DIGEST = np.dtype("V16")
 
@@ -231,16 +228,20 @@ def _too_large(partition: Finished) -> Callable[[WrittenDocument, str | None], s
 
 def names_rate(partition: Finished) -> CheckOutcome:
     """Compare the share of repositories with names and paths with what the recipe asks for."""
-    counts, section = partition.receipt.result.counts, partition.recipe.repositories
-    asked = (section or Repositories()).names_rate
-    rate = binomial_rate(counts["named_repositories"], counts["repositories"], asked, NAMES_ERROR)
+    rate = named_rate(partition.receipt.result.counts, partition.recipe)
     description = (
-        f"{rate.hits:,} of {rate.trials:,} repositories with names at a probability of {asked:g}, "
-        f"{rate.low:,} to {rate.high:,} accepted."
+        f"{rate.hits:,} of {rate.trials:,} repositories with names at a probability of "
+        f"{rate.asked:g}, {rate.low:,} to {rate.high:,} accepted."
     )
-    numbers = {"asked": asked, "hits": rate.hits, "trials": rate.trials}
-    numbers |= {"fewest_accepted": rate.low, "most_accepted": rate.high}
-    return CheckOutcome("names_rate", rate.within, description, {**numbers})
+    numbers: dict[str, Number] = {
+        "names_asked": rate.asked,
+        "names_realised": rate.realised,
+        "names_hits": rate.hits,
+        "names_trials": rate.trials,
+        "names_fewest_accepted": rate.low,
+        "names_most_accepted": rate.high,
+    }
+    return CheckOutcome("names_rate", rate.within, description, numbers)
 
 
 CHECKS = (

@@ -4,7 +4,8 @@ What the other files of this folder do: `join_shard` is this stage's work. `grou
 are one repository, `order` how they follow one another, `divide` where a large one is cut in
 several documents, `join` and `comments` what is written around their texts, and `members` how a
 document's line holds the lines of its files, by which `restore` gives these back. `record` is the
-format of its parquet; `checks` and `statistics` judge and count. What files import is
+format of its parquet, and `written` reads shard and parquet together; `checks`, `statistics` and
+`facts` judge, count and show. What files import is
 `fim_assets/imports/`.
 """
 
@@ -27,6 +28,7 @@ from fim_assets.corpus.stage import (
 from fim_assets.recipe import Recipe
 
 if TYPE_CHECKING:
+    from fim_assets.corpus.receipts import Receipt
     from fim_assets.tokenizer.load import LoadedTokenizer
 
 _DESCRIPTION = """
@@ -54,6 +56,7 @@ class RepositoryShards(Stage):
     version = 1
     shard = ".jsonl.zst"
     read_by = "fim-assets restore"
+    preview = "files"
 
     @override
     def is_in(self, recipe: Recipe) -> bool:
@@ -133,6 +136,12 @@ class RepositoryShards(Stage):
         from fim_assets.repository_shards.statistics import repository_statistics
 
         return repository_statistics(parquet)
+
+    @override
+    def facts(self, recipe: Recipe, receipt: "Receipt") -> Facts:
+        from fim_assets.repository_shards.facts import repository_facts
+
+        return repository_facts(recipe, receipt)
 
 
 def _tokenizer(recipe: Recipe, tokenizer_hash: str) -> "LoadedTokenizer | None":

@@ -17,6 +17,11 @@ _CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
 _COLUMNS = ["line", "repository", "documents", "named", "copy", "place", "language"]
 _COLUMNS += ["depends_on", "unresolved", *_CHARS]
 
+_SUMS = (
+    *("files_without_repository", "repository_copies"),
+    *("cycle_files", "cycle_edges", "unresolved_imports"),
+)
+
 _REPOSITORIES = pl.Schema({"hash": pl.UInt64(), "files": pl.UInt32(), "named": pl.Boolean()})
 _REPOSITORIES |= {"divided": pl.UInt32()}
 """What a repository is kept as: 17 bytes. `divided` are its documents, if it is divided, else 0."""
@@ -31,9 +36,7 @@ def repository_statistics(parquet: Path) -> Statistics:
     behind what they import. Histograms are of repositories and their documents: files without a
     repository are left out.
     """
-    names = ("files_without_repository", "repository_copies", "cycle_files")
-    names += ("unresolved_imports", "cycle_edges")
-    sums: Counter[str] = Counter(dict.fromkeys(names, 0))
+    sums: Counter[str] = Counter(dict.fromkeys(_SUMS, 0))
     places, files, edges = Counter[str](), Counter[str](), Counter[str]()
     of_documents = {name: Lengths() for name in ("files", "chars")}
     found = [pl.DataFrame(schema=_REPOSITORIES)]
@@ -92,7 +95,7 @@ def _repositories(rows: pl.DataFrame) -> pl.DataFrame:
     )
     hashes = [named_seed(0, name) for name in groups["repository"]]
     groups = groups.with_columns(pl.Series("hash", hashes, pl.UInt64))
-    return groups.select(_REPOSITORIES.names()).cast(dict(_REPOSITORIES))
+    return groups.select(_REPOSITORIES.names()).cast(_REPOSITORIES)
 
 
 def _in_cycles(imports: pl.DataFrame) -> int:

@@ -93,7 +93,8 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
                 raise ValueError(
                     f"line {written.number} of the repository shard: {row['id'][:200]!r} again"
                 )
-            seen |= {group} - {None}
+            if group is not None:
+                seen.add(group)
         together.append(written)
         first = together[0].rows[0]
         for of_file, numbered in enumerate(written.rows):

@@ -33,6 +33,7 @@ from fim_assets.errors import USER_ERRORS, ShardError
 from fim_assets.io.locations import StorageError, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.preview.markdown import preview_markdown
+from fim_assets.preview.repositories import repositories_markdown
 from fim_assets.tokenizer.encoders import is_panic
 from fim_assets.tokenizer.load import load_tokenizer
 
@@ -271,6 +272,8 @@ def _preview(stage: Stage, partition: Partition) -> str | None:
     """A few documents as Markdown; with tokens where these are made."""
     if stage.preview is None:
         return None
+    if stage.preview == "files":
+        return repositories_markdown(partition.files(stage).file(".parquet"))
     corpus = partition.corpus
     tokens = stage.preview == "tokens"
     tokenizer = load_tokenizer(corpus.recipe, corpus.tokenizer_hash) if tokens else None

@@ -158,7 +158,9 @@ def _separators(span: TokenSpan, files: pl.DataFrame, partition: TokenPartition)
         return np.empty(0, np.int64)
     first = pl.int_range(pl.len()).over("array", "start") == 0
     if not partition.more_than_separators:
-        return files.filter(~first.shift(-1).fill_null(value=True))["file_end"].to_numpy()
+        last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
+        ends: Ints = files.filter(~last)["file_end"].to_numpy()
+        return ends
     actual = _actual_sentinels(span, partition)
     kind = len(partition.tokenizer.controls.sentinels)
     separators = actual[actual % _KINDS == kind] // _KINDS
@@ -175,7 +177,8 @@ def _separators(span: TokenSpan, files: pl.DataFrame, partition: TokenPartition)
             f"before the file at token {row['file_start']} of the document of line {row['line']}"
         )
         raise ValueError(f"{span.array}: {where} stand {counts[np.argmin(fits)]} separators")
-    return separators[begins[counts == 1]]
+    there: Ints = separators[begins[counts == 1]]
+    return there
 
 
 def _leads(partition: TokenPartition) -> int:

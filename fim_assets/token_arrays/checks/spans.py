@@ -81,7 +81,7 @@ class DocumentSpans:
 
     def name(self, row: int) -> str:
         """The array in which a document is."""
-        return self.names[self.arrays[row]]
+        return self.names[int(self.arrays[row])]
 
     def spans(self, rows: Ints) -> list[TokenSpan]:
         """Where some documents are."""
@@ -97,7 +97,7 @@ class DocumentSpans:
 
     def _key(self, lines: Integers, pieces: Integers) -> Ints:
         most = int(self.pieces.max(initial=0)) + 1
-        return lines.astype(np.int64) * most + np.minimum(pieces, most - 1).astype(np.int64)
+        return np.where(pieces < most, lines.astype(np.int64) * most + pieces, -1)
 
 
 def _small(values: Ints) -> Integers:
