@@ -13,7 +13,12 @@ _NAME_CHARS = 60
 
 def plural(number: int, of: str) -> str:
     """A number of things: `1 document`, `1,024 documents`."""
-    return f"{number:,} {of}{'s' * (number != 1)}"
+    return f"{number:,} {of if number == 1 else several(of)}"
+
+
+def several(of: str) -> str:
+    """Several things: `documents`, `repositories`."""
+    return f"{of[:-1]}ies" if of.endswith("ry") else f"{of}s"
 
 
 def shortened(names: Collection[object], most: int = 8) -> str:

@@ -48,7 +48,8 @@ def summary() -> None:
     totals, partitions = gathered.summary.totals, gathered.summary.partitions
     complete, incomplete = partitions.complete, partitions.incomplete
     console = standard_output()
-    all_cells = _cells(totals, gathered.made.seconds)
+    joined = gathered.summary.repositories
+    all_cells = _cells(totals, gathered.made.seconds, joined.repositories if joined else None)
     columns = [name for name in all_cells if console.width >= _NARROW or name in _IN_NARROW]
     title = f"{complete:,} of {plural(len(shards), 'partition')} complete"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -56,7 +57,8 @@ def summary() -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in gathered.partitions:
-        cells = _cells(row.totals, row.seconds)
+        of_row = row.counts.numbers["repositories"] if joined else None
+        cells = _cells(row.totals, row.seconds, of_row)
         table.add_row(Text(row.key), *(cells[name] for name in columns))
     if complete > _ROWS_SHOWN:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
@@ -121,11 +123,14 @@ def _next_steps(
         yield "next" if not number else "", f"{step:<{width}}   {why}".rstrip()
 
 
-def _cells(totals: "CorpusTotals", seconds: Mapping[str, float]) -> dict[str, str]:
+def _cells(
+    totals: "CorpusTotals", seconds: Mapping[str, float], repositories: int | None = None
+) -> dict[str, str]:
     """Shares are of files long enough to cut; tokens/s is one worker's."""
     token_seconds = seconds[TOKEN_ARRAYS.name]
     return {
         "documents": f"{totals.documents:,}",
+        **({} if repositories is None else {"repositories": f"{repositories:,}"}),
         "rejected": f"{totals.rejected:,}",
         "rearranged": _percent(totals.rearranged, totals.candidates),
         "PSM share": _percent(totals.psm, totals.rearranged),
@@ -170,8 +175,9 @@ def verify(keys: tuple[str, ...]) -> None:
         a for verdict in verdicts if verdict.key in expected for a in verdict.receipts
     )
     partitions = plural(len(expected), "partition")
+    width = max(14, *map(len, corpus.names))
     for asset in corpus.names:
-        click.echo(f"{asset:<14} {receipts[asset]:,} of {partitions} with a receipt")
+        click.echo(f"{asset:<{width}} {receipts[asset]:,} of {partitions} with a receipt")
     files = plural(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
     conclusion = plural(len(faults), "fault") if faults else "all agree"

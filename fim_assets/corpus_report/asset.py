@@ -13,7 +13,7 @@ All complete partitions added up, from their receipts alone.
 | `README.md` | the data set's card |
 | `token_arrays/mix.txt` | layout `dolma`: the arrays as OLMo-core's mixes list them |
 
-- Only partitions count whose three receipts are there and agree with the recipe, with each other
+- Only partitions count whose receipts are all there and agree with the recipe, with each other
   and with the files' sizes; why each of the others does not is listed.
 - It is as old as its last run, and is not made in a run in which a partition fails.
 """

@@ -34,7 +34,7 @@ def _front_matter(view: ReportView) -> dict[str, Any]:
         "pretty_name": "Fill-in-the-middle token arrays",
         "task_categories": ["text-generation"],
         "tags": ["fill-in-the-middle", "pre-training", "tokenized"],
-        "size_categories": [_size_category(view.summary.totals.documents)],
+        "size_categories": [_size_category(view.summary.totals.joined_documents)],
     }
     if view.counts_every_shard:
         path = "/".join(filter(None, [view.prefix, FIM_SHARDS.name, f"*{FIM_SHARDS.shard}"]))

@@ -20,7 +20,7 @@ from fim_assets.corpus_report.view import (
     rate_titles,
 )
 from fim_assets.statistics.rates import Rate
-from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural
+from fim_assets.wording import NO_LANGUAGE, escape_to_one_line, one_line, plural, several
 
 PARTITIONS_NAMED = 12
 """More partitions than these have no names in the chart of their tokens."""
@@ -54,6 +54,11 @@ def make_figures(view: ReportView) -> dict[str, list[Figure]]:
         "cuts": list(_cuts(view.summary.cuts)),
         "seen": list(_seen(view.seen, view.summary.effective_rates.chosen_length)),
         "tokens": list(_tokens(view.languages)),
+        "repositories": [
+            figure
+            for length in (view.repositories.lengths if view.repositories else ())
+            for figure in _lengths([length])
+        ],
         **{group: list(_lengths(lengths)) for group, lengths in view.lengths.items()},
     }
 
@@ -109,7 +114,7 @@ def _orders(orders: Sequence[Counted], files: int) -> Iterator[Figure]:
 def _lengths(lengths: Sequence[Length]) -> Iterator[Figure]:
     longest = max(length.lengths.max or 0 for length in lengths)
     for title, unit, of, histogram, text in lengths:
-        yield Figure(title, text, charts.length_distribution(histogram, unit, f"{of}s", longest))
+        yield Figure(title, text, charts.length_distribution(histogram, unit, several(of), longest))
 
 
 def _cuts(cuts: Mapping[str, Mapping[int, int]]) -> Iterator[Figure]:

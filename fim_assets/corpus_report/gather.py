@@ -15,6 +15,7 @@ from functools import cached_property
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
+from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.corpus_report.summary import (
     CorpusTotals,
     InContext,
@@ -30,6 +31,7 @@ from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.counts import CUT_BINS, counted
 from fim_assets.statistics.histograms import Histogram, add_histograms
+from fim_assets.statistics.name_samples import NamesInSeveral
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen, sequence_lengths
@@ -141,6 +143,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     seen_partitions, lengths = 0, sequence_lengths(recipe)
     histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
     arrays: list[ListedArray] = []
+    names_in, joined_documents = NamesInSeveral(), 0
     for key, receipts in _read_all(corpus, sorted(keys)):
         if isinstance(receipts, str):
             incomplete[key] = receipts
@@ -153,6 +156,9 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         counts.numbers.update(of_partition)
         for result in results:
             _add_histograms(histograms, result.histograms)
+            if result.names is not None:
+                names_in.add(result.names)
+                joined_documents += result.documents
         for receipt in receipts.values():
             if is_seen(receipt.seen, lengths):
                 seen.update(receipt.seen)
@@ -187,6 +193,9 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
         context=_in_context(counts),
         effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
+        repositories=None
+        if recipe.repositories is None
+        else JoinedRepositories.of(numbers, recipe, joined_documents, names_in),
         histograms={name: add_histograms(waiting) for name, waiting in histograms.items()},
         arrays=sorted(arrays, key=lambda array: array.path),
     )

@@ -16,7 +16,7 @@ from fim_assets.recipe import Recipe, harmless_yaml
 from fim_assets.wording import escape_control_characters
 
 _LIMITS = Limits(files=2, lines=14, chars=1100)
-_SECTIONS = ("raw", "fim", "tokens", "tokenizer")
+_SECTIONS = ("raw", "repositories", "fim", "tokens", "tokenizer")
 
 
 class _Example(NamedTuple):

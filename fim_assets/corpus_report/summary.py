@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.frozen_model import FrozenModel
 from fim_assets.recipe import Recipe
@@ -24,8 +25,8 @@ CORPUS_REPORT = "corpus_report"
 class Partitions(FrozenModel):
     """How far the corpus is finished; all other numbers of the summary are of complete partitions.
 
-    A partition is complete if its three receipts are there and agree. `incomplete` says by key why
-    each of the others is not; `empty` are the complete ones without any document.
+    A partition is complete if the receipts of all stages are there and agree. `incomplete` says by
+    key why each of the others is not; `empty` are the complete ones without any document.
     """
 
     total: int
@@ -52,6 +53,8 @@ class CorpusTotals(FrozenModel):
             out where 0.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
+        joined: Documents that are written as a part of another one, behind its first; left out
+            where 0.
         changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
         sentinel_literals: Sentinels that stand in the texts as ordinary text.
         documents_with_sentinel_literals: Documents that hold any.
@@ -78,6 +81,7 @@ class CorpusTotals(FrozenModel):
     not_last: int = Field(default=0, exclude_if=operator.not_)
     repository: int = 0
     separators: int = 0
+    joined: int = Field(default=0, exclude_if=operator.not_)
     changed_documents: int = 0
     copies: int = 0
     sentinel_literals: int = 0
@@ -87,6 +91,11 @@ class CorpusTotals(FrozenModel):
     distinct_eligible: int = 0
     distinct_psm: int = 0
     distinct_spm: int = 0
+
+    @property
+    def joined_documents(self) -> int:
+        """Documents when those that belong together are joined."""
+        return self.documents - self.joined
 
     @property
     def rearranged(self) -> int:
@@ -164,6 +173,7 @@ class Summary(FrozenModel):
         context: Documents longer than the recipe's `context.tokens`, by language; left out of the
             file where there are none.
         effective_rates: What trainers see of the rearranged files whole, by their way of cutting.
+        repositories: Left out of the file where the recipe joins no files.
         histograms: Distributions of lengths by name.
         arrays: What a trainer should read, sorted by path.
     """
@@ -187,6 +197,7 @@ class Summary(FrozenModel):
     longer: dict[int, Longer]
     context: dict[str, InContext] = Field(default_factory=dict, exclude_if=operator.not_)
     effective_rates: EffectiveRates
+    repositories: JoinedRepositories | None = Field(default=None, exclude_if=operator.not_)
     histograms: dict[str, Histogram]
     arrays: list[ListedArray]
 
@@ -201,4 +212,5 @@ class Summary(FrozenModel):
         """What of the recipe matches nothing in the complete partitions, a sentence each."""
         counted = map(Counter, (self.languages, self.splits, self.fallbacks))
         complete = not self.partitions.incomplete
-        return unmatched_names(self.recipe, Occurrences(*counted), complete=complete)
+        warnings = unmatched_names(self.recipe, Occurrences(*counted), complete=complete)
+        return warnings + (self.repositories.warnings if self.repositories else [])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
+from fim_assets.corpus_report.repositories import ADVICE, in_several_text
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.bounded import BOUNDED_TEXT
@@ -22,6 +23,7 @@ from fim_assets.fim_shards.rates import RATE_ERROR
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
 from fim_assets.recipe.fim import Fim
+from fim_assets.repository_shards.record import PLACES
 from fim_assets.statistics.histograms import EDGES, Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.advice import trainer_advice
@@ -109,6 +111,30 @@ class SeenWhole(NamedTuple):
     shares: dict[int, dict[str, float]]
 
 
+class LanguageFiles(NamedTuple):
+    """A language's files in repositories' documents, and their imports of one another."""
+
+    name: str
+    files: int
+    share: float
+    imports: int
+
+
+class RepositoriesView(NamedTuple):
+    """What became of repositories: numbers by title, and where files stand.
+
+    `in_several` says how many have files in several partitions; `advice` what to do if some do.
+    """
+
+    numbers: dict[str, int]
+    names: Rate
+    in_several: str
+    advice: str | None
+    places: list[Counted]
+    languages: list[LanguageFiles]
+    lengths: list[Length]
+
+
 class StageTime(NamedTuple):
     """What a stage took."""
 
@@ -130,6 +156,7 @@ class ReportView:
         lengths: Distributions by group.
         seen: What trainers see of the rearranged files, where that is known of any.
         advice: What to set in which trainer, a sentence each.
+        repositories: What became of repositories, where the recipe joins their files.
         versions: Of each library, and how many receipts name them, most first.
         header_bytes: Bytes in front of an array's ids; `loading` is code that reads it.
         prefix: What the assets' keys begin with.
@@ -155,6 +182,7 @@ class ReportView:
     stages: list[StageTime]
     versions: dict[str, list[tuple[str, int]]]
     dropped: list[Counted]
+    repositories: "RepositoriesView | None"
     dtype: str
     header_bytes: int
     loading: str
@@ -192,6 +220,7 @@ def build_view(
             library: made.versions[library].most_common() for library in sorted(made.versions)
         },
         dropped=_counted(summary.dropped, totals.documents, {}),
+        repositories=_repositories(summary),
         dtype=id_dtype(tokens).name,
         header_bytes=header_bytes,
         loading=_LOADING.format(path, f", offset={header_bytes}" if header_bytes else ""),
@@ -242,7 +271,9 @@ def _counted(counts: Mapping[str, int], total: int, meanings: Mapping[str, str])
 
 
 def _languages(summary: Summary) -> Iterator[Language]:
-    for name, documents in islice(summary.languages.items(), LANGUAGES_SHOWN):
+    # A document that several were joined to names no language where these are in several.
+    others = dict.fromkeys(summary.tokens_by_language.keys() - summary.languages.keys(), 0)
+    for name, documents in islice((summary.languages | others).items(), LANGUAGES_SHOWN):
         tokens = summary.tokens_by_language.get(name, 0)
         yield Language(name, documents, tokens, _share(tokens, summary.totals.tokens))
 
@@ -257,6 +288,53 @@ def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
             length = Length(title, unit, of, lengths, describe(lengths, of))
             shown.setdefault(group, []).append(length)
     return shown
+
+
+_OF_REPOSITORIES = {
+    "repository_document_files": ("Documents by files", "files", "document"),
+    "repository_document_chars": ("Documents by characters", "characters", "document"),
+    "repository_files": ("Repositories by files", "files", "repository"),
+}
+"""The histograms that only repositories have: title, unit, and of what."""
+
+
+def _repositories(summary: Summary) -> RepositoriesView | None:
+    joined = summary.repositories
+    if joined is None:
+        return None
+    numbers = {
+        "documents of the raw shards": summary.totals.documents,
+        "without a repository": joined.files_without_repository,
+        "documents that they were joined to": joined.documents,
+        "repositories, once in each partition": joined.repositories,
+        "divided for their size": joined.divided_repositories,
+        "documents of divided repositories": joined.documents_of_divided,
+        "exact copies within a repository": joined.copies,
+        "imports of files of the same repository": joined.import_edges,
+        "of these, within cycles": joined.cycle_edges,
+        "files in cycles": joined.cycle_files,
+        "imports of nothing in the repository": joined.unresolved_imports,
+    }
+    total = sum(joined.files_by_language.values())
+    languages = [
+        LanguageFiles(name, files, _share(files, total), joined.imports_by_language.get(name, 0))
+        for name, files in islice(joined.files_by_language.items(), LANGUAGES_SHOWN)
+    ]
+    lengths = [
+        Length(title, unit, of, found, describe(found, of))
+        for name, (title, unit, of) in _OF_REPOSITORIES.items()
+        if (found := summary.histograms.get(name))
+    ]
+    several = joined.in_several
+    return RepositoriesView(
+        numbers=numbers,
+        names=joined.names,
+        in_several=in_several_text(several),
+        advice=ADVICE if several.in_several else None,
+        places=_counted(joined.places, total, PLACES),
+        languages=languages,
+        lengths=lengths,
+    )
 
 
 def _longer(summary: Summary) -> Iterator[LongDocuments]:

@@ -16,6 +16,7 @@ import dagster as dg
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Result
+from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
@@ -68,7 +69,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
             stage.receipt.model_dump(
-                mode="json", exclude={"result": {"histograms", "members"}, "seen": True}
+                mode="json", exclude={"result": {"histograms", "members", "names"}, "seen": True}
             )
         ),
     }
@@ -89,8 +90,9 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "documents": totals.documents,
         "files": totals.files,
         "tokens": totals.tokens,
-        "tokens_per_document": mean(totals.tokens, totals.documents),
+        "tokens_per_document": mean(totals.tokens, totals.joined_documents),
         "arrays": totals.arrays,
+        **({} if summary.repositories is None else _repositories(summary.repositories)),
         "rejected_lines": totals.rejected,
         "rejected_share": share(totals.rejected, totals.lines - totals.blank),
         **_tables(
@@ -115,6 +117,15 @@ def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
         "changed_documents": totals.changed_documents,
         "fingerprints": dg.MetadataValue.json(summary.fingerprints),
         "tokenizer_hash": summary.tokenizer_hash,
+    }
+
+
+def _repositories(joined: JoinedRepositories) -> dict[str, int | float]:
+    return {
+        "repositories": joined.in_several.names,
+        "repositories_in_several_partitions": joined.in_several.in_several,
+        "repository_documents": joined.documents,
+        "files_without_repository": joined.files_without_repository,
     }
 
 
