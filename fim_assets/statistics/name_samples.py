@@ -120,7 +120,9 @@ class NamesInSeveral:
 
 def _summed(hashes: UInts, counts: Ints) -> tuple[UInts, Ints]:
     """Each hash once, ascending, with the sum of its counts."""
+    if not len(hashes):
+        return hashes, counts
     order = np.argsort(hashes)
     hashes, counts = hashes[order], counts[order]
     firsts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-    return hashes[firsts], np.add.reduceat(counts, firsts) if len(hashes) else counts
+    return hashes[firsts], np.add.reduceat(counts, firsts)

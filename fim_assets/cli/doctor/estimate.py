@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fim_assets.cli.doctor.sample import SampledShard
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.raw_shards.stage import RAW_SHARDS
+from fim_assets.repository_shards.stage import REPOSITORY_SHARDS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FEW_DOCUMENTS = 100
@@ -82,7 +83,10 @@ def estimate(
     work = len(sizes) * seconds_a_partition + text * seconds_a_byte
     longest = seconds_a_partition + text * seconds_a_byte * sizes[0] / total
     dagster = _DAGSTER_START + _DAGSTER_A_PARTITION * len(sizes)
-    made_at_once = sum(sizes[:workers]) / total * (3 * text if remote else disk[TOKEN_ARRAYS.name])
+    scratch = 3 * text if remote else disk[TOKEN_ARRAYS.name]
+    if REPOSITORY_SHARDS.name in disk:
+        scratch += text  # lines wait in a file until their repository is complete
+    made_at_once = sum(sizes[:workers]) / total * scratch
     measurable = spent > _MEASURABLE * len(sampled) * seconds_a_partition
     return Estimate(
         documents=round(_weighted(documents, by_lines)),

@@ -176,12 +176,12 @@ def _named(raw: Raw, part: str) -> str:
 
 def _fits(fields: Fields, raw: Raw, part: str) -> bool:
     """Whether a recipe's field is there: the text in most lines, any other in some."""
-    return _named(raw, part) in (_strings(fields) if part == "text_field" else fields.values)
+    return _named(raw, part) in (string_fields(fields) if part == "text_field" else fields.values)
 
 
 def _texts(fields: Fields) -> list[str]:
     """The field with by far the most characters, and the most line feeds; else all such fields."""
-    strings = _strings(fields)
+    strings = string_fields(fields)
     chars = {name: sum(map(len, values)) for name, values in strings.items()}
     feeds = {name: sum(v.count("\n") for v in values) for name, values in strings.items()}
     if not any(feeds.values()):
@@ -207,7 +207,7 @@ def _ids(fields: Fields) -> list[str]:
         if all(_HASH.fullmatch(str(value)) for value in values)
         and not _OF_A_REPOSITORY.search(field_names(name)[-1].lower())
     ]
-    return _best_named(found, _ID_NAMES) or hashes
+    return best_named(found, _ID_NAMES) or hashes
 
 
 def _is_id(values: Values) -> bool:
@@ -221,28 +221,28 @@ def _is_id(values: Values) -> bool:
 def _languages(fields: Fields) -> list[str]:
     found = [
         name
-        for name, values in _strings(fields).items()
+        for name, values in string_fields(fields).items()
         if field_names(name)[-1].lower() not in _ENDING_NAMES
         and len({*values}) <= _FEW_LANGUAGES
         and max(map(len, values)) <= _LANGUAGE_CHARS
         and _share(values, canonical) >= _MOST
     ]
-    return _best_named(found, _LANGUAGE_NAMES) or found
+    return best_named(found, _LANGUAGE_NAMES) or found
 
 
 def _paths(fields: Fields) -> list[str]:
     """Fields of strings that end as files do: those with a path's name, or with endings of code."""
-    strings = _strings(fields)
+    strings = string_fields(fields)
     found = [n for n, values in strings.items() if _share(values, _PATH.fullmatch) >= _MOST]
     of_code = [
         name
         for name in found
         if _share(strings[name], lambda value: find_grammar(None, value) is not None) >= _MOST
     ]
-    return _best_named(found, _PATH_NAMES) or of_code
+    return best_named(found, _PATH_NAMES) or of_code
 
 
-def _strings(fields: Fields) -> dict[str, list[str]]:
+def string_fields(fields: Fields) -> dict[str, list[str]]:
     """The fields of which most lines have a string, with these."""
     strings = {
         name: [value for value in values if isinstance(value, str)]
@@ -255,7 +255,7 @@ def _share(values: Sequence[str], test: Callable[[str], object]) -> float:
     return sum(bool(test(value)) for value in values) / len(values)
 
 
-def _best_named(found: Iterable[str], known: Sequence[str]) -> list[str]:
+def best_named(found: Iterable[str], known: Sequence[str]) -> list[str]:
     """Of some fields those whose own name is known: the best known name, the least nested."""
     ranks = {
         path: (known.index(names[-1].lower()), len(names))

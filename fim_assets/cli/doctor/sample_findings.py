@@ -8,6 +8,7 @@ from fim_assets.cli.doctor.estimate import Estimate, estimate
 from fim_assets.cli.doctor.fields import fields_finding, read_fields
 from fim_assets.cli.doctor.findings import Finding, error_finding
 from fim_assets.cli.doctor.inputs import NAMES_SHOWN
+from fim_assets.cli.doctor.repositories import repository_findings
 from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
 from fim_assets.cli.terminal import OnProgress
 from fim_assets.corpus.corpus import Corpus
@@ -46,8 +47,7 @@ def run_and_judge_sample(
     by which they are judged. Without a tokenizer's hash no asset that needs it is made, and nothing
     is estimated.
     """
-    without_tokenizer = corpus.names[: 1 if recipe.fim_needs_tokenizer else 2]
-    assets = corpus.names if corpus.tokenizer_hash else without_tokenizer
+    assets = corpus.names if corpus.tokenizer_hash else _without_tokenizer(corpus)
     sampled: list[SampledShard] = []
     with working_folder() as folder:
         trial = replace(
@@ -66,6 +66,7 @@ def run_and_judge_sample(
         yield from _judge(sampled, shards, _of_lines(recipe), fields_are_named=named)
         if finding is not None:
             yield finding
+        yield from repository_findings(trial, recipe, sampled, fields)
         through = [shard for shard in sampled if len(shard.results) == len(corpus.names)]
         if not through:
             return None
@@ -73,6 +74,14 @@ def run_and_judge_sample(
         seconds = seconds_of_a_partition(trial, through, folder)
     sizes = [shard.size for shard in shards.values()]
     return estimate(through, sizes, seconds, workers, remote=is_remote(corpus.data_root))
+
+
+def _without_tokenizer(corpus: Corpus) -> tuple[str, ...]:
+    """The first assets, those that need no tokenizer."""
+    recipe = corpus.recipe
+    if recipe.repositories is not None and recipe.repositories.max_tokens is not None:
+        return (RAW_SHARDS.name,)
+    return corpus.names[: corpus.names.index(FIM_SHARDS.name) + (not recipe.fim_needs_tokenizer)]
 
 
 def _of_lines(recipe: Recipe) -> Recipe:
