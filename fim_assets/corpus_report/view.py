@@ -304,10 +304,10 @@ def _repositories(summary: Summary) -> RepositoriesView | None:
         return None
     numbers = {
         "documents of the raw shards": summary.totals.documents,
-        "without a repository": joined.files_without_repository,
+        "of these, without a repository": joined.files_without_repository,
         "documents that they were joined to": joined.documents,
         "repositories, once in each partition": joined.repositories,
-        "divided for their size": joined.divided_repositories,
+        "repositories divided for their size": joined.divided_repositories,
         "documents of divided repositories": joined.documents_of_divided,
         "exact copies within a repository": joined.copies,
         "imports of files of the same repository": joined.import_edges,

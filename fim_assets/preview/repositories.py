@@ -20,7 +20,7 @@ _COLUMNS = ["line", "id", "file", "path", "language", "repository", "named", "co
 
 
 def repositories_markdown(parquet: Path) -> str:
-    """The first documents of several files, else the first ones: their files in order.
+    """The first documents of different repositories, of several files if possible: their files.
 
     Of the parquet the first rows are read; the result has less than `MARKDOWN_BYTES` in UTF-8.
     """
@@ -29,7 +29,10 @@ def repositories_markdown(parquet: Path) -> str:
         return "The shard holds no document.\n"
     numbered = rows.with_columns(number=(pl.col("file") == 0).cum_sum())
     groups = numbered.partition_by("number", maintain_order=True)
-    documents = sorted(groups, key=lambda files: files.height == 1)[:_DOCUMENTS]
+    first: dict[str | None, pl.DataFrame] = {}
+    for files in sorted(groups, key=lambda files: files.height == 1):
+        first.setdefault(files["repository"][0], files)
+    documents = [*first.values()][:_DOCUMENTS]
     markdown = ""
     for most in _FILES:
         parts = [part for files in documents for part in _document(files, most)]

@@ -87,7 +87,7 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
         row = written.rows[0]
         if row["document"] == 0:
             if together:
-                yield together
+                yield _complete(together)
             group, together = group_of(row, partition.recipe), []
             if group in seen:
                 raise ValueError(
@@ -109,7 +109,14 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
         if len(together) > first["documents"]:
             raise ValueError(f"{place_of(written, row)}: more documents than recorded")
     if together:
-        yield together
+        yield _complete(together)
+
+
+def _complete(together: list[WrittenDocument]) -> list[WrittenDocument]:
+    row = together[-1].rows[0]
+    if len(together) < row["documents"]:
+        raise ValueError(f"{place_of(together[-1], row)}: fewer documents than recorded")
+    return together
 
 
 def group_of(row: Row, recipe: Recipe) -> Group | None:
