@@ -99,4 +99,5 @@ def repository_frames(parquet: Path, columns: list[str]) -> Iterator[pl.DataFram
         if len(begins):
             yield pl.concat(waiting)
             waiting = [frame[end:]]
-    yield pl.concat(waiting)
+    if waiting:
+        yield pl.concat(waiting)
