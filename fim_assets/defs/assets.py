@@ -1,4 +1,4 @@
-"""The four assets: one step takes each shard through the three partitioned ones, one reports."""
+"""The assets: one step takes each shard through all that have partitions, and one reports."""
 
 import warnings
 from collections.abc import Iterator, Sequence
