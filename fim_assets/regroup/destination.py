@@ -102,7 +102,10 @@ class Destination:
             yield
 
     def finished(self, plan: Plan) -> Made | None:
-        """The record of shards that are there and were made by this plan."""
+        """The record of shards that are there and were made by this plan.
+
+        What a run left that was killed right after it wrote the record is deleted.
+        """
         try:
             made = Made.model_validate_json(read_bytes(self._record))
         except (FileNotFoundError, ValidationError):
@@ -110,7 +113,11 @@ class Destination:
         sizes = sizes_in(self.folder)
         records = [shard.record for shard in made.shards]
         whole = all(sizes.get(record.name) == record.bytes for record in records)
-        return made if whole and made.plan == plan else None
+        if not whole or made.plan != plan:
+            return None
+        if self._earlier_plan() == plan:
+            remove_folder(self.hidden)
+        return made
 
     def begin(self, plan: Plan, *, overwrite: bool) -> None:
         """Make the hidden folder ready, with what an earlier run by this plan finished.

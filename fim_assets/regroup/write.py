@@ -62,7 +62,7 @@ def cut(totals: Totals, most: int) -> list[Range]:
         else:
             ends.append(number + 1)
             filled = size
-    begins = [0, *ends[:-1]]
+    begins = [0, *ends][: len(ends)]
     return [
         Range(number, first_hash(begin), first_hash(end) - 1)
         for number, (begin, end) in enumerate(zip(begins, ends, strict=True))
