@@ -43,7 +43,7 @@ def test_segments_by_hand() -> None:
     """A PSM file and one unchanged; the separator has no id in dolma2, so it is text."""
     fim = Fim()
     text = "<|fim_prefix|>ab<|fim_suffix|>de<|fim_middle|>c<|file_sep|>xy"
-    files = [FileRow("psm", 5, Lengths(2, 1, 2)), FileRow("none", 2, Lengths(0, 0, 0))]
+    files = [FileRow("psm", 5, Lengths(2, 1, 2)), FileRow("none", 2, Lengths(0, 0, 0), lead=12)]
     found = list(segments(text, files, fim, load_tokenizer(Recipe())))
     assert found == [
         (100258, 0, None),
@@ -52,7 +52,7 @@ def test_segments_by_hand() -> None:
         ("de", 0, "suffix"),
         (100259, 0, None),
         ("c", 0, "middle"),
-        ("<|file_sep|>", None, None),
+        ("<|file_sep|>", 1, "separator"),
         ("xy", 1, None),
         (EOS, None, None),
     ]
@@ -60,7 +60,8 @@ def test_segments_by_hand() -> None:
 
 def with_controls(sentinels: dict[str, int], boundaries: dict[str, int]) -> LoadedTokenizer:
     return replace(
-        load_tokenizer(Recipe()), controls=Controls(sentinels, boundaries, bos=None, eos=EOS)
+        load_tokenizer(Recipe()),
+        controls=Controls(sentinels, boundaries, None, EOS, "<|extra_id_2|>"),
     )
 
 
@@ -120,9 +121,9 @@ def test_repository_tokens_are_ids_where_the_tokenizer_has_them_else_text() -> N
     fim = Fim(file_separator_token="<|extra_id_2|>", repository_tokens=("<|extra_id_1|>", "<repo>"))
     rows = [
         FileRow("none", 17, ALONE),
-        FileRow("none", 14, ALONE),
-        FileRow("psm", 5, CUT),
-        FileRow("none", 14, ALONE),
+        FileRow("none", 14, ALONE, lead=14),
+        FileRow("psm", 5, CUT, lead=14),
+        FileRow("none", 14, ALONE, lead=14),
     ]
     pieces = [
         "<|extra_id_1|>a/b",
@@ -142,7 +143,7 @@ def test_repository_tokens_are_ids_where_the_tokenizer_has_them_else_text() -> N
         EOS,
     ]
     assert [segment.file for segment in found] == [
-        *(0, 0, None, 1, 1, 1, 1, None, 2, 2, 2, 2, 2, 2, None, 3, None)
+        *(0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, None)
     ]
 
 
