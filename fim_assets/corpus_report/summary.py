@@ -48,6 +48,8 @@ class CorpusTotals(FrozenModel):
         too_short: Files too short to cut, which are not drawn for.
         gate: Files of documents that are no candidates.
         longer_than_context: Files of documents longer than `context.tokens`; left out where 0.
+        not_last: Files that are not the last of their document, where `fim.files` is `last`; left
+            out where 0.
         repository: Files that hold a repository token.
         separators: File separators in the documents.
         changed_documents: Documents whose texts the tokenizer changes (`tokens.allow_lossy`).
@@ -73,6 +75,7 @@ class CorpusTotals(FrozenModel):
     too_short: int = 0
     gate: int = 0
     longer_than_context: int = Field(default=0, exclude_if=operator.not_)
+    not_last: int = Field(default=0, exclude_if=operator.not_)
     repository: int = 0
     separators: int = 0
     changed_documents: int = 0

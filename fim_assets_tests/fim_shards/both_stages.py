@@ -75,8 +75,17 @@ def make(
     rows = pa.Table.from_pydict(done.rows, record_schema(recipe)).to_pylist()
     firsts = [n for n, row in enumerate(rows) if row["file"] == 0]
     of_documents = [rows[begin:end] for begin, end in pairwise([*firsts, len(rows)])]
+    separator = len(recipe.fim.file_separator_token or "")
     files = [
-        [FileRow(row["order"], row["chars"], Lengths(*map(row.get, PART_CHARS))) for row in group]
+        [
+            FileRow(
+                row["order"],
+                row["chars"],
+                Lengths(*map(row.get, PART_CHARS)),
+                lead=separator if row["file"] else 0,
+            )
+            for row in group
+        ]
         for group in of_documents
     ]
     lines = [bytes(line) for line in done.lines]

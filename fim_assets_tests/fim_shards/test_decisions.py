@@ -186,7 +186,7 @@ def test_reasons_hold_in_their_order() -> None:
         decided = Decided(repositories(texts, fim), fim)
         expected = ["repository", "repository", "too_short", "too_short", last]
         assert decided.reasons.tolist() == expected
-    assert UNCHANGED == ("repository", "too_short", "gate", LONGER, "not_selected")
+    assert UNCHANGED == ("repository", "too_short", "not_last", "gate", LONGER, "not_selected")
 
 
 @pytest.mark.parametrize(

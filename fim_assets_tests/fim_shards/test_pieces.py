@@ -10,14 +10,16 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fim_assets.cuts.files import Around
 from fim_assets.draws import document_keys, piece_keys
 from fim_assets.fim_shards.fitting import Fitting
 from fim_assets.fim_shards.pieces import Division, PieceText, divide_text, even_bounds
 from fim_assets.fim_shards.record import DocumentPiece
-from fim_assets.fim_shards.segments import encode_runs, unchanged_file
+from fim_assets.fim_shards.segments import unchanged_file
 from fim_assets.fim_shards.transform import DocumentError, transform_block
 from fim_assets.raw_shards.shard_reader import Documents
 from fim_assets.recipe import Recipe
+from fim_assets.tokenizer.contents import encode_runs
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.fim_shards.both_stages import Made, make, texts_of
 from fim_assets_tests.fim_shards.recipes_in_context import NAMES, in_context, recipe_named
@@ -94,7 +96,8 @@ def fitting_of(recipe: Recipe, tokens: int) -> Fitting:
 def divided(text: str, room: int, recipe: Recipe | None = None) -> list[str]:
     """A text in pieces of so many ids of `letters`, where letters are ids."""
     fitting = fitting_of(recipe or letters_recipe(), 64)
-    run = list(unchanged_file(text, fitting.recipe.fim, fitting.tokenizer.controls))
+    fim, controls = fitting.recipe.fim, fitting.tokenizer.controls
+    run = [one.content for one in unchanged_file(text, Around(), fim, controls, joined=False)]
     [rows] = encode_runs([run], fitting.tokenizer)
     return divide_text(text, np.concatenate(rows), room, fitting)
 
@@ -131,7 +134,8 @@ def pieces_of(files: list[str], tokens: int, recipe: Recipe | None = None) -> li
     """The first division of files of letters; with three sentinels and four to spare in each."""
     fitting = fitting_of(recipe or letters_recipe(), tokens)
     ids = [np.frombuffer(file.encode(), np.uint8).astype(np.uint32) for file in files]
-    return Division(files, ids, fitting).pieces()
+    leads = ["", *["<sep>"] * (len(files) - 1)]
+    return Division(files, leads, ids, fitting).pieces()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_a_document_is_divided_at_files_by_hand(
     files = ["abcdefgh"[number] * size for number, size in enumerate(sizes)]
     found: list[tuple[int, ...] | int] = []
     at = 0
-    for text, continued in pieces_of(files, 64):
+    for text, continued, _ in pieces_of(files, 64):
         inside = text.split("<sep>")
         letters = [file for file in inside if file]
         if len(letters) == 1 and len(letters[0]) < sizes["abcdefgh".index(letters[0][0])]:
@@ -183,7 +187,7 @@ def test_empty_files_alone_stay_together() -> None:
 def test_a_division_is_finer_each_time() -> None:
     recipe = letters_recipe()
     text = "x" * 1000
-    division = Division([text], [np.full(1000, ord("x"), np.uint32)], fitting_of(recipe, 64))
+    division = Division([text], [""], [np.full(1000, ord("x"), np.uint32)], fitting_of(recipe, 64))
     # 64 less EOS, three sentinels and four to spare; then 4, 8, 16 less, then half, down to one.
     for most in (56, 52, 44, 28, 14, 7, 3, 1):
         pieces = division.pieces()
