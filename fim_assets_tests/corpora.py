@@ -27,10 +27,10 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.run.local import run_in_processes
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings
-from fim_assets.stages import ASSETS, STAGES
+from fim_assets.stages import STAGES, stages_of
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
-CHECKS_OF = {stage.name: [c.name for c in stage.checks_of(Recipe())] for stage in STAGES}
+CHECKS_OF = {s.name: [c.name for c in s.checks_of(Recipe())] for s in stages_of(Recipe())}
 """The checks of the default recipe by stage; `ALL_CHECKS` are those of every recipe."""
 
 ALL_CHECKS = frozenset(check.name for stage in STAGES for check in stage.checks)
@@ -165,14 +165,14 @@ def partition_files(folder: Location, key: str, work: Path | None = None) -> Par
 
 def run_all(
     corpus: Corpus,
-    assets: Iterable[str] = ASSETS,
+    assets: Iterable[str] | None = None,
     checks: Iterable[str] | None = None,
     workers: int = 1,
     *,
     skip_complete: bool = False,
 ) -> dict[str, Outcome]:
     """Take every shard of a corpus through the chosen stages and checks, by default all theirs."""
-    assets = list(assets)
+    assets = list(corpus.names if assets is None else assets)
     if checks is None:
         checks = [c.name for a in assets for c in corpus.stage(a).checks_of(corpus.recipe)]
     shards = find_shards(corpus.recipe.raw.documents, corpus.data_root)

@@ -7,7 +7,7 @@ import pytest
 
 import fim_assets
 from fim_assets.corpus_report.summary import CORPUS_REPORT
-from fim_assets_tests.corpora import ASSETS
+from fim_assets.stages import STAGES
 
 PACKAGE = Path(fim_assets.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -22,7 +22,7 @@ def test_a_module_is_short_and_begins_with_what_it_is_for(module: Path) -> None:
     assert ast.get_docstring(ast.parse(text))
 
 
-@pytest.mark.parametrize("asset", [*ASSETS, CORPUS_REPORT])
+@pytest.mark.parametrize("asset", [*(stage.name for stage in STAGES), CORPUS_REPORT])
 def test_an_assets_name_as_text_stands_in_its_own_folder(asset: str) -> None:
     """Everything else asks the stage: a new stage costs a folder and a line."""
     named = [

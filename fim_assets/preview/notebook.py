@@ -10,7 +10,7 @@ import orjson
 
 from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import WHOLE, DocumentPiece, restore_document
-from fim_assets.fim_shards.segments import Segment, segments
+from fim_assets.fim_shards.segments import BESIDE, Beside, Segment, segments
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document
@@ -32,7 +32,7 @@ class _Run(NamedTuple):
     """What segments share that make one `TokenPart`; a sentinel stands alone, by its index."""
 
     file: int | None
-    part: Part | None
+    part: Part | Beside | None
     control: bool
     segment: int | None = None
 
@@ -96,7 +96,7 @@ class TransformedText:
         return tuple(parts)
 
     def _run(self, index: int, segment: Segment) -> _Run:
-        if segment.file is None:
+        if segment.file is None or segment.part in BESIDE:
             return _Run(None, None, control=True)
         rearranged = self.files[segment.file].order != "none"
         sentinel = rearranged and isinstance(segment.content, int)

@@ -28,10 +28,12 @@ class TokenSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentSpans:
-    """Where documents are, in the arrays' order: each field but the names has shape (n,).
+    """Where documents are, in the arrays' order: each field but the first has shape (n,).
 
     `lines` are those of the raw shard, and `pieces` says which piece of its document one is;
     `arrays` are indices of `names`; the tokens are those from `starts` to before `ends` there.
+    `shard` has the lines and pieces of the FIM shard's documents in its order, where these do not
+    ascend.
     """
 
     names: list[str]
@@ -40,24 +42,33 @@ class DocumentSpans:
     arrays: Integers
     starts: Integers
     ends: Integers
+    shard: tuple[Integers, Integers] | None = None
 
     @classmethod
-    def gather(cls, frames: Iterable[pl.DataFrame]) -> "DocumentSpans":
+    def gather(
+        cls, frames: Iterable[pl.DataFrame], shard: Iterable[pl.DataFrame] | None = None
+    ) -> "DocumentSpans":
         """From `line`, `array`, `start` and `end`, a few documents at a time.
 
-        `piece` is 0 where there is no such column.
+        `piece` is 0 where there is no such column. `shard` are `line` and `piece` of the FIM
+        shard's documents, in its order.
         """
         codes: dict[str, int] = {}
-        columns: list[list[Integers]] = [[np.empty(0, np.uint8)] for _ in range(5)]
+        columns: list[list[Integers]] = [[] for _ in range(5)]
         for frame in frames:
             for name in frame["array"].unique(maintain_order=True):
                 codes.setdefault(name, len(codes))
-            arrays = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
-            pieces = frame["piece"] if "piece" in frame.columns else arrays * 0
-            values = frame["line"], pieces, arrays, frame["start"], frame["end"]
-            for column, numbers in zip(columns, values, strict=True):
-                column.append(_small(numbers.to_numpy()))
-        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(5)))
+            array = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
+            values = (frame["line"], array, frame["start"], frame["end"])
+            line, *others = (_small(numbers.to_numpy()) for numbers in values)
+            for column, numbers in zip(columns, (line, _pieces(frame), *others), strict=True):
+                column.append(numbers)
+        ordered = None
+        if shard is not None:
+            both = [(_small(frame["line"].to_numpy()), _pieces(frame)) for frame in shard]
+            ordered = _together(line for line, _ in both), _together(piece for _, piece in both)
+        lines, pieces, arrays, starts, ends = (_together(columns.pop(0)) for _ in range(5))
+        return cls(list(codes), lines, pieces, arrays, starts, ends, ordered)
 
     def are_in(self, array: str) -> "npt.NDArray[np.bool_]":
         """Which documents are in an array, shape (n,)."""
@@ -70,16 +81,43 @@ class DocumentSpans:
         free = np.stack([self.ends[inside][:-1], self.starts[inside][1:]], axis=1)
         return free[free[:, 0] < free[:, 1]].astype(np.int64)
 
-    def in_line_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
-        """Lines and spans of some documents, counted in the raw shard's order."""
-        rows = self._by_line[begin:end]
+    def in_shard_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
+        """Lines and spans of some documents, counted in the FIM shard's order."""
+        rows = self._in_order[begin:end]
         names = [self.names[code] for code in self.arrays[rows].tolist()]
         spans = map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())
         return self.lines[rows].tolist(), list(spans)
 
     @cached_property
-    def _by_line(self) -> Integers:
-        return _small(np.lexsort((self.pieces, self.lines)))
+    def _in_order(self) -> Integers:
+        if self.shard is None:
+            return _small(np.lexsort((self.pieces, self.lines)))
+        return _small(np.argsort(self.places(self.lines, self.pieces), kind="stable"))
+
+    def places(self, lines: Integers, pieces: Integers) -> Ints:
+        """Where `shard` has each of some documents, by line and piece; its size where nowhere."""
+        if self.shard is None:
+            raise RuntimeError("the FIM shard's documents are in the order of their lines")
+        count = 1 + max(int(numbers.max(initial=0)) for numbers in (pieces, self.shard[1]))
+        wanted, there = (
+            line.astype(np.int64) * count + piece for line, piece in ((lines, pieces), self.shard)
+        )
+        order = np.argsort(there, kind="stable")
+        at = np.searchsorted(there, wanted, sorter=order)
+        found = np.append(order, len(order))[at]
+        same = np.append(there, -1)[found] == wanted
+        places: Ints = np.where(same, found, len(order))
+        return places
+
+
+def _pieces(frame: pl.DataFrame) -> Integers:
+    if "piece" in frame.columns:
+        return _small(frame["piece"].to_numpy())
+    return np.zeros(frame.height, np.uint8)
+
+
+def _together(numbers: Iterable[Integers]) -> Integers:
+    return np.concatenate([np.empty(0, np.uint8), *numbers])
 
 
 def _small(values: Ints) -> Integers:
