@@ -52,6 +52,7 @@ def state_of(shard: RawShard) -> str:
     """What tells whether a shard's content is still the same, without reading it."""
     if is_remote(shard.location):
         return f"{shard.bytes} {shard.etag or shard.blake2b}"
+    shard.refuse_changed()
     found = Path(shard.place).stat()
     return f"{found.st_size} {found.st_mtime_ns}"
 
@@ -107,7 +108,7 @@ class ReadTask:
             receipt = reading.receipt()
             write_bytes(self.folder / Read.name_of(self.number), receipt.model_dump_json().encode())
         except OSError as error:
-            doing = f"{self.inputs[reading.inputs - 1].shard} was read"
+            doing = f"{self.inputs[max(reading.inputs, 1) - 1].shard} was read"
             return Outcome(self.key, told(error, self.folder, doing))
         except USER_ERRORS as error:
             return Outcome(self.key, str(error))
