@@ -185,4 +185,4 @@ def _resolve(
     return [resolver.meant(file, imported) for imported in imports]
 
 
-RULES = ImportRules({"python": _QUERY}, _read, _resolve)
+RULES = ImportRules({"python": _QUERY}, _read, _resolve, (b"import",))

@@ -36,7 +36,7 @@ def read_imports(request: Request) -> list[Import] | str:
     except CannotParseError as error:
         return error.reason
     found = rules.read(_matches(_query(request.grammar), tree, source, rules.words))
-    return [*found, Import("names", "", rules.names(source.decode()))] if rules.names else found
+    return [*found, Import("names", "", rules.names(source))] if rules.names else found
 
 
 def _matches(query: Query, tree: Tree, source: bytes, words: Sequence[bytes]) -> list[Match]:

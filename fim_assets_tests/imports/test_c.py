@@ -5,7 +5,7 @@ import pytest
 from fim_assets_tests.imports.trees import edges, order, unresolved
 
 PROGRAM = {
-    "src/main.c": '#include <stdio.h>\n#include "utils.h"\n#ifdef X\n# include "config.h"\n#endif\n',
+    "src/main.c": '#include <stdio.h>\n#include "utils.h"\n#if X\n# include "config.h"\n#endif\n',
     "src/utils.c": '#include "utils.h"\n',
     "src/utils.h": '#include <lib/helpers.h>\n#include "../src/utils.h"\n',
     "include/lib/helpers.h": '#pragma once\n#include "types.h"\n',
