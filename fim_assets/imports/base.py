@@ -58,11 +58,14 @@ class ImportRules:
         resolve: Given a repository, one of its files, and what `read` made of that: the files that
             each import means, none where it means no file of the repository, and None where it is
             a declaration. The file itself may be among them, and counts for nothing.
+        words: Words of which the first node of every pattern holds one where it matches, so that
+            the query need not look elsewhere; where none are given, it looks everywhere.
     """
 
     queries: Mapping[str, str]
     read: Callable[[Sequence[Match]], list[Import]]
     resolve: Callable[["Repository", int, Sequence[Import]], Sequence[Collection[int] | None]]
+    words: tuple[str, ...] = ()
 
 
 def normalised(path: str | None) -> str:

@@ -1,14 +1,19 @@
 """Read a file's imports: what the process that parses is asked, see `parsing.parser_process`."""
 
+import re
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from tree_sitter import Query, QueryCursor
+from tree_sitter import Node, Query, QueryCursor, Tree
 
-from fim_assets.imports.base import Import, Match
+from fim_assets.imports.base import Import, ImportRules, Match
 from fim_assets.imports.registry import rules_of
 from fim_assets.parsing.grammars import GRAMMARS
 from fim_assets.parsing.tree import CannotParseError, language_of, parse
+
+_NEAR_BYTES = 1 << 10
+"""Words so near to each other are looked around at once."""
 
 
 class Request(NamedTuple):
@@ -18,17 +23,22 @@ class Request(NamedTuple):
     grammar: int
 
 
+class _Reader(NamedTuple):
+    """A grammar's rules, ready."""
+
+    rules: ImportRules
+    query: Query
+    words: re.Pattern[bytes] | None
+
+
 def read_imports(request: Request) -> list[Import] | str:
     """A file's imports, or the reason why it cannot be parsed."""
-    rules = rules_of(request.grammar)
-    if rules is None:
-        raise LookupError(f"{GRAMMARS[request.grammar]} has no rules")
-    source = request.source
     try:
-        tree = parse(source, GRAMMARS[request.grammar])
+        tree = parse(request.source, GRAMMARS[request.grammar])
     except CannotParseError as error:
         return error.reason
-    return rules.read(
+    reader, source = _reader(request.grammar), request.source
+    return reader.rules.read(
         [
             Match(
                 min(nodes[0].start_byte for nodes in captures.values()),
@@ -37,14 +47,42 @@ def read_imports(request: Request) -> list[Import] | str:
                     for name, nodes in captures.items()
                 },
             )
-            for _, captures in QueryCursor(_query(request.grammar)).matches(tree.root_node)
+            for captures in _matches(reader, tree, source)
         ]
     )
 
 
+def _matches(reader: _Reader, tree: Tree, source: bytes) -> Iterator[dict[str, list[Node]]]:
+    cursor = QueryCursor(reader.query)
+    seen = set()
+    for begin, end in _places(reader.words, source):
+        cursor.set_byte_range(begin, end)
+        for pattern, captures in cursor.matches(tree.root_node):
+            # What begins in one place and ends in another is found in both.
+            found = pattern, *(node.id for nodes in captures.values() for node in nodes)
+            if found not in seen:
+                seen.add(found)
+                yield captures
+
+
+def _places(words: re.Pattern[bytes] | None, source: bytes) -> Iterator[tuple[int, int]]:
+    """Where a query looks, in bytes: the whole file, or around words."""
+    begin, end = 0, len(source) if words is None else -_NEAR_BYTES
+    for word in words.finditer(source) if words else ():
+        if word.start() - end >= _NEAR_BYTES:
+            if end > 0:
+                yield begin, end
+            begin = word.start()
+        end = word.end()
+    if end > 0:
+        yield begin, end
+
+
 @cache
-def _query(grammar: int) -> Query:
+def _reader(grammar: int) -> _Reader:
     rules = rules_of(grammar)
     if rules is None:
         raise LookupError(f"{GRAMMARS[grammar]} has no rules")
-    return Query(language_of(GRAMMARS[grammar]), rules.queries[GRAMMARS[grammar].names[0]])
+    query = Query(language_of(GRAMMARS[grammar]), rules.queries[GRAMMARS[grammar].names[0]])
+    words = re.compile(rb"\b(?:%b)\b" % "|".join(rules.words).encode()) if rules.words else None
+    return _Reader(rules, query, words)
