@@ -84,4 +84,4 @@ def _resolve(
     return [resolver.meant(file, imported) for imported in imports]
 
 
-RULES = ImportRules({"c": _QUERY, "c++": _QUERY}, _read, _resolve, (b"include",))
+RULES = ImportRules({"c": _QUERY, "c++": _QUERY}, _read, _resolve, ("include",))

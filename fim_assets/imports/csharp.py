@@ -29,7 +29,7 @@ _QUERY = f"""
 (compilation_unit [{_TYPE}])
 (namespace_declaration name: (_) @namespace body: (declaration_list [{_TYPE}]))
 """
-_WORDS = (b"using ", b"namespace ", *(f"{kind} ".encode() for kind in _KINDS))
+_WORDS = ("using", "namespace", *_KINDS)
 
 _ATTRIBUTE = re.compile(rb"\[\s*([\w\x80-\xff]+)")
 _USING = re.compile(r"(global\s+)?using\s+(static\s+)?(?:unsafe\s+)?(?:[\w@]+\s*=)?([\w\s.:]+)")

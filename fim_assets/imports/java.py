@@ -20,7 +20,7 @@ _QUERY = """
 (package_declaration [(identifier) (scoped_identifier)] @package)
 (import_declaration) @import
 """
-_WORDS = (b"package", b"import")
+_WORDS = ("package", "import")
 
 
 def _read(matches: Sequence[Match]) -> list[Import]:

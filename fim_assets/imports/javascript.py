@@ -41,7 +41,7 @@ _TYPESCRIPT_QUERY = f"""
 {_JAVASCRIPT_QUERY}
 (import_require_clause source: (string) @module)
 """
-_WORDS = (b"import", b"require", b"from", b"<reference")
+_WORDS = ("import", "require", "from", "reference")
 
 _REFERENCE = re.compile(r"///\s*<reference\s+(path|types)\s*=\s*[\"']([^\"']+)[\"']")
 
