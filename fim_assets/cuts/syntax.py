@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from fim_assets.cuts.base import Attempt, Cut, CutError
 from fim_assets.cuts.bounded import Answer, Bound, first_fitting
-from fim_assets.cuts.grammars import find_grammar, grammar_versions
+from fim_assets.parsing.grammars import find_grammar, grammar_versions
 
 if TYPE_CHECKING:
     from fim_assets.cuts.files import Files
-    from fim_assets.cuts.parser_process import Request
+    from fim_assets.cuts.syntax_tree import Request
     from fim_assets.draws import Ints
 
 _VERSION = 2
@@ -19,7 +19,7 @@ _VERSION = 2
 def _cut(
     files: "Files", rows: "Ints", *, syntax_max_bytes: int, max_middle: Bound | None
 ) -> Attempt:
-    from fim_assets.cuts.parser_process import Request
+    from fim_assets.cuts.syntax_tree import Request
 
     answers: dict[int, Answer] = {}
     requests: dict[int, Request] = {}
@@ -65,7 +65,8 @@ def _answers(
     files: "Files", requests: "Mapping[int, Request]", code_starts: Mapping[int, int]
 ) -> dict[int, Answer]:
     """What the parsers make of files, in code points of the file."""
-    from fim_assets.cuts.parser_process import ParserError, find_middles
+    from fim_assets.cuts.syntax_tree import find_middles
+    from fim_assets.parsing.parser_process import ParserError
 
     try:
         middles = find_middles([*requests.values()])

@@ -1,55 +1,29 @@
 """Parse a file and choose the middle for `syntax`: a syntax node, or an aligned run of siblings.
 
-After AST-FIM (arXiv 2506.00204), with tree-sitter's parsers. Nothing depends on a clock: a file is
-parsed whole or not at all, within bounds that count what the parser does. `parser_process` runs
-this apart from the pipeline's own processes, in the C locale.
+After AST-FIM (arXiv 2506.00204), with tree-sitter's parsers.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from functools import cache
-from importlib import import_module
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from tree_sitter import Language, Node, Parser, Tree
+from tree_sitter import Node, Tree
 
-from fim_assets.cuts.grammars import Grammar
 from fim_assets.draws import Ints, RandomStream, draw_bits, integers, uniforms
+from fim_assets.parsing.grammars import GRAMMARS, Grammar
+from fim_assets.parsing.parser_process import ask
+from fim_assets.parsing.tree import CannotParseError, code_point_at, parse
 
 LEVELS = 32
 """Levels of nodes below the root that a node is chosen from; deeper ones are small and left out."""
 
-_CHUNK_BYTES = 1 << 12
-_STEPS_BETWEEN_CALLS = 100
-"""Steps of its own that tree-sitter counts before it asks whether to go on."""
-
-MOST_STEPS = 20
-"""Steps a byte that a file may take: source code takes up to 2.2, and some broken code no end."""
-
-MOST_READ = 200
-"""Times its size that is read of a file at most: of source code up to 14 times, and some scanners
-look from each position to the end."""
-
-_FREE_BYTES = 1 << 14
-"""Added to a file's size, since a small one may take more a byte."""
-
-_LONGEST_PERIOD = 8
-_STRETCH_BYTES = 512
-
 _TRIES = 1024
 _TRIES_AT_ONCE = 64
 
-_LETTERS_FOR_OTHERS = bytes(byte if byte < 0x80 else ord("z") for byte in range(256))
-
-
-@cache
-def _parser(grammar: Grammar) -> Parser:
-    return Parser(Language(getattr(import_module(grammar.module), grammar.function)()))
-
 
 class CannotCutError(ValueError):
-    """A file that `syntax` cannot cut, for one of the reasons of `syntax.CUT`."""
+    """A file that was parsed and has no middle, for one of the reasons of `syntax.CUT`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -80,6 +54,24 @@ class Limit(NamedTuple):
         return cls(most, ends.astype(np.uint32).tobytes())
 
 
+class Request(NamedTuple):
+    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there.
+
+    Where there is a limit, so many middles within it are passed over.
+    """
+
+    source: bytes
+    grammar: int
+    key: int
+    file: int
+    limit: Limit | None = None
+    passed: int = 0
+
+
+Answer = Span | str
+"""The middle, or the reason why there is none, see `syntax.CUT`."""
+
+
 class _Limit:
     """A limit, opened; `reach` is the most bytes that such a middle has."""
 
@@ -95,53 +87,6 @@ class _Limit:
         positions = np.array(span, np.uint32)
         ended = np.searchsorted(self._ends, positions[0], side="right")
         return bool(np.searchsorted(self._ends, positions[1]) - ended < self._most)
-
-
-def parse(source: bytes, grammar: Grammar) -> Tree:
-    """Parse a file in UTF-8.
-
-    Raises:
-        CannotCutError: If the file holds a long repetition, takes more than `MOST_STEPS` or
-            `MOST_READ`, or more than half of it is ERROR nodes.
-    """
-    if _repeats(source):
-        raise CannotCutError("repetitive")
-    if grammar.ascii_only:
-        # A letter for each byte keeps every position: "é}" is read as "zz}".
-        source = source.translate(_LETTERS_FOR_OTHERS)
-    tree = _parse_within_bounds(_parser(grammar), source)
-    if 2 * _error_bytes(tree.root_node) > len(source):
-        raise CannotCutError("syntax_errors")
-    return tree
-
-
-def _parse_within_bounds(parser: Parser, source: bytes) -> Tree:
-    size = len(source) + _FREE_BYTES
-    steps = read = 0
-
-    def chunk(offset: int, _point: object) -> bytes:
-        nonlocal read
-        read += _CHUNK_BYTES
-        if read > MOST_READ * size:
-            return b""  # as at the file's end: the parser soon asks whether to go on
-        # Whole code points: tree-sitter crashes where it finds an end within one.
-        return source[offset : _code_point_at(source, offset + _CHUNK_BYTES)]
-
-    def is_too_much(_offset: int, _has_error: bool) -> bool:
-        nonlocal steps
-        steps += _STEPS_BETWEEN_CALLS
-        return steps > MOST_STEPS * size or read > MOST_READ * size
-
-    try:
-        tree = parser.parse(chunk, progress_callback=is_too_much)
-    except ValueError:
-        if steps <= MOST_STEPS * size and read <= MOST_READ * size:
-            raise
-        parser.reset()  # it would go on with this file
-        raise CannotCutError("too_complex") from None
-    if read > MOST_READ * size:
-        raise CannotCutError("too_complex")
-    return tree
 
 
 def choose_span(
@@ -200,14 +145,23 @@ def find_middle(
 ) -> Span:
     """Parse one file and choose its middle, at whole code points; see `parse` and `choose_span`."""
     start, end = choose_span(parse(source, grammar), len(source), key, file, limit, passed)
-    return Span(_code_point_at(source, start), _code_point_at(source, end))
+    return Span(code_point_at(source, start), code_point_at(source, end))
 
 
-def _code_point_at(source: bytes, position: int) -> int:
-    """Where the code point around a position begins: a node can begin within `z`s for one."""
-    while position < len(source) and source[position] & 0xC0 == 0x80:
-        position -= 1
-    return position
+def find_middles(requests: Sequence[Request]) -> list[Answer]:
+    """Find the middle of each file in the process that parses, see `find_middle`.
+
+    Raises:
+        ParserError: As `parser_process.ask`.
+    """
+    return ask(_answer, requests)
+
+
+def _answer(request: Request) -> Answer:
+    try:
+        return find_middle(**request._asdict() | {"grammar": GRAMMARS[request.grammar]})
+    except (CannotParseError, CannotCutError) as error:
+        return error.reason
 
 
 def _tries(key: int, positions: int, others: int) -> Iterator[list[int]]:
@@ -219,33 +173,6 @@ def _tries(key: int, positions: int, others: int) -> Iterator[list[int]]:
         tries = np.arange(begin, begin + _TRIES_AT_ONCE)
         numbers = np.array([uniforms(keys, tries, stream) for stream in streams])
         yield from integers(numbers.T, bounds).tolist()
-
-
-def _repeats(source: bytes) -> bool:
-    """Whether a stretch of a file repeats with a period of some bytes.
-
-    Parsers keep all readings of an ambiguous text, and some need time and memory that grow with the
-    square of a repetition's length: minutes and gigabytes for kilobytes of `x=>`.
-    """
-    data = np.frombuffer(source, np.uint8)
-    for period in range(1, _LONGEST_PERIOD + 1):
-        same = data[period:] == data[:-period]
-        end = len(same) // _STRETCH_BYTES * _STRETCH_BYTES
-        if same[:end].reshape(-1, _STRETCH_BYTES).all(axis=1).any():
-            return True
-    return False
-
-
-def _error_bytes(root: Node) -> int:
-    total = 0
-    nodes = [root] if root.has_error else []
-    while nodes:
-        node = nodes.pop()
-        if node.is_error:
-            total += node.end_byte - node.start_byte
-        else:
-            nodes += [child for child in node.children if child.has_error]
-    return total
 
 
 def _node_at(tree: Tree, position: int, level: int) -> Span | None:

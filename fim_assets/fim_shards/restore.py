@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fim_assets.corpus.keys import PARQUET
 from fim_assets.draws import document_keys, piece_keys
 from fim_assets.errors import ShardError, UserError
-from fim_assets.fim_shards.record import FimShardReader, restore_document
+from fim_assets.fim_shards.record import FileRow, FimShardReader, restore_document
 from fim_assets.io.hashing import HashingWriter
+from fim_assets.io.parquet import count_rows, read_columns, read_frames
 from fim_assets.io.shard_writer import Line, ShardWriter
 from fim_assets.raw_shards.documents import replace_text, text_span
+from fim_assets.repository_shards.restore import (
+    in_line_order,
+    is_repository_record,
+    restore_repository_shard,
+    with_texts,
+)
 
 _GZIP_LEVEL = 6
 
@@ -36,13 +42,21 @@ def count_record(parquet: Path) -> Counts:
     """Count a FIM shard's documents and rearranged files, by the parquet next to it."""
     documents = rearranged = 0
     try:
-        with pq.ParquetFile(parquet) as table:
-            # Of a document that was divided, the first piece counts.
-            piece = "piece" if "piece" in table.schema_arrow.names else "file"
-            for rows in table.iter_batches(columns=[*{"file", piece}, "order"]):
-                is_first = pc.and_(pc.equal(rows["file"], 0), pc.equal(rows[piece], 0))
-                documents += pc.sum(is_first).as_py() or 0
-                rearranged += pc.sum(pc.not_equal(rows["order"], "none")).as_py() or 0
+        if is_repository_record(parquet):
+            return Counts(count_rows(parquet), 0)
+        names = {*read_columns(parquet)}
+        pieces, joined = "piece" in names, "lead_chars" in names
+        columns = ["file", "order", *(("piece", "continued") if pieces else ())]
+        for rows in read_frames(parquet, columns):
+            rearranged += int(rows["order"].ne("none").sum())
+            first = pl.col("file") == 0
+            if joined:
+                # Each file was a document; of one that was divided, the first piece counts.
+                goes_on = rows.filter(first & pl.col("continued")).height if pieces else 0
+                documents += rows.height - goes_on
+            else:
+                of_document = first & (pl.col("piece") == 0) if pieces else first
+                documents += rows.filter(of_document).height
     except (pa.ArrowException, OSError, KeyError) as error:
         problem = "cannot be read as a FIM record; it is next to its shard, in fim_shards"
         raise ShardError(f"{parquet}: {problem}: {error}") from error
@@ -58,6 +72,8 @@ class Restored(NamedTuple):
         raw_number: Its line in the raw shard.
         changed: Whether its text stands otherwise in the FIM shard.
         keys: Its key, or its pieces'.
+        files: Where files were joined: of each its line in the raw shard, and where in `text` its
+            own text begins and ends.
     """
 
     number: int
@@ -67,6 +83,7 @@ class Restored(NamedTuple):
     text: str
     changed: bool
     keys: list[int]
+    files: list[tuple[int, int, int]]
 
 
 def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
@@ -92,7 +109,7 @@ def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
                 raise reader.disagreement(number, str(error)) from error
             changed = piece.pieces > 1 or any(file.order != "none" for file in files)
             if begun is None:
-                begun = Restored(number, raw_number, line, identifier, "", changed, [])
+                begun = Restored(number, raw_number, line, identifier, "", changed, [], [])
                 count = piece.pieces
             begun.keys.append(key)
             # A piece of joined files has its first file's line.
@@ -102,12 +119,29 @@ def restored_documents(reader: FimShardReader) -> Iterator[Restored]:
             if piece.piece:
                 _refuse_another_line(begun, line, reader)
                 texts.append("" if piece.continued or reader.joined else separator)
+            if reader.joined:
+                _add_files(begun.files, files, sum(map(len, texts)), continued=piece.continued)
             texts.append(original)
             if piece.piece + 1 == piece.pieces:
                 yield begun._replace(text="".join(texts))
                 begun, texts = None, []
     if begun is not None:
         raise reader.disagreement(begun.number, "its last piece is missing")
+
+
+def _add_files(
+    found: list[tuple[int, int, int]], rows: list[FileRow], at: int, *, continued: bool
+) -> None:
+    """Add where files are in their document, of a piece that begins at a place in it."""
+    for number, row in enumerate(rows):
+        at += row.lead + row.header
+        begin, end = at + row.path, at + row.chars
+        if not number and continued:
+            _, before, until = found.pop()
+            # Where a piece ended in the file's path, its text begins in this one.
+            begin = before if until > before else begin
+        found.append((row.line, begin, end))
+        at = end + row.tail
 
 
 def _refuse_another_line(begun: Restored, line: Line, reader: FimShardReader) -> None:
@@ -141,18 +175,41 @@ def restore_shard(
         ShardError: If one of the two is damaged, or they disagree: a text that comes back is
             compared with the document's hash, so that it is the original one.
     """
-    with FimShardReader(Path(shard), Path(parquet)) as reader:
-        for document in restored_documents(reader):
-            key = document_keys(reader.seed, [document.id], [document.text])
-            expected = key
-            if len(document.keys) > 1:
-                pieces = np.arange(len(document.keys))
-                expected = piece_keys(np.repeat(key, len(pieces)), pieces)
-            if expected.tolist() != document.keys:
-                problem = "its id and text have another hash"
-                raise reader.disagreement(document.number, problem)
-            field, line = reader.raw.text_field, document.line
-            yield replace_text(line, field, document.text) if document.changed else bytes(line)
+    shard, parquet = Path(shard), Path(parquet)
+    if is_repository_record(parquet):
+        yield from restore_repository_shard(shard, parquet)
+        return
+    with FimShardReader(shard, parquet) as reader:
+        if reader.joined:
+            yield from in_line_order(_file_lines(reader))
+        else:
+            yield from (line for _, line in _document_lines(reader))
+
+
+def _file_lines(reader: FimShardReader) -> Iterator[tuple[int, bytes]]:
+    """The lines of joined files, with their numbers."""
+    for document, line in _document_lines(reader):
+        texts = ((number, document.text[begin:end]) for number, begin, end in document.files)
+        try:
+            yield from with_texts(line, texts, reader.raw.text_field)
+        except (ValueError, LookupError) as error:
+            raise reader.disagreement(document.number, f"its members: {error}") from error
+
+
+def _document_lines(reader: FimShardReader) -> Iterator[tuple[Restored, bytes]]:
+    """The documents of a FIM shard as the stage read them; errors as of `restore_shard`."""
+    for document in restored_documents(reader):
+        key = document_keys(reader.seed, [document.id], [document.text])
+        expected = key
+        if len(document.keys) > 1:
+            pieces = np.arange(len(document.keys))
+            expected = piece_keys(np.repeat(key, len(pieces)), pieces)
+        if expected.tolist() != document.keys:
+            problem = "its id and text have another hash"
+            raise reader.disagreement(document.number, problem)
+        field, line = reader.raw.text_field, document.line
+        changed = document.changed
+        yield document, replace_text(line, field, document.text) if changed else bytes(line)
 
 
 def write_lines(lines: Iterable[bytes], output: Path) -> None:

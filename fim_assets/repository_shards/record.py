@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from fim_assets.recipe import Recipe
 
+FORMAT_KEY = "fim_assets.repository_format"
 FORMAT = "1"
 
 SCHEMA = pa.schema(
@@ -66,7 +67,7 @@ def record_metadata(recipe: Recipe, seed: int) -> dict[str, str]:
     """The parquet's key-value metadata: format, sections, and the partition's seed."""
     section = recipe.repositories
     return {
-        "fim_assets.format": FORMAT,
+        FORMAT_KEY: FORMAT,
         "fim_assets.repositories": "" if section is None else section.model_dump_json(),
         "fim_assets.raw": recipe.raw.model_dump_json(exclude={"documents"}),
         "fim_assets.seed": f"{seed:016x}",

@@ -10,9 +10,9 @@ import polars as pl
 from tree_sitter import Parser
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.syntax_tree import parse
 from fim_assets.fim_shards.stage import FIM_SHARDS
+from fim_assets.parsing.grammars import GRAMMARS, find_grammar
+from fim_assets.parsing.tree import parse
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.context import Context
@@ -120,7 +120,12 @@ def _parsed_files(pipeline: Corpus, shard: Path, parquet: Path) -> Iterator[Pars
 def parse_files(kept: Path, _folder: Path) -> None:
     """Parse the files of a shard that `syntax` parses, and nothing else."""
     for file in msgspec.msgpack.decode(kept.read_bytes(), type=list[ParsedFile]):
-        _parser(file.grammar).parse(file.source)
+        parse_file(file)
+
+
+def parse_file(file: ParsedFile) -> bool | str:
+    """Parse a file, and nothing else; whether there is an error in it."""
+    return _parser(file.grammar).parse(file.source).root_node.has_error
 
 
 @cache

@@ -7,22 +7,26 @@ import pytest
 
 from fim_assets.cuts.bounded import ENDS, TRIES, Bound, EndsOf
 from fim_assets.cuts.files import Files
-from fim_assets.cuts.grammars import GRAMMARS
-from fim_assets.cuts.parser_process import Request, find_middles
 from fim_assets.cuts.registry import CUTS
-from fim_assets.cuts.syntax_tree import CannotCutError, Limit, Span, choose_span, find_middle
+from fim_assets.cuts.syntax_tree import (
+    CannotCutError,
+    Limit,
+    Request,
+    Span,
+    choose_span,
+    find_middle,
+    find_middles,
+)
 from fim_assets.draws import Ints, RandomStream, document_keys, uniforms
+from fim_assets.parsing.grammars import GRAMMARS
 from fim_assets_tests.cuts.test_syntax_tree import (
     LAW_SOURCES,
-    SNIPPETS,
-    Snippet,
     assert_follows,
     best_run,
-    grammar,
     node_law,
-    parse,
     parsed,
 )
+from fim_assets_tests.parsing.test_tree import SNIPPETS, Snippet, grammar, parse
 
 MANY = 6000
 

@@ -1,30 +1,19 @@
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 from tree_sitter import Node, Tree, TreeCursor
 
-from fim_assets.cuts import grammars, syntax, syntax_tree
-from fim_assets.cuts.grammars import GRAMMARS, find_grammar
+from fim_assets.cuts import syntax, syntax_tree
 from fim_assets.cuts.syntax_tree import LEVELS, CannotCutError, Span, choose_span, find_middle
 from fim_assets.draws import RandomStream, document_keys, uniforms
+from fim_assets.parsing.grammars import GRAMMARS
+from fim_assets.parsing.tree import CannotParseError
+from fim_assets_tests.parsing.test_tree import SNIPPETS, Snippet, error_bytes, grammar, parse
 
 MANY = 20_000
-
-
-def parse(source: bytes, language: str | None, path: str | None = None) -> Tree:
-    """Parse with the grammar that a language or a path leads to."""
-    return syntax_tree.parse(source, GRAMMARS[grammar(language, path)])
-
-
-def grammar(language: str | None, path: str | None = None) -> int:
-    found = find_grammar(language, path)
-    assert found is not None
-    return found
 
 
 def cuts_of(
@@ -35,59 +24,6 @@ def cuts_of(
     span = find_middle(source, GRAMMARS[grammar(language, path)], key, file)
     return len(source[: span.start].decode()), len(source[: span.end].decode())
 
-
-class Snippet(NamedTuple):
-    """A source without an error, its tree's root, and what its language is called."""
-
-    source: str
-    root: str
-    names: tuple[str, ...]
-    endings: tuple[str, ...]
-
-
-SNIPPETS = [
-    Snippet(
-        'if [ -n "$1" ]; then\n  echo "$1"\nfi\n',
-        "program",
-        ("Shell", "Bash", "sh"),
-        (".sh", ".bash"),
-    ),
-    Snippet("int f(int a) {\n    return a + 1;\n}\n", "translation_unit", ("C",), (".c", ".h")),
-    Snippet(
-        "class A {\n    int F(int a) => a + 1;\n}\n",
-        "compilation_unit",
-        ("C#", "C-Sharp", "CSharp"),
-        (".cs",),
-    ),
-    Snippet(
-        "template <class T> struct A { T f() const { return {}; } };\n",
-        "translation_unit",
-        ("C++", "Cpp"),
-        (".cpp", ".cc", ".cxx", ".hpp", ".hh"),
-    ),
-    Snippet("package a\n\nfunc F(a int) int { return a }\n", "source_file", ("Go",), (".go",)),
-    Snippet("class A {\n    int f(int a) { return a; }\n}\n", "program", ("Java",), (".java",)),
-    Snippet(
-        "const f = (a) => <b>{a}</b>;\n",
-        "program",
-        ("JavaScript", "js", "jsx"),
-        (".js", ".mjs", ".cjs", ".jsx"),
-    ),
-    Snippet("# Title\n\nSome *text*.\n\n- a\n- b\n", "document", ("Markdown",), (".md",)),
-    Snippet("<p>\n<?php function f($a) { return $a; } ?>\n</p>\n", "program", ("PHP",), (".php",)),
-    Snippet("def f(a):\n    return a + 1\n", "module", ("Python",), (".py", ".pyi")),
-    Snippet("class A\n  def f(a) = a + 1\nend\n", "program", ("Ruby",), (".rb",)),
-    Snippet("fn f<'a>(a: &'a u8) -> u8 {\n    *a\n}\n", "source_file", ("Rust",), (".rs",)),
-    Snippet("SELECT a, b FROM t WHERE a > 1;\n", "program", ("SQL",), (".sql",)),
-    Snippet("func f(a: Int) -> Int { return a + 1 }\n", "source_file", ("Swift",), (".swift",)),
-    Snippet(
-        "function f<T>(a: T): T { return <T>a; }\n",
-        "program",
-        ("TypeScript", "ts"),
-        (".ts", ".mts", ".cts"),
-    ),
-    Snippet("const f = (a: number) => <b>{a as number}</b>;\n", "program", ("TSX",), (".tsx",)),
-]
 
 LAW_SOURCES = {
     "Python": "import os\n\n\ndef add(a, b):\n    # sümme 🚀\n    return a + b\n\n\nadd(1, 2)\n",
@@ -250,61 +186,6 @@ def test_languages_are_known_by_name_and_by_ending(
     assert 0 <= first < second <= len(snippet.source)
 
 
-def test_the_fifteen_languages_of_stack_edu_and_tsx_are_here() -> None:
-    assert len(SNIPPETS) == 16
-    ours = {name.lower() for snippet in SNIPPETS for name in snippet.names}
-    assert {grammar.names[0] for grammar in GRAMMARS} <= ours
-
-
-def test_the_name_decides_before_the_ending() -> None:
-    assert parse(b"x = 1\n", "Python", "a.c").root_node.type == "module"
-    assert parse(b"int x;\n", "", "a.c").root_node.type == "translation_unit"
-
-
-def reason_of(source: str, language: str | None) -> str:
-    with pytest.raises(CannotCutError) as caught:
-        cuts_of(1, 0, source, language)
-    return caught.value.reason
-
-
-@pytest.mark.parametrize(
-    ("language", "path"),
-    [
-        (None, None),
-        ("", ""),
-        ("COBOL", None),
-        ("COBOL", "a.cob"),
-        (None, "py"),
-        (None, ".py"),
-        (None, "a.py/b"),
-        (None, "."),
-        (None, "a."),
-        (None, "\0"),
-    ],
-)
-def test_a_language_without_grammar(language: str | None, path: str | None) -> None:
-    assert find_grammar(language, path) is None
-
-
-def error_bytes(node: Node) -> int:
-    if node.type == "ERROR":
-        return node.end_byte - node.start_byte
-    return sum(map(error_bytes, node.children))
-
-
-@pytest.mark.parametrize(
-    ("language", "broken"), [("C", "int f( { ) ] ]\n"), ("Go", "package a\n) ) ) ) ) ) )\n")]
-)
-def test_errors_over_more_than_half(language: str, broken: str) -> None:
-    """Spaces behind belong to no node, so that they set the share of the ERROR nodes exactly."""
-    tree = syntax_tree._parser(grammars._BY_NAME[language.lower()]).parse(broken.encode())
-    errors = error_bytes(tree.root_node)
-    half = broken.ljust(2 * errors)
-    assert len(half) == 2 * errors
-    assert error_bytes(parse(half.encode(), language).root_node) == errors
-    assert reason_of(half[:-1], language) == "syntax_errors"
-
-
 @pytest.mark.parametrize(
     "snippet",
     [snippet for snippet in SNIPPETS if snippet.names[0] != "Markdown"],
@@ -370,7 +251,7 @@ def spans_or_reason(source: bytes, language: str) -> list[Span] | str:
     try:
         tree = parse(source, language)
         return [choose_span(tree, len(source), key, 0) for key in range(8)]
-    except CannotCutError as error:
+    except (CannotParseError, CannotCutError) as error:
         return error.reason
 
 
@@ -385,78 +266,9 @@ def test_hostile_texts_are_cut_at_code_points_or_refused(snippet: Snippet, text:
         assert all(source[start:end].decode() for start, end in outcome)
 
 
-NEEDS_SQUARES = {
-    "bash": ["\0", "a?", "<", "|", "<<A\n", "[a]("],
-    "c": ["x=>", "$("],
-    "java": ["x=>", "a<"],
-    "c#": ["a<"],
-    "c++": ["a<"],
-    "swift": ["/*", "#"],
-}
-
-
-@pytest.mark.parametrize(
-    ("language", "unit"), [(name, unit) for name, units in NEEDS_SQUARES.items() for unit in units]
-)
-def test_a_repetition_that_no_parser_can_bear_is_not_parsed(language: str, unit: str) -> None:
-    """200 kB of each took over 40 seconds, or gigabytes, before they were refused."""
-    source = b"normal code; " + (unit * (200_000 // len(unit))).encode()
-    with pytest.raises(CannotCutError, match="repetitive"):
-        parse(source, language)
-
-
-def test_what_no_parser_comes_to_an_end_with_is_not_parsed() -> None:
-    """Broken TSX of 8 kB, which took over 1,000 s and 2 GB; others are served as before."""
-    broken = Path(__file__).with_name("endless.tsx").read_bytes()
-    sound = b"const f = (a: number) => <b>{a as number}</b>;\n" * 50
-    before = str(parse(sound, "TSX").root_node)
-    with pytest.raises(CannotCutError, match="too_complex"):
-        parse(broken, "TSX")
-    assert str(parse(sound, "TSX").root_node) == before
-
-
-def test_what_a_scanner_reads_over_and_over_is_not_parsed() -> None:
-    """Of white space between operators, Swift's reads far more than there is."""
-    ladder = "".join(" " * (depth % 200) + "+ /a/ #/\n" for depth in range(1200))
-    with pytest.raises(CannotCutError, match="too_complex"):
-        parse(ladder.encode(), "Swift")
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda s: s.names[0])
-def test_a_file_that_is_read_in_chunks_is_parsed_as_a_whole(snippet: Snippet) -> None:
-    """Chunks end anywhere, also within a code point."""
-    for before in range(4):
-        source = b" " * before + (snippet.source.replace("a", "日") * 300).encode()
-        parser = syntax_tree._parser(GRAMMARS[grammar(snippet.names[0])])
-        in_chunks = syntax_tree._parse_within_bounds(parser, source).root_node
-        assert str(in_chunks) == str(parser.parse(source).root_node)
-
-
-@pytest.mark.parametrize("period", range(1, 10))
-def test_a_repetition_is_one_of_a_short_period_and_long_enough(period: int) -> None:
-    unit = bytes(range(65, 65 + period))
-    before = bytes(range(97, 97 + 26))
-    assert syntax_tree._repeats(before + unit * (1100 // period)) is (period <= 8)
-    assert not syntax_tree._repeats(before + unit * (500 // period) + before)
-    assert not syntax_tree._repeats(b"")
-
-
-def test_the_ending_decides_between_the_grammars_of_one_language() -> None:
-    source = b"const a = <div>text</div>;\n"
-    assert parse(source, "TypeScript", "a/b.tsx").root_node.has_error is False
-    with pytest.raises(CannotCutError, match="syntax_errors"):
-        parse(source, "TypeScript", "a/b.ts")
-    assert parse(b"x = 1\n", "Python", "a/b.tsx").root_node.type == "module"
-
-
-def test_a_grammar_that_is_given_ascii_alone_keeps_every_place() -> None:
-    """Bash's code looks characters up in a table of 384: beyond it lies chance."""
+def test_a_wide_letter_leaves_the_cuts_around_it_where_they_are() -> None:
+    wide = "for a in \U000f02a2; do\n  echo {\U0010ffff,$a} # é\ndone\n"
     plain = "for a in zzzz; do\n  echo {zzzz,$a} # zz\ndone\n"
-    wide = plain.replace("zzzz", "\U000f02a2", 1).replace("zzzz", "\U0010ffff").replace("zz", "é")
-    assert len(wide.encode()) == len(plain)
-    assert str(parse(wide.encode(), "Bash").root_node) == str(
-        parse(plain.encode(), "Bash").root_node
-    )
     for key in document_keys(3, [None] * 200, [str(n) for n in range(200)]).tolist():
         span = find_middle(wide.encode(), GRAMMARS[grammar("Bash")], key, 0)
         assert span == find_middle(plain.encode(), GRAMMARS[grammar("Bash")], key, 0)

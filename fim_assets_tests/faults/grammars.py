@@ -24,15 +24,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fim_assets.cuts import parser_process
 from fim_assets.cuts.base import CutError
 from fim_assets.cuts.files import Files
 from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
+from fim_assets.parsing import parser_process
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
-from fim_assets_tests.cuts.test_syntax_tree import SNIPPETS
+from fim_assets_tests.parsing.test_tree import SNIPPETS
 
 _SIDES = (
     {"LC_ALL": "C.UTF-8", "MALLOC_PERTURB_": "0"},

@@ -9,11 +9,11 @@ from scipy.stats import binomtest, chi2_contingency, chisquare
 
 from fim_assets.cuts.base import LONGER, UNCHANGED
 from fim_assets.cuts.files import Files
-from fim_assets.cuts.grammars import GRAMMARS, find_grammar
 from fim_assets.cuts.registry import CUTS
 from fim_assets.cuts.syntax_tree import find_middle
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import decide
+from fim_assets.parsing.grammars import GRAMMARS, find_grammar
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 

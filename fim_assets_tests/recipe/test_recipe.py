@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fim_assets.cuts.grammars import grammar_versions
+from fim_assets.parsing.grammars import grammar_versions
 from fim_assets.recipe import (
     _FROM_DOLMA,
     Recipe,

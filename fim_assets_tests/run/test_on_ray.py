@@ -26,8 +26,9 @@ from fim_assets.definitions import build_definitions
 from fim_assets.io.locations import Location, parse_url
 from fim_assets.recipe import Recipe
 from fim_assets.run import on_ray
-from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray
+from fim_assets.run.on_ray import run_on_ray
 from fim_assets.run.partition import Outcome, Task
+from fim_assets.run.tasks import ClusterError
 from fim_assets.settings import Engine, Settings
 from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import (
@@ -139,7 +140,7 @@ def tasks_of(root: Path) -> list[Task]:
 
 
 def materialize_on_ray(root: Path) -> dict[str, Outcome]:
-    return {outcome.key: outcome for outcome in run_partitions_on_ray(tasks_of(root))}
+    return {outcome.key: outcome for outcome in run_on_ray(tasks_of(root))}
 
 
 def left_over(root: Path) -> list[Path]:
@@ -262,7 +263,7 @@ def test_a_node_that_cannot_do_this_runs_work_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(on_ray, "_fingerprints", lambda _corpus: ["another"])
+        patch.setattr(Task, "identity", lambda _task: ["another"])
         with pytest.raises(ClusterError, match="has another fim_assets or other grammars"):
             materialize_on_ray(root)
     monkeypatch.setattr(on_ray, "write_bytes", lambda _marker_file, _content: None)

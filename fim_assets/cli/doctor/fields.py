@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from fim_assets.cli.doctor.findings import Finding
-from fim_assets.cuts.grammars import find_grammar
 from fim_assets.languages.names import canonical
+from fim_assets.parsing.grammars import find_grammar
 from fim_assets.raw_shards.documents import MAX_DEPTH
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path

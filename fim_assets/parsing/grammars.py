@@ -1,4 +1,4 @@
-"""The grammars that `syntax` has, and which of them a file's language needs."""
+"""The grammars that we have, and which of them a file's language needs."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -51,7 +51,7 @@ _BY_ENDING = {ending: grammar for grammar in GRAMMARS for ending in grammar.endi
 
 @cache
 def grammar_versions() -> dict[str, str]:
-    """Versions of tree-sitter and its grammars, by package: they decide where `syntax` cuts."""
+    """Versions of tree-sitter and its grammars, by package: they decide what is parsed how."""
     modules = ("tree_sitter", *(grammar.module for grammar in GRAMMARS))
     packages = dict.fromkeys(module.replace("_", "-") for module in modules)
     return {package: version(package) for package in packages}

@@ -12,10 +12,11 @@ from time import monotonic, sleep
 
 import pytest
 
-from fim_assets.cuts import parser_process
-from fim_assets.cuts.grammars import GRAMMARS, find_grammar
-from fim_assets.cuts.parser_process import ParserError, Request, find_middles
-from fim_assets.cuts.syntax_tree import Span, find_middle
+from fim_assets.cuts.syntax_tree import Request, Span, find_middle, find_middles
+from fim_assets.imports.graph import Source, dependency_graph
+from fim_assets.parsing import parser_process
+from fim_assets.parsing.grammars import GRAMMARS, find_grammar
+from fim_assets.parsing.parser_process import ParserError
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.corpora import open_corpus, run_all, write_shard
@@ -136,6 +137,14 @@ def test_a_parser_that_others_end_says_nothing_of_the_file(body: str, go_grammar
     assert find_middles([request(PYTHON, "Python")]) == [here(request(PYTHON, "Python"))]
 
 
+def test_so_it_is_where_imports_are_read_and_the_file_is_named(go_grammar: Path) -> None:
+    go_grammar.write_text("import os\ndef language(): os.kill(os.getpid(), 9)\n")
+    paths = ("README.md", "a.py", "b.go")
+    with pytest.raises(ParserError) as caught:
+        dependency_graph([Source(path, None, "") for path in paths], max_bytes=100)
+    assert caught.value.request == 2
+
+
 def test_a_fault_of_our_own_is_no_crash(go_grammar: Path) -> None:
     go_grammar.write_text("def language(): raise LookupError('ours')")
     with pytest.raises(RuntimeError, match="LookupError: ours"):
@@ -145,7 +154,8 @@ def test_a_fault_of_our_own_is_no_crash(go_grammar: Path) -> None:
 def test_nothing_of_it_stays_when_its_process_ends_by_whatever_way() -> None:
     code = dedent("""
         import os, sys
-        from fim_assets.cuts.parser_process import Request, _parsers, find_middles
+        from fim_assets.cuts.syntax_tree import Request, find_middles
+        from fim_assets.parsing.parser_process import _parsers
         find_middles([Request(b"x = 1\\n", 9, 1, 0)])
         print(_parsers[os.getpid()]._process.pid, flush=True)
         if sys.argv[1] == "kill": os.kill(os.getpid(), 9)
@@ -166,8 +176,8 @@ def test_cuts_do_not_depend_on_the_locale_nor_on_what_memory_holds() -> None:
     """Each text is parsed differently in these locales by a process that keeps its own."""
     code = dedent("""
         import sys
-        from fim_assets.cuts.parser_process import Request, find_middles
-        from fim_assets.cuts.grammars import find_grammar
+        from fim_assets.cuts.syntax_tree import Request, find_middles
+        from fim_assets.parsing.grammars import find_grammar
         texts = {
             "Ruby": "a = <<\u0100B\\nx\\n\u0100B\\ndef \u03b1? = :\u03b1?\\n",
             "Swift": "let a\u3000= 1\u2028let b\u00a0= 2 + \u03b1\\n",

@@ -2,9 +2,10 @@
 
 A grammar that reads or writes where it must not takes its process with it, by chance or always. So
 none is run in the processes of a run, a command or a notebook: each of these keeps one more, which
-parses for it and ends with it. A file whose parser crashes each time, in fresh processes too, is
-left to `fim.split_fallback`; one whose parser crashes only sometimes is an error, since what
-becomes of a file must not depend on chance.
+parses for it and ends with it. What it makes of a file, the functions say that it is sent: it knows
+none of them. A file whose parser crashes each time, in fresh processes too, has a reason for an
+answer; one whose parser crashes only sometimes is an error, since what becomes of a file must not
+depend on chance.
 
 Grammars ask the C library what is a letter or a space, and its answer depends on the locale. The
 process has the C locale, in which ASCII alone is either, so that all machines parse alike.
@@ -15,23 +16,28 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import accumulate, groupby
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pkgutil import resolve_name
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import NamedTuple
+from types import GenericAlias
+from typing import Any, NamedTuple, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
-from fim_assets.cuts.grammars import GRAMMARS
-from fim_assets.cuts.syntax_tree import CannotCutError, Limit, Span, find_middle
 from fim_assets.io.child_process import own_process
+from fim_assets.parsing.grammars import GRAMMARS
+
+CRASHED = "parser_crashed"
+"""The answer for a file whose parser crashes each time."""
 
 _TRIES = 3
-"""Fresh processes in which the parser of a file must crash for it to be cut by the fallback."""
+"""Fresh processes in which the parser of a file must crash for that to be its answer."""
 
 _BATCH_BYTES = 1 << 20
 """Source that is sent at once: of small files many, so that asking costs little."""
@@ -54,22 +60,37 @@ class ParserError(RuntimeError):
         self.request = request
 
 
-class Request(NamedTuple):
-    """A file in UTF-8, its grammar's index in `GRAMMARS`, its document's key, its index there.
+class Request(Protocol):
+    """What is asked about a file: a named tuple, with these attributes among others."""
 
-    Where there is a limit, so many middles within it are passed over.
-    """
+    @property
+    def source(self) -> bytes:
+        """The text in UTF-8."""
 
-    source: bytes
-    grammar: int
-    key: int
-    file: int
-    limit: Limit | None = None
-    passed: int = 0
+    @property
+    def grammar(self) -> int:
+        """The grammar's index in `GRAMMARS`."""
 
 
-Answer = Span | str
-"""The middle, or the reason why there is none, see `syntax.CUT`."""
+_Asked = TypeVar("_Asked", bound=Request)
+_Answer = TypeVar("_Answer")
+
+
+_Message = tuple[str, msgspec.Raw]
+"""What is sent: a function's name, and requests."""
+
+
+class _Types(NamedTuple):
+    """What a function is given and gives, many at once: types that MessagePack is decoded to."""
+
+    requests: Any
+    answers: Any
+
+
+@cache
+def _types(function: Callable[..., Any]) -> _Types:
+    request, answer = get_type_hints(function).values()
+    return _Types(*(GenericAlias(list, one) for one in (request, answer)))
 
 
 class _DiedError(Exception):
@@ -80,33 +101,42 @@ class _DiedError(Exception):
         self.killed = killed
 
 
-def find_middles(requests: Sequence[Request]) -> list[Answer]:
-    """Find the middle of each file, see `syntax_tree.find_middle`.
+def ask(
+    function: Callable[[_Asked], _Answer | str], requests: Sequence[_Asked]
+) -> list[_Answer | str]:
+    """What a function makes of each request, in the process that parses.
+
+    Args:
+        function: One of a module's, with annotations: requests and answers go through MessagePack.
+            It is loaded there by its name.
+        requests: One a file. Where the parser of one crashes each time, its answer is `CRASHED`.
 
     Raises:
         ParserError: If the parser of a file was killed, or crashes on some tries and not on others.
     """
-    answers: list[Answer] = []
+    answers: list[_Answer | str] = []
     ends = accumulate(len(request.source) for request in requests)
     parts = groupby(zip(ends, requests, strict=True), lambda entry: entry[0] // _BATCH_BYTES)
     for _, part in parts:
         batch = [request for _, request in part]
         try:
-            answers += _ask(batch)
+            answers += _ask(function, batch)
         except _DiedError:
             # Each alone: the one whose parser dies must not cost its neighbours theirs.
             for request in batch:
-                answers.append(_alone(request, len(answers)))
+                answers.append(_alone(function, request, len(answers)))
     return answers
 
 
-def _alone(request: Request, number: int) -> Answer:
+def _alone(
+    function: Callable[[_Asked], _Answer | str], request: _Asked, number: int
+) -> _Answer | str:
     """A file's answer, in fresh processes once its parser crashes."""
     deaths: list[str] = []
     language = GRAMMARS[request.grammar].names[0]
     for _ in range(_TRIES):
         try:
-            [answer] = _ask([request])
+            [answer] = _ask(function, [request])
         except _DiedError as died:
             if died.killed is not None:
                 raise ParserError(f"the {language} parser {died.killed}", number) from died
@@ -119,7 +149,7 @@ def _alone(request: Request, number: int) -> Answer:
             f"{len(deaths) + 1} tries",
             number,
         )
-    return "parser_crashed"
+    return CRASHED
 
 
 _lock = Lock()
@@ -127,11 +157,11 @@ _parsers: "dict[int, _Parser]" = {}
 """The parser of each process, by its number: a forked one must not use its parent's."""
 
 
-def _ask(batch: list[Request]) -> list[Answer]:
+def _ask(function: Callable[[_Asked], _Answer | str], batch: list[_Asked]) -> list[_Answer | str]:
     with _lock:
         parser = _parsers.get(os.getpid()) or _Parser()
         try:
-            answers = parser.ask(batch)
+            answers = parser.ask(function, batch)
         except BaseException:
             # An interrupt leaves an answer on its way, which the next one to ask would get.
             parser.end()
@@ -147,7 +177,9 @@ class _Parser:
     def __init__(self) -> None:
         self._connection, its_end = Pipe()
         self._errors = TemporaryFile()  # noqa: SIM115 - `end` closes it
-        command, environment = own_process("fim_assets.cuts.parser_process", str(its_end.fileno()))
+        command, environment = own_process(
+            "fim_assets.parsing.parser_process", str(its_end.fileno())
+        )
         with its_end:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 command,
@@ -158,12 +190,19 @@ class _Parser:
                 env=environment,
             )
 
-    def ask(self, batch: list[Request]) -> list[Answer]:
+    def ask(
+        self, function: Callable[[_Asked], _Answer | str], batch: list[_Asked]
+    ) -> list[_Answer | str]:
+        name = f"{function.__module__}:{function.__qualname__}"
         try:
-            self._connection.send_bytes(msgspec.msgpack.encode(batch))
-            return msgspec.msgpack.decode(self._connection.recv_bytes(), type=list[Answer])
+            self._connection.send_bytes(msgspec.msgpack.encode((name, batch)))
+            received = self._connection.recv_bytes()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise self._death() from None
+        answers: list[_Answer | str] = msgspec.msgpack.decode(
+            received, type=_types(function).answers
+        )
+        return answers
 
     def end(self) -> None:
         self._connection.close()
@@ -192,15 +231,11 @@ def _serve(connection: Connection) -> None:
     locale.setlocale(locale.LC_CTYPE, "C")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            batch = msgspec.msgpack.decode(connection.recv_bytes(), type=list[Request])
-            connection.send_bytes(msgspec.msgpack.encode([_answer(request) for request in batch]))
-
-
-def _answer(request: Request) -> Answer:
-    try:
-        return find_middle(**request._asdict() | {"grammar": GRAMMARS[request.grammar]})
-    except CannotCutError as error:
-        return error.reason
+            name, batch = msgspec.msgpack.decode(connection.recv_bytes(), type=_Message)
+            function = resolve_name(name)
+            requests = msgspec.msgpack.decode(batch, type=_types(function).requests)
+            answers = [function(request) for request in requests]
+            connection.send_bytes(msgspec.msgpack.encode(answers))
 
 
 if __name__ == "__main__":

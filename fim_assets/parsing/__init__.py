@@ -1,0 +1,1 @@
+"""How source code is parsed: the grammars, the bounds of parsing, the process that does it."""
