@@ -34,7 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def specified(asset: str, corpus: Corpus) -> dg.AssetSpec:
-    keys = {name: dg.AssetKey(name) for name in ALL}
+    keys = {name: dg.AssetKey(name) for name in (*corpus.names, "corpus_report")}
     specs = {spec.key: spec for spec in stage_specs(corpus, keys)}
     specs[keys["corpus_report"]] = report_spec(corpus, keys["corpus_report"])
     return specs[keys[asset]]
@@ -43,7 +43,7 @@ def specified(asset: str, corpus: Corpus) -> dg.AssetSpec:
 def names(schema: pa.Schema) -> Iterator[str]:
     for column in schema:
         yield column.name
-        if pa.types.is_list(column.type):
+        if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
             yield from (f"{column.name}.{inner.name}" for inner in column.type.value_type)
 
 
