@@ -41,7 +41,7 @@ from fim_assets.definitions import build_definitions, defs
 from fim_assets.fim_shards.restore import restore_shard
 from fim_assets.preview.notebook import transform_text
 from fim_assets.recipe import Recipe, load_recipe
-from fim_assets.stages import STAGES
+from fim_assets.stages import stages_of
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
 
@@ -642,7 +642,7 @@ def _parameters(command: click.Command, name: str = "fim-assets") -> Iterator[tu
 
 def _fingerprints(recipe: Recipe) -> dict[str, str]:
     assets = ("raw_shards", "fim_shards", "token_arrays", "corpus_report")
-    corpus = Corpus(recipe, "0" * 32, Path(), STAGES)
+    corpus = Corpus(recipe, "0" * 32, Path(), stages_of(recipe))
     return {asset: corpus.fingerprint(asset) for asset in assets}
 
 

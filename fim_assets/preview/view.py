@@ -70,6 +70,14 @@ class ShownFile(NamedTuple):
     about: str
     pieces: list[Piece | ShownText]
 
+    @property
+    def beside(self) -> tuple[list[str], list[str]]:
+        """What stands before and behind it where a stage has joined it with others."""
+        if not self.file.row.joined:
+            return [], []
+        lead, header, tail = self.file.around
+        return [*filter(None, (lead, header))], [*filter(None, (tail,))]
+
 
 def show_files(
     files: Sequence[FilePreview], limits: Limits, unchanged: Limits | None = None

@@ -90,24 +90,26 @@ class DocumentSpans:
 
     @cached_property
     def _in_order(self) -> Integers:
-        if self.shard is None:
-            return _small(np.lexsort((self.pieces, self.lines)))
-        return _small(np.argsort(self.places(self.lines, self.pieces), kind="stable"))
+        return _small(self._shard_order(self.lines, self.pieces))
 
-    def places(self, lines: Integers, pieces: Integers) -> Ints:
-        """Where `shard` has each of some documents, by line and piece; its size where nowhere."""
+    def shard_order(self, rows: pl.DataFrame) -> Ints:
+        """The FIM shard's order of rows of documents, by `line` and, if there is one, `piece`.
+
+        A row of a document that is not there is the last; rows of one keep their order.
+        """
+        return self._shard_order(rows["line"].to_numpy(), _pieces(rows))
+
+    def _shard_order(self, lines: Integers, pieces: Integers) -> Ints:
         if self.shard is None:
-            raise RuntimeError("the FIM shard's documents are in the order of their lines")
+            return np.lexsort((pieces, lines))
         count = 1 + max(int(numbers.max(initial=0)) for numbers in (pieces, self.shard[1]))
         wanted, there = (
             line.astype(np.int64) * count + piece for line, piece in ((lines, pieces), self.shard)
         )
         order = np.argsort(there, kind="stable")
-        at = np.searchsorted(there, wanted, sorter=order)
-        found = np.append(order, len(order))[at]
-        same = np.append(there, -1)[found] == wanted
-        places: Ints = np.where(same, found, len(order))
-        return places
+        found = np.append(order, len(order))[np.searchsorted(there, wanted, sorter=order)]
+        places = np.where(np.append(there, -1)[found] == wanted, found, len(order))
+        return np.argsort(places, kind="stable")
 
 
 def _pieces(frame: pl.DataFrame) -> Integers:
