@@ -17,10 +17,11 @@ from fim_assets.io.locations import Location, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.shard_writer import Line
 from fim_assets.io.storage import write_bytes
+from fim_assets.raw_shards.documents import name_in
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe.raw import Raw
 from fim_assets.regroup.job import Job, Outcome, Receipt, identity, new_file, told
-from fim_assets.regroup.names import BUCKETS, bucket, line_hash, repository_hash, repository_name
+from fim_assets.regroup.names import BUCKETS, bucket, line_hash, repository_hash
 from fim_assets.regroup.runs import Entry, RunWriter
 
 _LONGEST_LINE = 1 << 31
@@ -178,7 +179,7 @@ class _Reading:
         buckets: list[int] = []
         sizes: list[int] = []
         for number, line in self._lines_of(block):
-            name = repository_name(line, self._field)
+            name = (name_in(line, self._field) or "").encode()
             hashed = repository_hash(name) if name else line_hash(line, number)
             self._unnamed += not name
             buckets.append(bucket(hashed))
