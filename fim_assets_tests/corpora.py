@@ -24,7 +24,7 @@ from fim_assets.io.parquet import TableWriter
 from fim_assets.layouts.registry import array_endings, array_folders
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.raw import Raw
-from fim_assets.run.local import run_partitions
+from fim_assets.run.local import run_in_processes
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings
 from fim_assets.stages import STAGES, stages_of
@@ -180,7 +180,7 @@ def run_all(
         Task(corpus, key, shard, frozenset(assets), frozenset(checks), skip_complete)
         for key, shard in shards.items()
     ]
-    return {outcome.key: outcome for outcome in run_partitions(tasks, workers)}
+    return {outcome.key: outcome for outcome in run_in_processes(tasks, workers)}
 
 
 def file_bytes(folder: Path) -> dict[str, bytes]:

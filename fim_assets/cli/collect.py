@@ -31,7 +31,8 @@ _NAMED = ("unreadable", "outside")
 """Reasons for which files are told by name: a user can do something about them."""
 
 
-def _size(_ctx: click.Context, _option: click.Parameter, value: str) -> int:
+def read_size(_ctx: click.Context, _option: click.Parameter, value: str) -> int:
+    """What an option for a size says, in bytes."""
     try:
         return read_group_size(value)
     except ValueError as error:
@@ -61,7 +62,7 @@ def _prefix(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
     "--shard-size",
     default="100MB",
     show_default=True,
-    callback=_size,
+    callback=read_size,
     metavar="SIZE",
     help="Text in a shard: 100MB, 64MiB or a number of bytes.",
 )
@@ -69,7 +70,7 @@ def _prefix(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
     "--max-file-size",
     default="1MB",
     show_default=True,
-    callback=_size,
+    callback=read_size,
     metavar="SIZE",
     help="Larger files are left out.",
 )

@@ -15,6 +15,7 @@ from fim_assets.cli.after_a_run import restore, show, summary, verify
 from fim_assets.cli.before_a_run import doctor, keys, manifest, preview, sample
 from fim_assets.cli.collect import collect
 from fim_assets.cli.completion import completion
+from fim_assets.cli.regroup import regroup
 from fim_assets.cli.terminal import show_every_character
 from fim_assets.errors import USER_ERRORS
 from fim_assets.wording import escape_control_characters, escape_to_one_line
@@ -22,7 +23,7 @@ from fim_assets.wording import escape_control_characters, escape_to_one_line
 _INTERRUPTED = 130
 
 _SECTIONS = {
-    "Before a run": (sample, collect, keys, manifest, preview, doctor),
+    "Before a run": (sample, collect, regroup, keys, manifest, preview, doctor),
     "After a run": (summary, show, verify, restore),
     "In the shell": (completion,),
 }

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.io.locks import lock_for_a_while, why_no_locks
 
-_LOCKS = ".locks"
+LOCKS = ".locks"
+"""The folder of the locks, next to those of the assets."""
 
 
 def no_locks_warning(folder: Location) -> str | None:
@@ -17,7 +18,7 @@ def no_locks_warning(folder: Location) -> str | None:
     """
     if is_remote(folder):
         return None
-    locks = folder / _LOCKS
+    locks = folder / LOCKS
     try:
         locks.mkdir(parents=True, exist_ok=True)
         reason = why_no_locks(locks)
@@ -40,7 +41,7 @@ def partition_lock(folder: Location, key: str) -> Iterator[None]:
     if is_remote(folder):
         yield
         return
-    path = folder / _LOCKS / f"{key}.lock"
+    path = folder / LOCKS / f"{key}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_for_a_while(path, f"{key}: another run is writing this partition"):
         yield

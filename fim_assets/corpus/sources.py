@@ -3,10 +3,12 @@
 import glob
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fsspec.utils import glob_translate
 from upath import UPath
 
 from fim_assets.corpus.keys import KEY_RULE, NAME_RULE, SHARD_NAME, fits
@@ -81,6 +83,17 @@ def refuse_outputs(shards: Iterable[RawInput], folders: Iterable[Location]) -> N
         if member.place.startswith(outputs):
             advice = "narrow the glob, or set FIM_INPUT_ROOT to the folder of the raw shards"
             raise ShardError(f"{member}: raw.documents matches this output; {advice}")
+
+
+def would_match(documents: Iterable[str], root: Location, location: Location) -> str | None:
+    """The glob that would match a file, if one does; see `find_shards`."""
+    for pattern in documents:
+        absolute = _absolute(pattern, root)
+        if is_remote(absolute) == is_remote(location) and re.match(
+            glob_translate(str(absolute)), str(location)
+        ):
+            return pattern
+    return None
 
 
 def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawInput]]:

@@ -9,8 +9,9 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 
 import dagster as dg
 
-from fim_assets.run.local import run_partitions
+from fim_assets.run import engine
 from fim_assets.run.partition import Outcome, Task
+from fim_assets.run.tasks import ClusterError
 from fim_assets.settings import Settings, SettingsError
 
 
@@ -55,12 +56,7 @@ def refuse_command(
 
 def run_tasks(tasks: Sequence[Task], settings: Settings) -> Generator[Outcome, None, None]:
     """Run partitions of one corpus; yields each outcome, or fails if there is no cluster to use."""
-    if settings.engine == "local":
-        yield from run_partitions(tasks, settings.workers)
-        return
-    from fim_assets.run.on_ray import ClusterError, run_partitions_on_ray
-
     try:
-        yield from run_partitions_on_ray(tasks)
+        yield from engine.run_tasks(tasks, settings)
     except ClusterError as error:
         raise dg.Failure(str(error)) from None

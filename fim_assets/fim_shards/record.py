@@ -1,6 +1,6 @@
 """The parquet next to a FIM shard: a row for each file of a document, enough to undo it all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
@@ -101,7 +101,7 @@ class FileRow(NamedTuple):
         header: Of its path, where this stands before the file and is not cut with it.
         tail: Of what is written behind it.
         path: Of its path, where the file begins with it.
-        line: Its line of the raw shard.
+        line: Its line of the raw shard, where it was joined with others; else 0.
         joined: Whether a stage has joined it with others: nothing in it is a control.
     """
 
@@ -114,6 +114,24 @@ class FileRow(NamedTuple):
     path: int = 0
     line: int = 0
     joined: bool = False
+
+
+def file_rows(columns: Mapping[str, Sequence[Any]], fim: Fim) -> list[FileRow]:
+    """The rows of a FIM shard's parquet; `lead_chars` and the like are there if files were joined.
+
+    Where they were not, a separator stands before all files of a document but the first.
+    """
+    names = [name for name, _ in _JOINED]
+    joined = names[0] in columns
+    separator = len(fim.file_separator_token or "")
+    around = iter([(separator * (number > 0), 0, 0, 0, 0) for number in columns["file"]])
+    if joined:
+        around = zip(*(columns[name] for name in (*names, "line")), strict=True)
+    of_files = (columns[name] for name in ("order", "chars", *PART_CHARS))
+    return [
+        FileRow(order, chars, Lengths(*lengths), *next(around), joined)
+        for order, chars, *lengths in zip(*of_files, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -196,15 +214,6 @@ class FimShardReader:
         except (pa.ArrowException, OSError, LookupError, ValueError) as error:
             raise ShardError(f"{self._parquet}: cannot be read: {error}") from error
 
-    def _around(self, rows: dict[str, list[Any]]) -> Iterator[tuple[int, int, int, int, int]]:
-        """What `FileRow` holds from `lead` to `line`."""
-        if self.joined:
-            names = (*(name for name, _ in _JOINED), "line")
-            return zip(*(rows[name] for name in names), strict=True)
-        separator = len(self.fim.file_separator_token or "")
-        columns = zip(rows["file"], rows["line"], strict=True)
-        return ((separator if file else 0, 0, 0, 0, line) for file, line in columns)
-
     def _join(self, block: Documents) -> FimDocuments:
         count = len(block.lines)
         with self._naming_the_parquet():
@@ -219,12 +228,7 @@ class FimShardReader:
                 f"{self._paths} disagree: the parquet has fewer documents, none for line "
                 f"{block.numbers[len(firsts)]} of the FIM shard"
             )
-        columns = (rows[name] for name in ("order", "chars", *PART_CHARS))
-        around = self._around(rows)
-        files = [
-            FileRow(order, chars, Lengths(*lengths), *next(around), self.joined)
-            for order, chars, *lengths in zip(*columns, strict=True)
-        ]
+        files = file_rows(rows, self.fim)
         lines, keys = ([rows[name][first] for first in firsts] for name in ("line", "draw_key"))
         of_documents = [files[first:end] for first, end in pairwise([*firsts, len(files)])]
         pieces = [WHOLE] * count

@@ -5,7 +5,7 @@ The token stage writes these ids; `fitting` counts them, to tell which documents
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from fim_assets.cuts.files import Around
 from fim_assets.fim_shards.arrangements import Part, Piece, parse_arrangement
@@ -15,18 +15,26 @@ from fim_assets.tokenizer.controls import Content, Controls
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.tokenizer.paragraphs import paragraphs
 
+Beside = Literal["name", "separator", "header", "tail"]
+"""What stands beside a file in its document: the repository's name with its token, and the
+separator before it; of a rearranged file its path, where this is not cut with it, and what is
+written behind it."""
+
+BESIDE: tuple[Beside, ...] = get_args(Beside)
+
 
 class Segment(NamedTuple):
     """What is encoded alone, or placed: a text, or a control id.
 
     Attributes:
-        file: Index of the file that it belongs to; None between files and at a document's ends.
-        part: The part that it belongs to, None where it is no part of a rearranged file.
+        file: Index of the file that it belongs to, None at a document's ends.
+        part: The part of a rearranged file that it belongs to, or what it is beside its file; None
+            for sentinels, and in a file that is left as it came.
     """
 
     content: Content
     file: int | None = None
-    part: Part | None = None
+    part: Part | Beside | None = None
 
 
 def segments(
@@ -60,14 +68,13 @@ def rearranged_file(
     pieces: Iterable[Piece], around: Around, controls: Controls, index: int = 0
 ) -> Iterator[Segment]:
     """What the ids of a rearranged file are made of, by its index in its document."""
-    for content in controls.lead(around.lead):
-        yield Segment(content)
+    yield from _lead(around.lead, controls, index)
     if around.header:
-        yield Segment(around.header)
+        yield Segment(around.header, index, "header")
     for piece in pieces:
         yield Segment(content_of(piece, controls), index, piece.part)
     if around.tail:
-        yield Segment(around.tail)
+        yield Segment(around.tail, index, "tail")
 
 
 def unchanged_file(
@@ -77,13 +84,19 @@ def unchanged_file(
 
     Repository tokens in it are controls, if they have ids, unless a stage has joined it.
     """
-    for content in controls.lead(around.lead):
-        yield Segment(content)
+    yield from _lead(around.lead, controls, index)
     text = around.header + file + around.tail
     pieces = [text] if joined else _at_tokens(text, fim)
     for piece in pieces:
         token = piece in fim.repository_tokens and not joined
         yield Segment(controls.boundary(piece) if token else piece, index)
+
+
+def _lead(text: str, controls: Controls, index: int) -> Iterator[Segment]:
+    """What stands before a file: the separator is its end, and all before that the name."""
+    contents = controls.lead(text)
+    for number, content in enumerate(contents, 1):
+        yield Segment(content, index, "separator" if number == len(contents) else "name")
 
 
 def content_of(piece: Piece, controls: Controls) -> Content:

@@ -10,7 +10,9 @@ URL, and of a file that is not there, a `MissingError`.
 
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -142,6 +144,29 @@ def write_bytes(location: Location, content: bytes) -> None:
         temporary.replace(location)
 
 
+def fetch_part(location: UPath, begin: int, end: int, path: Path) -> None:
+    """Copy some of a file's bytes from object storage to a new file."""
+
+    def copy() -> None:
+        content = location.fs.cat_file(location.path, start=begin, end=end)
+        if len(content) != end - begin:
+            raise StorageError(f"{len(content):,} bytes came of {end - begin:,}")
+        path.write_bytes(content)
+
+    _tried("fetched", location, copy)
+
+
+def move(location: Location, target: Location) -> None:
+    """Give a file another place on its disk, or in its storage, where it is copied for that."""
+    if is_remote(location) and is_remote(target):
+        _tried("copied", location, partial(location.fs.cp_file, location.path, target.path))
+        remove([location])
+    elif not is_remote(location) and not is_remote(target):
+        location.replace(target)
+    else:
+        raise ValueError(f"{location} and {target} are on different storage")
+
+
 def remove(locations: Iterable[Location]) -> None:
     """Delete files; one that is not there is passed over."""
     for location in locations:
@@ -159,6 +184,24 @@ def sizes_below(folder: UPath, prefix: str = "") -> dict[str, int]:
     except FileNotFoundError:
         return {}
     return {name: info["size"] for name, info in files.items() if "/" not in name}
+
+
+def sizes_in(folder: Location) -> dict[str, int]:
+    """Sizes of a folder's own files by name; none where there is no folder."""
+    if is_remote(folder):
+        return sizes_below(folder)
+    if not folder.is_dir():
+        return {}
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+
+
+def remove_folder(folder: Location) -> None:
+    """Delete a folder, of object storage its own files."""
+    if is_remote(folder):
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            list(pool.map(lambda name: remove([folder / name]), sizes_below(folder)))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def names_in(folder: Location) -> list[str]:

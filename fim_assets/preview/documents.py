@@ -3,7 +3,7 @@
 What of it is shown stands in `view`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from operator import attrgetter
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from fim_assets.cuts.files import Around
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import (
     PARTS,
@@ -22,22 +23,24 @@ from fim_assets.fim_shards.arrangements import (
     parse_arrangement,
 )
 from fim_assets.fim_shards.record import (
-    PART_CHARS,
     WHOLE,
     DocumentPiece,
     FileRow,
     FimShardReader,
+    file_rows,
     record_schema,
     split_files,
 )
 from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
+from fim_assets.preview.repositories import joined_documents
 from fim_assets.raw_shards.documents import read_document
 from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
+from fim_assets.repository_shards.group import Repository
 from fim_assets.tokenizer.load import LoadedTokenizer, load_for_fim
 from fim_assets.wording import plural
 
@@ -55,6 +58,7 @@ class FilePreview(NamedTuple):
         split: The method that cut it, None where it is unchanged.
         reason: Why it is unchanged, or why the fallback cut it; None otherwise.
         pieces: Its sentinels and parts in the order they will stand; none where it is unchanged.
+        around: What stands around it.
     """
 
     file: int
@@ -63,6 +67,7 @@ class FilePreview(NamedTuple):
     reason: str | None
     text: str
     pieces: tuple[Piece, ...]
+    around: Around = Around()
 
     @property
     def order(self) -> Order:
@@ -121,16 +126,14 @@ def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[D
         TokenizerError: If the recipe needs a tokenizer for this and it cannot be used.
     """
     result = transform_block(block, seed, recipe, load_for_fim(recipe))
-    rows = pa.Table.from_pydict(result.rows, record_schema(recipe)).to_pylist()
+    table = pa.Table.from_pydict(result.rows, record_schema(recipe))
+    rows, files = table.to_pylist(), file_rows(table.to_pydict(), recipe.fim)
     methods = iter(rows)
+    raw = recipe.raw if recipe.repositories is None else recipe.raw.of_stage()
     firsts = [number for number, row in enumerate(rows) if not row["file"]]
     for line, (first, end) in zip(result.lines, pairwise([*firsts, len(rows)]), strict=True):
-        document = read_document(line, recipe.raw)
-        files = [
-            FileRow(row["order"], row["chars"], Lengths(*(row[name] for name in PART_CHARS)))
-            for row in rows[first:end]
-        ]
-        previews = tuple(_preview_files(document.text, files, methods, recipe.fim))
+        document = read_document(line, raw)
+        previews = tuple(_preview_files(document.text, files[first:end], methods, recipe.fim))
         piece = DocumentPiece(*map(rows[first].get, DocumentPiece._fields, WHOLE))
         yield DocumentPreview(
             rows[first]["line"], document.id, document.language, document.text, previews, piece
@@ -161,12 +164,12 @@ def _preview_files(
     text: str, files: list[FileRow], methods: Iterator[dict[str, Any]], fim: Fim
 ) -> Iterator[FilePreview]:
     """A document's files as they stand in a FIM shard; `methods` are their splits and reasons."""
-    for index, (row, file, _) in enumerate(split_files(text, files, fim)):
+    for index, (row, file, around) in enumerate(split_files(text, files, fim)):
         method = next(methods)
         pieces: tuple[Piece, ...] = ()
         if row.order != "none":
             pieces = tuple(parse_arrangement(file, row.order, row.lengths, fim))
-        yield FilePreview(index, row, method["split"], method["reason"], file, pieces)
+        yield FilePreview(index, row, method["split"], method["reason"], file, pieces, around)
 
 
 def first_rearranged(shard: ShardPaths, seed: int, recipe: Recipe) -> DocumentPreview:
@@ -176,7 +179,8 @@ def first_rearranged(shard: ShardPaths, seed: int, recipe: Recipe) -> DocumentPr
         ShardError: If there is none, or too many lines are no documents.
     """
     with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
-        for block in reader:
+        joined = recipe.repositories is not None
+        for block in joined_documents(reader, seed, recipe) if joined else reader:
             for preview in preview_documents(block, seed, recipe):
                 if preview.rearranged:
                     return replace(preview, place=reader.place(preview.line))
@@ -189,7 +193,7 @@ def first_rearranged(shard: ShardPaths, seed: int, recipe: Recipe) -> DocumentPr
 
 
 def document_at_line(shard: ShardPaths, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
-    """Preview the document at a physical line of a raw shard, 1-based.
+    """Preview the document at a physical line of a raw shard, 1-based, or with the file there.
 
     Raises:
         ShardError: If the line is blank, rejected or not there.
@@ -205,6 +209,8 @@ def document_at_line(shard: ShardPaths, seed: int, recipe: Recipe, line: int) ->
                     raise ShardError(problem, refused.advice, path)
             if line not in block.numbers:
                 raise ShardError(f"line {number} is blank", location=path)
+            if recipe.repositories is not None:
+                return _with_file(shard, seed, recipe, line)
             return _nth_document(reader, block, block.numbers.index(line), seed, recipe)
         lines = plural(reader.lines, "line")
         raise ShardError(f"no line {line}; the shard has {lines}", location=reader)
@@ -213,7 +219,7 @@ def document_at_line(shard: ShardPaths, seed: int, recipe: Recipe, line: int) ->
 def document_with_id(
     shard: ShardPaths, seed: int, recipe: Recipe, identifier: str
 ) -> DocumentPreview:
-    """Preview the first document of a raw shard with an id.
+    """Preview the first document of a raw shard with an id, or with a file that has it.
 
     Raises:
         ShardError: If there is none.
@@ -221,7 +227,13 @@ def document_with_id(
     with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
         for block in reader:
             if identifier in block.ids:
-                return _nth_document(reader, block, block.ids.index(identifier), seed, recipe)
+                index = block.ids.index(identifier)
+                if recipe.repositories is not None:
+                    return _with_file(shard, seed, recipe, block.numbers[index])
+                return _nth_document(reader, block, index, seed, recipe)
+        if recipe.repositories is not None:
+            for preview in _of_repository(shard, seed, recipe, identifier):
+                return preview
         numbers = f"{reader.lines:,} lines, {reader.documents:,} of them documents"
         problem = f"no document has the id {identifier!r}; the shard has {numbers}"
         raise ShardError(problem, location=reader)
@@ -235,6 +247,38 @@ def _nth_document(
     pieces = [of for of in preview_documents(block, seed, recipe) if of.line == line]
     preview = next(filter(attrgetter("rearranged"), pieces), pieces[0])
     return replace(preview, place=reader.place(preview.line))
+
+
+def _with_file(shard: ShardPaths, seed: int, recipe: Recipe, line: int) -> DocumentPreview:
+    """The document of a repository, or the piece of it, that a line's file is in."""
+
+    def holds(repository: Repository) -> bool:
+        return any(file.number == line for file in repository.files)
+
+    previews = _of_repositories(shard, seed, recipe, holds)
+    return next(of for of in previews if any(file.row.line == line for file in of.files))
+
+
+def _of_repository(
+    shard: ShardPaths, seed: int, recipe: Recipe, identifier: str
+) -> Iterator[DocumentPreview]:
+    """The document of a repository that has an id, or its pieces, those rearranged first."""
+
+    def may_have(repository: Repository) -> bool:
+        group = repository.group
+        return group is not None and identifier.startswith(group.repository)
+
+    pieces = [of for of in _of_repositories(shard, seed, recipe, may_have) if of.id == identifier]
+    yield from sorted(pieces, key=attrgetter("rearranged"), reverse=True)
+
+
+def _of_repositories(
+    shard: ShardPaths, seed: int, recipe: Recipe, wanted: Callable[[Repository], bool]
+) -> Iterator[DocumentPreview]:
+    with ShardReader(shard, recipe.raw, BLOCK_BYTES) as reader:
+        for block in joined_documents(reader, seed, recipe, wanted):
+            for preview in preview_documents(block, seed, recipe):
+                yield replace(preview, place=reader.place(preview.line))
 
 
 class EncodedSegment(NamedTuple):

@@ -124,7 +124,8 @@ def _document_markdown(
 
 
 def _file_markdown(shown: ShownFile) -> Iterator[str]:
-    label = ""
+    before, behind = shown.beside
+    label = "".join(f" {code(text)}" for text in before)
     for piece in shown.pieces:
         if isinstance(piece, Piece):
             label += f" {code(piece.text)}"
@@ -132,6 +133,7 @@ def _file_markdown(shown: ShownFile) -> Iterator[str]:
         yield f"{_SQUARES[piece.name]}{label} {piece.name}"
         yield fenced("\n".join(piece.excerpt.lines))
         label = ""
+    label += "".join(f" {code(text)}" for text in behind)
     if label:
         yield f"⬛{label}"
 

@@ -10,11 +10,11 @@ import orjson
 
 from fim_assets.fim_shards.arrangements import Part, Piece
 from fim_assets.fim_shards.record import WHOLE, DocumentPiece, restore_document
-from fim_assets.fim_shards.segments import Segment, segments
+from fim_assets.fim_shards.segments import BESIDE, Beside, Segment, segments
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document
-from fim_assets.raw_shards.shard_reader import Documents
+from fim_assets.raw_shards.shard_reader import Documents, KnownFile
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.raw import Raw
@@ -32,7 +32,7 @@ class _Run(NamedTuple):
     """What segments share that make one `TokenPart`; a sentinel stands alone, by its index."""
 
     file: int | None
-    part: Part | None
+    part: Part | Beside | None
     control: bool
     segment: int | None = None
 
@@ -96,7 +96,7 @@ class TransformedText:
         return tuple(parts)
 
     def _run(self, index: int, segment: Segment) -> _Run:
-        if segment.file is None:
+        if segment.file is None or segment.part in BESIDE:
             return _Run(None, None, control=True)
         rearranged = self.files[segment.file].order != "none"
         sentinel = rearranged and isinstance(segment.content, int)
@@ -187,6 +187,8 @@ def transform_pieces(
         raise RejectionError("not_utf8", f"no text that UTF-8 can hold: {error}") from error
     read = read_document(line, plain.raw)
     block = Documents([1], [line], [read.id], [read.text], [read.language], [read.path])
+    if recipe.repositories is not None:
+        block.files = [[KnownFile(1, read.language, read.path, 0, 0, len(read.text), 0)]]
     previews = preview_documents(block, recipe.partition_seed(partition_key), plain)
     return [
         TransformedText(preview.text, preview.files, recipe.fim, preview.piece)
@@ -196,9 +198,10 @@ def transform_pieces(
 
 def _file_html(shown: ShownFile) -> str:
     html = f"<div><b>{escape(f'{shown.name}: {shown.about}')}</b></div>"
+    html += "".join(map(_code_html, shown.beside[0]))
     for piece in shown.pieces:
         if isinstance(piece, Piece):
-            html += f"<div><code>{escape(shown_name(piece.text))}</code></div>"
+            html += _code_html(piece.text)
             continue
         colour = PART_COLOURS.get(piece.name, _GREY)
         length = f" {piece.chars:,}" if piece.part else ""
@@ -206,4 +209,8 @@ def _file_html(shown: ShownFile) -> str:
         text = escape("\n".join(piece.excerpt.lines))
         html += f'<div style="color:{colour}">{piece.name}{length}</div>'
         html += f'<pre style="{_PRE};border-left:4px solid {colour}">{text}</pre>'
-    return html
+    return html + "".join(map(_code_html, shown.beside[1]))
+
+
+def _code_html(text: str) -> str:
+    return f"<div><code>{escape(shown_name(text))}</code></div>"

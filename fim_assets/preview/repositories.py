@@ -1,69 +1,43 @@
-"""A few documents of a repository shard as Markdown, for a partition's metadata: their files."""
+"""The documents of a raw shard's repositories, joined as their stage joins them, for previews."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import polars as pl
-
-from fim_assets.io.parquet import read_frames
-from fim_assets.preview.markdown import MARKDOWN_BYTES, code
-from fim_assets.repository_shards.record import PLACES
-from fim_assets.wording import NO_LANGUAGE, plural
-
-_DOCUMENTS = 3
-_FILES = (40, 20, 10, 5, 2, 1)
-"""How many files of each are shown: fewer and fewer, until all is small enough."""
-
-_CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
-_COLUMNS = ["line", "id", "file", "path", "language", "repository", "named", "copy", "place"]
+from fim_assets.errors import ShardError
+from fim_assets.raw_shards.documents import read_document
+from fim_assets.raw_shards.shard_reader import Documents, KnownFile, ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.recipe.repositories import Repositories
+from fim_assets.repository_shards.group import Repository, repositories
+from fim_assets.repository_shards.join_shard import documents_of
+from fim_assets.repository_shards.order import UnusableFileError
+from fim_assets.repository_shards.stage import load_for_repositories
 
 
-def repositories_markdown(parquet: Path) -> str:
-    """The first documents of different repositories, of several files if possible: their files.
+def joined_documents(
+    reader: ShardReader,
+    seed: int,
+    recipe: Recipe,
+    wanted: Callable[[Repository], bool] = lambda _: True,
+) -> Iterator[Documents]:
+    """The documents of the wanted repositories, each a block; `seed` is the partition's.
 
-    Of the parquet the first rows are read; the result has less than `MARKDOWN_BYTES` in UTF-8.
+    Raises:
+        ShardError: As `join_shard` does.
     """
-    rows = next(read_frames(parquet, [*_COLUMNS, *_CHARS]), None)
-    if rows is None:
-        return "The shard holds no document.\n"
-    numbered = rows.with_columns(number=(pl.col("file") == 0).cum_sum())
-    groups = numbered.partition_by("number", maintain_order=True)
-    first: dict[str | None, pl.DataFrame] = {}
-    for files in sorted(groups, key=lambda files: files.height == 1):
-        first.setdefault(files["repository"][0], files)
-    documents = [*first.values()][:_DOCUMENTS]
-    markdown = ""
-    for most in _FILES:
-        parts = [part for files in documents for part in _document(files, most)]
-        markdown = "\n\n".join(parts) + "\n"
-        if len(markdown.encode()) < MARKDOWN_BYTES:
-            break
-    return markdown
-
-
-def _document(files: pl.DataFrame, most: int) -> Iterator[str]:
-    first = files.row(0, named=True)
-    identifier = "no id" if first["id"] is None else f"id {code(first['id'])}"
-    name = "No repository" if first["repository"] is None else code(first["repository"])
-    chars = sum(int(files[column].sum()) for column in _CHARS)
-    sizes = f"{plural(files.height, 'file')}, {plural(chars, 'character')}"
-    written = "; written with names and paths" if first["named"] else ""
-    yield f"### {name}: {identifier}, {sizes}{written}"
-    rows = ["| file | path | language | stands there | characters | line |"]
-    rows.append("| --: | :-- | :-- | :-- | --: | --: |")
-    for row in islice(files.iter_rows(named=True), most):
-        path = "(none)" if row["path"] is None else _cell(row["path"])
-        language = NO_LANGUAGE if row["language"] is None else _cell(row["language"])
-        why = PLACES[row["place"]] + ("; a copy" if row["copy"] else "")
-        rows.append(
-            f"| {row['file']} | {path} | {language} | {why} | {row['chars']:,} | {row['line']:,} |"
-        )
-    yield "\n".join(rows)
-    if files.height > most:
-        yield f"{plural(files.height - most, 'file')} not shown"
-
-
-def _cell(name: str) -> str:
-    """A name in a table's cell, in which nothing is markup."""
-    return code(name).replace("|", "\\|")
+    section, tokenizer = recipe.repositories or Repositories(), load_for_repositories(recipe)
+    with TemporaryDirectory() as folder:
+        for repository in repositories(reader, recipe, section, Path(folder)):
+            if not wanted(repository):
+                continue
+            try:
+                for document in documents_of(repository, seed, recipe, tokenizer):
+                    block = Documents(lines=[document.line])
+                    first, *_ = document.rows
+                    block.add(first["line"], read_document(document.line, recipe.raw.of_stage()))
+                    block.files = [[KnownFile.of(row) for row in document.rows]]
+                    yield block
+            except UnusableFileError as error:
+                path, line = reader.place(error.line)
+                raise ShardError(f"line {line:,}: {error}", error.advice, path) from error

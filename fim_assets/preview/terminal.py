@@ -9,6 +9,7 @@ from rich.style import Style
 from rich.text import Text
 
 from fim_assets.fim_shards.arrangements import PARTS, Lengths, Part, Piece
+from fim_assets.fim_shards.segments import BESIDE
 from fim_assets.preview.documents import DocumentPreview, EncodedSegment
 from fim_assets.preview.view import (
     EMPTY,
@@ -79,8 +80,11 @@ class _Heading:
 
 def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
     number, lengths = shown.file.file, shown.file.lengths
-    if number and fim.file_separator_token is not None:
-        yield Text(shown_name(fim.file_separator_token), _CONTROL)
+    before, behind = shown.beside
+    if number and fim.file_separator_token is not None and not shown.file.row.joined:
+        before = [fim.file_separator_token]
+    for text in before:
+        yield Text(shown_name(text), _CONTROL)
     yield Text.assemble((shown.name, "bold"), f": {shown.about}")
     parts = [piece.part for piece in shown.file.pieces if piece.part is not None]
     if parts:
@@ -96,6 +100,8 @@ def _render_file(shown: ShownFile, fim: Fim) -> Iterator[RenderableType]:
             yield _indented(shown_name(piece.text), _style(piece.sentinel) + _CONTROL)
         else:
             yield _TextRows(piece, _style(piece.part))
+    for text in behind:
+        yield Text(shown_name(text), _CONTROL)
 
 
 def _style(name: str | None) -> Style:
@@ -181,7 +187,9 @@ def render_document(
     rows: list[RenderableType] = [heading]
     for part in document.parts:
         text = tokenizer.decode(part.ids).decode("utf-8", "backslashreplace")
-        if part.control:
+        if part.part in BESIDE:
+            rows.append(Text.assemble(f"{part.part} ", (shown_name(text), _CONTROL)))
+        elif part.control:
             rows.append(_indented(shown_name(text), _CONTROL))
         else:
             rows.append(_TextRows(show_text(text, part.part, _LIMITS), _style(part.part)))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fim_assets.fim_shards.arrangements import Part, Piece
+from fim_assets.fim_shards.segments import Beside
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import escape_control_characters, one_line, plural
@@ -46,9 +47,9 @@ class Excerpt(NamedTuple):
 
 
 class ShownText(NamedTuple):
-    """What is shown of a part, or of an unchanged file, which is no part."""
+    """What is shown of a part or beside a file, or of an unchanged file, which is no part."""
 
-    part: Part | None
+    part: Part | Beside | None
     chars: int
     excerpt: Excerpt
 
@@ -68,6 +69,14 @@ class ShownFile(NamedTuple):
     name: str
     about: str
     pieces: list[Piece | ShownText]
+
+    @property
+    def beside(self) -> tuple[list[str], list[str]]:
+        """What stands before and behind it where a stage has joined it with others."""
+        if not self.file.row.joined:
+            return [], []
+        lead, header, tail = self.file.around
+        return [*filter(None, (lead, header))], [*filter(None, (tail,))]
 
 
 def show_files(
@@ -109,8 +118,8 @@ def _shown_pieces(file: FilePreview, limits: Limits) -> Iterator[Piece | ShownTe
             yield show_text(piece.text, piece.part, limits)
 
 
-def show_text(text: str, part: Part | None, limits: Limits) -> ShownText:
-    """What is shown of a part, or of an unchanged file."""
+def show_text(text: str, part: Part | Beside | None, limits: Limits) -> ShownText:
+    """What is shown of a part or beside a file, or of an unchanged file."""
     return ShownText(part, len(text), _excerpt(text, limits))
 
 

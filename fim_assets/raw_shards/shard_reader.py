@@ -5,11 +5,11 @@ Every stage reads with this reader, so that all of them judge a line alike. What
 rejected, `rejections` tells.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -82,6 +82,11 @@ class KnownFile(NamedTuple):
     header: int
     chars: int
     tail: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From the stage's row of it."""
+        return cls(*(row[name] for name in _OF_FILES))
 
 
 _OF_FILES = ("line", "language", "path", "lead_chars", "header_chars", "chars", "tail_chars")

@@ -121,14 +121,14 @@ class RepositoryShards(Stage):
 
     @override
     def prepare(self, recipe: Recipe, tokenizer_hash: str) -> str | None:
-        tokenizer = _tokenizer(recipe, tokenizer_hash)
+        tokenizer = load_for_repositories(recipe, tokenizer_hash)
         return None if tokenizer is None else tokenizer.encoder_description
 
     @override
     def make(self, work: Work) -> Totals:
         from fim_assets.repository_shards.join_shard import join_shard
 
-        tokenizer = _tokenizer(work.recipe, work.tokenizer_hash)
+        tokenizer = load_for_repositories(work.recipe, work.tokenizer_hash)
         return join_shard(work.source.paths, work.seed, work.recipe, work.staging, tokenizer)
 
     @override
@@ -144,7 +144,9 @@ class RepositoryShards(Stage):
         return repository_facts(recipe, receipt)
 
 
-def _tokenizer(recipe: Recipe, tokenizer_hash: str) -> "LoadedTokenizer | None":
+def load_for_repositories(
+    recipe: Recipe, tokenizer_hash: str | None = None
+) -> "LoadedTokenizer | None":
     """The recipe's tokenizer, where it bounds documents."""
     from fim_assets.tokenizer.load import load_tokenizer
 

@@ -66,10 +66,10 @@ def _files(number: int, line: Line, text: str, rows: list[Row]) -> list[File]:
     return [
         File(
             row["line"],
-            member,
             Document(
                 row["file_id"], text[begin : begin + row["chars"]], row["language"], row["path"]
             ),
+            member,
         )
         for row, member, begin in zip(rows, members, begins[2::4], strict=True)
     ]

@@ -1,7 +1,7 @@
-"""The executor `local`: worker processes, each taking a partition through all its stages.
+"""The executor `local`: worker processes, each taking one task after the other.
 
-What a stage does to a partition is in `partition`; here is only who works on which, and what
-happens when a worker dies or the run is interrupted.
+What a task does is its own; here is only who works on which, and what happens when a worker dies or
+the run is interrupted.
 """
 
 import _thread
@@ -23,12 +23,12 @@ from threading import Thread
 from types import FrameType
 from typing import Any, cast
 
-from fim_assets.run.partition import Outcome, Task, run_partition
+from fim_assets.run.tasks import OutcomeT, Task
 
 Stop = Future[None]
 """Done as soon as nobody takes outcomes any more."""
 
-_WAITING_OUTCOMES = 8  # outcomes that may wait to be taken, while the next partitions are worked on
+_WAITING_OUTCOMES = 8  # outcomes that may wait to be taken, while the next tasks are worked on
 _SECONDS_TO_LEAVE = 5.0  # what a worker that is told to end may take to remove unfinished files
 _SECONDS_BETWEEN_LOOKS = 0.02
 
@@ -38,25 +38,26 @@ _DIED_AGAIN = (
 )
 
 
-def run_partitions(tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
-    """Run partitions and yield the outcome of each, as they finish.
+def run_in_processes(
+    tasks: Sequence[Task[OutcomeT]], workers: int
+) -> Generator[OutcomeT, None, None]:
+    """Run tasks and yield the outcome of each, as they finish.
 
-    One partition alone runs in this process. The largest shards go first, so that none is left over
-    at the end. If a worker dies, the partitions that were running run again, each alone: the one
-    whose worker dies again has failed. If the iterator is closed, the workers leave their
-    partitions and end.
+    One task alone runs in this process. The largest go first, so that none is left over at the end.
+    If a worker dies, the tasks that were running run again, each alone: the one whose worker dies
+    again has failed. If the iterator is closed, the workers leave their tasks and end.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
-        yield from map(run_partition, tasks)
+        yield from (task.run() for task in tasks)
         return
-    waiting = sorted(tasks, key=lambda task: task.shard.size)
+    waiting = sorted(tasks, key=lambda task: task.size)
     yield from in_a_thread(lambda stop: _run_in_pools(waiting, workers, stop))
 
 
 def in_a_thread(
-    run: Callable[[Stop], Generator[Outcome, None, None]],
-) -> Generator[Outcome, None, None]:
+    run: Callable[[Stop], Generator[OutcomeT, None, None]],
+) -> Generator[OutcomeT, None, None]:
     """Have a thread iterate over outcomes, and yield them here.
 
     Signals interrupt the main thread, with an exception and between any two of its instructions:
@@ -64,7 +65,7 @@ def in_a_thread(
     makes must end soon after its argument is done.
     """
     stop = Stop()
-    outcomes: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+    outcomes: SimpleQueue[OutcomeT | BaseException | None] = SimpleQueue()
 
     def work() -> None:
         try:
@@ -94,30 +95,32 @@ def in_a_thread(
             thread.join()
 
 
-def _run_in_pools(waiting: list[Task], workers: int, stop: Stop) -> Generator[Outcome, None, None]:
+def _run_in_pools(
+    waiting: list[Task[OutcomeT]], workers: int, stop: Stop
+) -> Generator[OutcomeT, None, None]:
     while waiting and not stop.done():
         for task in (yield from _run_in_pool(waiting, workers, stop)):
             yield from _run_again(task, stop)
 
 
-def _run_again(task: Task, stop: Stop) -> Generator[Outcome, None, None]:
+def _run_again(task: Task[OutcomeT], stop: Stop) -> Generator[OutcomeT, None, None]:
     with closing(_run_in_pool([task], 1, stop)) as made:
-        outcome = next(made, None) or failed(task, _DIED_AGAIN)
+        outcome = next(made, None) or task.failed(_DIED_AGAIN)
     outcome.interrupted = True
     yield outcome
 
 
 def _run_in_pool(
-    waiting: list[Task], workers: int, stop: Stop
-) -> Generator[Outcome, None, list[Task]]:
+    waiting: list[Task[OutcomeT]], workers: int, stop: Stop
+) -> Generator[OutcomeT, None, list[Task[OutcomeT]]]:
     """Take tasks from the end of the list until it is empty, a worker died, or it is to stop.
 
     Returns those that were being worked on when one died.
     """
     with _pool(workers) as pool:
-        interrupted: list[Task] = []
-        running: dict[Future[Outcome], Task] = {}
-        done: set[Future[Outcome]] = set()
+        interrupted: list[Task[OutcomeT]] = []
+        running: dict[Future[OutcomeT], Task[OutcomeT]] = {}
+        done: set[Future[OutcomeT]] = set()
         broken = False
         while not stop.done():
             ended = [(running.pop(future), future) for future in done]
@@ -137,7 +140,7 @@ def _run_in_pool(
                 try:
                     yield future.result()
                 except Exception as error:
-                    yield failed(task, f"{type(error).__name__}: {error}")
+                    yield task.failed(f"{type(error).__name__}: {error}")
             if not running:
                 return interrupted
             wait(cast("list[Future[Any]]", [*running, stop]), return_when=FIRST_COMPLETED)
@@ -147,7 +150,7 @@ def _run_in_pool(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, which leave their partitions and end as soon as the pool is left."""
+    """Worker processes, which leave their tasks and end as soon as the pool is left."""
     # Never fork: a fork after Polars has run in the parent hangs.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
@@ -181,7 +184,7 @@ def _without_command() -> Iterator[None]:
         program.__file__ = file
 
 
-def _died(future: Future[Outcome]) -> bool:
+def _died(future: Future[Any]) -> bool:
     """Whether a worker died while this, or its neighbour, was worked on."""
     return isinstance(future.exception(), BrokenProcessPool)
 
@@ -209,11 +212,11 @@ def _begin(run: Connection) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _work(task: Task) -> Outcome:
-    """In a worker: run a partition, and leave it when the run is told to end."""
+def _work(task: Task[OutcomeT]) -> OutcomeT:
+    """In a worker: do a task, and leave it when the run is told to end."""
     signal.signal(signal.SIGINT, _leave)
     try:
-        return run_partition(task)
+        return task.run()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -221,8 +224,3 @@ def _work(task: Task) -> Outcome:
 def _leave(_signal: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # once: unfinished files are being removed
     raise KeyboardInterrupt
-
-
-def failed(task: Task, reason: str) -> Outcome:
-    """The outcome of a partition that no worker could finish."""
-    return Outcome(task.key, failure=f"{task.shard}: {reason}")

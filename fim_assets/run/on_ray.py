@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
@@ -20,14 +20,13 @@ import ray
 from ray import exceptions
 from ray.exceptions import RayError
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.io.locations import Location, StorageError
 from fim_assets.io.storage import read_bytes, remove, write_bytes
-from fim_assets.run.local import Stop, failed, in_a_thread
-from fim_assets.run.partition import Outcome, Task, run_partition
+from fim_assets.run.local import Stop, in_a_thread
+from fim_assets.run.tasks import ClusterError, OutcomeT, Task
 
 _TRIES = 4
-"""Workers that may die over one partition: other partitions may be why the first ones did."""
+"""Workers that may die over one task: other tasks may be why the first ones did."""
 
 _TASKS_A_CPU = 2  # enough that none waits for work, and that an autoscaler sees a demand
 _SECONDS_BETWEEN_COUNTS = 1.0
@@ -41,57 +40,52 @@ _DIED = (
 """Lost are outcomes that were on a node which died afterwards."""
 
 
-class ClusterError(RuntimeError):
-    """A cluster that cannot be reached, or a node that cannot work; the message says what to do."""
+def run_on_ray(tasks: Sequence[Task[OutcomeT]]) -> Generator[OutcomeT, None, None]:
+    """Run tasks of one run and yield what became of each, as they finish.
 
-
-def run_partitions_on_ray(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-    """Run partitions of one corpus and yield what became of each, as they finish.
-
-    The cluster is the one that `RAY_ADDRESS` names, or that this machine is a node of. Each
-    partition takes one CPU; the largest shards go first. If a worker or its node dies, what it
-    worked on is worked on again, wherever there is room: a partition whose workers die again and
-    again has failed.
+    The cluster is the one that `RAY_ADDRESS` names, or that this machine is a node of. Each task
+    takes one CPU; the largest go first. If a worker or its node dies, what it worked on is worked
+    on again, wherever there is room: a task whose workers die again and again has failed.
 
     Raises:
         ClusterError: If the cluster cannot be reached, or a node has another fim_assets or does
-            not share the data root. What finished before stays finished.
+            not share the folder of the tasks. What finished before stays finished.
     """
     if tasks:
         # Ray's client is no safer than a pool of processes where a signal interrupts it.
         yield from in_a_thread(lambda stop: _run_on_cluster(tasks, stop))
 
 
-def _run_on_cluster(tasks: Sequence[Task], stop: Stop) -> Generator[Outcome, None, None]:
-    corpus = tasks[0].corpus
-    waiting = sorted(tasks, key=lambda task: task.shard.size)
-    running: dict[ray.ObjectRef[Outcome], Task] = {}
+def _run_on_cluster(tasks: Sequence[Task[OutcomeT]], stop: Stop) -> Generator[OutcomeT, None, None]:
+    first = tasks[0]
+    waiting = sorted(tasks, key=lambda task: task.size)
+    running: dict[ray.ObjectRef[OutcomeT], Task[OutcomeT]] = {}
     deaths: Counter[str] = Counter()
-    with _marker_file(corpus) as marker, _connected(), _cancelling(running):
+    with _marker_file(first.folder) as marker, _connected(), _cancelling(running):
         # No retries of Ray's own, which would tell nobody that a worker died.
-        work = ray.remote(num_cpus=1, max_retries=0)(_work)
-        shared, fingerprints = ray.put(corpus), _fingerprints(corpus)
+        work: Any = ray.remote(num_cpus=1, max_retries=0)(_work)
+        shared, identity = ray.put(vars(first)[first.shared]), first.identity()
         while (waiting or running) and not stop.done():
             for _ in range(min(len(waiting), _most_at_once() - len(running))):
                 task = waiting.pop()
-                fields = {**vars(task), "corpus": shared}
-                running[work.remote(fingerprints, marker, **fields)] = task
+                fields = {**vars(task), task.shared: shared}
+                running[work.remote(type(task), identity, marker, **fields)] = task
             for reference in _finished(list(running)):
                 task = running.pop(reference)
-                outcome = _outcome(reference)
+                outcome: OutcomeT | None = _outcome(reference)
                 if outcome is None:
                     deaths[task.key] += 1
                     if deaths[task.key] < _TRIES:
                         waiting.append(task)
                         continue
                     died = f"a worker process died each of the {_TRIES} times that it was being"
-                    outcome = failed(task, f"{died} worked on; was it killed for want of memory?")
+                    outcome = task.failed(f"{died} worked on; was it killed for want of memory?")
                 outcome.interrupted = task.key in deaths
                 yield outcome
 
 
 @contextmanager
-def _cancelling(running: dict[ray.ObjectRef[Outcome], Task]) -> Iterator[None]:
+def _cancelling(running: dict[ray.ObjectRef[OutcomeT], Task[OutcomeT]]) -> Iterator[None]:
     """Have the nodes leave what they still work on when a run ends."""
     try:
         yield
@@ -114,15 +108,15 @@ def _most_at_once() -> int:
     return _TASKS_A_CPU * max(1, cpus)
 
 
-def _finished(running: list[ray.ObjectRef[Outcome]]) -> list[ray.ObjectRef[Outcome]]:
+def _finished(running: list[ray.ObjectRef[OutcomeT]]) -> list[ray.ObjectRef[OutcomeT]]:
     """Wait for one at least, or until the CPUs should be counted again; all that are finished."""
     ray.wait(running, timeout=_SECONDS_BETWEEN_COUNTS)
     finished, _ = ray.wait(running, num_returns=len(running), timeout=0)
     return finished
 
 
-def _outcome(reference: ray.ObjectRef[Outcome]) -> Outcome | None:
-    """What became of a partition, None if its worker or its node died."""
+def _outcome(reference: ray.ObjectRef[OutcomeT]) -> OutcomeT | None:
+    """What became of a task, None if its worker or its node died."""
     try:
         return ray.get(reference)
     except _DIED:
@@ -131,11 +125,13 @@ def _outcome(reference: ray.ObjectRef[Outcome]) -> Outcome | None:
         raise ClusterError(f"a node of the cluster cannot work: {_last_line(error)}") from None
 
 
-def _work(fingerprints: list[str], marker: Location, **fields: Any) -> Outcome:
-    """On a node: run a partition."""
-    task = Task(**fields)
+def _work(
+    kind: Callable[..., Task[OutcomeT]], identity: Sequence[str], marker: Location, **fields: Any
+) -> OutcomeT:
+    """On a node: do a task."""
+    task = kind(**fields)
     host = socket.gethostname()
-    if _fingerprints(task.corpus) != fingerprints:
+    if task.identity() != identity:
         raise ClusterError(f"{host} has another fim_assets or other grammars than this run's")
     try:
         read_bytes(marker)
@@ -145,19 +141,15 @@ def _work(fingerprints: list[str], marker: Location, **fields: Any) -> Outcome:
     except StorageError as error:
         raise ClusterError(f"{host}: {error}") from None
     try:
-        return run_partition(task)
+        return task.run()
     except Exception as error:
-        return failed(task, f"{type(error).__name__}: {error}")
-
-
-def _fingerprints(corpus: Corpus) -> list[str]:
-    return [corpus.fingerprint(asset) for asset in corpus.names]
+        return task.failed(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
-def _marker_file(corpus: Corpus) -> Iterator[Location]:
-    """A file by which a node knows this run's folder, next to the locks while the run lasts."""
-    marker = corpus.folder("") / ".locks" / f"ray-{uuid4().hex}"
+def _marker_file(folder: Location) -> Iterator[Location]:
+    """A file by which a node knows this run's folder, while the run lasts."""
+    marker = folder / f"ray-{uuid4().hex}"
     try:
         write_bytes(marker, b"")
     except OSError as error:

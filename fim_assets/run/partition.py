@@ -17,6 +17,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
+from typing import ClassVar
 
 import pyarrow as pa
 from polars.exceptions import PolarsError
@@ -24,16 +25,16 @@ from polars.exceptions import PolarsError
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition
 from fim_assets.corpus.partition_files import ReceiptError
-from fim_assets.corpus.partition_lock import partition_lock
+from fim_assets.corpus.partition_lock import LOCKS, partition_lock
 from fim_assets.corpus.raw_shard import RawInput, fetched_names
 from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_receipt, read_receipt
 from fim_assets.corpus.stage import Check, CheckOutcome, Stage, Work, fault
 from fim_assets.corpus.staging import Staging, write_receipt
 from fim_assets.errors import USER_ERRORS, ShardError
-from fim_assets.io.locations import StorageError, is_remote
+from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.machine_folders import working_folder
+from fim_assets.preview.joined_files import repositories_markdown
 from fim_assets.preview.markdown import preview_markdown
-from fim_assets.preview.repositories import repositories_markdown
 from fim_assets.tokenizer.encoders import is_panic
 from fim_assets.tokenizer.load import load_tokenizer
 
@@ -60,6 +61,30 @@ class Task:
     assets: frozenset[str]
     checks: frozenset[str]
     skip_complete: bool = False
+
+    shared: ClassVar[str] = "corpus"
+
+    @property
+    def size(self) -> int:
+        """Bytes of its shard."""
+        return self.shard.size
+
+    @property
+    def folder(self) -> Location:
+        """That of the locks."""
+        return self.corpus.folder("") / LOCKS
+
+    def identity(self) -> list[str]:
+        """The fingerprints of all assets."""
+        return [self.corpus.fingerprint(asset) for asset in self.corpus.names]
+
+    def run(self) -> "Outcome":
+        """What `run_partition` does."""
+        return run_partition(self)
+
+    def failed(self, reason: str) -> "Outcome":
+        """The outcome where no worker could finish it."""
+        return Outcome(self.key, failure=f"{self.shard}: {reason}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.shuffle_buffer import (
+    BESIDE_EDGES,
     DOCUMENT,
     FILE,
     PART_EDGES,
@@ -38,12 +39,16 @@ _ROWS_AT_ONCE = 1 << 16
 FORMAT = "1"
 
 _FILE_EDGES = ("file_start", "file_end", *PART_EDGES)
-_FILES = pa.struct({"file_order": pa.string(), **dict.fromkeys(_FILE_EDGES, pa.int64())})
+
+
+def _files(edges: Iterable[str]) -> pa.StructType:
+    return pa.struct({"file_order": pa.string(), **dict.fromkeys(edges, pa.int64())})
+
 
 SCHEMA = pa.schema(
     {"line": pa.int64(), "id": pa.string(), "array": pa.string()}
     | dict.fromkeys(("start", "end", "tokens"), pa.int64())
-    | {"order": pa.string(), "files": pa.list_(_FILES)}
+    | {"order": pa.string(), "files": pa.list_(_files(_FILE_EDGES))}
     | {"added_token_literals": pa.int64(), "changed": pa.bool_()}
 )
 """One row a document, in the arrays' order.
@@ -60,9 +65,17 @@ _PIECES = [("piece", pa.int64()), ("pieces", pa.int64())]
 """Of a document that was divided, which piece a row is, 0-based, and how many there are."""
 
 
-def array_schema(*, divided: bool) -> pa.Schema:
-    """The parquet's columns; with those of pieces where documents may be divided."""
-    return pa.schema([*SCHEMA, *_PIECES]) if divided else SCHEMA
+def array_schema(*, divided: bool, joined: bool) -> pa.Schema:
+    """The parquet's columns.
+
+    With those of pieces where documents may be divided; where a stage has joined their files, with
+    what stands beside each, null for what it does not have.
+    """
+    schema = SCHEMA
+    if joined:
+        files = pa.list_(_files((*_FILE_EDGES, *BESIDE_EDGES)))
+        schema = schema.set(schema.get_field_index("files"), pa.field("files", files))
+    return pa.schema([*schema, *_PIECES]) if divided else schema
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class ArraySettings:
         source: The FIM shard's path below the data root.
         divided: Whether documents may be in pieces, which their rows then say.
         window: Tokens that a trainer takes at once, see `Recipe.window`.
+        joined: Whether a stage has joined the documents' files.
     """
 
     tokens: Tokens
@@ -81,6 +95,12 @@ class ArraySettings:
     tokenizer_hash: str
     divided: bool = False
     window: int | None = None
+    joined: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The parquet's columns."""
+        return array_schema(divided=self.divided, joined=self.joined)
 
     def metadata(self) -> dict[str, str]:
         """The parquet's key-value metadata: what reading needs, not where the tokenizer is."""
@@ -103,7 +123,8 @@ def label_mask(document: SpooledDocument, kind: str, fim: Fim) -> npt.NDArray[np
 
     Of the kind `text`, all; of the kind `middle`, of a rearranged file the middle, and the sentinel
     that ends it if there is one; all of any other file; and what ends a file: a separator, or EOS.
-    BOS goes with the file that it begins. Not trained on, in both, is EOS behind unchanged text
+    BOS goes with the file that it begins, and so do a name at the document's beginning, and the
+    path of a rearranged file. Not trained on, in both, is EOS behind unchanged text
     that goes on in the document's next piece: it ends no text.
     """
     trained = np.ones(len(document.tokens), np.bool_)
@@ -112,7 +133,9 @@ def label_mask(document: SpooledDocument, kind: str, fim: Fim) -> npt.NDArray[np
         trained[-1] = False
     for number, file in enumerate(document.files):
         if file["order"] and kind == "middle":
-            trained[file["start"] if number else 0 : file["end"]] = False
+            header = file["header_start"]
+            begin = file["start"] if header < 0 else header
+            trained[begin if number else 0 : file["end"]] = False
             trained[file["middle_start"] : file["middle_end"]] = True
             if fim.fim_end_token is not None:
                 trained[file["end"] - 1] = True
@@ -170,12 +193,11 @@ def write_arrays(
     and padding fills what is left free. `staging` takes `-00000.npy`, `-00000.csv.gz` or what else
     the layout has, `-00001.npy` and so on, and `.parquet`.
     """
-    with TableWriter(
-        staging.create(".parquet"), array_schema(divided=settings.divided), settings.metadata()
-    ) as table:
+    schema = settings.schema
+    with TableWriter(staging.create(".parquet"), schema, settings.metadata()) as table:
         rows = _fill_arrays(documents, settings, staging, starts)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
-            table.write(_columns(some))
+            table.write(_columns(some, schema))
 
 
 class _Row(NamedTuple):
@@ -282,7 +304,7 @@ class _Array:
             self._mask.write(label_mask(document, self._mask_kind, self._fim).data)
 
 
-def _columns(rows: list[_Row]) -> dict[str, Any]:
+def _columns(rows: list[_Row], schema: pa.Schema) -> dict[str, Any]:
     documents = np.frombuffer(b"".join(row.document for row in rows), DOCUMENT)
     files = np.frombuffer(b"".join(row.files for row in rows), FILE)
     starts = np.array([row.start for row in rows], np.int64)
@@ -291,11 +313,12 @@ def _columns(rows: list[_Row]) -> dict[str, Any]:
     # begin. Prefixes that start at [1, -1, 4] of their documents start at [1, null, 13] here.
     base = np.repeat(starts, documents["files"])
     bounds = np.concatenate([[0], np.cumsum(documents["files"])])
-    edges = [files[name.removeprefix("file_")] for name in _FILE_EDGES]
+    fields = list(schema.field("files").type.value_type)
+    edges = [files[field.name.removeprefix("file_")] for field in fields[1:]]
     offsets = [pa.array(edge + base, pa.int64(), mask=edge < 0) for edge in edges]
     orders = np.array(ORDERS)
     columns = [pa.array(orders[files["order"]]), *offsets]
-    structs = pa.StructArray.from_arrays(columns, fields=list(_FILES))
+    structs = pa.StructArray.from_arrays(columns, fields=fields)
     low = np.minimum.reduceat(files["order"], bounds[:-1])
     high = np.maximum.reduceat(files["order"], bounds[:-1])
     return {

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import Order, Part, layout
+from fim_assets.fim_shards.segments import Beside
 from fim_assets.io.parquet import read_metadata
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim
@@ -31,6 +32,8 @@ from fim_assets.recipe.tokens import Tokens
 from fim_assets.token_arrays.arrays import FORMAT, id_dtype
 from fim_assets.token_arrays.shuffle_buffer import Ids
 from fim_assets.tokenizer.load import LoadedTokenizer
+
+_BEFORE: tuple[Beside, ...] = ("name", "separator", "header")
 
 
 def _key_of(name: str) -> str | None:
@@ -54,14 +57,16 @@ class TokenPart(NamedTuple):
     """A run of a document's ids that belong together; `ids` are a view of the array.
 
     Attributes:
-        file: Index of their file, None between files and at the document's ends.
-        part: The part of a rearranged file, None for a sentinel and outside of rearranged files.
+        file: Index of their file; None at the document's ends, and for a separator between files
+            that came in one document.
+        part: The part of a rearranged file; what stands beside a file that a stage has joined with
+            others, see `segments.Beside`; None for a sentinel and elsewhere.
         control: Whether it is a sentinel, BOS, EOS or what stands between files.
     """
 
     ids: Ids
     file: int | None
-    part: Part | None
+    part: Part | Beside | None
     control: bool
 
 
@@ -177,6 +182,12 @@ class TokenArray(Sequence[TokenDocument]):
     def _parts(self, start: int, end: int, files: list[dict[str, Any]]) -> Iterator[TokenPart]:
         at = start
         for number, file in enumerate(files):
+            for name in _BEFORE:
+                if file.get(f"{name}_start") is not None:
+                    begin, stop = file[f"{name}_start"], file[f"{name}_end"]
+                    yield from self._controls(at, begin, None)
+                    yield TokenPart(self.ids[begin:stop], number, name, control=True)
+                    at = stop
             yield from self._controls(at, file["file_start"], None)
             at = file["file_start"]
             spans: list[tuple[int, int, Part | None]] = [(at, file["file_end"], None)]
@@ -189,6 +200,9 @@ class TokenArray(Sequence[TokenDocument]):
                 at = stop
             yield from self._controls(at, file["file_end"], number)
             at = file["file_end"]
+            if file.get("tail_start") is not None:
+                yield TokenPart(self.ids[at : file["tail_end"]], number, "tail", control=True)
+                at = file["tail_end"]
         yield from self._controls(at, end, None)
 
     def _controls(self, begin: int, end: int, file: int | None) -> Iterator[TokenPart]:

@@ -5,9 +5,9 @@ document, and a small partition never touches the disk. A document with 3 tokens
 and the id `a7`:
 
     offset 0    `DOCUMENT`, 65 bytes: tokens 3, files 1, id_bytes 2, …
-          65    `FILE`, 65 bytes
-         130    its token ids, 6 bytes
-         136    its id, 2 bytes
+          65    `FILE`, 129 bytes
+         194    its token ids, 6 bytes
+         200    its id, 2 bytes
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fim_assets.fim_shards.arrangements import PARTS
+from fim_assets.fim_shards.segments import BESIDE
 
 Ints = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.unsignedinteger]
@@ -33,9 +34,11 @@ raw shard and in the FIM shard, how often added tokens' names stand in its text,
 pieces of a document it is, and whether encoding changes it."""
 
 PART_EDGES = tuple(f"{part}_{edge}" for part in PARTS for edge in ("start", "end"))
-FILE = np.dtype([("order", "u1"), *((name, "<i8") for name in ("start", "end", *PART_EDGES))])
-"""A file: its order, by its index in `arrangements.ORDERS`, and where it and its parts are among
-its document's tokens, ends exclusive; -1 for the parts of a file that is not rearranged."""
+BESIDE_EDGES = tuple(f"{beside}_{edge}" for beside in BESIDE for edge in ("start", "end"))
+_EDGES = ("start", "end", *PART_EDGES, *BESIDE_EDGES)
+FILE = np.dtype([("order", "u1"), *((name, "<i8") for name in _EDGES)])
+"""A file: its order, by its index in `arrangements.ORDERS`, and where it, its parts and what stands
+beside it are among its document's tokens, ends exclusive; -1 for what it does not have."""
 
 Records = npt.NDArray[np.void]
 

@@ -61,6 +61,13 @@ files and their parts; and `<key>.json`, the receipt, written last.
 - **Two tokenizers agree**: a sample of every partition is encoded by the reference too.
 """
 
+_BESIDE = {
+    "name": "The repository's name, with its token, before the document's first file",
+    "separator": "The separator before the file",
+    "header": "Its path, where the file is rearranged and its path not cut with it",
+    "tail": "What is written behind it, where it is rearranged",
+}
+
 _COLUMNS = ROW_COLUMNS | {
     "array": "Name of the array that holds the document.",
     "start": "Its first token there; EOS, and BOS if there is one, belong to the document.",
@@ -71,6 +78,11 @@ _COLUMNS = ROW_COLUMNS | {
     "files.file_order": "The file's order: psm, spm or none.",
     "files.file_start": "The file's first token, a sentinel where it is rearranged.",
     "files.file_end": "One past its last token.",
+    **{
+        f"files.{name}_{edge}": f"{what}, {of_edge}; null where there is none."
+        for name, what in _BESIDE.items()
+        for edge, of_edge in (("start", "first token"), ("end", "one past the last token"))
+    },
     "files.prefix_start": "First token of its prefix; null where it was not rearranged.",
     "files.prefix_end": "One past the last of its prefix.",
     "files.middle_start": "First token of its middle; null where it was not rearranged.",
@@ -107,7 +119,8 @@ class TokenArrays(Stage):
     def schema_of(self, recipe: Recipe) -> "pa.Schema":
         from fim_assets.token_arrays.arrays import array_schema
 
-        return array_schema(divided=recipe.piece_tokens is not None)
+        joined = recipe.repositories is not None
+        return array_schema(divided=recipe.piece_tokens is not None, joined=joined)
 
     @property
     @override
@@ -144,7 +157,13 @@ class TokenArrays(Stage):
             raise ShardError(f"{source.path}: no parquet says which of its files are rearranged")
         divided = recipe.piece_tokens is not None
         settings = ArraySettings(
-            recipe.tokens, recipe.fim, source.name, work.tokenizer_hash, divided, recipe.window
+            recipe.tokens,
+            recipe.fim,
+            source.name,
+            work.tokenizer_hash,
+            divided,
+            recipe.window,
+            recipe.repositories is not None,
         )
         tokenizer = _tokenizer(recipe, work.tokenizer_hash)
         return tokenize_shard(source.path, source.parquet, settings, tokenizer, work.staging)

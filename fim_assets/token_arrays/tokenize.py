@@ -19,7 +19,7 @@ from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
 from fim_assets.fim_shards.arrangements import ORDERS, PARTS
 from fim_assets.fim_shards.record import WHOLE, FimDocuments, FimShardReader
-from fim_assets.fim_shards.segments import segments
+from fim_assets.fim_shards.segments import BESIDE, segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.statistics.counts import by_count
@@ -28,6 +28,8 @@ from fim_assets.token_arrays.arrays import ArraySettings, id_dtype, write_arrays
 from fim_assets.token_arrays.shuffle_buffer import DOCUMENT, FILE, Ids, Ints, Records, Spool
 from fim_assets.tokenizer.encoders import UnencodableTextError
 from fim_assets.tokenizer.load import LoadedTokenizer
+
+_IN_AND_BESIDE = (*PARTS, *BESIDE)
 
 _TEXT = -1
 """Stands among control ids for a text."""
@@ -70,7 +72,7 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
             else:
                 control_ids.append(content)
             of_file.append(-1 if file is None else first_file + file)
-            of_part.append(-1 if part is None else PARTS.index(part))
+            of_part.append(-1 if part is None else _IN_AND_BESIDE.index(part))
         first_file += len(files)
     documents = np.zeros(len(begins), DOCUMENT)
     if not begins:
@@ -108,8 +110,8 @@ def encode_documents(block: FimDocuments, fim: Fim, tokenizer: LoadedTokenizer) 
 class _SegmentSpans(NamedTuple):
     """The segments of a block: arrays of shape (segments,).
 
-    `files` counts over the block, `parts` are indices of `PARTS`, both -1 for none; the tokens from
-    `starts` to before `ends` are counted over the block.
+    `files` counts over the block, `parts` are indices of `PARTS` and then `BESIDE`, both -1 for
+    none; the tokens from `starts` to before `ends` are counted over the block.
     """
 
     files: Ints
@@ -119,7 +121,7 @@ class _SegmentSpans(NamedTuple):
 
 
 def _file_records(block: FimDocuments, spans: _SegmentSpans, base: Ints) -> Records:
-    """Where the files of a block and their parts are among their documents' tokens.
+    """Where the files of a block, in and beside them, are among their documents' tokens.
 
     `base` is the first token of each file's document, counted over the block, shape (files,).
     """
@@ -138,7 +140,8 @@ def _file_records(block: FimDocuments, spans: _SegmentSpans, base: Ints) -> Reco
     records = np.empty(len(base), FILE)
     records["order"] = [ORDERS.index(row.order) for files in block.files for row in files]
     file = spans.files
-    chosen = {"": file >= 0, **{f"{name}_": spans.parts == n for n, name in enumerate(PARTS)}}
+    chosen = {"": (file >= 0) & (spans.parts < len(PARTS))}
+    chosen |= {f"{name}_": spans.parts == n for n, name in enumerate(_IN_AND_BESIDE)}
     for name, is_chosen in chosen.items():
         forward = np.flatnonzero(is_chosen)
         back = forward[::-1]

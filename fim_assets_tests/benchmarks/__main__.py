@@ -18,6 +18,7 @@ from fim_assets_tests.benchmarks.end_to_end import start_rows, whole_rows, work_
 from fim_assets_tests.benchmarks.fim_stage import fim_rows
 from fim_assets_tests.benchmarks.measure import BenchError, Row
 from fim_assets_tests.benchmarks.peaks import gigabyte_rows, memory_rows
+from fim_assets_tests.benchmarks.regroup import regroup_rows
 from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.tables import console as terminal
 from fim_assets_tests.benchmarks.tables import print_rows
@@ -52,10 +53,11 @@ PARTS = {
     "rows": _Part("Parquet as raw shards; ×: of the same documents as JSON lines", row_rows),
     "memory": _Part("peak memory, one process each", lambda corpus, _: memory_rows(corpus)),
     "gigabyte": _Part("the same, of 1 GB of Parquet", lambda corpus, _: gigabyte_rows(corpus)),
+    "regroup": _Part("fim-assets regroup", lambda corpus, _: regroup_rows(corpus)),
 }
 """What is measured, in this order; memory once, all else in rounds."""
 
-_IF_NAMED = {"gigabyte"}
+_IF_NAMED = {"gigabyte", "regroup"}
 """What takes minutes, and is measured only where it is asked for."""
 
 

@@ -27,7 +27,7 @@ from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim, LanguageRates, MaxMiddle, SplitWeights
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.run.local import run_partitions
+from fim_assets.run.local import run_in_processes
 from fim_assets.run.partition import Task
 from fim_assets.stages import ASSETS
 from fim_assets.statistics.histograms import Histogram
@@ -61,7 +61,7 @@ def materialize(
         path = raw / f"{key}.jsonl"
         path.write_bytes(content.encode())
         tasks.append(Task(corpus, key, RawShard(str(path)), frozenset(assets), frozenset()))
-    for outcome in run_partitions(tasks, workers=1):
+    for outcome in run_in_processes(tasks, workers=1):
         assert outcome.failure is None, outcome.failure
     return list(shards)
 

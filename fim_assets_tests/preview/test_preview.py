@@ -72,13 +72,15 @@ def tokenizer() -> LoadedTokenizer:
 
 def file_preview(order: Order, parts: Parts, fim: Fim = FIM, number: int = 0) -> FilePreview:
     text = "".join(parts)
+    lead = len(fim.file_separator_token or "") if number else 0
     if order == "none":
-        row = FileRow("none", len(text), Lengths(0, 0, 0))
+        row = FileRow("none", len(text), Lengths(0, 0, 0), lead)
         return FilePreview(number, row, None, "not_selected", text, ())
     lengths = Lengths(*map(len, parts))
     arranged = arrange(parts, order, fim)
     pieces = tuple(parse_arrangement(arranged, order, lengths, fim))
-    return FilePreview(number, FileRow(order, len(text), lengths), "dolma", None, arranged, pieces)
+    row = FileRow(order, len(text), lengths, lead)
+    return FilePreview(number, row, "dolma", None, arranged, pieces)
 
 
 def document(

@@ -25,7 +25,7 @@ from fim_assets.raw_shards.measure import measure_shard
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
-from fim_assets.run.local import run_partitions
+from fim_assets.run.local import run_in_processes
 from fim_assets.run.partition import Outcome, Task, run_partition
 from fim_assets.stages import ASSETS
 from fim_assets.tokenizer.find import DOLMA2
@@ -211,14 +211,14 @@ def test_the_largest_shards_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         Task(corpus, key, RawShard(f"{key}.jsonl", size), frozenset(), frozenset())
         for key, size in {"a": 2, "b": 30, "c": 1, "d": 4}.items()
     ]
-    assert [outcome.key for outcome in run_partitions(tasks, 2)] == taken == ["b", "d", "a", "c"]
+    assert [outcome.key for outcome in run_in_processes(tasks, 2)] == taken == ["b", "d", "a", "c"]
 
 
 def test_workers_go_on_while_a_result_is_recorded(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, 3)
     shards = list_shards(corpus, tmp_path).items()
     tasks = [Task(corpus, k, s, frozenset({"raw_shards"}), frozenset()) for k, s in shards]
-    outcomes = run_partitions(tasks, 2)
+    outcomes = run_in_processes(tasks, 2)
     next(outcomes)
     end = time.monotonic() + 60
     while not all(read_receipt(corpus.files("raw_shards", task.key)) for task in tasks):
@@ -236,7 +236,7 @@ def test_workers_that_die_between_two_partitions_cost_nothing(tmp_path: Path) ->
         for key, path in shards.items()
     ]
     outcomes = []
-    for outcome in run_partitions(tasks, 2):
+    for outcome in run_in_processes(tasks, 2):
         outcomes.append(outcome)
         if len(outcomes) == 1:
             time.sleep(1)  # the other worker has finished too by now
@@ -277,7 +277,7 @@ def test_workers_leave_what_they_work_on_when_nobody_takes_it(tmp_path: Path) ->
         Task(corpus, key, shard, frozenset({"raw_shards"}), frozenset())
         for key, shard in list_shards(corpus, tmp_path).items()
     ]
-    outcomes = run_partitions(tasks, 2)
+    outcomes = run_in_processes(tasks, 2)
     next(outcomes)
     workers = workers_of(os.getpid())
     assert len(workers) == 2

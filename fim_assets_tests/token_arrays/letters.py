@@ -80,6 +80,7 @@ def letters_recipe(
     tokens: dict[str, Any] | None = None,
     tokenizer: dict[str, Any] | None = None,
     context: dict[str, Any] | None = None,
+    repositories: dict[str, Any] | None = None,
 ) -> Recipe:
     """A recipe for it: every file rearranged, with repositories, without BOS."""
     lossy = (tokens or {}).get("allow_lossy", False)
@@ -96,6 +97,7 @@ def letters_recipe(
         {
             "fim": names | (fim or {}),
             "context": context,
+            "repositories": repositories,
             "tokens": {"dtype": "uint16", "tokenizer": ids | (tokenizer or {})} | (tokens or {}),
         }
     )

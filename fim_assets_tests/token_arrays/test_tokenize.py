@@ -52,7 +52,7 @@ def test_segments_by_hand() -> None:
         ("de", 0, "suffix"),
         (100259, 0, None),
         ("c", 0, "middle"),
-        ("<|file_sep|>", None, None),
+        ("<|file_sep|>", 1, "separator"),
         ("xy", 1, None),
         (EOS, None, None),
     ]
@@ -143,7 +143,7 @@ def test_repository_tokens_are_ids_where_the_tokenizer_has_them_else_text() -> N
         EOS,
     ]
     assert [segment.file for segment in found] == [
-        *(0, 0, None, 1, 1, 1, 1, None, 2, 2, 2, 2, 2, 2, None, 3, None)
+        *(0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, None)
     ]
 
 

@@ -46,7 +46,8 @@ def executor_finding(settings: Settings) -> tuple[int, Finding]:
     if settings.engine == "local":
         workers = min(settings.workers, usable_cores())
         return workers, Finding("ok", "engine", "local: processes of this machine")
-    from fim_assets.run.on_ray import ClusterError, cluster_cpus
+    from fim_assets.run.on_ray import cluster_cpus
+    from fim_assets.run.tasks import ClusterError
 
     try:
         cpus = cluster_cpus()

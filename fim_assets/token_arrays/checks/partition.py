@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import polars as pl
 
 from fim_assets.corpus.partition_files import PartitionFiles
@@ -22,7 +21,7 @@ from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.arrays import ArrayReader, id_dtype
 from fim_assets.token_arrays.checks.sample import Sample, SampledDocument
 from fim_assets.token_arrays.checks.spans import DocumentSpans, TokenSpan
-from fim_assets.token_arrays.shuffle_buffer import Ids
+from fim_assets.token_arrays.shuffle_buffer import BESIDE_EDGES, Ids
 from fim_assets.tokenizer.load import LoadedTokenizer
 
 _OPEN_AT_ONCE = 64
@@ -73,7 +72,12 @@ class TokenPartition:
     def spans(self) -> DocumentSpans:
         """Where each document is."""
         columns = ["line", "array", "start", "end", *self.piece_columns[:1]]
-        return DocumentSpans.gather(self.frames(columns))
+        shard = None
+        if self.recipe.repositories is not None:
+            # A repository's line is that of its first file: they do not ascend.
+            record = self.record(["line", *self.piece_columns[:1], "file"])
+            shard = (rows.filter(pl.col("file") == 0) for rows in record)
+        return DocumentSpans.gather(self.frames(columns), shard)
 
     @property
     def piece_columns(self) -> list[str]:
@@ -88,21 +92,23 @@ class TokenPartition:
         return ["lead_chars", "header_chars", "tail_chars"]
 
     @property
-    def more_than_separators(self) -> bool:
-        """Whether names, paths or line feeds are written between files too."""
-        section = self.recipe.repositories
-        return section is not None and section.joined.paths is not None
-
-    @property
     def head(self) -> int:
         """Ids in front of a document's text."""
         return self.recipe.tokens.tokenizer.head
 
-    @property
-    def separator_id(self) -> int | None:
-        """The one id between the files of a document, None where the separator is text."""
-        separator = self.recipe.fim.file_separator_token
-        return None if separator is None else self.tokenizer.controls.boundaries.get(separator)
+    @cached_property
+    def controls(self) -> dict[str, int]:
+        """The ids whose places the parquet says, by name.
+
+        They are those of the sentinels; of the `separator` between files, and of the `repository`
+        token where a stage writes one, as far as these are ids and not text.
+        """
+        controls = self.tokenizer.controls
+        named = {"separator": controls.separator, "repository": controls.repository}
+        ids = {name: controls.boundaries.get(token or "") for name, token in named.items()}
+        return controls.sentinels | {
+            name: number for name, number in ids.items() if number is not None
+        }
 
     @property
     def padding(self) -> int | None:
@@ -120,10 +126,33 @@ class TokenPartition:
         return read_frames(self.tokens.file(".parquet"), columns)
 
     def files(self) -> Iterator[pl.DataFrame]:
-        """The files' offsets in the arrays' order, one row a file, many documents at a time."""
+        """The files' offsets in the arrays' order, one row a file, many documents at a time.
+
+        Where no stage has joined them, what is between two is the separator.
+        """
         columns = ["line", "array", "start", "end", "files", *self.piece_columns]
+        between = pl.col("file_end").shift(1).over("array", "start")
+        beside = {
+            "separator_start": between,
+            "separator_end": pl.when(between.is_not_null()).then(pl.col("file_start")),
+        }
+        nothing = pl.lit(None, pl.Int64)
+        beside |= {name: nothing for name in BESIDE_EDGES if name not in beside}
         for frame in self.frames(columns):
-            yield frame.explode("files").unnest("files")
+            rows = frame.explode("files").unnest("files")
+            yield rows if self.recipe.repositories else rows.with_columns(**beside)
+
+    def record(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """The FIM shard's parquet, many files at a time; a file's line is its document's."""
+        line = 0
+        for frame in read_frames(self.fim.file(".parquet"), columns):
+            if self.recipe.repositories is None:
+                yield frame
+                continue
+            first = pl.when(pl.col("file") == 0).then("line")
+            # A document may begin in the rows before.
+            yield (rows := frame.with_columns(line=first.forward_fill().fill_null(line)))
+            line = rows["line"][-1]
 
     @cached_property
     def arrays(self) -> list[str]:
@@ -165,21 +194,20 @@ class TokenPartition:
         Raises:
             ValueError: If a document is in no array, or the arrays hold another one.
         """
-        arrays, sample = set(self.arrays), Sample()
-        found = np.zeros(len(self.spans.lines), np.bool_)
+        arrays, count = set(self.arrays), 0
+        sample = Sample()
         shard = self.fim.file(".jsonl.zst")
         with FimShardReader(shard, self.fim.file(".parquet")) as reader:
             for block in reader:
-                pieces = [piece.piece for piece in block.pieces]
-                rows = self.spans.rows(block.raw_numbers, pieces)
-                for number, row in zip(block.documents.numbers, rows, strict=True):
-                    if row < 0 or found[row] or self.spans.name(row) not in arrays:
+                lines, spans = self.spans.in_shard_order(count, count + len(block.raw_numbers))
+                count += len(spans)
+                numbers = zip(block.documents.numbers, block.raw_numbers, strict=True)
+                for row, (number, raw) in enumerate(numbers):
+                    if row >= len(spans) or lines[row] != raw or spans[row].array not in arrays:
                         raise ValueError(f"line {number} of the FIM shard is in no array")
-                    found[row] = True
-                spans = self.spans.spans(rows)
                 sample.add(block, spans)
                 yield block, spans
-        if not found.all():
+        if count < len(self.spans.lines):
             raise ValueError("the arrays hold more documents than the FIM shard")
         self.sampled = sample.documents
 

@@ -5,7 +5,8 @@
     mask     0    0 0 0   0   0 0 0 0   0     1 1     1
 
 The parquet says at which tokens the parts start and end, and `arrangements.layout` what must stand
-between them. What does is looked up in the array.
+between them. It says too where what is beside a file does: the repository's name with its token in
+front, the separator. What does is looked up in the array.
 """
 
 from collections import defaultdict
@@ -16,7 +17,7 @@ import polars as pl
 
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
 from fim_assets.fim_shards.arrangements import REARRANGED, layout
-from fim_assets.io.parquet import read_frames
+from fim_assets.fim_shards.segments import BESIDE, Beside
 from fim_assets.token_arrays.arrays import ArrayReader
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.spans import TokenSpan, equal_hashes, unordered_rows_hash
@@ -27,7 +28,8 @@ _KINDS = 8
 """A sentinel in an array is one number: 8 times its token, plus its kind.
 
 With the kinds prefix 0, middle 1, suffix 2 and separator 3, the `<suf>` at token 4 is 4 * 8 + 2 =
-34, and the file above is [0, 34, 73]. Equal numbers are the same sentinels at the same tokens.
+34, and the file above is [0, 34, 73]. Equal numbers are the same sentinels at the same tokens. The
+kinds are those of `TokenPartition.controls`, in their order.
 """
 
 
@@ -41,15 +43,13 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
     masked = partition.recipe.tokens.label_mask is not None
     mask_changes: dict[str, list[Ints]] = defaultdict(list)
     seen: dict[str, int] = dict.fromkeys(partition.arrays, 0)
-    counts, separators = _count_orders(partition), 0
+    counts = _count_orders(partition)
     for files in partition.files():
         _refuse_gaps(files, partition)
         for (name_of_array,), of_array in files.group_by("array", maintain_order=True):
             array, end = str(name_of_array), int(of_array["end"].to_numpy().max())
+            sentinels = _expected_sentinels(of_array, partition)
             span = TokenSpan(array, seen.get(array, 0), end)
-            between = _separators(span, of_array, partition)
-            sentinels = _expected_sentinels(of_array, between, partition)
-            separators += len(between)
             if wrong := _wrong_sentinels(span, sentinels, partition):
                 return fault(name, wrong)
             seen[array] = end
@@ -63,8 +63,6 @@ def sentinel_grammar(partition: TokenPartition) -> CheckOutcome:
             wrong = _wrong_mask(array, mask_changes[array], partition)
         if wrong:
             return fault(name, wrong)
-    if partition.more_than_separators and separators != (recorded := _leads(partition)):
-        return fault(name, f"{separators:,} separators before files, expected {recorded:,}")
     description = (
         f"{plural(counts['psm'], 'file')} in PSM and {counts['spm']:,} in SPM order: the "
         "sentinels stand once each and in order, and nowhere else."
@@ -96,49 +94,67 @@ def _joined(parts: Iterable[Ints]) -> Ints:
 
 
 def _count_orders(partition: TokenPartition) -> dict[str, int]:
-    """How many files are in each order; a ValueError if they are not those of the FIM shard."""
+    """How many files are in each order.
+
+    A ValueError is raised if files, orders or what is beside a file are not those of the FIM shard.
+    """
     parquet = partition.fim.file(".parquet")
     counts: dict[str, int] = dict.fromkeys(REARRANGED, 0)
     recorded = actual = 0
-    which = ["line", *partition.piece_columns]
-    line: int | None = None
-    # Of joined files each has a line of its own; a document has that of its first.
-    first = pl.when(pl.col("file") == 0).then("line").forward_fill()
-    for files in read_frames(parquet, [*which, "file", "order"]):
-        record = files.with_columns(line=first.fill_null(pl.lit(line)))
-        line = record["line"][-1]
-        recorded += unordered_rows_hash([*record.select(which), record["file"], record["order"]])
+    which, around = ["line", *partition.piece_columns], partition.around_columns
+    in_record, in_arrays = _beside(partition) if around else ([], [])
+    for record in partition.record([*which, "file", "order", *around]):
+        recorded += unordered_rows_hash([*record.select(*which, "file", "order", *in_record)])
         for order in REARRANGED:
             counts[order] += int(record["order"].eq(order).sum())
     for files in partition.files():
         index = files.select(pl.int_range(pl.len()).over("array", "start")).to_series()
-        actual += unordered_rows_hash([*files.select(which), index, files["file_order"]])
+        beside = files.select("file_order", *in_arrays)
+        actual += unordered_rows_hash([*files.select(which), index, *beside])
     if not equal_hashes(actual, recorded):
         raise ValueError(f"documents have other files, or in other orders, than {parquet} says")
     return counts
 
 
+def _beside(partition: TokenPartition) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """What is beside a file, as the FIM shard's record says and as the arrays' parquet does."""
+    separator = len(partition.recipe.fim.file_separator_token or "")
+    is_rearranged = pl.col("order") != "none"
+    in_record: dict[Beside, pl.Expr] = {
+        "name": pl.col("lead_chars") > separator,
+        "separator": pl.col("lead_chars") > 0,
+        "header": is_rearranged & (pl.col("header_chars") > 0),
+        "tail": is_rearranged & (pl.col("tail_chars") > 0),
+    }
+    in_arrays = [pl.col(f"{name}_start").is_not_null() for name in in_record]
+    return [has.alias(name) for name, has in in_record.items()], in_arrays
+
+
 def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
-    """Raise where files overlap, leave their document, or are further apart than a separator."""
+    """Raise where files and what is beside them do not make up their document, all in order.
+
+    A separator that is an id is one token.
+    """
     first = pl.int_range(pl.len()).over("array", "start") == 0
     last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
-    apart = pl.col("file_start") - pl.col("file_end").shift(1).over("array", "start")
-    begin, end = pl.col("start") + partition.head, pl.col("end") - 1
-    if partition.more_than_separators:
-        before, between = pl.col("file_start") >= begin, apart >= 0
-        behind = pl.col("file_end") <= end
-    else:
-        one_id = partition.separator_id is not None
-        # A separator that is text may be nothing in a normal form.
-        least = 0 if partition.tokenizer.vocabulary.lossy else 1
-        before = pl.col("file_start") == begin
-        between = apart == 1 if one_id else apart >= least
-        behind = pl.col("file_end") == end
-    fits = (
-        (pl.col("file_end") >= pl.col("file_start"))
-        & pl.when(first).then(before).otherwise(between)
-        & (~last | behind)
-    )
+    # What is text may be nothing in a normal form.
+    least = 0 if partition.tokenizer.vocabulary.lossy else 1
+    ends = pl.coalesce("tail_end", "file_end")
+    of_document = pl.when(first).then(pl.col("start") + partition.head)
+    at = of_document.otherwise(ends.shift(1).over("array", "start"))
+    fits = pl.lit(value=True)
+    for name in BESIDE:
+        begin, end = pl.col(f"{name}_start"), pl.col(f"{name}_end")
+        if name == "tail":
+            fits &= (pl.col("file_start") == at) & (pl.col("file_end") >= at)
+            at = pl.col("file_end")
+        is_one_id = name == "separator" and name in partition.controls
+        size = end - begin
+        fits &= begin.is_null() & end.is_null() | (
+            (begin == at) & (size == 1 if is_one_id else size >= least)
+        )
+        at = pl.coalesce(end, at)
+    fits &= ~last | (at == pl.col("end") - 1)
     wrong = files.filter(~fits.fill_null(value=False))
     if not wrong.is_empty():
         row = wrong.row(0, named=True)
@@ -147,55 +163,18 @@ def _refuse_gaps(files: pl.DataFrame, partition: TokenPartition) -> None:
         raise ValueError(f"{row['array']}: a file {where} does not fit in {document}")
 
 
-def _separators(span: TokenSpan, files: pl.DataFrame, partition: TokenPartition) -> Ints:
-    """The tokens of the separators between some files of an array.
-
-    What else is written before a file takes as many ids as it takes: there is one separator among
-    them, before a document's first file none if that has no repository, see `_leads`. A ValueError
-    if it is not so.
-    """
-    if partition.separator_id is None:
-        return np.empty(0, np.int64)
-    first = pl.int_range(pl.len()).over("array", "start") == 0
-    if not partition.more_than_separators:
-        last = pl.int_range(pl.len(), 0, -1).over("array", "start") == 1
-        ends: Ints = files.filter(~last)["file_end"].to_numpy()
-        return ends
-    actual = _actual_sentinels(span, partition)
-    kind = len(partition.tokenizer.controls.sentinels)
-    separators = actual[actual % _KINDS == kind] // _KINDS
-    before = pl.when(first).then("start").otherwise(pl.col("file_end").shift(1))
-    gaps = files.select("line", "file_start", first=first, before=before)
-    begins, ends = (np.searchsorted(separators, gaps[n]) for n in ("before", "file_start"))
-    separate = partition.recipe.repositories and partition.recipe.repositories.joined.separator
-    counts, are_first = ends - begins, gaps["first"].to_numpy()
-    fits = counts == (1 if separate else 0)
-    fits |= are_first & (counts == 0)
-    if not fits.all():
-        row = gaps.row(int(np.argmin(fits)), named=True)
-        where = (
-            f"before the file at token {row['file_start']} of the document of line {row['line']}"
-        )
-        raise ValueError(f"{span.array}: {where} stand {counts[np.argmin(fits)]} separators")
-    there: Ints = separators[begins[counts == 1]]
-    return there
-
-
-def _leads(partition: TokenPartition) -> int:
-    """How many files have a separator before them, as the FIM shard's parquet says."""
-    if partition.separator_id is None:
-        return 0
-    frames = read_frames(partition.fim.file(".parquet"), ["lead_chars"])
-    return sum(int((frame["lead_chars"] > 0).sum()) for frame in frames)
-
-
-def _expected_sentinels(files: pl.DataFrame, separators: Ints, partition: TokenPartition) -> Ints:
+def _expected_sentinels(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     """The sentinels of some files of an array: between their parts, as the order has them.
 
+    So are the separators before files, and the repository tokens in front of names.
     Parts and sentinels that do not make up a file raise a ValueError.
     """
-    kinds = list(partition.tokenizer.controls.sentinels)
-    expected: list[Ints] = [separators * _KINDS + len(kinds)]
+    kinds = list(partition.controls)
+    expected: list[Ints] = []
+    for control, column in (("separator", "separator_start"), ("repository", "name_start")):
+        if control in kinds:
+            at = files[column].drop_nulls().to_numpy()
+            expected.append(at * _KINDS + kinds.index(control))
     for order in REARRANGED:
         chosen = files.filter(pl.col("file_order") == order)
         at = chosen["file_start"].to_numpy()
@@ -218,9 +197,7 @@ def _expected_sentinels(files: pl.DataFrame, separators: Ints, partition: TokenP
 
 def _actual_sentinels(span: TokenSpan, partition: TokenPartition) -> Ints:
     """The sentinels that stand in a span, see `_KINDS`."""
-    ids = list(partition.tokenizer.controls.sentinels.values())
-    if partition.separator_id is not None:
-        ids.append(partition.separator_id)
+    ids = list(partition.controls.values())
     low, high = min(ids), max(ids)
     kind_of = np.full(high - low + 1, -1, np.int8)
     kind_of[np.array(ids) - low] = range(len(ids))
@@ -237,14 +214,18 @@ def _mask_changes(files: pl.DataFrame, partition: TokenPartition) -> Ints:
     """Where the label mask becomes false and true again, for some files of an array.
 
     In every order the middle is a file's last part, so that what is not trained on is one run from
-    where a rearranged file begins, or the BOS in front of it, to its middle: in the picture above,
-    [0, 10]. So is EOS behind unchanged text that goes on in another piece. Where two such runs
-    meet, the mask does not change, though both are in the list.
+    where a rearranged file begins, or its path or the document in front of it, to its middle: in
+    the picture above, [0, 10]. So is EOS behind unchanged text that goes on in another piece. Where
+    two such runs meet, the mask does not change, though both are in the list.
     """
     runs = [np.empty((0, 2), np.int64)]
     if partition.recipe.tokens.label_mask == "middle":
         first = pl.col("file_start").shift(1).over("array", "start").is_null()
-        begin = pl.when(first).then(pl.col("start")).otherwise(pl.col("file_start"))
+        begin = (
+            pl.when(first)
+            .then(pl.col("start"))
+            .otherwise(pl.coalesce("header_start", "file_start"))
+        )
         middles = files.select("file_order", "middle_start", begin=begin)
         middles = middles.filter(pl.col("file_order") != "none")
         runs.append(middles.select("begin", "middle_start").to_numpy())

@@ -28,10 +28,12 @@ class TokenSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentSpans:
-    """Where documents are, in the arrays' order: each field but the names has shape (n,).
+    """Where documents are, in the arrays' order: each field but the first has shape (n,).
 
     `lines` are those of the raw shard, and `pieces` says which piece of its document one is;
     `arrays` are indices of `names`; the tokens are those from `starts` to before `ends` there.
+    `shard` has the lines and pieces of the FIM shard's documents in its order, where these do not
+    ascend.
     """
 
     names: list[str]
@@ -40,24 +42,33 @@ class DocumentSpans:
     arrays: Integers
     starts: Integers
     ends: Integers
+    shard: tuple[Integers, Integers] | None = None
 
     @classmethod
-    def gather(cls, frames: Iterable[pl.DataFrame]) -> "DocumentSpans":
+    def gather(
+        cls, frames: Iterable[pl.DataFrame], shard: Iterable[pl.DataFrame] | None = None
+    ) -> "DocumentSpans":
         """From `line`, `array`, `start` and `end`, a few documents at a time.
 
-        `piece` is 0 where there is no such column.
+        `piece` is 0 where there is no such column. `shard` are `line` and `piece` of the FIM
+        shard's documents, in its order.
         """
         codes: dict[str, int] = {}
-        columns: list[list[Integers]] = [[np.empty(0, np.uint8)] for _ in range(5)]
+        columns: list[list[Integers]] = [[] for _ in range(5)]
         for frame in frames:
             for name in frame["array"].unique(maintain_order=True):
                 codes.setdefault(name, len(codes))
-            arrays = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
-            pieces = frame["piece"] if "piece" in frame.columns else arrays * 0
-            values = frame["line"], pieces, arrays, frame["start"], frame["end"]
-            for column, numbers in zip(columns, values, strict=True):
-                column.append(_small(numbers.to_numpy()))
-        return cls(list(codes), *(np.concatenate(columns.pop(0)) for _ in range(5)))
+            array = frame["array"].replace_strict(codes, return_dtype=pl.Int64)
+            values = (frame["line"], array, frame["start"], frame["end"])
+            line, *others = (_small(numbers.to_numpy()) for numbers in values)
+            for column, numbers in zip(columns, (line, _pieces(frame), *others), strict=True):
+                column.append(numbers)
+        ordered = None
+        if shard is not None:
+            both = [(_small(frame["line"].to_numpy()), _pieces(frame)) for frame in shard]
+            ordered = _together(line for line, _ in both), _together(piece for _, piece in both)
+        lines, pieces, arrays, starts, ends = (_together(columns.pop(0)) for _ in range(5))
+        return cls(list(codes), lines, pieces, arrays, starts, ends, ordered)
 
     def are_in(self, array: str) -> "npt.NDArray[np.bool_]":
         """Which documents are in an array, shape (n,)."""
@@ -70,34 +81,45 @@ class DocumentSpans:
         free = np.stack([self.ends[inside][:-1], self.starts[inside][1:]], axis=1)
         return free[free[:, 0] < free[:, 1]].astype(np.int64)
 
-    def rows(self, lines: Sequence[int], pieces: Sequence[int]) -> Ints:
-        """Which documents these are, by their lines and pieces; -1 for those that are not there."""
-        if not len(self.lines):
-            return np.full(len(lines), -1)
-        keys = self._key(np.array(lines), np.array(pieces))
-        order, ordered = self._by_line
-        at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-        return np.where(ordered[at] == keys, order[at], -1).astype(np.int64)
-
-    def name(self, row: int) -> str:
-        """The array in which a document is."""
-        return self.names[int(self.arrays[row])]
-
-    def spans(self, rows: Ints) -> list[TokenSpan]:
-        """Where some documents are."""
-        names = map(self.name, rows.tolist())
-        return [*map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())]
+    def in_shard_order(self, begin: int, end: int) -> tuple[list[int], list[TokenSpan]]:
+        """Lines and spans of some documents, counted in the FIM shard's order."""
+        rows = self._in_order[begin:end]
+        names = [self.names[code] for code in self.arrays[rows].tolist()]
+        spans = map(TokenSpan, names, self.starts[rows].tolist(), self.ends[rows].tolist())
+        return self.lines[rows].tolist(), list(spans)
 
     @cached_property
-    def _by_line(self) -> tuple[Integers, Integers]:
-        """The documents by lines and pieces: their indices, and their keys."""
-        keys = self._key(self.lines, self.pieces)
-        order = np.argsort(keys, kind="stable")
-        return _small(order), _small(keys[order])
+    def _in_order(self) -> Integers:
+        return _small(self._shard_order(self.lines, self.pieces))
 
-    def _key(self, lines: Integers, pieces: Integers) -> Ints:
-        most = int(self.pieces.max(initial=0)) + 1
-        return np.where(pieces < most, lines.astype(np.int64) * most + pieces, -1)
+    def shard_order(self, rows: pl.DataFrame) -> Ints:
+        """The FIM shard's order of rows of documents, by `line` and, if there is one, `piece`.
+
+        A row of a document that is not there is the last; rows of one keep their order.
+        """
+        return self._shard_order(rows["line"].to_numpy(), _pieces(rows))
+
+    def _shard_order(self, lines: Integers, pieces: Integers) -> Ints:
+        if self.shard is None:
+            return np.lexsort((pieces, lines))
+        count = 1 + max(int(numbers.max(initial=0)) for numbers in (pieces, self.shard[1]))
+        wanted, there = (
+            line.astype(np.int64) * count + piece for line, piece in ((lines, pieces), self.shard)
+        )
+        order = np.argsort(there, kind="stable")
+        found = np.append(order, len(order))[np.searchsorted(there, wanted, sorter=order)]
+        places = np.where(np.append(there, -1)[found] == wanted, found, len(order))
+        return np.argsort(places, kind="stable")
+
+
+def _pieces(frame: pl.DataFrame) -> Integers:
+    if "piece" in frame.columns:
+        return _small(frame["piece"].to_numpy())
+    return np.zeros(frame.height, np.uint8)
+
+
+def _together(numbers: Iterable[Integers]) -> Integers:
+    return np.concatenate([np.empty(0, np.uint8), *numbers])
 
 
 def _small(values: Ints) -> Integers:

@@ -95,13 +95,12 @@ def _touching_prefixes(partition: TokenPartition) -> Iterator[tuple[int, int]]:
     orders = _touching_orders(partition.recipe.fim)
     if not orders:
         return iter(())
-    names = ["line", *partition.piece_columns, "prefix_start", "prefix_end"]
+    names = ["line", *partition.piece_columns[:1], "prefix_start", "prefix_end"]
     is_touching = pl.col("file_order").is_in(orders)
     touching = (files.filter(is_touching).select(names) for files in partition.files())
     none = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64))
-    in_order = pl.concat([none, *touching]).sort(
-        "line", *partition.piece_columns, maintain_order=True
-    )
+    rows = pl.concat([none, *touching])
+    in_order = rows[partition.spans.shard_order(rows)]
     return in_order.select("prefix_start", "prefix_end").iter_rows()
 
 

@@ -1,0 +1,69 @@
+"""A few documents of a repository shard as Markdown, for a partition's metadata: their files."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from fim_assets.io.parquet import read_frames
+from fim_assets.preview.markdown import MARKDOWN_BYTES, code
+from fim_assets.repository_shards.record import PLACES
+from fim_assets.wording import NO_LANGUAGE, plural
+
+_DOCUMENTS = 3
+_FILES = (40, 20, 10, 5, 2, 1)
+"""How many files of each are shown: fewer and fewer, until all is small enough."""
+
+_CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
+_COLUMNS = ["line", "id", "file", "path", "language", "repository", "named", "copy", "place"]
+
+
+def repositories_markdown(parquet: Path) -> str:
+    """The first documents of different repositories, of several files if possible: their files.
+
+    Of the parquet the first rows are read; the result has less than `MARKDOWN_BYTES` in UTF-8.
+    """
+    rows = next(read_frames(parquet, [*_COLUMNS, *_CHARS]), None)
+    if rows is None:
+        return "The shard holds no document.\n"
+    numbered = rows.with_columns(number=(pl.col("file") == 0).cum_sum())
+    groups = numbered.partition_by("number", maintain_order=True)
+    first: dict[str | None, pl.DataFrame] = {}
+    for files in sorted(groups, key=lambda files: files.height == 1):
+        first.setdefault(files["repository"][0], files)
+    documents = [*first.values()][:_DOCUMENTS]
+    markdown = ""
+    for most in _FILES:
+        parts = [part for files in documents for part in _document(files, most)]
+        markdown = "\n\n".join(parts) + "\n"
+        if len(markdown.encode()) < MARKDOWN_BYTES:
+            break
+    return markdown
+
+
+def _document(files: pl.DataFrame, most: int) -> Iterator[str]:
+    first = files.row(0, named=True)
+    identifier = "no id" if first["id"] is None else f"id {code(first['id'])}"
+    name = "No repository" if first["repository"] is None else code(first["repository"])
+    chars = sum(int(files[column].sum()) for column in _CHARS)
+    sizes = f"{plural(files.height, 'file')}, {plural(chars, 'character')}"
+    written = "; written with names and paths" if first["named"] else ""
+    yield f"### {name}: {identifier}, {sizes}{written}"
+    rows = ["| file | path | language | stands there | characters | line |"]
+    rows.append("| --: | :-- | :-- | :-- | --: | --: |")
+    for row in islice(files.iter_rows(named=True), most):
+        path = "(none)" if row["path"] is None else _cell(row["path"])
+        language = NO_LANGUAGE if row["language"] is None else _cell(row["language"])
+        why = PLACES[row["place"]] + ("; a copy" if row["copy"] else "")
+        rows.append(
+            f"| {row['file']} | {path} | {language} | {why} | {row['chars']:,} | {row['line']:,} |"
+        )
+    yield "\n".join(rows)
+    if files.height > most:
+        yield f"{plural(files.height - most, 'file')} not shown"
+
+
+def _cell(name: str) -> str:
+    """A name in a table's cell, in which nothing is markup."""
+    return code(name).replace("|", "\\|")
