@@ -154,7 +154,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         for result in results:
             _add_histograms(histograms, result.histograms)
         for receipt in receipts.values():
-            if is_seen(receipt.seen, lengths):
+            if is_seen(receipt.seen, lengths, joined=recipe.repositories is not None):
                 seen.update(receipt.seen)
                 seen_partitions += 1
         arrays += _arrays(corpus, results[-1])
