@@ -58,17 +58,17 @@ class ImportRules:
         resolve: Given a repository, one of its files, and what `read` made of that: the files that
             each import means, none where it means no file of the repository, and None where it is
             a declaration. The file itself may be among them, and counts for nothing.
-        words: Every match holds one of them: the query looks around these alone, since a walk
-            through a whole tree takes up to a third of the time of its parse. None: everywhere.
-        names: The names that a text uses, for languages in which a file need not import all that it
-            depends on. They are the last of its imports, of the kind "names".
+        words: Words of which the first node of every pattern holds one where it matches, so that
+            the query need not look elsewhere; where none are given, it looks everywhere.
+        names: The names that a source uses, for languages in which a file need not import all that
+            it depends on. They are the last of its imports, of the kind "names".
     """
 
     queries: Mapping[str, str]
     read: Callable[[Sequence[Match]], list[Import]]
     resolve: Callable[["Repository", int, Sequence[Import]], Sequence[Collection[int] | None]]
-    words: Sequence[bytes] = ()
-    names: Callable[[str], tuple[str, ...]] | None = None
+    words: tuple[str, ...] = ()
+    names: Callable[[bytes], tuple[str, ...]] | None = None
 
 
 def normalised(path: str | None) -> str:

@@ -66,7 +66,7 @@ class _Resolver:
             self._from[folder, path] = self._above(folder, path, _INCLUDE_FOLDERS)
         if files := self._from[folder, path]:
             return files
-        end = re.sub(r"^(\.\.?/)+", "", path)
+        end = re.sub(r"^(\.\./)+", "", joined("", path))
         return self._repository.nearest(file, self._repository.ending(end))
 
     def _above(self, folder: str, path: str, includes: Sequence[str]) -> Sequence[int]:
@@ -84,4 +84,4 @@ def _resolve(
     return [resolver.meant(file, imported) for imported in imports]
 
 
-RULES = ImportRules({"c": _QUERY, "c++": _QUERY}, _read, _resolve, (b"include",))
+RULES = ImportRules({"c": _QUERY, "c++": _QUERY}, _read, _resolve, ("include",))

@@ -29,9 +29,9 @@ _QUERY = f"""
 (compilation_unit [{_TYPE}])
 (namespace_declaration name: (_) @namespace body: (declaration_list [{_TYPE}]))
 """
-_WORDS = (b"using ", b"namespace ", *(f"{kind} ".encode() for kind in _KINDS))
+_WORDS = ("using", "namespace", *_KINDS)
 
-_ATTRIBUTE = re.compile(r"\[\s*([^\W\d]\w*)")
+_ATTRIBUTE = re.compile(rb"\[\s*([\w\x80-\xff]+)")
 _USING = re.compile(r"(global\s+)?using\s+(static\s+)?(?:unsafe\s+)?(?:[\w@]+\s*=)?([\w\s.:]+)")
 
 
@@ -132,10 +132,11 @@ def _resolve(
     return repository.of(_Namespaces).meant(file, imports)
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _names(source: bytes) -> tuple[str, ...]:
     """With those of attributes, which are written without their last word."""
-    names = type_names(text, behind_dots=False)
-    return names + tuple(sorted({f"{name}Attribute" for name in _ATTRIBUTE.findall(text)}))
+    names = type_names(source, behind_dots=False)
+    attributes = {name.decode() for name in _ATTRIBUTE.findall(source)}
+    return names + tuple(sorted(f"{name}Attribute" for name in attributes))
 
 
 RULES = ImportRules({"c#": _QUERY}, _read, _resolve, _WORDS, _names)

@@ -18,7 +18,8 @@ from fim_assets.imports.base import Import, ImportRules, Match, Repository, fold
 
 _QUERY = """
 (package_clause (package_identifier) @package)
-(import_spec path: (_) @path)
+(import_declaration (import_spec path: (_) @path))
+(import_declaration (import_spec_list (import_spec path: (_) @path)))
 """
 
 _STANDARD = re.compile(
@@ -29,7 +30,7 @@ _STANDARD = re.compile(
 )
 """What paths of the standard library begin with; no other one may, but in a module."""
 
-_MODULE = re.compile(r'^\s*module\s+["`]?([^\s"`]+)', re.MULTILINE)
+_MODULE = re.compile(r'^[ \t]*module[ \t]+["`]?([^\s"`]+)', re.MULTILINE)
 
 
 def _read(matches: Sequence[Match]) -> list[Import]:
@@ -117,4 +118,4 @@ def _resolve(
     return [None if i.kind == "package" else resolver.package(file, i.target) for i in imports]
 
 
-RULES = ImportRules({"go": _QUERY}, _read, _resolve)
+RULES = ImportRules({"go": _QUERY}, _read, _resolve, ("import", "package"))

@@ -20,7 +20,7 @@ _QUERY = """
 (package_declaration [(identifier) (scoped_identifier)] @package)
 (import_declaration) @import
 """
-_WORDS = (b"package", b"import")
+_WORDS = ("package", "import")
 
 
 def _read(matches: Sequence[Match]) -> list[Import]:
@@ -29,10 +29,13 @@ def _read(matches: Sequence[Match]) -> list[Import]:
         if match.texts.get("package"):
             package = re.sub(r"\s", "", match.text("package"))
         else:
-            _, *parts = re.findall(r"\w+|\*", match.text("import"))
-            static, every = parts[:1] == ["static"], parts[-1:] == ["*"]
-            name = ".".join(parts[static : len(parts) - every])
-            imports.append(Import("every" if every and not static else "import", name))
+            words = match.text("import").rstrip("; ").split()[1:]
+            static = words[:1] == ["static"]
+            name = "".join(words[static:])
+            every = name.endswith(".*")
+            imports.append(
+                Import("every" if every and not static else "import", name[: -2 * every or None])
+            )
     return [Import("package", package), *dict.fromkeys(imports)]
 
 

@@ -41,7 +41,7 @@ _TYPESCRIPT_QUERY = f"""
 {_JAVASCRIPT_QUERY}
 (import_require_clause source: (string) @module)
 """
-_WORDS = (b"import", b"require", b"from", b"<reference")
+_WORDS = ("import", "require", "from", "reference")
 
 _REFERENCE = re.compile(r"///\s*<reference\s+(path|types)\s*=\s*[\"']([^\"']+)[\"']")
 
@@ -59,7 +59,7 @@ _ALSO_WRITTEN = {
 }
 """How the file may end whose path is written as it is called after or before it is compiled."""
 
-_CONDITIONS = {"import", "require", "node", "default"}
+_CONDITIONS = {"node", "default"}
 
 _SOURCE_FOLDERS = ("", "src", "lib")
 """Where a package's files are, where those that it names are still to be built."""
@@ -73,10 +73,11 @@ def _read(matches: Sequence[Match]) -> list[Import]:
     for match in matches:
         if comment := match.text("reference"):
             if reference := _REFERENCE.match(comment):
-                kind = {"path": "path", "types": "module"}[reference[1]]
+                kind = {"path": "path", "types": "import"}[reference[1]]
                 found.append(Import(kind, reference[2]))
         elif "${" not in (literal := match.text("module")) or literal[0] != "`":
-            found.append(Import("module", literal[1:-1]))
+            kind = "require" if match.text("function") else "import"
+            found.append(Import(kind, literal[1:-1]))
     return list(dict.fromkeys(found))
 
 
@@ -108,7 +109,8 @@ class _Resolver:
         if name.startswith("/"):
             return find(joined("", name))
         above = [folder, *folders_above(folder)]
-        ways = (self._by_manifest if name[:1] == "#" else self._bare)(above, name, typed)
+        conditions = {*_CONDITIONS, imported.kind, *(["types"] if typed else [])}
+        ways = (self._by_manifest if name[:1] == "#" else self._bare)(above, name, conditions)
         return next(filter(None, map(find, ways)), ())
 
     def _module(self, path: str, *, typed: bool, is_folder: bool = False) -> Sequence[int]:
@@ -136,13 +138,13 @@ class _Resolver:
                     return files
         return self._file(f"{folder}/index".lstrip("/"), typed)
 
-    def _bare(self, above: Sequence[str], name: str, typed: bool) -> Iterator[str]:
+    def _bare(self, above: Sequence[str], name: str, conditions: Collection[str]) -> Iterator[str]:
         """The paths that a bare name can mean, the likeliest first."""
         for folder in above:
             options = self._configurations.get(folder, {})
             base = options.get("baseUrl")
             root = joined(folder, base) if isinstance(base, str) else folder
-            for target in _mapped(_dictionary(options, "paths"), name, typed):
+            for target in _mapped(_dictionary(options, "paths"), name, conditions):
                 yield joined(root, target)
             if isinstance(base, str):
                 yield joined(root, name)
@@ -155,15 +157,17 @@ class _Resolver:
             targets: dict[str, Any] = {".": exports}
             if isinstance(exports, dict) and any(key[:1] == "." for key in exports):
                 targets = exports
-            for target in _mapped(targets, f"./{inside}" if inside else ".", typed):
+            for target in _mapped(targets, f"./{inside}" if inside else ".", conditions):
                 yield joined(folder, target)
             for source in _SOURCE_FOLDERS:
                 yield joined(joined(folder, source), inside)
 
-    def _by_manifest(self, above: Sequence[str], name: str, typed: bool) -> Iterator[str]:
+    def _by_manifest(
+        self, above: Sequence[str], name: str, conditions: Collection[str]
+    ) -> Iterator[str]:
         for folder in above:
             targets = _dictionary(self._manifests.get(folder, {}), "imports")
-            for target in _mapped(targets, name, typed):
+            for target in _mapped(targets, name, conditions):
                 yield joined(folder, target)
 
 
@@ -176,7 +180,7 @@ def _folders_shared(folder: str, above: Sequence[str]) -> int:
     return len({folder, *folders_above(folder)}.intersection(above))
 
 
-def _mapped(targets: Mapping[str, Any], name: str, typed: bool) -> Iterator[str]:
+def _mapped(targets: Mapping[str, Any], name: str, conditions: Collection[str]) -> Iterator[str]:
     """The paths of a name in `paths`, `exports` or `imports`: by itself, else by its pattern."""
     best = max(
         (key for key in targets if key == name or _within(key, name) is not None),
@@ -184,7 +188,7 @@ def _mapped(targets: Mapping[str, Any], name: str, typed: bool) -> Iterator[str]
         default=None,
     )
     if best is not None:
-        for target in _strings(targets[best], typed):
+        for target in _strings(targets[best], conditions):
             yield target.replace("*", _within(best, name) or "")
 
 
@@ -196,12 +200,11 @@ def _within(pattern: str, name: str) -> str | None:
     return None
 
 
-def _strings(target: Any, typed: bool) -> Iterator[str]:
+def _strings(target: Any, conditions: Collection[str]) -> Iterator[str]:
     """The paths of a target: one, or several, or some by condition, at any depth.
 
-    Those of Node's own conditions, and of TypeScript's for a file of types, come first.
+    Those of the conditions that hold come first.
     """
-    ours = _CONDITIONS | {"types"} if typed else _CONDITIONS
     targets = [target]
     while targets:
         target = targets.pop()
@@ -210,7 +213,7 @@ def _strings(target: Any, typed: bool) -> Iterator[str]:
         elif isinstance(target, list):
             targets += reversed(target)
         elif isinstance(target, dict):
-            first = sorted(target, key=lambda condition: condition not in ours)
+            first = sorted(target, key=lambda condition: condition not in conditions)
             targets += [target[condition] for condition in reversed(first)]
 
 

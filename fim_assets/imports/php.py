@@ -42,9 +42,9 @@ _QUERY = """
 """
 
 _PATH = re.compile(
-    r"""\(* \s* (?: (?P<folder> __DIR__ | dirname\(__FILE__\) )
+    r"""[( ]* (?: (?P<folder> __DIR__ | dirname\(__FILE__\) )
                 | (?P<above> dirname\(__DIR__\) | dirname\(dirname\(__FILE__\)\) ) )?
-        \s* \.? \s* (?P<quote>['"]) (?P<path> [^'"$\\{]+ ) (?P=quote) \s* \)*""",
+        [ ]? \.? [ ]? (?P<quote>['"]) (?P<path> [^'"$\\{]+ ) (?P=quote) [) ]*""",
     re.VERBOSE | re.IGNORECASE,
 )
 _SPACE = re.compile(r"/\*.*?\*/|(?://|\#)[^\n]*|\s+", re.DOTALL)
@@ -78,7 +78,7 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 
 def _path(expression: str) -> Iterator[Import]:
     """What an expression includes, if it is of literals."""
-    found = _PATH.fullmatch(expression)
+    found = _PATH.fullmatch(" ".join(expression.split()))
     if found:
         above = "../" if found["above"] else ""
         based = found["folder"] or found["above"]

@@ -80,6 +80,8 @@ class _Resolver:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        paths = (repository.paths[file] for file in repository.imports)
+        self._names = {part.partition(".")[0] for path in paths for part in path.split("/")}
         self._roots: dict[str, list[str]] = {}
         self._elsewhere: dict[str, list[int]] = {}
 
@@ -129,6 +131,8 @@ class _Resolver:
     def _root(self, file: int, folder: str, imported: Import) -> str | None:
         """The folder in which an absolute name is found."""
         top = imported.target.partition(".")[0]
+        if top not in self._names:
+            return None
         for root in self._roots_of(folder):
             module = self._module(f"{root}/{top}")
             if module and (module.files or self._reaches(root, imported)):
@@ -185,4 +189,4 @@ def _resolve(
     return [resolver.meant(file, imported) for imported in imports]
 
 
-RULES = ImportRules({"python": _QUERY}, _read, _resolve)
+RULES = ImportRules({"python": _QUERY}, _read, _resolve, ("import",))

@@ -1,21 +1,19 @@
 """Read a file's imports: what the process that parses is asked, see `parsing.parser_process`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from tree_sitter import Query, QueryCursor, Tree
+from tree_sitter import Node, Query, QueryCursor, Tree
 
-from fim_assets.imports.base import Import, Match
+from fim_assets.imports.base import Import, ImportRules, Match
 from fim_assets.imports.registry import rules_of
 from fim_assets.parsing.grammars import GRAMMARS
 from fim_assets.parsing.tree import CannotParseError, language_of, parse
 
-_CLOSE = 512
-"""Bytes between words that are looked at as one stretch."""
-
-_MOST_STRETCHES = 64
+_NEAR_BYTES = 1 << 10
+"""Words so near to each other are looked around at once."""
 
 
 class Request(NamedTuple):
@@ -25,56 +23,66 @@ class Request(NamedTuple):
     grammar: int
 
 
+class _Reader(NamedTuple):
+    """A grammar's rules, ready."""
+
+    rules: ImportRules
+    query: Query
+    words: re.Pattern[bytes] | None
+
+
 def read_imports(request: Request) -> list[Import] | str:
     """A file's imports, or the reason why it cannot be parsed."""
-    rules = rules_of(request.grammar)
-    if rules is None:
-        raise LookupError(f"{GRAMMARS[request.grammar]} has no rules")
-    source = request.source
     try:
-        tree = parse(source, GRAMMARS[request.grammar])
+        tree = parse(request.source, GRAMMARS[request.grammar])
     except CannotParseError as error:
         return error.reason
-    found = rules.read(_matches(_query(request.grammar), tree, source, rules.words))
-    return [*found, Import("names", "", rules.names(source.decode()))] if rules.names else found
+    reader, source = _reader(request.grammar), request.source
+    matches = [
+        Match(
+            min(nodes[0].start_byte for nodes in captures.values()),
+            {
+                name: [source[node.start_byte : node.end_byte].decode() for node in nodes]
+                for name, nodes in captures.items()
+            },
+        )
+        for captures in _matches(reader, tree, source)
+    ]
+    found, names = reader.rules.read(matches), reader.rules.names
+    return [*found, Import("names", "", names(source))] if names else found
 
 
-def _matches(query: Query, tree: Tree, source: bytes, words: Sequence[bytes]) -> list[Match]:
-    """The matches around the words, each once, in the order of the text."""
-    cursor = QueryCursor(query)
-    matches: dict[tuple[int, ...], Match] = {}
-    for start, end in _stretches(source, words):
-        cursor.set_byte_range(start, end)
+def _matches(reader: _Reader, tree: Tree, source: bytes) -> Iterator[dict[str, list[Node]]]:
+    cursor = QueryCursor(reader.query)
+    seen = set()
+    for begin, end in _places(reader.words, source):
+        cursor.set_byte_range(begin, end)
         for pattern, captures in cursor.matches(tree.root_node):
-            nodes = [node for group in captures.values() for node in group]
-            key = pattern, *(node.id for node in nodes)
-            if key not in matches:
-                texts = {
-                    name: [source[node.start_byte : node.end_byte].decode() for node in group]
-                    for name, group in captures.items()
-                }
-                matches[key] = Match(min(node.start_byte for node in nodes), texts)
-    return [*matches.values()]
+            # What begins in one place and ends in another is found in both.
+            found = pattern, *(node.id for nodes in captures.values() for node in nodes)
+            if found not in seen:
+                seen.add(found)
+                yield captures
 
 
-def _stretches(source: bytes, words: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Where the words stand, as few stretches: for each one the query begins at the tree's root."""
-    if not words:
-        return [(0, len(source))]
-    close = max(_CLOSE, len(source) // _MOST_STRETCHES)
-    stretches: list[tuple[int, int]] = []
-    spans = (found.span() for word in words for found in re.finditer(re.escape(word), source))
-    for start, end in sorted(spans):
-        if stretches and start - stretches[-1][1] < close:
-            stretches[-1] = stretches[-1][0], end
-        else:
-            stretches.append((start, end))
-    return stretches
+def _places(words: re.Pattern[bytes] | None, source: bytes) -> Iterator[tuple[int, int]]:
+    """Where a query looks, in bytes: the whole file, or around words."""
+    begin, end = 0, len(source) if words is None else -_NEAR_BYTES
+    for word in words.finditer(source) if words else ():
+        if word.start() - end >= _NEAR_BYTES:
+            if end > 0:
+                yield begin, end
+            begin = word.start()
+        end = word.end()
+    if end > 0:
+        yield begin, end
 
 
 @cache
-def _query(grammar: int) -> Query:
+def _reader(grammar: int) -> _Reader:
     rules = rules_of(grammar)
     if rules is None:
         raise LookupError(f"{GRAMMARS[grammar]} has no rules")
-    return Query(language_of(GRAMMARS[grammar]), rules.queries[GRAMMARS[grammar].names[0]])
+    query = Query(language_of(GRAMMARS[grammar]), rules.queries[GRAMMARS[grammar].names[0]])
+    words = re.compile(rb"\b(?:%b)\b" % "|".join(rules.words).encode()) if rules.words else None
+    return _Reader(rules, query, words)

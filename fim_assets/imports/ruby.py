@@ -76,4 +76,6 @@ def _meant(repository: Repository, file: int, imported: Import) -> Collection[in
     return repository.nearest(file, repository.ending(joined("lib", name)))
 
 
-RULES = ImportRules({"ruby": _QUERY}, _read, _resolve)
+RULES = ImportRules(
+    {"ruby": _QUERY}, _read, _resolve, ("require", "require_relative", "load", "autoload")
+)

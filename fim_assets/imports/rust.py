@@ -38,34 +38,34 @@ _QUERY = """
   (#eq? @_include "include"))
 """
 
-_COMMENTS = re.compile(r"//[^\n]*|/\\*.*?\\*/", re.DOTALL)
+_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TOKENS = re.compile(r"[{},*]|::|[^\s{},*:]+")
 
 
 class _Inline(NamedTuple):
-    """A module that is written in its parent's file: its name, and where it is, in bytes."""
+    """A module that is written in its parent's file: its name, and where it ends, in bytes."""
 
     name: str
-    start: int
     end: int
 
 
 def _read(matches: Sequence[Match]) -> list[Import]:
-    inline = [
-        _Inline(match.text("name"), match.start, match.start + len(text.encode()))
-        for match in sorted(matches, key=lambda match: match.start)
-        if (text := match.text("inline"))
-    ]
     with_path = {match.text("mod") for match in matches if match.text("path")}
     imports: list[Import] = []
-    for match in matches:
-        around = [m.name for m in inline if m.start <= match.start < m.end]
-        if place := match.text("path") or match.text("include"):
+    inline: list[_Inline] = []
+    for match in sorted(matches, key=lambda match: match.start):
+        while inline and inline[-1].end <= match.start:
+            inline.pop()
+        around = [module.name for module in inline]
+        if text := match.text("inline"):
+            name = _plain(match.text("name"))
+            inline.append(_Inline(name, match.start + len(text.encode())))
+        elif place := match.text("path") or match.text("include"):
             imports.append(Import("path", place))
         elif (module := match.text("mod")) and module not in with_path:
             imports.append(Import("mod", "::".join([*around, _plain(module)])))
         elif use := match.text("use"):
-            imports += [_use(path, around) for path in _paths(use)]
+            imports += [_use(path, around) for path in _paths(use) if path]
     return imports
 
 
@@ -219,4 +219,4 @@ def _resolve(
     return [resolver.meant(file, imported) for imported in imports]
 
 
-RULES = ImportRules({"rust": _QUERY}, _read, _resolve)
+RULES = ImportRules({"rust": _QUERY}, _read, _resolve, ("mod", "path", "use", "extern", "include"))

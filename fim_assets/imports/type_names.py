@@ -8,25 +8,27 @@ the right package declares it.
 import re
 
 _COMMENT_OR_STRING = re.compile(
-    r"//[^\n]*"
-    r"|/\*.*?\*/"
-    r'|"""(?:[^\\]|\\.)*?"""'
-    r'|@"(?:[^"]|"")*"'
-    r'|"(?:[^"\\\n]|\\.)*"'
-    r"|'(?:[^'\\\n]|\\.)*'",
-    re.DOTALL,
+    rb"//.*"
+    rb"|/\*(?s:.*?)\*/"
+    rb'|@"(?:[^"]|"")*"'
+    rb'|"(?:""(?s:.*?)"""|[^"\\\n]*(?:\\.[^"\\\n]*)*"?)'
+    rb"|'(?:\\.)?[^'\n]*'"
 )
-_NAME = r"[^\W\da-z_]\w*"
-_ANY = re.compile(rf"\b{_NAME}")
-_NO_MEMBER = re.compile(rf"(?<![\w.]){_NAME}")
+_WORD = re.compile(rb"[\w\x80-\xff]")
+_BYTES = [bytes([byte]) for byte in range(0x100)]
+_WITHOUT_DOTS = b"".join(byte if _WORD.match(byte) else b" " for byte in _BYTES)
+_WITH_DOTS = b"".join(byte if byte == b"." or _WORD.match(byte) else b" " for byte in _BYTES)
+_FIRST = frozenset(byte[0] for byte in _BYTES if re.match(rb"[A-Z\x80-\xff]", byte))
 
 
-def type_names(text: str, *, behind_dots: bool) -> tuple[str, ...]:
+def type_names(source: bytes, *, behind_dots: bool) -> tuple[str, ...]:
     """The names of a text that may be types, each once, sorted.
 
     Args:
-        text: A file's.
+        source: A file's text in UTF-8.
         behind_dots: Whether names behind a dot may be, as where members begin with small letters.
     """
-    code = _COMMENT_OR_STRING.sub(" ", text)
-    return tuple(sorted({*(_ANY if behind_dots else _NO_MEMBER).findall(code)}))
+    code = _COMMENT_OR_STRING.sub(b" ", source)
+    words = {*code.translate(_WITHOUT_DOTS if behind_dots else _WITH_DOTS).split()}
+    names = {word.partition(b".")[0] for word in words if word[0] in _FIRST}
+    return tuple(sorted(name.decode() for name in names))

@@ -3,6 +3,7 @@
 Whether a line is blank, too long, or one rejected line too many, is not decided here.
 """
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ _JSON_TYPES: dict[type, str] = {
     list: "array",
     dict: "object",
 }
+
+_WHOLE_NUMBER = re.compile(rb"-?\d+")
 
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -169,17 +172,19 @@ def _raw_value(line: Line, field_path: str) -> msgspec.Raw:
 
 
 def name_in(line: Line, field_path: str) -> str | None:
-    """The name that a field of a document's line holds: a string, or a whole number as written.
+    """The name that a field of a line holds: a string, or a whole number as it is written.
 
-    None where there is none, or something else.
+    None if it holds something else, nothing, or an empty one. The line need not be a document; of
+    duplicate keys, the last one counts.
     """
     try:
-        value = orjson.loads(bytes(_raw_value(line, field_path)))
-    except (KeyError, msgspec.DecodeError):
+        value = bytes(_raw_value(line, field_path))
+        if value[:1] != b'"':
+            return value.decode() if _WHOLE_NUMBER.fullmatch(value) else None
+        name: str = orjson.loads(value)
+    except (ValueError, KeyError, RecursionError):
         return None
-    if type(value) is int:
-        return str(value)
-    return (value or None) if isinstance(value, str) else None
+    return name or None
 
 
 def text_span(line: Line, field_path: str) -> slice:

@@ -85,6 +85,11 @@ class Recipe(Section):
                 raise ValueError(
                     f"repositories: the fields {one} and {other} of a document stand in one another"
                 )
+        if not self.keeps_repository:
+            raise ValueError(
+                f"raw.keep_fields leaves out {self.repository_field}, where a repository's name "
+                "stands; name it there"
+            )
         if self.repositories.joined.separator and self.fim.file_separator_token is None:
             raise ValueError(
                 f"repositories.layout = {self.repositories.layout} needs fim.file_separator_token"
@@ -109,6 +114,12 @@ class Recipe(Section):
         named = None if self.repositories is None else self.repositories.name_field
         of_schema = REPOSITORY_FIELDS.get(self.raw.schema_name or "", "metadata.repo_name")
         return named or of_schema
+
+    @property
+    def keeps_repository(self) -> bool:
+        """Whether a repository's name goes on from a row of Parquet to its line."""
+        kept, names = self.raw.keep_fields, field_names(self.repository_field)
+        return kept is None or any(names[: len(f)] == f for f in map(field_names, kept))
 
     @property
     def repository_token(self) -> str | None:

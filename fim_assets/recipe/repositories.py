@@ -71,8 +71,8 @@ class Repositories(Section):
         max_tokens: The most ids of a document, as its files are encoded unchanged, if it has
             several files; larger repositories are divided between files. None: no bound.
         max_bytes: The same in bytes of UTF-8.
-        max_repository_bytes: The largest repository that is read, in bytes of its lines: it is
-            held in memory.
+        max_repository_bytes: The largest repository that is read, in bytes of its lines. Working on
+            one takes about ten times its size in memory.
     """
 
     name_field: FieldPath | None = None

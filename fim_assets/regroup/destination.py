@@ -134,7 +134,7 @@ class Destination:
         if not goes_on:
             if earlier is not None:
                 changed = earlier.differs_by(plan)
-                log.warning("%s: starts afresh: changed is %s", self.hidden, changed)
+                log.warning("%s: starting afresh, since %s changed", self.hidden, changed)
             remove_folder(self.hidden)
             write_bytes(self._plan, plan.model_dump_json().encode())
         left = (name for name in sizes_in(self.hidden) if name.endswith(PART))

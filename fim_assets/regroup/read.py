@@ -17,10 +17,11 @@ from fim_assets.io.locations import Location, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.shard_writer import Line
 from fim_assets.io.storage import write_bytes
+from fim_assets.raw_shards.documents import name_in
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe.raw import Raw
 from fim_assets.regroup.job import Job, Outcome, Receipt, identity, new_file, told
-from fim_assets.regroup.names import BUCKETS, bucket, line_hash, repository_hash, repository_name
+from fim_assets.regroup.names import BUCKETS, bucket, line_hash, repository_hash
 from fim_assets.regroup.runs import Entry, RunWriter
 
 _LONGEST_LINE = 1 << 31
@@ -52,6 +53,7 @@ def state_of(shard: RawShard) -> str:
     """What tells whether a shard's content is still the same, without reading it."""
     if is_remote(shard.location):
         return f"{shard.bytes} {shard.etag or shard.blake2b}"
+    shard.refuse_changed()
     found = Path(shard.place).stat()
     return f"{found.st_size} {found.st_mtime_ns}"
 
@@ -107,7 +109,7 @@ class ReadTask:
             receipt = reading.receipt()
             write_bytes(self.folder / Read.name_of(self.number), receipt.model_dump_json().encode())
         except OSError as error:
-            doing = f"{self.inputs[reading.inputs - 1].shard} was read"
+            doing = f"{self.inputs[max(reading.inputs, 1) - 1].shard} was read"
             return Outcome(self.key, told(error, self.folder, doing))
         except USER_ERRORS as error:
             return Outcome(self.key, str(error))
@@ -177,7 +179,7 @@ class _Reading:
         buckets: list[int] = []
         sizes: list[int] = []
         for number, line in self._lines_of(block):
-            name = repository_name(line, self._field)
+            name = (name_in(line, self._field) or "").encode()
             hashed = repository_hash(name) if name else line_hash(line, number)
             self._unnamed += not name
             buckets.append(bucket(hashed))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import dropwhile
 from math import isqrt
+from pathlib import PurePosixPath
 
 import numpy as np
 import orjson
@@ -12,12 +13,10 @@ import orjson
 from fim_assets.corpus.keys import PARQUET
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import UserError
-from fim_assets.io.compression import COMPRESSED_ENDINGS
 from fim_assets.io.hashing import DIGEST_BYTES
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.io.storage import read_bytes, sizes_in
 from fim_assets.recipe import Recipe
-from fim_assets.recipe.values import field_names
 from fim_assets.regroup.destination import Destination, Made, Plan
 from fim_assets.regroup.job import Job, Outcome, identity
 from fim_assets.regroup.names import BUCKETS
@@ -53,7 +52,8 @@ _MOST_TASKS = 1 << 10
 _MOST_WRITE_TASKS = 1 << 8
 """Each reads a block of every run that it needs only a part of."""
 
-_DISK_OF_COMPRESSED, _DISK_OF_PLAIN = 2.8, 0.8
+_DISK = {".xz": 3.0, ".bz2": 3.0, ".zst": 2.4, ".gz": 2.4, PARQUET: 2.4}
+_DISK_OF_PLAIN = 0.6
 """Bytes of disk for each byte of an input: for its lines in a run, and in their shards."""
 
 _FAILURES_SHOWN = 8
@@ -79,7 +79,11 @@ def regroup(
             no room, an input cannot be read, or there is no cluster to use. What is finished by
             then is kept, and the same call goes on with it.
     """
-    _refuse_left_out(recipe)
+    if not recipe.keeps_repository:
+        problem = (
+            f"raw.keep_fields leaves out {recipe.repository_field}, which lines are grouped by"
+        )
+        raise UserError(problem, "name it in raw.keep_fields")
     members = [member for shard in shards.values() for member in shard.members]
     inputs = [Input(member, state_of(member)) for member in members]
     plan = _plan(inputs, recipe, shard_bytes)
@@ -203,15 +207,5 @@ def _read_tasks(job: Job, inputs: Sequence[Input], most: int) -> Iterator[ReadTa
 
 
 def _disk_bytes(source: Input) -> int:
-    compressed = source.shard.place.endswith((*COMPRESSED_ENDINGS, PARQUET))
-    return int(source.shard.size * (_DISK_OF_COMPRESSED if compressed else _DISK_OF_PLAIN))
-
-
-def _refuse_left_out(recipe: Recipe) -> None:
-    """Refuse a recipe by which a repository's name does not go on from a row to its line."""
-    names, kept = field_names(recipe.repository_field), recipe.raw.keep_fields
-    if kept is not None and not any(names[: len(f)] == f for f in map(field_names, kept)):
-        problem = (
-            f"raw.keep_fields leaves out {recipe.repository_field}, by which lines are grouped"
-        )
-        raise UserError(problem, "name it in raw.keep_fields")
+    ending = PurePosixPath(source.shard.place).suffix
+    return int(source.shard.size * _DISK.get(ending, _DISK_OF_PLAIN))

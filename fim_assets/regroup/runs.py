@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from fim_assets.errors import UserError
+
 BLOCK_BYTES = 1 << 16
 """Of lines in a block, or one longer line: a merge holds a block of every run in memory."""
 
@@ -168,7 +170,12 @@ def _entries(segment: Segment) -> Iterator[Entry]:
         # Opened for each block: there may be more runs than files that a process may open.
         with segment.path.open("rb", buffering=0) as file:
             file.seek(begin)
-            block = decompressor.decompress(file.read(end - begin))
+            frame = file.read(end - begin)
+        try:
+            block = decompressor.decompress(frame)
+        except zstandard.ZstdError as error:
+            advice = "delete the folder that it is in, and run the same command again"
+            raise UserError(f"is damaged: {error}", advice, segment.path) from error
         at = 0
         while at < len(block):
             hashed, source, line, of_name, of_content = _HEAD.unpack_from(block, at)

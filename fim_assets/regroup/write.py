@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from fim_assets.errors import USER_ERRORS
 from fim_assets.io.hashing import FileRecord, HashingWriter
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.io.machine_folders import working_folder
@@ -114,6 +115,8 @@ class WriteTask:
         except OSError as error:
             doing = f"{self.shards[0].name} and what follows it was written"
             return Outcome(self.key, told(error, self.folder, doing))
+        except USER_ERRORS as error:
+            return Outcome(self.key, str(error))
         return Outcome(self.key)
 
     def _segments(self, folder: Path) -> Iterator[Segment]:

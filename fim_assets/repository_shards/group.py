@@ -14,7 +14,7 @@ import numpy as np
 
 from fim_assets.errors import ShardError
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.documents import Document, name_in, read_document
+from fim_assets.raw_shards.documents import Document, name_in, read_document, replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.repositories import Repositories
@@ -33,10 +33,17 @@ class Group(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file of a repository: its line of the raw shard, that line's number, and what it holds."""
+    """A file of a repository: its line's number, what that holds, and the line without the text."""
 
     number: int
-    line: Line
+    document: Document
+    member: bytes
+
+
+class _Read(NamedTuple):
+    """A file that was read: its line's number, and what that holds."""
+
+    number: int
     document: Document
 
 
@@ -59,17 +66,17 @@ def repositories(
     """
     files = _files(reader, recipe, section)
     if section.group == "neighbours":
-        yield from _neighbours(files, reader)
+        yield from _neighbours(files, reader, recipe.raw.text_field)
         return
     with SpooledTemporaryFile(_IN_MEMORY, "w+b", dir=str(folder)) as spool:
         numbers: dict[Group, int] = {}
         count = 0
         waiting = []
-        for group, file in files:
+        for group, file, line in files:
             number = count if group is None else numbers.setdefault(group, count)
             count += number == count
-            waiting.append((number, file.number, len(file.line)))
-            spool.write(file.line)
+            waiting.append((number, file.number, len(line)))
+            spool.write(line)
         index = np.array(waiting, np.int64).reshape(-1, 3)
         del waiting
         ends = np.cumsum(index[:, 2])
@@ -83,23 +90,24 @@ def repositories(
                 spool.seek(int(ends[row]) - size)
                 line = spool.read(size)
                 document = read_document(line, recipe.raw)
-                repository.files.append(File(line_number, line, document))
+                member = replace_text(line, recipe.raw.text_field, "")
+                repository.files.append(File(line_number, document, member))
             yield repository
 
 
 def _files(
     reader: ShardReader, recipe: Recipe, section: Repositories
-) -> Iterator[tuple[Group | None, File]]:
-    """Each file with its group, while none of these is too large."""
+) -> Iterator[tuple[Group | None, _Read, Line]]:
+    """Each file with its group and its line, while no group is too large."""
     raw, name_field = recipe.raw, recipe.repository_field
     sizes: dict[Group, int] = {}
     for block in reader:
         columns = block.numbers, block.lines, block.ids, block.texts, block.languages, block.paths
         for number, line, *document in zip(*columns, strict=True):
-            file = File(number, line, Document(*document))
+            file = _Read(number, Document(*document))
             name, language = name_in(line, name_field), file.document.language
             if name is None:
-                yield None, file
+                yield None, file, line
                 continue
             key = raw.language_key(language) if language and section.by_language else None
             group = Group(name, key)
@@ -112,15 +120,15 @@ def _files(
                     "raise it, since a repository is held in memory, or take some of its files out",
                     path,
                 )
-            yield group, file
+            yield group, file, line
 
 
 def _neighbours(
-    files: Iterator[tuple[Group | None, File]], reader: ShardReader
+    files: Iterator[tuple[Group | None, _Read, Line]], reader: ShardReader, text_field: str
 ) -> Iterator[Repository]:
     ended: dict[Group, int] = {}
     repository = Repository(None)
-    for group, file in files:
+    for group, file, line in files:
         if group is None or group != repository.group:
             if repository.files:
                 yield repository
@@ -128,15 +136,14 @@ def _neighbours(
                 ended[repository.group] = repository.files[-1].number
             repository = Repository(group)
         if group is not None and not repository.files and group in ended:
-            path, line = reader.place(file.number)
+            path, at = reader.place(file.number)
             of = "" if group.language is None else f" ({group.language})"
             raise ShardError(
-                f"line {line:,}: the repository {group.repository[:200]!r}{of} comes again; its "
+                f"line {at:,}: the repository {group.repository[:200]!r}{of} comes again; its "
                 f"files ended at line {reader.place(ended[group])[1]:,}",
                 "set repositories.group to shard, or sort the lines by repository first",
                 path,
             )
-        # The block that its line is a view of would stay as long as the repository.
-        repository.files.append(file._replace(line=bytes(file.line)))
+        repository.files.append(File(*file, replace_text(line, text_field, "")))
     if repository.files:
         yield repository

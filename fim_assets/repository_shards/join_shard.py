@@ -155,7 +155,7 @@ def _document(
         }
         for number, (one, document, file) in enumerate(zip(placed, documents, joined, strict=True))
     ]
-    line = document_line(fields, [one.file.line for one in placed], raw.text_field)
+    line = document_line(fields, [one.file.member for one in placed])
     return RepositoryDocument(line, len(text), rows)
 
 

@@ -14,17 +14,15 @@ import msgspec
 import orjson
 
 from fim_assets.io.shard_writer import Line
-from fim_assets.raw_shards.documents import replace_text, text_span
+from fim_assets.raw_shards.documents import text_span
 from fim_assets.recipe.repositories import MEMBERS
 from fim_assets.recipe.values import field_names
 
 _raw_values = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def document_line(
-    fields: Mapping[str, str | None], lines: Sequence[Line], text_field: str
-) -> bytes:
-    """The line of a document: values by their fields' paths, and its files' lines in order.
+def document_line(fields: Mapping[str, str | None], members: Sequence[bytes]) -> bytes:
+    """The line of a document: values by their fields' paths, and its files' lines without texts.
 
     A value that is None is left out.
     """
@@ -37,8 +35,8 @@ def document_line(
         for other in outer:
             inner = inner.setdefault(other, {})
         inner[name] = value
-    members = b",".join(replace_text(line, text_field, "") for line in lines)
-    return orjson.dumps(content | {MEMBERS: orjson.Fragment(b"[%b]" % members)})
+    array = b"[%b]" % b",".join(members)
+    return orjson.dumps(content | {MEMBERS: orjson.Fragment(array)})
 
 
 def member_lines(line: Line) -> list[bytes]:

@@ -76,7 +76,7 @@ def path_key(path: str | None) -> list[tuple[int, str]]:
 def _key(file: File) -> tuple[object, ...]:
     """By which files are told apart: by their bytes, where all else is equal."""
     document = file.document
-    return path_key(document.path), document.text, document.id or "", bytes(file.line)
+    return path_key(document.path), document.text, document.id or "", file.member
 
 
 def _given(files: Sequence[File], _seed: int, _most: int) -> list[PlacedFile]:

@@ -7,12 +7,14 @@ another line at their heads; a repository's files are spread over all inputs.
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
+from math import nan
 from pathlib import Path
 from threading import Event, Thread
 
 import orjson
+import psutil
 from xxhash import xxh3_64_intdigest
 
 from fim_assets.io.hashing import HashingWriter
@@ -76,9 +78,8 @@ def _row(folder: Path, inputs: Sequence[Path], size: int, workers: int | None) -
     variables = environment_of(FIM_DATA_ROOT=str(folder), FIM_WORKERS=str(workers))
     code = "from fim_assets.cli.main import main; main()"
     command = [sys.executable, "-c", code, "regroup", *map(str, inputs), "-o", "whole"]
-    with _watching(folder / "whole") as disk:
+    with _watching(folder / "whole") as (memory, disk):
         measured = measure_success(command, variables, folder)
-    peaks = [process.peak_bytes for process in measured.processes or ()]
     shards = sum(path.stat().st_size for path in (folder / "whole").glob("*.zst"))
     shutil.rmtree(folder / "whole")
     compressed = sum(path.stat().st_size for path in inputs)
@@ -88,8 +89,8 @@ def _row(folder: Path, inputs: Sequence[Path], size: int, workers: int | None) -
             "wall s": measured.wall_seconds,
             "CPU s": measured.cpu_seconds,
             "MB/CPU s": size / 1e6 / measured.cpu_seconds,
-            "peak MB": max(peaks, default=0) / 1e6,
-            "all MB": sum(peaks) / 1e6,
+            "peak MB": (measured.peak_bytes or nan) / 1e6,
+            "all MB": max(memory) / 1e6,
             "inputs MB": compressed / 1e6,
             "disk MB": max(disk) / 1e6,
             "shards MB": shards / 1e6,
@@ -98,28 +99,36 @@ def _row(folder: Path, inputs: Sequence[Path], size: int, workers: int | None) -
 
 
 @contextmanager
-def _watching(folder: Path) -> Iterator[list[int]]:
-    """How many bytes a folder takes, over and over, until it is left."""
-    sizes, stop = [0], Event()
+def _watching(folder: Path) -> Iterator[tuple[list[int], list[int]]]:
+    """Memory of all processes below this one, over and over, and how many bytes a folder takes."""
+    memory, disk, stop = [0], [0], Event()
 
     def watch() -> None:
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
-            sizes.append(_bytes_below(folder))
+            memory.append(_memory_of_children())
+            disk.append(_bytes_below(folder))
 
     thread = Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield sizes
+        yield memory, disk
     finally:
         stop.set()
         thread.join()
 
 
+def _memory_of_children() -> int:
+    """What processes share counts once (Linux: PSS)."""
+    size = 0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            size += process.memory_full_info().pss
+    return size
+
+
 def _bytes_below(folder: Path) -> int:
     size = 0
     for path in folder.rglob("*"):
-        try:
+        with suppress(FileNotFoundError):
             size += path.stat().st_size
-        except FileNotFoundError:
-            continue
     return size

@@ -24,6 +24,7 @@ from fim_assets_tests.benchmarks.end_to_end import (
 from fim_assets_tests.benchmarks.fim_stage import fim_rows
 from fim_assets_tests.benchmarks.floors import blocks, fim_floor
 from fim_assets_tests.benchmarks.measure import Figure, Row, cpu_seconds, measure
+from fim_assets_tests.benchmarks.regroup import regroup_rows
 from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.stage import Cost
 from fim_assets_tests.benchmarks.token_stage import token_rows
@@ -101,6 +102,14 @@ def test_shards_are_as_large_as_asked_of_distinct_documents(corpus: BenchCorpus)
     assert len({orjson.loads(line)["id"] for line in lines}) == len(lines)
     lines = [*chain.from_iterable(peaks.tiny_documents(100, 3))]
     assert (len(lines), len({*lines})) == (100, 3)
+
+
+def test_regrouping_is_measured_over_sizes(corpus: BenchCorpus) -> None:
+    small, large = regroup_rows(corpus, [10_000, 20_000], workers=1)
+    assert (small.name, large.name) == ("1e-05 GB, 50 inputs", "2e-05 GB, 100 inputs")
+    assert all(number > 0 for row in (small, large) for number in medians(row))
+    at = [*small.numbers].index("shards MB")
+    assert medians(small)[at] < medians(large)[at]
 
 
 def test_memory_is_told_after_each_step_of_new_words(corpus: BenchCorpus) -> None:

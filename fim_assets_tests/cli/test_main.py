@@ -109,6 +109,7 @@ TABLES = {"numpy", "polars", "pyarrow", "rich"}
         (("manifest raw/*.zst -o {root}/shards.tsv",), {"rich"}),
         (("collect {root} -o {root}/collected",), {"rich"}),
         (("summary", "verify a", "restore {shard}.jsonl.zst {shard}.parquet"), TABLES),
+        (("regroup raw/**/* -o {root}/whole",), TABLES),
         (("preview a", "show a", "doctor"), TABLES | {"tokenizers"}),
     ],
 )

@@ -16,6 +16,7 @@ from fim_assets.regroup.write import WriteTask
 from fim_assets_tests.cli.running import PROGRAM
 from fim_assets_tests.corpora import write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment, running
+from fim_assets_tests.faults.scenarios import workers_of
 from fim_assets_tests.regroup import killed_at_each_step
 from fim_assets_tests.regroup.corpora import (
     document,
@@ -26,7 +27,6 @@ from fim_assets_tests.regroup.corpora import (
     shard_lines,
     write_inputs,
 )
-from fim_assets_tests.run.test_partition import workers_of
 
 HIDDEN = Path("whole", ".repositories.regroup")
 
@@ -109,7 +109,9 @@ def test_what_is_finished_is_not_done_again(root: Path, monkeypatch: pytest.Monk
     assert keys == [*reads, *writes]
 
 
-def test_other_inputs_or_options_start_afresh(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_inputs_or_options_start_afresh(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     write_inputs(root)
     with monkeypatch.context() as patch:
         patch.setattr(WriteTask, "_write", lambda *_: os.close(-1))
@@ -119,7 +121,7 @@ def test_other_inputs_or_options_start_afresh(root: Path, monkeypatch: pytest.Mo
     lines = write_shard(root / "raw" / "x.jsonl", extra).read_bytes().split(b"\n")[:-1]
     done = regroup("raw/**/*", "-o", "whole", "--shard-size", "20kB")
     assert done.exit_code == 0
-    assert done.stderr == ""  # what the log says, a process shows
+    assert "starting afresh, since --shard-size, the inputs changed" in caplog.text
     assert keys[0] == "read 0"
     written = [line for shard in shard_lines(files(root / "whole")) for line in shard]
     assert {*lines} < {*written}

@@ -83,8 +83,9 @@ def test_raw_shards_judges_every_line_as_before(root: Path) -> None:
     assert len(judged(root / "raw")[1]) == 5
 
 
-def one_worker_for_each_core(patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("FIM_WORKERS", "3")
+def two_workers(patch: pytest.MonkeyPatch) -> None:
+    a_task_for_each_input_and_shard(patch)
+    patch.setenv("FIM_WORKERS", "2")
 
 
 def tiny_runs_and_blocks(patch: pytest.MonkeyPatch) -> None:
@@ -107,7 +108,7 @@ def tasks_of_a_few_shards(patch: pytest.MonkeyPatch) -> None:
 
 
 WAYS = [
-    one_worker_for_each_core,
+    two_workers,
     tiny_runs_and_blocks,
     a_task_for_each_input_and_shard,
     a_task_for_all_shards,
@@ -306,7 +307,7 @@ def test_a_full_disk_is_told_before_anything_is_read(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_inputs(root)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: DiskUsage())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: DiskUsage())
     done = regroup("raw/**/*", "-o", "whole")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: {root}/whole: about ")

@@ -27,7 +27,7 @@ def test_by_hand(sizes: list[int], parts: list[int], expected: list[int]) -> Non
     assert divide(sizes, parts, 10) == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=40))
+@given(st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=40))
 def test_no_document_is_too_large_and_no_part_cut_that_fits(files: list[tuple[int, bool]]) -> None:
     sizes = [size for size, _ in files]
     parts = [*accumulate(new for _, new in files)]

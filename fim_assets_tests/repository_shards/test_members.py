@@ -18,8 +18,9 @@ LINES = [
 
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=6))
 def test_members_are_their_lines_without_texts_byte_for_byte(lines: list[bytes]) -> None:
-    line = document_line({"text": "t", "a.b": "c", "none": None}, lines, "text")
-    assert member_lines(line) == [replace_text(one, "text", "") for one in lines]
+    members = [replace_text(one, "text", "") for one in lines]
+    line = document_line({"text": "t", "a.b": "c", "none": None}, members)
+    assert member_lines(line) == members
     content = orjson.loads(line)
     assert [*content] == ["text", "a", "members"]
     assert content["a"] == {"b": "c"}
@@ -30,7 +31,7 @@ def test_members_are_their_lines_without_texts_byte_for_byte(lines: list[bytes])
 @pytest.mark.parametrize("path", ["a.text", r"a\.b.c"])
 def test_texts_may_stand_inside(path: str) -> None:
     outer, inner = ("a", "text") if path == "a.text" else ("a.b", "c")
-    member = orjson.dumps({outer: {inner: "x", "other": 1}})
-    line = document_line({path: "whole"}, [member], path)
+    member = replace_text(orjson.dumps({outer: {inner: "x", "other": 1}}), path, "")
+    line = document_line({path: "whole"}, [member])
     assert orjson.loads(line)[outer] == {inner: "whole"}
     assert orjson.loads(member_lines(line)[0]) == {outer: {inner: "", "other": 1}}

@@ -50,7 +50,7 @@ def test_an_order_is_a_function_of_the_set_of_files(order: str, tmp_path: Path) 
     expected = None
     for some in [*permutations(copies)][::17]:
         placed = ordered([*some], order, tmp_path)
-        lines = [bytes(one.file.line) for one in placed]
+        lines = [(one.file.member, one.file.document.text) for one in placed]
         expected = expected or (lines, [one.copy for one in placed])
         assert (lines, [one.copy for one in placed]) == expected
     assert expected

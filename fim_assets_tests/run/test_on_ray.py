@@ -25,6 +25,7 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.definitions import build_definitions
 from fim_assets.io.locations import Location, parse_url
 from fim_assets.recipe import Recipe
+from fim_assets.regroup import regroup
 from fim_assets.run import on_ray
 from fim_assets.run.on_ray import run_on_ray
 from fim_assets.run.partition import Outcome, Task
@@ -39,7 +40,7 @@ from fim_assets_tests.corpora import (
     run_all,
     write_shard,
 )
-from fim_assets_tests.end_to_end.commands import REPOSITORY, run
+from fim_assets_tests.end_to_end.commands import REPOSITORY, ask, run
 from fim_assets_tests.faults.corpus import outputs
 from fim_assets_tests.faults.scenarios import (
     SECONDS_TO_END,
@@ -50,6 +51,7 @@ from fim_assets_tests.faults.scenarios import (
     told_run,
     wait_for_partitions,
 )
+from fim_assets_tests.regroup.corpora import files, write_inputs
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
 KEYS = [f"s{number}" for number in range(6)]
@@ -219,6 +221,24 @@ def test_a_range_on_object_storage_is_the_same_as_on_this_machine(
     assert max(submitted) == 4
     assert not ray.is_initialized()
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.usefixtures("cluster")
+def test_repositories_are_regrouped_as_on_this_machine(
+    bucket: s3fs.S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a bucket, in which the nodes share what is unfinished."""
+    monkeypatch.setattr(regroup, "_TASK_BYTES", 1)
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    made = {}
+    for engine, folder in (("local", f"{tmp_path}/whole"), ("ray", f"s3://{BUCKET}/whole")):
+        settings = {"FIM_ENGINE": engine, "FIM_DATA_ROOT": f"{tmp_path}", "FIM_WORKERS": "1"}
+        made[engine] = ask(f"regroup 'raw/**/*' -o {folder} --shard-size 10kB", settings)
+    bucket.get(f"{BUCKET}/whole", str(tmp_path / "ray"), recursive=True)
+    assert files(tmp_path / "ray") == files(tmp_path / "whole")
+    assert [path.name for path in (tmp_path / "ray").glob(".*")] == [".repositories.json"]
+    assert made["ray"].splitlines()[:4] == made["local"].splitlines()[:4]
 
 
 @pytest.mark.usefixtures("cluster")
