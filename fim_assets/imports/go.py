@@ -101,7 +101,7 @@ class _Resolver:
             module
             for path in paths
             for module, rest in _divided(path)
-            if self._repository.inside(rest)
+            if rest and self._repository.inside(rest)
         )
         return min(counts, key=lambda module: (-counts[module], module), default=None)
 
