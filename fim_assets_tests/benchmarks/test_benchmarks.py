@@ -14,6 +14,7 @@ import zstandard
 from fim_assets.recipe import Recipe
 from fim_assets.tokenizer.load import load_tokenizer
 from fim_assets_tests.benchmarks import encoder_memory, end_to_end, partitions, peaks, stage
+from fim_assets_tests.benchmarks.compiled_imports import Comparison, include_shares
 from fim_assets_tests.benchmarks.corpus import BenchCorpus, build_corpus
 from fim_assets_tests.benchmarks.end_to_end import (
     parts_alone,
@@ -120,6 +121,17 @@ def test_an_empty_run_records_the_same_events_as_the_projects(
     whole, empty, *_ = partitions.scale_rows([scale])
     assert whole.numbers["ms a partition"] == scale.whole.wall_seconds * 500
     assert empty.numbers["wall s"] == scale.empty.wall_seconds
+
+
+def test_edges_beside_those_of_a_compiler_and_shares_of_includes() -> None:
+    comparison = Comparison()
+    comparison.add("r", {("a", "b"), ("a", "c"), ("a", "d")}, {("a", "b"), ("b", "c")})
+    assert comparison.row("x").numbers == {"edges": 2, "precision %": 100 / 3, "recall %": 50}
+    assert comparison.beyond == ["r: a → c", "r: a → d"]
+    assert comparison.missed == ["r: b → c"]
+    files = {"a.c": '#include "b.h"\n#include "c.h"\n#include <b.h>\n', "b.h": "", "d.py": ""}
+    shares = {"quoted": 2, "quoted, found": 1, "angled": 1, "angled, found": 1}
+    assert include_shares(files) == shares
 
 
 def test_edges_of_archives_and_folders_are_those_that_importlib_finds(tmp_path: Path) -> None:
