@@ -310,9 +310,26 @@ def aligned(length: int, **tokens: Any) -> Content:
     return arrays(**tokens) | {"context": {"tokens": length}}
 
 
+def joined(layout: str, fim: Content | None = None, **section: Any) -> Content:
+    """Documents of a language are a repository."""
+    fields = {"name_field": "metadata.language", "layout": layout} | section
+    content = {"raw": {"language_field": "lang"}, "repositories": fields, "fim": fim or {}}
+    return content | {"tokens": small()}
+
+
 RECIPES: dict[str, Content] = {
     **{name: built_in(name) for name in BUILT_IN if name != "starcoder2"},
-    "starcoder2": built_in("starcoder2") | {"tokens": small()},
+    # Documents as given: as the recipe was before repositories were joined.
+    "starcoder2": built_in("starcoder2") | {"repositories": None, "tokens": small()},
+    "repositories_dolma": joined("dolma", order="dependencies", max_bytes=2000),
+    "repositories_starcoder2": joined(
+        "starcoder2", {"sentinels": "starcoder2"}, order="random", names=0.5, max_tokens=900
+    ),
+    "repositories_qwen_pieces": joined(
+        "qwen2.5-coder", {"files": "last", "fim_rate": 1, "split": "syntax"}, order="path"
+    )
+    | {"context": {"tokens": 128, "longer": "pieces"}},
+    "repositories_deepseek": joined("deepseek-coder", {"fim_rate": 0.8}, order="given"),
     # Where files are cut.
     "split_dolma": {"seed": 1, "fim": {"fim_rate": 1}, "tokens": small()},
     "split_uniform": {"seed": -2, "fim": {"fim_rate": 1, "split": "uniform"}, "tokens": small()},
