@@ -10,7 +10,7 @@ export DAGSTER_HOME := $(CURDIR)
 # Nothing is compiled when it is installed: the first start keeps what it compiles, for all others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test dev check bench bench-scale faults fuzz screenshots setup lock tokenizer languages clean
+.PHONY: demo test dev check bench bench-scale bench-imports faults fuzz screenshots setup lock tokenizer languages clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## everything, from sample shards to arrays and report
@@ -36,6 +36,9 @@ bench: $(READY_TO_TEST)  ## time and memory on real code; CORPUS=<folder> of sou
 
 bench-scale: $(READY_TO_TEST)  ## what Dagster costs a partition, over numbers of partitions; takes an hour
 	$(BIN)/python -m fim_assets_tests.benchmarks.partitions 100 1000 10000
+
+bench-imports: $(READY_TO_TEST)  ## dependencies of Python files beside importlib's; PACKAGES=<folder> of archives
+	$(BIN)/python -m fim_assets_tests.benchmarks.imports $(PACKAGES)
 
 faults: $(READY_TO_TEST)  ## inject every fault: what was lost, wrong, and reported
 	$(BIN)/python -m fim_assets_tests.faults

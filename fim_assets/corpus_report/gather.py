@@ -160,7 +160,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
                 names_in.add(result.names)
                 joined_documents += result.documents
         for receipt in receipts.values():
-            if is_seen(receipt.seen, lengths):
+            if is_seen(receipt.seen, lengths, joined=recipe.repositories is not None):
                 seen.update(receipt.seen)
                 seen_partitions += 1
         arrays += _arrays(corpus, results[-1])

@@ -49,6 +49,7 @@ SEEN_SHARES = {
     "Their tokens, of all tokens of rearranged files": "whole_tokens",
     "Middles that lose their end": "lost_ends",
     "Tokens discarded": "discarded",
+    "Of what stands before the files seen whole, in their instance": "before",
 }
 """What is told of each way of cutting: names in `SeenWhole.shares` by title."""
 

@@ -205,9 +205,9 @@ class Repository:
     @cached_property
     def _by_declaration(self) -> Mapping[tuple[str, str], list[int]]:
         return _grouped(
-            ((declared.kind, declared.target), file)
+            (declared, file)
             for file in self._files
-            for declared in dict.fromkeys(self.imports[file])
+            for declared in dict.fromkeys((i.kind, i.target) for i in self.imports[file])
         )
 
     @cached_property

@@ -64,11 +64,14 @@ class _Namespaces:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._types: dict[str, dict[str, Sequence[int]]] = defaultdict(dict)
+        self._in_folder: dict[tuple[str, str], list[int]] = defaultdict(list)
         declared = set(chain.from_iterable(repository.imports.values()))
         for kind, target, _ in declared:
             if kind == "type":
                 namespace, _, name = target.rpartition(".")
                 self._types[namespace][name] = repository.declaring(kind, target)
+                for file in self._types[namespace][name]:
+                    self._in_folder[target, folder_of(repository.paths[file])].append(file)
         self._global = sorted(found.target for found in declared if found.kind == "global")
 
     def meant(self, file: int, imports: Sequence[Import]) -> list[Collection[int] | None]:
@@ -112,15 +115,13 @@ class _Namespaces:
         return set()
 
     def _files(self, file: int, namespace: str, names: Iterable[str]) -> set[int]:
-        return {
-            other for name in names for other in self._parts(file, self._types[namespace][name])
-        }
-
-    def _parts(self, file: int, files: Sequence[int]) -> list[int]:
-        """Of files that declare equal types, the nearest and what lies beside it."""
-        paths = self._repository.paths
-        folder = folder_of(paths[self._repository.nearest(file, files)[0]])
-        return [other for other in files if folder_of(paths[other]) == folder]
+        """Of files that declare equal types, the nearest and those beside it."""
+        files: set[int] = set()
+        for name in names:
+            first = self._repository.nearest(file, self._types[namespace][name])[0]
+            folder = folder_of(self._repository.paths[first])
+            files.update(self._in_folder[f"{namespace}.{name}", folder])
+        return files
 
 
 _RESOLVED = ("type", "namespace", "using", "global")

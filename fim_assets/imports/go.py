@@ -47,6 +47,7 @@ class _Resolver:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._packages: dict[str, list[int]] = {}
         self._modules: dict[str, list[str]] = {}
         for folder, text in repository.project_files("go.mod").items():
             if found := _MODULE.search(text):
@@ -72,7 +73,12 @@ class _Resolver:
         folder = None if _is_standard(path) else self._repository.nearest_folder(file, ending)
         return () if folder is None else self._files(folder)
 
-    def _files(self, folder: str) -> Collection[int]:
+    def _files(self, folder: str) -> list[int]:
+        if folder not in self._packages:
+            self._packages[folder] = self._package_of(folder)
+        return self._packages[folder]
+
+    def _package_of(self, folder: str) -> list[int]:
         packages: dict[str, list[int]] = {}
         for file in self._repository.inside(folder):
             declared = [i.target for i in self._repository.imports[file] if i.kind == "package"]
@@ -95,7 +101,7 @@ class _Resolver:
             module
             for path in paths
             for module, rest in _divided(path)
-            if self._repository.inside(rest)
+            if rest and self._repository.inside(rest)
         )
         return min(counts, key=lambda module: (-counts[module], module), default=None)
 

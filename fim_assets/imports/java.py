@@ -2,9 +2,9 @@
 
 A file declares the type of its own name, in the package that it states. `import a.b.C` means that
 of `a.b`, and so does what is in it (`a.b.C.D`, `import static a.b.C.m`). Of `import a.b.*`, and of
-its own package, a file depends on those whose names it uses: javac looks a name up in this order
-too. Names that are written with their package where they are used are not followed, nor are types
-that a file declares beside that of its name.
+its own package, a file depends on those whose names it uses; the package without a name is another
+one in each folder. Names that are written with their package where they are used are not followed,
+nor are types that a file declares beside that of its name.
 """
 
 import re
@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
-from fim_assets.imports.base import Import, ImportRules, Match, Repository
+from fim_assets.imports.base import Import, ImportRules, Match, Repository, folder_of
 from fim_assets.imports.type_names import type_names
 
 _QUERY = """
@@ -73,8 +73,14 @@ class _Packages:
 
     def _types_of(self, file: int, package: str, names: set[str]) -> set[int]:
         types: Mapping[str, Sequence[int]] = self._types.get(package, {})
-        found = names & types.keys()
-        return {other for name in found for other in self._repository.nearest(file, types[name])}
+        folder = folder_of(self._repository.paths[file])
+        found = [self._repository.nearest(file, types[name]) for name in names & types.keys()]
+        return {
+            other
+            for files in found
+            for other in files
+            if package or folder_of(self._repository.paths[other]) == folder
+        }
 
 
 def _resolve(

@@ -8,8 +8,9 @@ goes before a module of its name, and a module's stub (`.pyi`) counts where ther
 
 An absolute name is looked for in the folders above the file that are no packages themselves, the
 nearest first, and in `src` of each; then anywhere else in the repository below a folder that is no
-package, the nearest to the file. Python 2's implicit relative imports are not followed, nor are
-names that a program computes.
+package, the nearest to the file, but no lone module for a file of a package: there `import re` is
+the standard library's, whatever `tools/re.py` is. Python 2's implicit relative imports are not
+followed, nor are names that a program computes.
 """
 
 import re
@@ -138,7 +139,9 @@ class _Resolver:
             if module and (module.files or self._reaches(root, imported)):
                 return root
         for name in _dotted(imported):
-            for ending in _ENDINGS[:2]:
+            # Code of a package that imports one word means the standard library's module.
+            alone = [".py"] if "." in name or self._is_root(folder) else []
+            for ending in ("/__init__.py", *alone):
                 end = name.replace(".", "/") + ending
                 if found := self._repository.nearest(file, self._below_roots(end)):
                     return self._root_before(end, found[0])

@@ -1,7 +1,7 @@
 """Read a file's imports: what the process that parses is asked, see `parsing.parser_process`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class _Reader(NamedTuple):
 
     rules: ImportRules
     query: Query
-    words: re.Pattern[bytes] | None
+    words: tuple[bytes, ...]
 
 
 def read_imports(request: Request) -> list[Import] | str:
@@ -65,15 +65,18 @@ def _matches(reader: _Reader, tree: Tree, source: bytes) -> Iterator[dict[str, l
                 yield captures
 
 
-def _places(words: re.Pattern[bytes] | None, source: bytes) -> Iterator[tuple[int, int]]:
+def _places(words: Sequence[bytes], source: bytes) -> Iterator[tuple[int, int]]:
     """Where a query looks, in bytes: the whole file, or around words."""
-    begin, end = 0, len(source) if words is None else -_NEAR_BYTES
-    for word in words.finditer(source) if words else ():
-        if word.start() - end >= _NEAR_BYTES:
+    if not words:
+        yield 0, len(source)
+    begin = end = -_NEAR_BYTES
+    # Word by word: a text is searched for one word much faster than for one of several.
+    for start, stop in sorted(f.span() for word in words for f in re.finditer(word, source)):
+        if start - end >= _NEAR_BYTES:
             if end > 0:
                 yield begin, end
-            begin = word.start()
-        end = word.end()
+            begin = start
+        end = stop
     if end > 0:
         yield begin, end
 
@@ -84,5 +87,4 @@ def _reader(grammar: int) -> _Reader:
     if rules is None:
         raise LookupError(f"{GRAMMARS[grammar]} has no rules")
     query = Query(language_of(GRAMMARS[grammar]), rules.queries[GRAMMARS[grammar].names[0]])
-    words = re.compile(rb"\b(?:%b)\b" % "|".join(rules.words).encode()) if rules.words else None
-    return _Reader(rules, query, words)
+    return _Reader(rules, query, tuple(re.escape(word).encode() for word in rules.words))

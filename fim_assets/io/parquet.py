@@ -137,6 +137,11 @@ def read_columns(path: Path) -> list[str]:
     return list(pq.read_schema(path).names)
 
 
+def column_paths(path: Path) -> list[str]:
+    """A parquet file's leaf columns, fields of lists and structs by their paths."""
+    return [column.path for column in pq.ParquetFile(path).schema]
+
+
 def count_rows(path: Path) -> int:
     """How many rows a parquet file has."""
     return int(pq.read_metadata(path).num_rows)

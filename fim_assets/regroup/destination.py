@@ -115,7 +115,7 @@ class Destination:
         whole = all(sizes.get(record.name) == record.bytes for record in records)
         if not whole or made.plan != plan:
             return None
-        if self._earlier_plan() == plan:
+        if self._earlier_plan() in (None, plan):
             remove_folder(self.hidden)
         return made
 
@@ -155,8 +155,8 @@ class Destination:
         """Move the shards to their places, and delete what is left of others and of the run."""
         write_bytes(self._moving, b"")
         remove([self._record, self.manifest])
-        names = [shard.record.name for shard in made.shards]
-        waiting = [name for name in names if name in sizes_in(self.hidden)]
+        names = {shard.record.name for shard in made.shards}
+        waiting = sorted(names & sizes_in(self.hidden).keys())
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             moved = pool.map(lambda name: move(self.hidden / name, self.folder / name), waiting)
             list(moved)

@@ -18,7 +18,7 @@ from fim_assets.io.storage import store
 from fim_assets.recipe.raw import Raw
 
 LAW = 1
-"""Raised whenever the same inputs would give other shards."""
+"""Raised whenever the same inputs would give other shards, or other unfinished files."""
 
 PART = ".part"
 """How the name of a file ends that is being written on this machine."""

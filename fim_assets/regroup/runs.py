@@ -161,11 +161,12 @@ class RunWriter:
 
 def merge(segments: Iterable[Segment]) -> Iterator[Entry]:
     """The entries of sorted segments, in order; a block of each is in memory."""
-    return heapq.merge(*map(_entries, segments))
-
-
-def _entries(segment: Segment) -> Iterator[Entry]:
+    # One for all: each takes as much memory as a block.
     decompressor = zstandard.ZstdDecompressor()
+    return heapq.merge(*(_entries(segment, decompressor) for segment in segments))
+
+
+def _entries(segment: Segment, decompressor: zstandard.ZstdDecompressor) -> Iterator[Entry]:
     for begin, end in zip(segment.offsets[:-1], segment.offsets[1:], strict=True):
         # Opened for each block: there may be more runs than files that a process may open.
         with segment.path.open("rb", buffering=0) as file:

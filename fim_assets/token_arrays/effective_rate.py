@@ -2,7 +2,8 @@
 
 Trainers cut token arrays into instances of S tokens, each in its own way (`WAYS`). A rearranged
 file is seen whole if its tokens, from its first sentinel to the end of what ends it (EOS, or the
-separator behind it), are in one instance. Its middle, on which it is trained, loses its end if what
+separator behind it), are in one instance; where files were joined without a separator, to the end
+of what is written behind it. Its middle, on which it is trained, loses its end if what
 stands from the middle's first token to the end of what ends the file is not all in the instance in
 which the middle begins. A token that is in no instance is discarded.
 
@@ -28,6 +29,13 @@ it, as a label; and its middle begins in the instance that has the middle's firs
 `powers_of_2` needs larger numbers: with S = 2,048, a document of 5,000 tokens gives instances of
 2,048, 2,048, 512 and 256 tokens, and 136 are discarded.
 
+Where a stage has joined the files of a repository, the files before a rearranged one are what it is
+completed with, and the instance may hold some of them only. For the files seen whole it is counted
+how many tokens of their documents stand before them, and how many of these are in the instance. In
+the example above, were the last two documents one of two files, with a separator in place of the
+EOS between them, the second file would have 10 tokens before it, from 6 to 15. With S = 8 it is
+whole in the chunk 16-23, with none of them; with S = 12 in the chunk 12-23, with 4 of them.
+
 Documents are in the order of the arrays. Chunks of several arrays joined into one are not here:
 where they begin in an array depends on the lengths of all arrays before it, which no partition
 knows.
@@ -42,9 +50,10 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from fim_assets.io.frozen_model import FrozenModel
-from fim_assets.io.parquet import read_frames
+from fim_assets.io.parquet import column_paths, read_frames
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.tables import Record, Table, share
 from fim_assets.token_arrays.shuffle_buffer import Ints
@@ -59,6 +68,10 @@ def chosen_length(recipe: Recipe) -> int:
 def sequence_lengths(recipe: Recipe) -> list[int]:
     """The sequence lengths for which is counted what a trainer sees."""
     return sorted({*TRAINED_LENGTHS, chosen_length(recipe)})
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 _SHORTEST = 256  # instances of `powers_of_2`; the default of OLMo-core's min_sequence_length
@@ -76,8 +89,8 @@ class Way:
         layout: The array layout that they read.
         cuts: What is cut, each from its first token on.
         kept: How many tokens of each of some sizes are in an instance: these are the first ones.
-        instance: A number of the instance in which each token is one to predict. Tokens are counted
-            from the first of what is cut, whose sizes come next.
+        begin: The first token of the instance in which each token is one to predict. Tokens are
+            counted from the first of what is cut, whose sizes come next.
         shared: How many tokens an instance shares with the one before.
     """
 
@@ -88,7 +101,7 @@ class Way:
     layout: str
     cuts: Literal["array", "document"]
     kept: Callable[[Ints, int], Ints]
-    instance: Callable[[Ints, Ints, int], Ints]
+    begin: Callable[[Ints, Ints, int], Ints]
     shared: int = 0
 
 
@@ -98,13 +111,19 @@ def _samples_kept(sizes: Ints, length: int) -> Ints:
 
 
 def _power_of_2(tokens: Ints, sizes: Ints, length: int) -> Ints:
-    """Full instances by number, the ones behind them by their length's logarithm, below 0.
+    """Full instances, and what is left behind them, cut by the binary digits of its size.
 
-    What is left behind the full ones is cut by the binary digits of its size, the highest first. A
-    token is in the piece of the highest digit in which its place and the size differ.
+    The highest digit is the first. A token is in the piece of the highest digit in which its place
+    and the size differ, which begins where the size has no digit but the higher ones.
     """
     _, digits = np.frexp((tokens ^ sizes).astype(np.float64))
-    return np.where(tokens < sizes // length * length, tokens // length, -digits.astype(np.int64))
+    digits = digits.astype(np.int64)
+    is_full = tokens < sizes // length * length
+    return np.where(is_full, tokens // length * length, sizes >> digits << digits)
+
+
+def _multiple(tokens: Ints, _: Ints, length: int) -> Ints:
+    return tokens // length * length
 
 
 WAYS = (
@@ -116,7 +135,7 @@ WAYS = (
         layout="dolma",
         cuts="array",
         kept=lambda sizes, length: sizes // length * length,
-        instance=lambda tokens, _, length: tokens // length,
+        begin=_multiple,
     ),
     Way(
         name="truncated",
@@ -127,7 +146,7 @@ WAYS = (
         layout="dolma",
         cuts="document",
         kept=np.minimum,
-        instance=lambda tokens, _, length: tokens // length,
+        begin=_multiple,
     ),
     Way(
         name="fragments",
@@ -137,7 +156,7 @@ WAYS = (
         layout="dolma",
         cuts="document",
         kept=lambda sizes, _: sizes,
-        instance=lambda tokens, _, length: tokens // length,
+        begin=_multiple,
     ),
     Way(
         name="powers_of_2",
@@ -147,7 +166,7 @@ WAYS = (
         layout="dolma",
         cuts="document",
         kept=lambda sizes, _: sizes // _SHORTEST * _SHORTEST,
-        instance=_power_of_2,
+        begin=_power_of_2,
     ),
     Way(
         name="samples",
@@ -157,7 +176,7 @@ WAYS = (
         layout="megatron",
         cuts="array",
         kept=_samples_kept,
-        instance=lambda tokens, _, length: (tokens - 1) // length,
+        begin=lambda tokens, _, length: (tokens - 1) // length * length,
         shared=1,
     ),
     Way(
@@ -168,7 +187,7 @@ WAYS = (
         layout="datatrove",
         cuts="array",
         kept=lambda sizes, length: sizes // (length + 1) * (length + 1),
-        instance=lambda tokens, _, length: tokens // (length + 1),
+        begin=lambda tokens, sizes, length: _multiple(tokens, sizes, length + 1),
     ),
 )
 """All ways, those of one layout together, and first the one whose shares stand for the layout.
@@ -186,40 +205,55 @@ class Seen(FrozenModel):
         whole_tokens: The tokens of these, what ends them included.
         lost_ends: Rearranged files whose middle loses its end.
         discarded_tokens: Tokens, of whatever file, that it does not see.
+        before_tokens: Tokens of their documents before the files that it sees whole, and
+            `before_seen` those of them that are in the file's instance; None where no stage has
+            joined files.
     """
 
     whole_files: int
     whole_tokens: int
     lost_ends: int
     discarded_tokens: int
+    before_tokens: int | None = Field(default=None, exclude_if=_is_none)
+    before_seen: int | None = Field(default=None, exclude_if=_is_none)
 
 
 _TOTALS = ("rearranged_files", "rearranged_tokens", "tokens")
+_BEFORE = ("before_tokens", "before_seen")
 
 
-def _names(lengths: Sequence[int]) -> Iterator[str]:
+def _seen_names(*, joined: bool) -> list[str]:
+    return [name for name in Seen.model_fields if joined or name not in _BEFORE]
+
+
+def _names(lengths: Sequence[int], *, joined: bool) -> Iterator[str]:
     """The names of what is counted: `tokens`, `whole_files:chunks:2048`."""
     yield from _TOTALS
-    for name, way, length in product(Seen.model_fields, WAYS, lengths):
+    for name, way, length in product(_seen_names(joined=joined), WAYS, lengths):
         yield f"{name}:{way.name}:{length}"
 
 
-def is_seen(counts: Mapping[str, int], lengths: Sequence[int]) -> bool:
-    """Whether a receipt says all of it: one that an older version wrote may say a part or none."""
-    return counts.keys() >= {*_names(lengths)}
+def is_seen(counts: Mapping[str, int], lengths: Sequence[int], *, joined: bool = False) -> bool:
+    """Whether a receipt says all of it: one that an older version wrote may say a part or none.
+
+    `joined` is whether a stage has joined files.
+    """
+    return counts.keys() >= {*_names(lengths, joined=joined)}
 
 
 class Files(NamedTuple):
     """Rearranged files, a value each: tokens counted from the first of what is cut.
 
     `start` is a file's first token, `middle` its middle's, or where that would be, `last` the last
-    token of what ends it; `size` are the tokens of what is cut.
+    token of what ends it; `size` are the tokens of what is cut, and `document` is the first token
+    of the file's document.
     """
 
     start: Ints
     middle: Ints
     last: Ints
     size: Ints
+    document: Ints
 
 
 def count_seen(parquet: Path, lengths: Sequence[int]) -> dict[str, int]:
@@ -227,21 +261,23 @@ def count_seen(parquet: Path, lengths: Sequence[int]) -> dict[str, int]:
 
     `rearranged_files`, `rearranged_tokens` (of these files, what ends them included) and `tokens`
     are what there is; `whole_files:chunks:2048`, `whole_tokens:…`, `lost_ends:…` and
-    `discarded_tokens:…` what becomes of it by way and length.
+    `discarded_tokens:…` what becomes of it by way and length. So are `before_tokens:…` and
+    `before_seen:…` where a stage has joined files.
     """
+    joined = "files.list.element.separator_start" in column_paths(parquet)
     arrays: dict[str, int] = {}
     for frame in read_frames(parquet, ["array", "end"]):
         for name, end in frame.group_by("array").agg(pl.col("end").max()).iter_rows():
             arrays[name] = max(end, arrays.get(name, 0))
     sizes = np.array([*arrays.values()], np.int64)
-    counts = Counter(dict.fromkeys(_names(lengths), 0))
+    counts = Counter(dict.fromkeys(_names(lengths, joined=joined), 0))
     counts["tokens"] = int(sizes.sum())
     _count_discarded(counts, "array", sizes, lengths)
     for frame in read_frames(parquet, ["array", "start", "end", "files"]):
         documents = (frame["end"] - frame["start"]).to_numpy()
         _count_discarded(counts, "document", documents, lengths)
         for cuts, files in _rearranged(frame, arrays).items():
-            _count_files(counts, cuts, files, lengths)
+            _count_files(counts, cuts, files, lengths, joined=joined)
     return dict(counts)
 
 
@@ -249,15 +285,21 @@ def _rearranged(frame: pl.DataFrame, arrays: Mapping[str, int]) -> dict[str, Fil
     """The rearranged files of some documents, counted in their arrays and in their documents."""
     array = frame["array"].replace_strict(arrays, return_dtype=pl.Int64)
     files = frame.with_columns(size=array).explode("files").unnest("files")
+    begins = pl.col("file_start")
+    if "separator_end" in files.columns:
+        # A separator ends a file, what stands behind that belongs to the next.
+        begins = pl.coalesce(
+            "separator_end", pl.coalesce("tail_end", "file_end").shift(1)
+        ).fill_null(0)
     # A file ends where the next one of its document begins, or with the document.
-    begins = files["file_start"].to_numpy()
-    ends = np.append(begins[1:], 0)
+    numbered = files.with_columns(begins=begins)
+    ends = np.append(numbered["begins"].to_numpy()[1:], 0)
     ends[np.cumsum(frame["files"].list.len().to_numpy()) - 1] = frame["end"].to_numpy()
     rearranged = files.with_columns(last=pl.Series(ends - 1)).filter(pl.col("file_order") != "none")
     names = ("file_start", "middle_start", "last", "size", "start", "end")
     start, middle, last, size, document, end = (rearranged[name].to_numpy() for name in names)
-    places = (place - document for place in (start, middle, last, end))
-    return {"array": Files(start, middle, last, size), "document": Files(*places)}
+    places = (place - document for place in (start, middle, last, end, document))
+    return {"array": Files(start, middle, last, size, document), "document": Files(*places)}
 
 
 def _count_discarded(counts: Counter[str], cuts: str, sizes: Ints, lengths: Iterable[int]) -> None:
@@ -267,22 +309,29 @@ def _count_discarded(counts: Counter[str], cuts: str, sizes: Ints, lengths: Iter
             counts[f"discarded_tokens:{way.name}:{length}"] += int(discarded.sum())
 
 
-def _count_files(counts: Counter[str], cuts: str, files: Files, lengths: Iterable[int]) -> None:
+def _count_files(
+    counts: Counter[str], cuts: str, files: Files, lengths: Iterable[int], *, joined: bool
+) -> None:
     tokens = files.last + 1 - files.start
     if cuts == "array":
         counts["rearranged_files"] += len(tokens)
         counts["rearranged_tokens"] += int(tokens.sum())
     for way in WAYS:
         for length in lengths if way.cuts == cuts else ():
-            ends = way.instance(files.last, files.size, length)
+            ends = way.begin(files.last, files.size, length)
             kept = files.last < way.kept(files.size, length)
-            begins = way.instance(files.start + way.shared, files.size, length)
+            begins = way.begin(files.start + way.shared, files.size, length)
             whole = kept & (begins == ends)
-            ended = kept & (way.instance(files.middle, files.size, length) == ends)
+            ended = kept & (way.begin(files.middle, files.size, length) == ends)
             of = f"{way.name}:{length}"
             counts[f"whole_files:{of}"] += int(whole.sum())
             counts[f"whole_tokens:{of}"] += int(tokens[whole].sum())
             counts[f"lost_ends:{of}"] += int((~ended).sum())
+            if joined:
+                before = files.start - files.document
+                seen = np.minimum(before, files.start - begins)
+                counts[f"before_tokens:{of}"] += int(before[whole].sum())
+                counts[f"before_seen:{of}"] += int(seen[whole].sum())
 
 
 class EffectiveRates(FrozenModel):
@@ -306,12 +355,13 @@ class EffectiveRates(FrozenModel):
     @classmethod
     def of(cls, counts: Mapping[str, int], recipe: Recipe, partitions: int = 1) -> Self:
         """From the sums of what `count_seen` counts in some partitions; none of it gives zeros."""
-        lengths = sequence_lengths(recipe)
-        known: Mapping[str, int] = counts if is_seen(counts, lengths) else Counter()
+        lengths, joined = sequence_lengths(recipe), recipe.repositories is not None
+        named, is_known = _seen_names(joined=joined), is_seen(counts, lengths, joined=joined)
+        known: Mapping[str, int] = counts if is_known else Counter()
 
         def seen(way: Way, length: int) -> Seen:
             of = f"{way.name}:{length}"
-            return Seen(**{name: known[f"{name}:{of}"] for name in Seen.model_fields})
+            return Seen(**{name: known[f"{name}:{of}"] for name in named})
 
         files, file_tokens, tokens = (known[name] for name in _TOTALS)
         return cls(
@@ -324,12 +374,18 @@ class EffectiveRates(FrozenModel):
         )
 
     def shares(self, seen: Seen) -> dict[str, float]:
-        """Shares of the rearranged files seen whole, of their middles, and of all tokens."""
-        return {
+        """Shares of the rearranged files seen whole, of their middles, and of all tokens.
+
+        Where a stage has joined files, of what stands before the files seen whole too.
+        """
+        shares = {
             "whole": share(seen.whole_files, self.files),
             "lost_ends": share(seen.lost_ends, self.files),
             "discarded": share(seen.discarded_tokens, self.tokens),
         }
+        if seen.before_tokens is not None and seen.before_seen is not None:
+            shares["before"] = share(seen.before_seen, seen.before_tokens)
+        return shares
 
     def chosen(self, layout: str) -> dict[str, float]:
         """The shares of the first way of a layout, at `chosen_length`; none without files.
@@ -338,15 +394,17 @@ class EffectiveRates(FrozenModel):
         """
         way = next((way for way in WAYS if way.layout == layout), WAYS[0])
         shares = self.shares(self.ways[way.name][self.chosen_length])
-        names = ("effective_fim_rate", "lost_ends_share", "discarded_share")
-        return dict(zip(names, shares.values(), strict=True)) if self.files else {}
+        names = ("effective_fim_rate", "lost_ends_share", "discarded_share", "before_seen_share")
+        return dict(zip(names, shares.values(), strict=False)) if self.files else {}
 
     def table(self) -> Table:
         """A row a way: the share seen whole at each length, and what is lost at `chosen_length`.
 
         No row without files.
         """
-        lost = (f"lost_ends_{self.chosen_length}", f"discarded_{self.chosen_length}")
+        others_of = next(iter(self.ways.values()))[self.chosen_length]
+        _, *named = self.shares(others_of)
+        lost = tuple(f"{name}_{self.chosen_length}" for name in named)
         lengths = [length for of_way in self.ways.values() for length in of_way]
         whole = {length: f"whole_{length}" for length in sorted({*lengths})}
         rows: list[Record] = []

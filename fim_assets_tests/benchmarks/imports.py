@@ -50,21 +50,18 @@ class Named(NamedTuple):
 
 def repositories(folder: Path | None) -> Iterator[Named]:
     """Those of a folder, by name; without one, the packages of this environment."""
-    folder = folder or Path(sysconfig.get_path("purelib"))
-    for place in sorted(folder.iterdir()):
-        name, read = place.name, None
-        if place.is_dir() and place.suffix not in {".dist-info", ".data"}:
-            read = _of_folder
-        elif name.endswith(_ENDINGS):
-            read = _of_tar if name.endswith(".tar.gz") else _of_zip
-        files = read(place) if read else {}
+    for place in sorted((folder or Path(sysconfig.get_path("purelib"))).iterdir()):
+        files: dict[str, str] = {}
+        if place.is_dir() and place.suffix != ".dist-info":
+            files = _of_folder(place, place if folder else place.parent)
+        elif place.name.endswith(_ENDINGS):
+            files = _of_tar(place) if place.name.endswith(".tar.gz") else _of_zip(place)
         if any(path.endswith(".py") for path in files):
-            yield Named(name, files)
+            yield Named(place.name, files)
 
 
-def _of_folder(place: Path) -> dict[str, str]:
-    """Below the folder's own name, as in the environment."""
-    found = {f"{place.name}/{p.relative_to(place).as_posix()}": p for p in place.rglob("*.*")}
+def _of_folder(place: Path, root: Path) -> dict[str, str]:
+    found = {p.relative_to(root).as_posix(): p for p in sorted(place.rglob("*.*"))}
     return _texts((path, file.read_bytes()) for path, file in found.items() if file.is_file())
 
 

@@ -71,3 +71,7 @@ def test_without_a_module_the_root_is_what_most_imports_say() -> None:
     }
     assert edges(files) == {"main.go": {"x/x.go", "log/log.go", "src/own/deep/d.go"}}
     assert unresolved(files) == {"main.go": 3}
+
+
+def test_a_path_says_nothing_of_the_root_unless_a_folder_stands_behind_it() -> None:
+    assert edges({"a.go": 'package a\nimport "m.org/x"\n', "b.go": "package a"}) == {}

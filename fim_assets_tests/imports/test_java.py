@@ -58,8 +58,13 @@ def test_forms_of_imports(text: str, expected: set[str]) -> None:
     )
 
 
-def test_files_of_no_package_use_each_other() -> None:
-    assert edges({"A.java": "class A { B b; }", "B.java": "class B {}"}) == {"A.java": {"B.java"}}
+def test_files_of_no_package_use_those_of_their_folder() -> None:
+    files = {
+        "1/A.java": "class A { B b; C c; }",
+        "1/B.java": "class B {}",
+        "2/C.java": "class C {}",
+    }
+    assert edges(files) == {"1/A.java": {"1/B.java"}}
 
 
 def test_of_two_types_of_one_name_the_nearest_is_meant_and_packages_are_not_folders() -> None:

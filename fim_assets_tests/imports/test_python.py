@@ -138,3 +138,16 @@ def test_a_module_inside_of_a_package_is_no_module_of_the_top() -> None:
     assert edges(files | {"scripts/run.py": "import tools", "scripts/tools.py": ""}) == {
         "scripts/run.py": {"scripts/tools.py"}
     }
+
+
+def test_a_lone_module_elsewhere_is_meant_by_scripts_and_not_by_packages() -> None:
+    files = {
+        "pkg/__init__.py": "import re, tools",
+        "scripts/run.py": "import re, tools",
+        "other/re.py": "",
+        "other/tools/__init__.py": "",
+    }
+    assert edges(files) == {
+        "pkg/__init__.py": {"other/tools/__init__.py"},
+        "scripts/run.py": {"other/re.py", "other/tools/__init__.py"},
+    }

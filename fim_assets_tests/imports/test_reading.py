@@ -60,7 +60,7 @@ def test_what_is_read_around_words_is_what_the_whole_tree_holds(
     asked = [*requests(f"\n{blanks}\n")]
     found = [read_imports(request) for request in asked]
     with_words = reading._reader
-    monkeypatch.setattr(reading, "_reader", lambda g: with_words(g)._replace(words=None))
+    monkeypatch.setattr(reading, "_reader", lambda g: with_words(g)._replace(words=()))
     whole = [read_imports(request) for request in asked]
     assert [sorted(imports) for imports in found] == [sorted(imports) for imports in whole]
     assert sum(isinstance(found, Import) for found in chain.from_iterable(found)) > 50

@@ -1,10 +1,14 @@
 """Each built-in recipe does what its file states: shares, laws and layouts, numbers spelled out."""
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
+import polars as pl
 import pytest
+import zstandard
 from scipy.stats import binomtest, kstest
 
 from fim_assets.cuts.base import Cuts
@@ -13,7 +17,8 @@ from fim_assets.cuts.registry import CUTS
 from fim_assets.draws import document_keys
 from fim_assets.fim_shards.decisions import Decisions, decide
 from fim_assets.fim_shards.transform import rearranged_texts
-from fim_assets.recipe import built_in_recipes, load_recipe
+from fim_assets.recipe import Recipe, built_in_recipes, load_recipe
+from fim_assets_tests.corpora import open_corpus, run_all, write_shard
 
 Mask = npt.NDArray[np.bool_]
 
@@ -112,7 +117,10 @@ PSM = ("<|fim_prefix|>", "prefix", "<|fim_suffix|>", "suffix", "<|fim_middle|>",
 
 
 def test_every_built_in_recipe_is_tested_here() -> None:
-    assert built_in_recipes() == ["ast_fim", "olmo_midtraining", "openai_fim", "starcoder2"]
+    assert built_in_recipes() == [
+        *("ast_fim", "deepseek_coder", "olmo_midtraining", "openai_fim"),
+        *("qwen2_5_coder", "seed_coder", "starcoder2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -149,31 +157,115 @@ def test_openai_knows_no_separator_and_olmo_does() -> None:
     assert len(realise("olmo_midtraining", [text]).files.texts) == 2
 
 
-def test_starcoder2_gates_repositories_and_leaves_their_names_alone() -> None:
-    """Half of the repositories are candidates, and half of their files: a quarter of all."""
-    files = "".join(f"<file_sep>{text}" for text in numbered(9))
-    named = [f"<repo_name>me/repo-{n}<file_sep>a.py\n{files}" for n in range(6000)]
-    unnamed = [f"{files}<file_sep>{n}" for n in range(6000)]
-    found = realise("starcoder2", named + unnamed)
-    marker = found.reason("repository")
-    assert marker.sum() == 6000
-    assert all(text.startswith("<repo_name>") for text in np.array(found.files.texts)[marker])
-    eligible = ~marker & (found.files.lengths > 0)
-    passed = eligible & ~found.reason("gate")
-    by_document = np.unique(found.files.documents[passed])
-    assert binomtest(len(by_document), 12_000, 0.5).pvalue > 1e-6
-    gated = set(found.files.documents[found.reason("gate")].tolist())
-    assert gated.isdisjoint(by_document.tolist())
-    found.share(found.rearranged, passed, 0.5)
-    assert found.rearranged.sum() / eligible.sum() == pytest.approx(0.25, abs=0.02)
-    found.share(found.order("psm"), found.rearranged, 0.5)
-    assert (found.split("uniform") == found.rearranged).all()
-    found.follows("uniform")
-    (document, text), *_ = found.texts.items()
-    assert "<fim_middle>" in text
-    v2 = [t for t in found.texts.values() if "<fim_prefix><fim_suffix>" in t]
-    assert len(v2) > 1000
-    assert (named + unnamed)[document] != text
+def repositories(count: int, files: int) -> list[dict[str, Any]]:
+    """Lines of repositories of some files each, all of whose texts differ."""
+    texts = iter(numbered(count * files))
+    return [
+        {
+            "text": next(texts),
+            "metadata": {"repo_name": f"me/{n}", "path": f"src/{m}.py", "language": "Python"},
+        }
+        for n in range(count)
+        for m in range(files)
+    ]
+
+
+class Joined(NamedTuple):
+    """What a recipe joined and rearranged of a shard: a row a file of each stage's parquet."""
+
+    texts: list[str]
+    joined: pl.DataFrame
+    rows: pl.DataFrame
+
+    def share(self, what: pl.Expr, of: pl.Expr, asked: float) -> None:
+        """As `Realised.share`."""
+        chosen = self.rows.filter(of)
+        assert chosen.height > 1000
+        assert binomtest(chosen.filter(what).height, chosen.height, asked).pvalue > 1e-6
+
+
+def join(name: str, root: Path, lines: list[dict[str, Any]]) -> Joined:
+    """Take a shard through the stages up to the FIM shard.
+
+    Tokenizers of the Hub are not there: they decide where a repository is divided, and no more.
+    """
+    recipe = load_recipe(name)
+    assert recipe.repositories is not None
+    undivided = recipe.repositories.model_copy(update={"max_tokens": None})
+    update = {"repositories": undivided, "tokens": Recipe().tokens}
+    recipe = recipe.model_copy(update=update)
+    write_shard(root / "raw" / "a.jsonl", lines)
+    corpus = open_corpus(root, recipe)
+    outcome = run_all(corpus, ["raw_shards", "repository_shards", "fim_shards"])["a"]
+    assert outcome.failure is None, outcome.details
+    shard = corpus.files("fim_shards", "a").file(".jsonl.zst")
+    content = zstandard.decompress(shard.read_bytes(), 1 << 28).splitlines()
+    tables = (
+        pl.read_parquet(corpus.files(stage, "a").file(".parquet"))
+        for stage in ("repository_shards", "fim_shards")
+    )
+    return Joined([orjson.loads(line)["text"] for line in content], *tables)
+
+
+IS_REARRANGED = pl.col("order") != "none"
+EVERY = pl.lit(value=True)
+
+
+def test_starcoder2_joins_in_random_order_and_rearranges_a_quarter(tmp_path: Path) -> None:
+    """Half of the repositories are named, half are candidates, and half of their files."""
+    found = join("starcoder2", tmp_path, repositories(1200, 4))
+    named = sum(text.startswith("<repo_name>me/") for text in found.texts)
+    assert binomtest(named, 1200, 0.5).pvalue > 1e-6
+    assert all(text.startswith("<file_sep>") for text in found.texts if "<repo_name>" not in text)
+    firsts = found.joined.filter(pl.col("file") == 0)["line"] % 4
+    assert all(binomtest(int((firsts == n).sum()), 1200, 0.25).pvalue > 1e-6 for n in range(4))
+    gated = found.rows.filter(pl.col("reason") == "gate")["id"].unique()
+    assert binomtest(len(gated), 1200, 0.5).pvalue > 1e-6
+    found.share(IS_REARRANGED, pl.col("reason").ne_missing("gate"), 0.5)
+    found.share(IS_REARRANGED, EVERY, 0.25)
+    found.share(pl.col("order") == "psm", IS_REARRANGED, 0.5)
+    rearranged = found.rows.filter(IS_REARRANGED)
+    assert set(rearranged["split"]) == {"uniform"}
+    # A path is cut with its file, and the name is not.
+    assert set(found.rows["header_chars"]) == {0}
+    assert set(found.rows["path_chars"]) == {0, len("src/0.py\n")}
+    assert sum("<fim_prefix><fim_suffix>" in text for text in found.texts) > 300
+
+
+def test_qwen_rearranges_the_last_file_behind_its_path(tmp_path: Path) -> None:
+    found = join("qwen2_5_coder", tmp_path, repositories(1600, 2))
+    assert all(text.startswith("<|repo_name|>me/") for text in found.texts)
+    last = pl.col("file") == 1
+    assert set(found.rows.filter(~last)["reason"]) == {"not_last"}
+    found.share(IS_REARRANGED, last, 0.5)
+    assert set(found.rows["order"]) == {"none", "psm"}
+    assert set(found.rows["header_chars"]) == {len("src/0.py\n")}
+    behind_path = sum(".py\n<|fim_prefix|>" in text for text in found.texts)
+    assert behind_path == found.rows.filter(IS_REARRANGED).height
+
+
+@pytest.mark.parametrize(("name", "order"), [("deepseek_coder", "psm"), ("seed_coder", "spm")])
+def test_half_of_the_files_behind_what_they_import(tmp_path: Path, name: str, order: str) -> None:
+    lines = repositories(800, 2)
+    for line, other in zip(lines[::2], lines[1::2], strict=True):
+        # The first in order of paths imports the second.
+        line["text"] = f"from src import m1\n{line['text']}"
+        other["metadata"]["path"] = "src/m1.py"
+    found = join(name, tmp_path, lines)
+    assert found.joined["line"].to_list()[:4] == [2, 1, 4, 3]
+    assert found.joined["place"].to_list()[:2] == ["imports_none", "imports"]
+    found.share(IS_REARRANGED, EVERY, 0.5)
+    assert set(found.rows["order"]) == {"none", order}
+    assert "#src/m1.py\n" in found.texts[0] + found.texts[1] + found.texts[2]
+    assert set(found.rows.filter(IS_REARRANGED)["split"]) == {"uniform"}
+    assert set(found.rows["path_chars"]) == {len("#src/m1.py\n"), len("#src/0.py\n")}
+
+
+def test_tokens_of_the_hub_are_pinned() -> None:
+    for name in ("starcoder2", "qwen2_5_coder", "deepseek_coder"):
+        tokenizer = load_recipe(name).tokens.tokenizer
+        assert tokenizer.revision is not None
+        assert "/" in tokenizer.name_or_path
 
 
 def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:

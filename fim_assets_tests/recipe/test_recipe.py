@@ -65,7 +65,7 @@ def changed(changes: str, tokenizer_hash: str = "t") -> list[str]:
 
 
 def test_the_built_in_recipe_is_the_default() -> None:
-    assert built_in_recipes() == ["ast_fim", "olmo_midtraining", "openai_fim", "starcoder2"]
+    assert "olmo_midtraining" in built_in_recipes()
     assert load_recipe("olmo_midtraining") == Recipe()
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.context import Context
-from fim_assets.token_arrays.arrays import SCHEMA
+from fim_assets.token_arrays.arrays import array_schema
 from fim_assets.token_arrays.effective_rate import (
     WAYS,
     EffectiveRates,
@@ -46,11 +46,12 @@ class Document(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A rearranged file in its array, up to the end of what ends it."""
+    """A rearranged file in its array, up to the end of what ends it, and where its document is."""
 
     start: int
     middle: int
     end: int
+    document: int
 
 
 Array = list[Document]
@@ -69,9 +70,12 @@ def laid_out(array: Array) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
     """Where each document begins and ends in its array, and its files there."""
     end = 0
     for files, separator, bos in array:
-        start, at, placed = end, end + bos, []
+        start, at = end, end + bos
+        placed: list[dict[str, Any]] = []
         for size, before_middle in files:
             place = {"file_order": "none", "file_start": at, "file_end": at + size}
+            if placed:
+                place |= {"separator_start": at - separator, "separator_end": at}
             if before_middle is not None:
                 place |= {"file_order": "psm", "middle_start": at + before_middle}
             placed.append(place)
@@ -81,11 +85,11 @@ def laid_out(array: Array) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
 
 
 def spans_of(array: Array) -> Iterator[Span]:
-    for _, end, files in laid_out(array):
+    for document, end, files in laid_out(array):
         begins = [*(file["file_start"] for file in files), end]
         for file, (start, behind) in zip(files, pairwise(begins), strict=True):
             if file["file_order"] != "none":
-                yield Span(start, file["middle_start"], behind)
+                yield Span(start, file["middle_start"], behind, document)
 
 
 def instances(way: str, ends: list[int], length: int) -> Iterator[range]:
@@ -127,23 +131,31 @@ def built(spans: list[Span], ends: list[int], length: int) -> Counter[str]:
         held = {token: tokens for tokens in reversed(read) for token in tokens} | predicted
         of = f"{way.name}:{length}"
         counts[f"discarded_tokens:{of}"] += (ends[-1] if ends else 0) - len(held)
-        for start, middle, end in spans:
-            whole = any(start in tokens and end - 1 in tokens for tokens in read)
+        for start, middle, end, document in spans:
+            holding = [tokens for tokens in read if start in tokens and end - 1 in tokens]
+            whole = bool(holding)
             counts[f"whole_files:{of}"] += whole
+            for tokens in holding:
+                counts[f"before_tokens:{of}"] += start - document
+                counts[f"before_seen:{of}"] += start - max(document, tokens.start)
             counts[f"whole_tokens:{of}"] += whole * (end - start)
             in_place = middle in held and end - 1 in held[middle]
             counts[f"lost_ends:{of}"] += not in_place
     return counts
 
 
-def counted(arrays: list[Array], lengths: list[int]) -> dict[str, int]:
+def counted(arrays: list[Array], lengths: list[int], *, joined: bool = False) -> dict[str, int]:
+    schema = array_schema(divided=False, joined=joined)
     with TemporaryDirectory() as folder:
-        path = write_rows(Path(folder) / "a.parquet", SCHEMA, rows_of(arrays))
+        path = write_rows(Path(folder) / "a.parquet", schema, rows_of(arrays))
         return count_seen(path, lengths)
 
 
 def agree(arrays: list[Array], lengths: list[int]) -> None:
-    found = counted(arrays, lengths)
+    found = counted(arrays, lengths, joined=True)
+    for name, number in counted(arrays, lengths).items():
+        assert found[name] == number
+        assert "before" not in name
     for length in lengths:
         expected: Counter[str] = Counter()
         for array in arrays:
@@ -202,6 +214,45 @@ def test_the_modules_example_by_hand() -> None:
         "fragments": (1, 1, 0),
         "powers_of_2": (),
     }
+
+
+def test_the_modules_example_of_a_repository_by_hand() -> None:
+    array = [Document([File(5)]), Document([File(9, 5), File(7, 6)])]
+    counts = counted([array], [8, 12], joined=True)
+    names = ("whole_files", "before_tokens", "before_seen")
+    assert [counts[f"{name}:chunks:8"] for name in names] == [1, 10, 0]
+    # The first file, tokens 6 to 15, is in no chunk.
+    assert [counts[f"{name}:chunks:12"] for name in names] == [1, 10, 4]
+
+
+def test_what_stands_between_files_of_a_repository_ends_none(finish: Finish) -> None:
+    """Qwen's layout, a file `ab` and one `xyz`, whose path stands between the two, as text.
+
+    0 <repo> r \n <sep> p \n   7 <pre> a <suf> b <mid>…   then \n <sep> of the first, q \n.
+    """
+    files = [("p", "abcdefghijk"), ("q", "xyzxyzxyzxyz")]
+    rows = [{"text": t, "metadata": {"repo_name": "r", "path": p}} for p, t in files]
+    repositories = {"layout": "qwen2.5-coder", "order": "given"}
+    partition = finish(letters_recipe(repositories=repositories), rows)
+    (row,) = partition.table().iter_rows(named=True)
+    first, second = row["files"]
+    counts = count_seen(partition.root / "token_arrays" / "a.parquet", [64])
+    ends = first["tail_end"] + 1
+    assert (first["file_start"], second["separator_end"]) == (6, ends)
+    assert second["file_start"] == ends + 2
+    sizes = ends - 6, row["end"] - second["file_start"]
+    assert (counts["rearranged_files"], counts["rearranged_tokens"]) == (2, sum(sizes))
+    assert counts["before_tokens:truncated:64"] == 6 + second["file_start"]
+    assert counts["before_seen:truncated:64"] == counts["before_tokens:truncated:64"]
+    rates = EffectiveRates.of(
+        count_seen(partition.root / "token_arrays" / "a.parquet", [*TRAINED_LENGTHS]),
+        partition.recipe,
+    )
+    assert rates.shares(rates.ways["truncated"][8192])["before"] == 1.0
+    assert rates.chosen("dolma").keys() == {
+        *("effective_fim_rate", "lost_ends_share", "discarded_share", "before_seen_share")
+    }
+    assert rates.table().columns["before_8192"] == "float"
 
 
 def test_powers_of_2_by_hand() -> None:
@@ -330,7 +381,8 @@ def test_what_is_seen_follows_from_the_ids(finish: Finish, name: str) -> None:
                     length,
                 )
             )
-        assert expected.items() <= found.items()
+        known = {name: n for name, n in expected.items() if not name.startswith("before")}
+        assert known.items() <= found.items()
         assert found["rearranged_files"] >= 10
 
 
@@ -341,12 +393,13 @@ def spans_in(ids: Any, rows: pl.DataFrame) -> Iterator[Span]:
         for file in chain.from_iterable(rows["files"].to_list())
         if file["file_order"] != "none"
     }
-    start = 0
+    start = document = 0
     for end in (np.flatnonzero(np.isin(ids, [SEP, EOS])) + 1).tolist():
         file = ids[start:end].tolist()
         begin = start + (file[0] == BOS)
         if MID in file:
             assert ids[begin] in (PRE, SUF)
             (middle,) = (n for n in middles if start + file.index(MID) < n < end)
-            yield Span(begin, middle, end)
+            yield Span(begin, middle, end, document)
         start = end
+        document = end if ids[end - 1] == EOS else document

@@ -19,11 +19,11 @@ _DESCRIPTIONS = {
     ),
     sentinel_grammar: (
         "Each rearranged file has its sentinels once and in order, between the parts whose "
-        "offsets the parquet gives, and files are parted by the separator where it is one id; "
-        "neither stands anywhere else. Files and orders are those of the FIM shard's record. A "
-        "label mask is false from a rearranged file's beginning to its middle (not with "
-        "tokens.label_mask: text), on padding and on EOS behind which a divided document goes on, "
-        "and true elsewhere."
+        "offsets the parquet gives; files are parted by the separator, and the name of a "
+        "repository that a stage has joined stands behind its token, where these are one id. None "
+        "stands anywhere else. Files and orders are those of the FIM shard's record. A label mask "
+        "is false from a rearranged file's beginning to its middle (not with tokens.label_mask: "
+        "text), on padding and on EOS behind which a divided document goes on, and true elsewhere."
     ),
     nothing_lost: (
         "Documents, lines, ids and characters add up through raw_shards, fim_shards and "
