@@ -111,7 +111,9 @@ def test_broken_yaml_is_refused(text: str) -> None:
 
 def test_an_unknown_field_is_refused_with_what_is_allowed() -> None:
     message = refusal("colour: red")
-    assert message == "colour: unknown field; allowed: seed, raw, repositories, fim, context, tokens"
+    assert (
+        message == "colour: unknown field; allowed: seed, raw, repositories, fim, context, tokens"
+    )
 
 
 @pytest.mark.parametrize(

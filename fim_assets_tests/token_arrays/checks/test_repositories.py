@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from fim_assets.recipe import Recipe
@@ -61,6 +62,37 @@ def test_all_checks_hold(
         "name": layout in {"starcoder2", "qwen2.5-coder"},
         "separator": layout != "deepseek-coder",
     }
+
+
+def test_pieces_are_cut_between_files_first(finish: Finish) -> None:
+    """Files of 50 ids, pieces of 130: two files each, whole, and no file but the longest is cut."""
+    long = 4
+    texts = [f"{n}{'abxyz' * (60 if n == long else 9)}\n" for n in range(7)]
+    rows = [file_of(f"{n}.py", text, "r") for n, text in enumerate(texts)]
+    partition = finish(
+        letters_recipe(
+            context={"tokens": 130, "longer": "pieces"},
+            repositories={"layout": "starcoder2", "order": "given"},
+        ),
+        rows,
+    )
+    record = partition.table("fim_shards")
+    pieces = record.group_by("line", maintain_order=True).agg(pl.col("piece"))
+    of_file = dict(pieces.iter_rows())
+    assert [len(of_file[line]) for line in range(1, 8)] == [
+        1,
+        1,
+        1,
+        1,
+        len(of_file[long + 1]),
+        1,
+        1,
+    ]
+    assert len(of_file[long + 1]) > 1
+    assert of_file[1] == of_file[2]
+    assert of_file[3] == of_file[4] == [of_file[1][0] + 1]
+    assert of_file[6] == of_file[7]
+    assert record.filter(pl.col("piece") == 0)["lead_chars"].to_list() == [len("<repo>r<sep>"), 5]
 
 
 # Faults.
