@@ -64,7 +64,7 @@ _CONDITIONS = {"node", "default"}
 _SOURCE_FOLDERS = ("", "src", "lib")
 """Where a package's files are, where those that it names are still to be built."""
 
-_STRING = r'("(?:[^"\\]|\\.)*(?:"|\Z))'
+_STRING = r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))'
 _COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 
