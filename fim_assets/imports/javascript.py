@@ -64,8 +64,9 @@ _CONDITIONS = {"node", "default"}
 _SOURCE_FOLDERS = ("", "src", "lib")
 """Where a package's files are, where those that it names are still to be built."""
 
-_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_STRING = r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 
 
 def _read(matches: Sequence[Match]) -> list[Import]:
@@ -82,7 +83,10 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 
 
 class _Resolver:
-    """Finds the modules of a repository; what it found once, it keeps."""
+    """Finds the modules of a repository; what it found once, it keeps.
+
+    Of packages of one name it knows the first below each folder.
+    """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -94,9 +98,10 @@ class _Resolver:
             for name in ("jsconfig.json", "tsconfig.json")
             for folder, text in repository.project_files(name).items()
         }
-        self._packages: dict[str, list[str]] = {}
+        self._packages: dict[tuple[str, str], str] = {}
         for folder, manifest in sorted(self._manifests.items()):
-            self._packages.setdefault(str(manifest.get("name")), []).append(folder)
+            for above in (folder, *folders_above(folder)):
+                self._packages.setdefault((str(manifest.get("name")), above), folder)
 
     def meant(self, file: int, imported: Import) -> Sequence[int]:
         """The files that an import means, see the module's docstring."""
@@ -151,16 +156,21 @@ class _Resolver:
         parts = name.split("/")
         length = 2 if name[:1] == "@" else 1
         package, inside = "/".join(parts[:length]), "/".join(parts[length:])
-        folders = self._packages.get(package, ())
-        for folder in sorted(folders, key=lambda f: -_folders_shared(f, above)):
-            exports = self._manifests[folder].get("exports")
-            targets: dict[str, Any] = {".": exports}
-            if isinstance(exports, dict) and any(key[:1] == "." for key in exports):
-                targets = exports
-            for target in _mapped(targets, f"./{inside}" if inside else ".", conditions):
-                yield joined(folder, target)
-            for source in _SOURCE_FOLDERS:
-                yield joined(joined(folder, source), inside)
+        for key in ((package, folder) for folder in above):
+            if key in self._packages:
+                yield from self._inside(self._packages[key], inside, conditions)
+                return
+
+    def _inside(self, package: str, path: str, conditions: Collection[str]) -> Iterator[str]:
+        """The paths that a path in a package, or the package itself, can mean."""
+        exports = self._manifests[package].get("exports")
+        targets: dict[str, Any] = {".": exports}
+        if isinstance(exports, dict) and any(key[:1] == "." for key in exports):
+            targets = exports
+        for target in _mapped(targets, f"./{path}" if path else ".", conditions):
+            yield joined(package, target)
+        for source in _SOURCE_FOLDERS:
+            yield joined(joined(package, source), path)
 
     def _by_manifest(
         self, above: Sequence[str], name: str, conditions: Collection[str]
@@ -173,11 +183,6 @@ class _Resolver:
 
 def _endings(typed: bool) -> Sequence[str]:
     return _TYPESCRIPT + _JAVASCRIPT if typed else _JAVASCRIPT + _TYPESCRIPT
-
-
-def _folders_shared(folder: str, above: Sequence[str]) -> int:
-    """How many of the folders above a file a folder lies in or is."""
-    return len({folder, *folders_above(folder)}.intersection(above))
 
 
 def _mapped(targets: Mapping[str, Any], name: str, conditions: Collection[str]) -> Iterator[str]:

@@ -41,6 +41,9 @@ _QUERY = """
 _ENDINGS = ("/__init__.py", ".py", "/__init__.pyi", ".pyi")
 """What a module's file is called behind the module's path, the first that there is."""
 
+_PACKAGE = ("/__init__.py", "/__init__.pyi")
+"""Those of a package."""
+
 
 def _read(matches: Sequence[Match]) -> list[Import]:
     modules: dict[int, str] = {}
@@ -114,7 +117,8 @@ class _Resolver:
 
         The first one is the root itself.
         """
-        way = [self._module(root) or _Module(root, (), is_package=True)]
+        inits = (self._repository.at(f"{root}{ending}".lstrip("/")) for ending in _PACKAGE)
+        way = [_Module(root, next(filter(None, inits), ()), is_package=True)]
         for part in parts:
             module = self._module(f"{way[-1].path}/{part}") if way[-1].is_package else None
             if module is None:
@@ -141,7 +145,7 @@ class _Resolver:
         for name in _dotted(imported):
             # Code of a package that imports one word means the standard library's module.
             alone = [".py"] if "." in name or self._is_root(folder) else []
-            for ending in ("/__init__.py", *alone):
+            for ending in (_PACKAGE[0], *alone):
                 end = name.replace(".", "/") + ending
                 if found := self._repository.nearest(file, self._below_roots(end)):
                     return self._root_before(end, found[0])

@@ -7,11 +7,12 @@ the right package declares it.
 
 import re
 
+# What is not closed ends with the file: else each beginning would be searched for its end anew.
 _COMMENT_OR_STRING = re.compile(
     rb"//.*"
-    rb"|/\*(?s:.*?)\*/"
+    rb"|/\*(?s:.*?)(?:\*/|\Z)"
     rb'|@"(?:[^"]|"")*"'
-    rb'|"(?:""(?s:.*?)"""|[^"\\\n]*(?:\\.[^"\\\n]*)*"?)'
+    rb'|"(?:""(?s:.*?)(?:"""|\Z)|[^"\\\n]*(?:\\.[^"\\\n]*)*"?)'
     rb"|'(?:\\.)?[^'\n]*'"
 )
 _WORD = re.compile(rb"[\w\x80-\xff]")

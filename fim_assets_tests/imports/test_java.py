@@ -41,6 +41,7 @@ def test_a_program_of_two_packages() -> None:
         ("import a.b.*; @D class A { int n = C.N; }", {"C", "D"}),
         ('import a.b.*; class A { String s = "C"; char c = \'"\'; String t = """\nD"""; }', set()),
         ("import a.b.*; class A { // C\n }", set()),
+        ("import a.b.*; class A { C c; } /* D", {"C"}),
         ("import a.b.*; class A { 数据 x; }", {"数据"}),
         ("import a.*; import b.C; class A {}", set()),
         ("class A { C c; }", set()),

@@ -99,6 +99,11 @@ def test_a_package_goes_before_a_module_of_its_name_and_both_before_a_folder() -
     assert edges(files | {"x.py": "import b.c"}) == {"x.py": {"b.py"}}
 
 
+def test_a_folder_of_scripts_stays_one_beside_a_module_of_its_name() -> None:
+    files = {"tests.py": "", "tests/a.py": "import b\nfrom . import c", "tests/b.py": ""}
+    assert edges(files | {"tests/c.py": ""}) == {"tests/a.py": {"tests/b.py", "tests/c.py"}}
+
+
 def test_a_package_that_holds_the_file_counts_only_for_names_of_its_own() -> None:
     files = {
         "a/__init__.py": "from .x import X",
