@@ -8,9 +8,9 @@ goes before a module of its name, and a module's stub (`.pyi`) counts where ther
 
 An absolute name is looked for in the folders above the file that are no packages themselves, the
 nearest first, and in `src` of each; then anywhere else in the repository below a folder that is no
-package, the nearest to the file, but no lone module for a file of a package: there `import re` is
-the standard library's, whatever `tools/re.py` is. Python 2's implicit relative imports are not
-followed, nor are names that a program computes.
+package, the nearest to the file. There a lone module counts only outside of packages, and for a
+file outside of them: in a package `import re` is the standard library's, whatever `tools/re.py` is.
+Python 2's implicit relative imports are not followed, nor are names that a program computes.
 """
 
 import re
@@ -173,10 +173,17 @@ class _Resolver:
         return has_folder(folder) and not at(f"{folder}/__init__.py".lstrip("/"))
 
     def _below_roots(self, end: str) -> list[int]:
-        """The files whose paths end so, below a folder that is no package."""
+        """The files whose paths end so, below a folder that is no package.
+
+        That of a lone module does not lie in one either.
+        """
         if end not in self._elsewhere:
-            files = self._repository.ending(end)
-            self._elsewhere[end] = [f for f in files if self._is_root(self._root_before(end, f))]
+            self._elsewhere[end] = [
+                file
+                for file in self._repository.ending(end)
+                for root in [self._root_before(end, file)]
+                if all(map(self._is_root, [root] if "/" in end else [root, *folders_above(root)]))
+            ]
         return self._elsewhere[end]
 
     def _root_before(self, end: str, file: int) -> str:

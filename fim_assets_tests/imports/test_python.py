@@ -145,12 +145,20 @@ def test_a_module_inside_of_a_package_is_no_module_of_the_top() -> None:
     }
 
 
+def test_packages_that_a_package_brings_along_are_found() -> None:
+    files = {"pkg/__init__.py": "import dep.a", "pkg/_vendor/dep/a.py": ""}
+    assert edges(files | {"pkg/_vendor/dep/__init__.py": ""}) == {
+        "pkg/__init__.py": {"pkg/_vendor/dep/__init__.py", "pkg/_vendor/dep/a.py"}
+    }
+
+
 def test_a_lone_module_elsewhere_is_meant_by_scripts_and_not_by_packages() -> None:
     files = {
         "pkg/__init__.py": "import re, tools",
         "scripts/run.py": "import re, tools",
         "other/re.py": "",
         "other/tools/__init__.py": "",
+        "pkg/data/re.py": "",
     }
     assert edges(files) == {
         "pkg/__init__.py": {"other/tools/__init__.py"},
