@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from fim_assets.recipe.families import Sentinels
 from fim_assets.recipe.fim import Fim
@@ -15,6 +15,13 @@ REARRANGED: tuple[Order, ...] = ("psm", "spm")
 
 ORDERS: tuple[Order, ...] = ("none", *REARRANGED)
 PARTS: tuple[Part, ...] = ("prefix", "middle", "suffix")
+
+Beside = Literal["name", "separator", "header", "tail"]
+"""What stands beside a file in its document: the repository's name with its token, and the
+separator before it; of a rearranged file its path, where this is not cut with it, and what is
+written behind it."""
+
+BESIDE: tuple[Beside, ...] = get_args(Beside)
 
 
 class Parts(NamedTuple):

@@ -5,22 +5,15 @@ The token stage writes these ids; `fitting` counts them, to tell which documents
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from fim_assets.cuts.files import Around
-from fim_assets.fim_shards.arrangements import Part, Piece, parse_arrangement
+from fim_assets.fim_shards.arrangements import Beside, Part, Piece, parse_arrangement
 from fim_assets.fim_shards.record import FileRow, split_files
 from fim_assets.recipe.fim import Fim
 from fim_assets.tokenizer.controls import Content, Controls
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.tokenizer.paragraphs import paragraphs
-
-Beside = Literal["name", "separator", "header", "tail"]
-"""What stands beside a file in its document: the repository's name with its token, and the
-separator before it; of a rearranged file its path, where this is not cut with it, and what is
-written behind it."""
-
-BESIDE: tuple[Beside, ...] = get_args(Beside)
 
 
 class Segment(NamedTuple):

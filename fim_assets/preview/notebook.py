@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from fim_assets.fim_shards.arrangements import Part, Piece
+from fim_assets.fim_shards.arrangements import BESIDE, Beside, Part, Piece
 from fim_assets.fim_shards.record import WHOLE, DocumentPiece, restore_document
-from fim_assets.fim_shards.segments import BESIDE, Beside, Segment, segments
+from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.preview.documents import FilePreview, encode_segments, preview_documents
 from fim_assets.preview.view import PART_COLOURS, Limits, ShownFile, show_files
 from fim_assets.raw_shards.documents import RejectionError, read_document

@@ -8,8 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from fim_assets.fim_shards.arrangements import PARTS, Lengths, Part, Piece
-from fim_assets.fim_shards.segments import BESIDE
+from fim_assets.fim_shards.arrangements import BESIDE, PARTS, Lengths, Part, Piece
 from fim_assets.preview.documents import DocumentPreview, EncodedSegment
 from fim_assets.preview.view import (
     EMPTY,

@@ -8,8 +8,7 @@ they are in the document.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fim_assets.fim_shards.arrangements import Part, Piece
-from fim_assets.fim_shards.segments import Beside
+from fim_assets.fim_shards.arrangements import Beside, Part, Piece
 from fim_assets.preview.documents import FilePreview
 from fim_assets.tokenizer.load import LoadedTokenizer
 from fim_assets.wording import escape_control_characters, one_line, plural

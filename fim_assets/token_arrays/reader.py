@@ -23,8 +23,7 @@ from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import Order, Part, layout
-from fim_assets.fim_shards.segments import Beside
+from fim_assets.fim_shards.arrangements import Beside, Order, Part, layout
 from fim_assets.io.parquet import read_metadata
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.recipe.fim import Fim

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from fim_assets.fim_shards.arrangements import PARTS
-from fim_assets.fim_shards.segments import BESIDE
+from fim_assets.fim_shards.arrangements import BESIDE, PARTS
 
 Ints = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.unsignedinteger]

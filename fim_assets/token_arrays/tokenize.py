@@ -17,9 +17,9 @@ from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.draws import UInts, shuffled
 from fim_assets.errors import ShardError
-from fim_assets.fim_shards.arrangements import ORDERS, PARTS
+from fim_assets.fim_shards.arrangements import BESIDE, ORDERS, PARTS
 from fim_assets.fim_shards.record import WHOLE, FimDocuments, FimShardReader
-from fim_assets.fim_shards.segments import BESIDE, segments
+from fim_assets.fim_shards.segments import segments
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.statistics.counts import by_count

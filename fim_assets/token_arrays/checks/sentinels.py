@@ -16,8 +16,7 @@ import numpy as np
 import polars as pl
 
 from fim_assets.corpus.stage import CheckOutcome, fault, passed
-from fim_assets.fim_shards.arrangements import REARRANGED, layout
-from fim_assets.fim_shards.segments import BESIDE, Beside
+from fim_assets.fim_shards.arrangements import BESIDE, REARRANGED, Beside, layout
 from fim_assets.token_arrays.arrays import ArrayReader
 from fim_assets.token_arrays.checks.partition import TokenPartition
 from fim_assets.token_arrays.checks.spans import TokenSpan, equal_hashes, unordered_rows_hash
