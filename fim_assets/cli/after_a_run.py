@@ -194,6 +194,7 @@ def verify(keys: tuple[str, ...]) -> None:
 @click.argument("shard", type=click.Path(path_type=Path))
 @click.argument("parquet", type=click.Path(path_type=Path))
 @click.option(
+    "-o",
     "--output",
     type=click.Path(path_type=Path),
     help="A new file, compressed as its name ends (.zst, .gz, .bz2, .xz); else standard output.",

@@ -210,7 +210,11 @@ class Summary(FrozenModel):
     @property
     def warnings(self) -> list[str]:
         """What of the recipe matches nothing in the complete partitions, a sentence each."""
-        counted = map(Counter, (self.languages, self.splits, self.fallbacks))
+        languages, splits, fallbacks = map(Counter, (self.languages, self.splits, self.fallbacks))
+        occurrences = Occurrences(languages, splits, fallbacks)
+        if self.repositories is not None:
+            occurrences.repositories = self.repositories.repositories
+            occurrences.unnamed = self.repositories.files_without_repository
         complete = not self.partitions.incomplete
-        warnings = unmatched_names(self.recipe, Occurrences(*counted), complete=complete)
+        warnings = unmatched_names(self.recipe, occurrences, complete=complete)
         return warnings + (self.repositories.warnings if self.repositories else [])

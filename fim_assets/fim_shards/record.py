@@ -102,6 +102,7 @@ class FileRow(NamedTuple):
         tail: Of what is written behind it.
         path: Of its path, where the file begins with it.
         line: Its line of the raw shard, where it was joined with others; else 0.
+        language: Its language, where it was joined with others.
         joined: Whether a stage has joined it with others: nothing in it is a control.
     """
 
@@ -113,6 +114,7 @@ class FileRow(NamedTuple):
     tail: int = 0
     path: int = 0
     line: int = 0
+    language: str | None = None
     joined: bool = False
 
 
@@ -124,9 +126,9 @@ def file_rows(columns: Mapping[str, Sequence[Any]], fim: Fim) -> list[FileRow]:
     names = [name for name, _ in _JOINED]
     joined = names[0] in columns
     separator = len(fim.file_separator_token or "")
-    around = iter([(separator * (number > 0), 0, 0, 0, 0) for number in columns["file"]])
+    around = iter([(separator * (number > 0), 0, 0, 0, 0, None) for number in columns["file"]])
     if joined:
-        around = zip(*(columns[name] for name in (*names, "line")), strict=True)
+        around = zip(*(columns[name] for name in (*names, "line", "language")), strict=True)
     of_files = (columns[name] for name in ("order", "chars", *PART_CHARS))
     return [
         FileRow(order, chars, Lengths(*lengths), *next(around), joined)
@@ -179,7 +181,7 @@ class FimShardReader:
         with self._naming_the_parquet():
             self._divided = "piece" in read_columns(parquet)
             columns += DocumentPiece._fields if self._divided else ()
-            columns += [name for name, _ in _JOINED] if self.joined else []
+            columns += [*(name for name, _ in _JOINED), "language"] if self.joined else []
             self._in_context = "fim_assets.context" in metadata
             columns += ["reason"] if self._in_context else ()
             self._table = TableReader(parquet, columns)
@@ -220,7 +222,7 @@ class FimShardReader:
             table = self._table.take_groups("file", count)
             rows = table.to_pydict()
         for column in table.column_names:
-            if column != "reason" and table[column].null_count:
+            if column not in {"reason", "language"} and table[column].null_count:
                 raise ShardError(f"{self._parquet}: {column} holds nulls")
         firsts = [row for row, file in enumerate(rows["file"]) if file == 0]
         if len(firsts) != count:

@@ -39,12 +39,15 @@ class Occurrences:
     """Languages and cuts in some partitions, counted.
 
     By language, '' is none, documents or their files that are long enough to cut; rearranged files
-    by cut method; those that the drawn method could not cut, by reason.
+    by cut method; those that the drawn method could not cut, by reason. `repositories` are those
+    that files name, and `unnamed` are files that name none.
     """
 
     languages: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
+    repositories: int = 0
+    unnamed: int = 0
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Take the counts of one more receipt into account."""
@@ -52,6 +55,8 @@ class Occurrences:
         self.languages.update(counted(counts, "distinct_eligible"))
         self.splits.update(counted(counts, "split"))
         self.fallbacks.update(counted(counts, "fallback"))
+        self.repositories += counts.get("repositories", 0)
+        self.unnamed += counts.get("files_without_repository", 0)
 
 
 def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> list[str]:
@@ -60,7 +65,14 @@ def unmatched_names(recipe: Recipe, occurrences: Occurrences, *, complete: bool)
     `complete` says that these are all documents of the corpus. Of a part of them, a language that
     is not there is named only where another is close: another part may hold it.
     """
-    return [*_languages(recipe, occurrences, complete=complete), *_methods(recipe, occurrences)]
+    found = [*_languages(recipe, occurrences, complete=complete), *_methods(recipe, occurrences)]
+    if occurrences.unnamed and not occurrences.repositories:
+        found.append(
+            f"no file names a repository in {recipe.repository_field}, so that each is a document "
+            "of its own: set repositories.name_field (`fim-assets doctor` says which fields are "
+            "there)"
+        )
+    return found
 
 
 def _languages(recipe: Recipe, occurrences: Occurrences, *, complete: bool) -> Iterator[str]:

@@ -38,7 +38,7 @@ def token_statistics(parquet: Path) -> Statistics:
             longer[length] += len(over)
             tokens_longer[length] += int(over.sum())
         # The parts of a file that is not rearranged are null.
-        files = frame.select(pl.col("files").explode()).unnest("files").drop_nulls()
+        files = frame.select(pl.col("files").explode()).unnest("files").drop_nulls("prefix_start")
         for part in PARTS:
             lengths[part].add(files[f"{part}_end"] - files[f"{part}_start"])
     return Statistics(

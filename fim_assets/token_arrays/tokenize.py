@@ -6,7 +6,9 @@ Here documents become ids; what is written of these is decided in `arrays.py`.
 import re
 from bisect import bisect
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -207,12 +209,12 @@ def tokenize_shard(
                 to_align.append(_to_align(encoded))
             chars += sum(map(len, block.documents.texts))
             files += len(encoded.files)
-            languages = [language or "" for language in block.documents.languages]
-            rows = zip(languages, sizes.tolist(), block.longer, block.pieces, strict=True)
-            for language, n, is_longer, piece in rows:
-                by_language[language] += n
-                longer[language] += n * is_longer
-                in_pieces[language] += n * (piece != WHOLE)
+            rows = zip(_by_language(block, encoded), block.longer, block.pieces, strict=True)
+            for of_languages, is_longer, piece in rows:
+                for language, n in of_languages:
+                    by_language[language] += n
+                    longer[language] += n * is_longer
+                    in_pieces[language] += n * (piece != WHOLE)
         totals = reader.shard.totals(chars, files, by_language.total())
         order, starts = _order(keys, shuffle=settings.tokens.shuffle), None
         counts = totals.counts | by_count("tokens", by_language)
@@ -222,6 +224,25 @@ def tokenize_shard(
             counts |= cut
         write_arrays(map(spool.__getitem__, order), settings, staging, starts)
     return replace(totals, counts=counts)
+
+
+def _by_language(block: FimDocuments, encoded: EncodedBlock) -> Iterator[list[tuple[str, int]]]:
+    """Languages of each document, '' for none, and the tokens that are theirs.
+
+    Of joined files, each has its own, and what stands between files counts for the later one.
+    """
+    ends = iter(encoded.files["end"].tolist())
+    documents = zip(
+        block.documents.languages, block.files, encoded.documents["tokens"].tolist(), strict=True
+    )
+    for language, files, tokens in documents:
+        of_files = [next(ends) for _ in files]
+        if not files[0].joined:
+            yield [(language or "", tokens)]
+            continue
+        edges = [0, *of_files[:-1], tokens]
+        sizes = (end - begin for begin, end in pairwise(edges))
+        yield [(file.language or "", size) for file, size in zip(files, sizes, strict=True)]
 
 
 def _order(blocks: list[UInts], *, shuffle: bool) -> Ints:

@@ -118,7 +118,7 @@ def load_and_judge_tokenizer(recipe: Recipe) -> tuple[LoadedTokenizer | None, Fi
 def separator_findings(recipe: Recipe, tokenizer: LoadedTokenizer) -> Iterator[Finding]:
     """Say what a file separator becomes that is no token; the default is no token of dolma2."""
     separator = recipe.fim.file_separator_token
-    if separator is None or separator in tokenizer.controls.boundaries:
+    if separator is None or separator in tokenizer.controls.boundaries or recipe.repositories:
         return
     ids = len(tokenizer.encoder.encode([separator])[0])
     named = separator != Fim().file_separator_token
