@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,12 @@ from fim_assets.repository_shards.divide import divided
 from fim_assets.repository_shards.group import Group, Repository, repositories
 from fim_assets.repository_shards.join import JoinedFile, join
 from fim_assets.repository_shards.members import document_line
-from fim_assets.repository_shards.order import PlacedFile, UnusableFileError, order_files
+from fim_assets.repository_shards.order import (
+    PlacedFile,
+    UnusableFileError,
+    order_files,
+    read_imports,
+)
 from fim_assets.repository_shards.record import SCHEMA, record_metadata
 
 if TYPE_CHECKING:
@@ -102,7 +108,8 @@ def documents_of(
     key, first = np.array([own_seed], np.uint64), np.zeros(1, np.int64)
     named = uniforms(key, first, RandomStream.NAMES)[0] < section.names_rate
     name = group.repository if named else None
-    placed = order_files(repository.files, section.order, own_seed, recipe.fim.syntax_max_bytes)
+    imports = partial(read_imports, most_parsed=recipe.fim.syntax_max_bytes)
+    placed = order_files(repository.files, section.order, own_seed, imports)
     counts, placed = divided(placed, name, recipe, tokenizer)
     edges = [0, *accumulate(counts)]
     for number, (begin, end) in enumerate(pairwise(edges)):
