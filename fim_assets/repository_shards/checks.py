@@ -16,7 +16,7 @@ from fim_assets.raw_shards.documents import Document, name_in, replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.repositories import Repositories
 from fim_assets.repository_shards.facts import named_rate
-from fim_assets.repository_shards.group import File
+from fim_assets.repository_shards.group import File, group_of
 from fim_assets.repository_shards.join import opening
 from fim_assets.repository_shards.join_shard import repository_document
 from fim_assets.repository_shards.order import Imports, PlacedFile, order_files
@@ -25,7 +25,6 @@ from fim_assets.repository_shards.written import (
     BLOCK_BYTES,
     Row,
     WrittenDocument,
-    group_of,
     place_of,
     refuse_other,
     whole_repositories,
@@ -176,7 +175,8 @@ def layout_valid(partition: Finished) -> CheckOutcome:
     too_large = _too_large(partition)
     documents = 0
     for together in whole_repositories(partition):
-        group = group_of(together[0].rows[0], recipe)
+        row = together[0].rows[0]
+        group = group_of(row["repository"], row["language"], recipe)
         for written in together:
             first = written.rows[0]
             name = first["repository"] if first["named"] else None

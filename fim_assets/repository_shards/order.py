@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fim_assets.draws import document_keys, shuffled
-from fim_assets.errors import UserError
+from fim_assets.errors import ShardError, UserError
+from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.repository_shards.group import File
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class UnusableFileError(UserError):
     def __init__(self, line: int, problem: str, advice: str) -> None:
         super().__init__(problem, advice)
         self.line = line
+
+    def in_shard(self, reader: ShardReader) -> ShardError:
+        """The same, with the path of the shard that holds the line."""
+        path, line = reader.place(self.line)
+        return ShardError(f"line {line:,}: {self.problem}", self.advice, path)
 
 
 class PlacedFile(NamedTuple):
