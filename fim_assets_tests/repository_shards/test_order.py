@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fim_assets.repository_shards.order import PlacedFile, order_files, read_imports
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.repository_shards.order import (
+    PlacedFile,
+    UnusableFileError,
+    order_files,
+    read_imports,
+)
 from fim_assets_tests.repository_shards.shards import file_of, grouped
 
 IMPORTS = partial(read_imports, most_parsed=1 << 20)
@@ -88,3 +95,12 @@ def test_random_orders_are_drawn_by_repository(tmp_path: Path) -> None:
         for seed in range(1000)
     ]
     assert 400 < np.equal(first, 1).sum() < 600
+
+
+def test_an_unusable_file_is_told_once_with_its_line(tmp_path: Path) -> None:
+    grouped(FILES, tmp_path)
+    shard = tmp_path / "raw.jsonl"
+    with ShardReader(shard, Recipe().raw) as reader:
+        assert sum(len(block.lines) for block in reader) == len(FILES)
+        error = UnusableFileError(3, "cannot be encoded", "take it out").in_shard(reader)
+    assert str(error) == f"{shard}: line 3: cannot be encoded; take it out"
