@@ -96,5 +96,5 @@ languages: $(READY_TO_TEST)  ## build the table of languages' names again; needs
 	$(BIN)/python -m fim_assets_tests.languages.build_table
 
 clean:  ## remove the environment, the outputs in data/ and Dagster's records; raw shards stay
-	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
+	rm -rf .venv .bench history schedules storage logs .logs_queue .telemetry data/raw_shards data/repository_shards data/fim_shards data/token_arrays data/label_masks data/corpus_report
 	@grep -qsv '^DAGSTER_HOME="$${DAGSTER_HOME:-' .env || rm -f .env  # unless it says more

@@ -34,10 +34,10 @@ class Result(FrozenModel):
             hash of their hashes.
         members: Of a group of raw shards each, in order: its lines stand behind those of the one
             before. Left out of the receipt for a single shard.
-        lines: Lines of the raw shard (`raw_shards`, `fim_shards`) or of the FIM shard.
+        lines: Lines of the shard that the stage reads.
         blank: Lines without anything but white space.
         rejected: Lines that are no document.
-        documents: Documents read, and so written.
+        documents: Documents written; of a stage that writes none, read.
         files: Files in these documents; null where they were not looked at.
         chars: Unicode code points of the texts as this asset leaves them.
         tokens: Token ids written, BOS and EOS included; null where there are none.

@@ -142,8 +142,7 @@ class Totals:
 
     `counts` are further numbers, which no table holds: `rejected:<reason>`, `tokens:<language>`,
     and `dropped:<reason>`, documents that were read and not written; `joined` are those that were
-    written as a part of another, behind its first. `members` are those of a group
-    of raw shards.
+    written as a part of another, behind its first. `members` are those of a group of raw shards.
     """
 
     input: FileRecord

@@ -1,4 +1,4 @@
-"""FIM shard back to the original texts, from the shard and its parquet alone."""
+"""FIM shard back to the raw shard's lines, from the shard and its parquet alone."""
 
 import bz2
 import lzma
@@ -165,7 +165,7 @@ def restore_shard(
     and so not here.
 
     Args:
-        shard: The FIM shard.
+        shard: The FIM shard, or a repository shard.
         parquet: The parquet next to it.
 
     Yields:

@@ -8,14 +8,13 @@ import polars as pl
 
 from fim_assets.io.parquet import read_frames
 from fim_assets.preview.markdown import MARKDOWN_BYTES, code
-from fim_assets.repository_shards.record import PLACES
+from fim_assets.repository_shards.record import CHARS, PLACES
 from fim_assets.wording import NO_LANGUAGE, plural
 
 _DOCUMENTS = 3
 _FILES = (40, 20, 10, 5, 2, 1)
 """How many files of each are shown: fewer and fewer, until all is small enough."""
 
-_CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
 _COLUMNS = ["line", "id", "file", "path", "language", "repository", "named", "copy", "place"]
 
 
@@ -24,7 +23,7 @@ def repositories_markdown(parquet: Path) -> str:
 
     Of the parquet the first rows are read; the result has less than `MARKDOWN_BYTES` in UTF-8.
     """
-    rows = next(read_frames(parquet, [*_COLUMNS, *_CHARS]), None)
+    rows = next(read_frames(parquet, [*_COLUMNS, *CHARS]), None)
     if rows is None:
         return "The shard holds no document.\n"
     numbered = rows.with_columns(number=(pl.col("file") == 0).cum_sum())
@@ -46,7 +45,7 @@ def _document(files: pl.DataFrame, most: int) -> Iterator[str]:
     first = files.row(0, named=True)
     identifier = "no id" if first["id"] is None else f"id {code(first['id'])}"
     name = "No repository" if first["repository"] is None else code(first["repository"])
-    chars = sum(int(files[column].sum()) for column in _CHARS)
+    chars = sum(int(files[column].sum()) for column in CHARS)
     sizes = f"{plural(files.height, 'file')}, {plural(chars, 'character')}"
     written = "; written with names and paths" if first["named"] else ""
     yield f"### {name}: {identifier}, {sizes}{written}"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fim_assets.errors import ShardError
 from fim_assets.raw_shards.documents import read_document
 from fim_assets.raw_shards.shard_reader import Documents, KnownFile, ShardReader
 from fim_assets.recipe import Recipe
@@ -39,5 +38,4 @@ def joined_documents(
                     block.files = [[KnownFile.of(row) for row in document.rows]]
                     yield block
             except UnusableFileError as error:
-                path, line = reader.place(error.line)
-                raise ShardError(f"line {line:,}: {error}", error.advice, path) from error
+                raise error.in_shard(reader) from error

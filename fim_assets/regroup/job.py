@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 from fim_assets.io.frozen_model import FrozenModel
@@ -39,6 +40,24 @@ class Job:
     raw: Raw
     name_field: str
     run_bytes: int
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """What a task of either pass is, see `run.tasks`."""
+
+    job: Job
+
+    shared: ClassVar[str] = "job"
+
+    @property
+    def folder(self) -> Location:
+        """That of the run's unfinished files."""
+        return self.job.folder
+
+    def identity(self) -> list[str]:
+        """What decides the bytes."""
+        return identity()
 
 
 @dataclass

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from fim_assets.io.storage import write_bytes
 from fim_assets.raw_shards.documents import name_in
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe.raw import Raw
-from fim_assets.regroup.job import Job, Outcome, Receipt, identity, new_file, told
+from fim_assets.regroup.job import Job, JobTask, Outcome, Receipt, new_file, told
 from fim_assets.regroup.names import BUCKETS, bucket, line_hash, repository_hash
 from fim_assets.regroup.runs import Entry, RunWriter
 
@@ -59,15 +59,12 @@ def state_of(shard: RawShard) -> str:
 
 
 @dataclass(frozen=True)
-class ReadTask:
+class ReadTask(JobTask):
     """Neighbouring inputs, which become one file of runs; `first` is the first one's number."""
 
-    job: Job
     number: int
     first: int
     inputs: Sequence[Input]
-
-    shared: ClassVar[str] = "job"
 
     @property
     def key(self) -> str:
@@ -78,15 +75,6 @@ class ReadTask:
     def size(self) -> int:
         """Bytes of its inputs."""
         return sum(source.shard.size for source in self.inputs)
-
-    @property
-    def folder(self) -> Location:
-        """That of the run's unfinished files."""
-        return self.job.folder
-
-    def identity(self) -> list[str]:
-        """What decides the bytes."""
-        return identity()
 
     def failed(self, reason: str) -> Outcome:
         """The outcome where no worker could finish it."""

@@ -7,17 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.hashing import FileRecord, HashingWriter
-from fim_assets.io.locations import Location, is_remote
+from fim_assets.io.locations import is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.io.storage import fetch_part, read_bytes, write_bytes
-from fim_assets.regroup.job import Job, Outcome, Receipt, identity, new_file, scratch_file, told
+from fim_assets.regroup.job import JobTask, Outcome, Receipt, new_file, scratch_file, told
 from fim_assets.regroup.names import first_hash
 from fim_assets.regroup.read import Totals, run_files
 from fim_assets.regroup.runs import Entry, Index, RunWriter, Segment, merge
@@ -71,14 +71,11 @@ def cut(totals: Totals, most: int) -> list[Range]:
 
 
 @dataclass(frozen=True)
-class WriteTask:
+class WriteTask(JobTask):
     """Some neighbouring shards, of the runs that so many tasks have read."""
 
-    job: Job
     shards: Sequence[Range]
     reads: int
-
-    shared: ClassVar[str] = "job"
 
     @property
     def key(self) -> str:
@@ -89,15 +86,6 @@ class WriteTask:
     def size(self) -> int:
         """Of all alike, since shards are."""
         return len(self.shards)
-
-    @property
-    def folder(self) -> Location:
-        """That of the run's unfinished files."""
-        return self.job.folder
-
-    def identity(self) -> list[str]:
-        """What decides the bytes."""
-        return identity()
 
     def failed(self, reason: str) -> Outcome:
         """The outcome where no worker could finish it."""

@@ -10,21 +10,21 @@ from xxhash import xxh3_128_digest
 
 from fim_assets.corpus.stage import Check, CheckOutcome, Finished, Number, fault, passed
 from fim_assets.draws import named_seed
+from fim_assets.imports.graph import Graph
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import Document, name_in, replace_text
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe.repositories import Repositories
 from fim_assets.repository_shards.facts import named_rate
-from fim_assets.repository_shards.group import File
+from fim_assets.repository_shards.group import File, group_of
 from fim_assets.repository_shards.join import opening
 from fim_assets.repository_shards.join_shard import repository_document
-from fim_assets.repository_shards.order import PlacedFile, order_files
+from fim_assets.repository_shards.order import Imports, PlacedFile, order_files
 from fim_assets.repository_shards.record import UNREAD
 from fim_assets.repository_shards.written import (
     BLOCK_BYTES,
     Row,
     WrittenDocument,
-    group_of,
     place_of,
     refuse_other,
     whole_repositories,
@@ -84,7 +84,10 @@ def _digest(line: Line, document: Document, repository: str | None) -> bytes:
 
 
 def order_valid(partition: Finished) -> CheckOutcome:
-    """Order each repository's files again, or look whether they stand behind what they import."""
+    """Order each repository's files again, by the imports that are recorded.
+
+    That files stand behind what they import is looked at without the stage's own order, too.
+    """
     recipe, seed = partition.recipe, int(partition.receipt.result.seed, 16)
     section = recipe.repositories or Repositories()
     repositories = files = edges = 0
@@ -99,11 +102,9 @@ def order_valid(partition: Finished) -> CheckOutcome:
         repositories += 1
         if section.order == "dependencies":
             edges += _refuse_import_behind(rows)
-            expected = _copies(placed)
-        else:
-            own_seed = named_seed(seed, documents[0].rows[0]["repository"])
-            in_lines = sorted(placed, key=lambda file: file.number)
-            expected = order_files(in_lines, section.order, own_seed, 0)
+        own_seed = named_seed(seed, documents[0].rows[0]["repository"])
+        in_lines = sorted(placed, key=lambda file: file.number)
+        expected = order_files(in_lines, section.order, own_seed, _recorded_imports(rows))
         for (written, row), file, other in zip(rows, placed, expected, strict=True):
             # Files that are the same in everything may change places.
             if file[1:] != other.file[1:]:
@@ -111,21 +112,25 @@ def order_valid(partition: Finished) -> CheckOutcome:
                     f"{place_of(written, row)}: line {row['line']} stands there, by the order "
                     f"{section.order} line {other.file.number} should"
                 )
-            also = {} if section.order == "dependencies" else {"place": other.place}
-            refuse_other(written, row, {"copy": other.copy, **also})
+            refuse_other(written, row, {"copy": other.copy, "place": other.place})
     description = f"The order of {files:,} files in {repositories:,} repositories holds."
     return passed("order_valid", description, files=files, repositories=repositories, edges=edges)
 
 
-def _copies(files: Sequence[File]) -> list[PlacedFile]:
-    """The files as they stand, with which of them are copies."""
-    seen: set[tuple[str | None, str]] = set()
-    placed = []
-    for file in files:
-        what = file.document.path, file.document.text
-        placed.append(PlacedFile(file, "", 0, copy=what in seen))
-        seen.add(what)
-    return placed
+def _recorded_imports(rows: Sequence[tuple[WrittenDocument, Row]]) -> Imports:
+    """What files import, by the parquet."""
+    by_line = {row["line"]: row for _, row in rows}
+
+    def imports(files: Sequence[File]) -> Graph:
+        index = {file.number: number for number, file in enumerate(files)}
+        recorded = [by_line[file.number] for file in files]
+        return Graph(
+            [[index[line] for line in row["depends_on"]] for row in recorded],
+            [row["unresolved"] for row in recorded],
+            [row["place"] if row["place"] in UNREAD else None for row in recorded],
+        )
+
+    return imports
 
 
 def _refuse_import_behind(rows: Sequence[tuple[WrittenDocument, Row]]) -> int:
@@ -170,7 +175,8 @@ def layout_valid(partition: Finished) -> CheckOutcome:
     too_large = _too_large(partition)
     documents = 0
     for together in whole_repositories(partition):
-        group = group_of(together[0].rows[0], recipe)
+        row = together[0].rows[0]
+        group = group_of(row["repository"], row["language"], recipe)
         for written in together:
             first = written.rows[0]
             name = first["repository"] if first["named"] else None

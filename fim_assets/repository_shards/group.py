@@ -55,6 +55,16 @@ class Repository:
     files: list[File] = field(default_factory=list)
 
 
+def group_of(name: str | None, language: str | None, recipe: Recipe) -> Group | None:
+    """What a file belongs to, by its repository's name and its language; None: it is alone."""
+    if name is None:
+        return None
+    section = recipe.repositories or Repositories()
+    return Group(
+        name, recipe.raw.language_key(language) if language and section.by_language else None
+    )
+
+
 def repositories(
     reader: ShardReader, recipe: Recipe, section: Repositories, folder: Path
 ) -> Iterator[Repository]:
@@ -99,23 +109,22 @@ def _files(
     reader: ShardReader, recipe: Recipe, section: Repositories
 ) -> Iterator[tuple[Group | None, _Read, Line]]:
     """Each file with its group and its line, while no group is too large."""
-    raw, name_field = recipe.raw, recipe.repository_field
+    name_field = recipe.repository_field
     sizes: dict[Group, int] = {}
     for block in reader:
         columns = block.numbers, block.lines, block.ids, block.texts, block.languages, block.paths
         for number, line, *document in zip(*columns, strict=True):
             file = _Read(number, Document(*document))
-            name, language = name_in(line, name_field), file.document.language
-            if name is None:
+            name = name_in(line, name_field)
+            group = group_of(name, file.document.language, recipe)
+            if group is None:
                 yield None, file, line
                 continue
-            key = raw.language_key(language) if language and section.by_language else None
-            group = Group(name, key)
             size = sizes[group] = sizes.get(group, 0) + len(line)
             if size > section.max_repository_bytes:
                 path, at = reader.place(number)
                 raise ShardError(
-                    f"line {at:,}: the repository {name[:200]!r} has more than "
+                    f"line {at:,}: the repository {group.repository[:200]!r} has more than "
                     f"{section.max_repository_bytes:,} bytes, repositories.max_repository_bytes",
                     "raise it, since a repository is held in memory, or take some of its files out",
                     path,

@@ -9,7 +9,7 @@ from fim_assets.recipe.repositories import Repositories
 from fim_assets.repository_shards.comments import comment
 
 
-class JoinedFile(NamedTuple):
+class FileParts(NamedTuple):
     """A file as it stands in its document: all of it, one behind the other.
 
     `lead` is what stands before it, the repository's name and the separator; `header` its path as
@@ -30,7 +30,7 @@ def opening(name: str | None, recipe: Recipe) -> str:
     return f"{token}{name}{recipe.repositories.joined.line_feed}"
 
 
-def join(files: Sequence[Document], name: str | None, recipe: Recipe) -> list[JoinedFile]:
+def join(files: Sequence[Document], name: str | None, recipe: Recipe) -> list[FileParts]:
     """Lay out the files of a document; `name` is None where neither it nor paths are written.
 
     Of a file without a path none is written.
@@ -46,5 +46,5 @@ def join(files: Sequence[Document], name: str | None, recipe: Recipe) -> list[Jo
             written = file.path if layout.paths == "line" else comment(file.path, file.language)
             header = f"{written}\n"
         tail = layout.line_feed if number + 1 < len(files) else ""
-        joined.append(JoinedFile(lead, header, file.text, tail))
+        joined.append(FileParts(lead, header, file.text, tail))
     return joined

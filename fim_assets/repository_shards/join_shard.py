@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,6 @@ import numpy as np
 from fim_assets.corpus.stage import Totals
 from fim_assets.corpus.staging import Staging
 from fim_assets.draws import RandomStream, named_seed, uniforms
-from fim_assets.errors import ShardError
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.raw_shards.shard_files import ShardPaths
@@ -19,9 +19,14 @@ from fim_assets.recipe import Recipe
 from fim_assets.recipe.repositories import Repositories
 from fim_assets.repository_shards.divide import divided
 from fim_assets.repository_shards.group import Group, Repository, repositories
-from fim_assets.repository_shards.join import JoinedFile, join
+from fim_assets.repository_shards.join import FileParts, join
 from fim_assets.repository_shards.members import document_line
-from fim_assets.repository_shards.order import PlacedFile, UnusableFileError, order_files
+from fim_assets.repository_shards.order import (
+    PlacedFile,
+    UnusableFileError,
+    order_files,
+    read_imports,
+)
 from fim_assets.repository_shards.record import SCHEMA, record_metadata
 
 if TYPE_CHECKING:
@@ -72,8 +77,7 @@ def join_shard(
                     chars += document.chars
                     files += len(document.rows)
             except UnusableFileError as error:
-                path, line = reader.place(error.line)
-                raise ShardError(f"line {line:,}: {error}", error.advice, path) from error
+                raise error.in_shard(reader) from error
             if len(rows) >= _ROWS_AT_ONCE:
                 table.write(_columns(rows))
                 rows.clear()
@@ -102,7 +106,8 @@ def documents_of(
     key, first = np.array([own_seed], np.uint64), np.zeros(1, np.int64)
     named = uniforms(key, first, RandomStream.NAMES)[0] < section.names_rate
     name = group.repository if named else None
-    placed = order_files(repository.files, section.order, own_seed, recipe.fim.syntax_max_bytes)
+    imports = partial(read_imports, most_parsed=recipe.fim.syntax_max_bytes)
+    placed = order_files(repository.files, section.order, own_seed, imports)
     counts, placed = divided(placed, name, recipe, tokenizer)
     edges = [0, *accumulate(counts)]
     for number, (begin, end) in enumerate(pairwise(edges)):
@@ -123,7 +128,7 @@ def repository_document(
     """
     raw = recipe.raw
     documents = [one.file.document for one in placed]
-    alone = [JoinedFile("", "", documents[0].text, "")]
+    alone = [FileParts("", "", documents[0].text, "")]
     joined = alone if group is None else join(documents, name, recipe)
     text = "".join("".join(file) for file in joined)
     languages = {one.language for one in documents}

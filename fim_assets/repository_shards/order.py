@@ -7,11 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fim_assets.draws import document_keys, shuffled
-from fim_assets.errors import UserError
+from fim_assets.errors import ShardError, UserError
+from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.repository_shards.group import File
 
 if TYPE_CHECKING:
+    from fim_assets.imports.graph import Graph
     from fim_assets.recipe.repositories import Order
+
+Imports = Callable[[Sequence[File]], "Graph"]
+"""What says which of some files import which, by their indices."""
 
 
 class UnusableFileError(UserError):
@@ -20,6 +25,11 @@ class UnusableFileError(UserError):
     def __init__(self, line: int, problem: str, advice: str) -> None:
         super().__init__(problem, advice)
         self.line = line
+
+    def in_shard(self, reader: ShardReader) -> ShardError:
+        """The same, with the path of the shard that holds the line."""
+        path, line = reader.place(self.line)
+        return ShardError(f"line {line:,}: {self.problem}", self.advice, path)
 
 
 class PlacedFile(NamedTuple):
@@ -44,24 +54,40 @@ class PlacedFile(NamedTuple):
 
 
 def order_files(
-    files: Sequence[File], order: "Order", seed: int, most_parsed: int
+    files: Sequence[File], order: "Order", seed: int, imports: Imports
 ) -> list[PlacedFile]:
     """Order the files of one repository; `seed` is its own, for what is drawn.
 
-    Of files larger than `most_parsed` bytes the imports are not read.
-
-    Raises:
-        UnusableFileError: If a file's parser was killed, or crashes by chance.
+    `imports` is asked if the order is `dependencies`; what it raises, this raises.
     """
     if order != "given":
         files = sorted(files, key=_key)
-    placed = _ORDERS[order](files, seed, most_parsed)
+    placed = _ORDERS[order](files, seed, imports)
     seen: set[tuple[str | None, str]] = set()
     for number, one in enumerate(placed):
         what = one.file.document.path, one.file.document.text
         placed[number] = one._replace(copy=what in seen)
         seen.add(what)
     return placed
+
+
+def read_imports(files: Sequence[File], most_parsed: int) -> "Graph":
+    """What the files import, by their texts; those larger than `most_parsed` bytes are not read.
+
+    Raises:
+        UnusableFileError: If a file's parser was killed, or crashes by chance.
+    """
+    from fim_assets.imports.graph import Source, dependency_graph
+    from fim_assets.parsing.parser_process import ParserError
+
+    documents = [file.document for file in files]
+    sources = [Source(one.path, one.language, one.text) for one in documents]
+    try:
+        return dependency_graph(sources, most_parsed)
+    except ParserError as error:
+        line = files[error.request].number
+        advice = "run it again, or take the document out of the raw shard"
+        raise UnusableFileError(line, str(error), advice) from error
 
 
 def path_key(path: str | None) -> list[tuple[int, str]]:
@@ -79,34 +105,25 @@ def _key(file: File) -> tuple[object, ...]:
     return path_key(document.path), document.text, document.id or "", file.member
 
 
-def _given(files: Sequence[File], _seed: int, _most: int) -> list[PlacedFile]:
+def _given(files: Sequence[File], _seed: int, _imports: Imports) -> list[PlacedFile]:
     return [PlacedFile(file, "given", number) for number, file in enumerate(files)]
 
 
-def _by_path(files: Sequence[File], _seed: int, _most: int) -> list[PlacedFile]:
+def _by_path(files: Sequence[File], _seed: int, _imports: Imports) -> list[PlacedFile]:
     return [PlacedFile(file, "path", number) for number, file in enumerate(files)]
 
 
-def _drawn(files: Sequence[File], seed: int, _most: int) -> list[PlacedFile]:
+def _drawn(files: Sequence[File], seed: int, _imports: Imports) -> list[PlacedFile]:
     documents = [file.document for file in files]
     keys = document_keys(seed, [one.id for one in documents], [one.text for one in documents])
     drawn = enumerate(shuffled(keys).tolist())
     return [PlacedFile(files[file], "random", number) for number, file in drawn]
 
 
-def _by_dependencies(files: Sequence[File], _seed: int, most_parsed: int) -> list[PlacedFile]:
-    from fim_assets.imports.graph import Source, dependency_graph
+def _by_dependencies(files: Sequence[File], _seed: int, imports: Imports) -> list[PlacedFile]:
     from fim_assets.imports.order import order_by_dependencies
-    from fim_assets.parsing.parser_process import ParserError
 
-    documents = [file.document for file in files]
-    sources = [Source(one.path, one.language, one.text) for one in documents]
-    try:
-        graph = dependency_graph(sources, most_parsed)
-    except ParserError as error:
-        line = files[error.request].number
-        advice = "run it again, or take the document out of the raw shard"
-        raise UnusableFileError(line, str(error), advice) from error
+    graph = imports(files)
     # The files are sorted: their places tell them apart, and are quick to compare.
     placed = order_by_dependencies(graph.depends_on, range(len(files)))
     return [
@@ -123,7 +140,7 @@ def _by_dependencies(files: Sequence[File], _seed: int, most_parsed: int) -> lis
     ]
 
 
-_ORDERS: "dict[Order, Callable[[Sequence[File], int, int], list[PlacedFile]]]" = {
+_ORDERS: "dict[Order, Callable[[Sequence[File], int, Imports], list[PlacedFile]]]" = {
     "given": _given,
     "path": _by_path,
     "random": _drawn,

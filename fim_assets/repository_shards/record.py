@@ -13,6 +13,9 @@ from fim_assets.recipe import Recipe
 FORMAT_KEY = "fim_assets.repository_format"
 FORMAT = "1"
 
+CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
+"""Columns of how long what is written for a file is, one part behind the other."""
+
 SCHEMA = pa.schema(
     [("line", pa.int64()), ("id", pa.string()), ("file", pa.int64())]
     + [(name, pa.string()) for name in ("file_id", "path", "language", "repository")]

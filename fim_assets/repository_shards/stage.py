@@ -5,8 +5,7 @@ are one repository, `order` how they follow one another, `divide` where a large 
 several documents, `join` and `comments` what is written around their texts, and `members` how a
 document's line holds the lines of its files, by which `restore` gives these back. `record` is the
 format of its parquet, and `written` reads shard and parquet together; `checks`, `statistics` and
-`facts` judge, count and show. What files import is
-`fim_assets/imports/`.
+`facts` judge, count and show. What files import is `fim_assets/imports/`.
 """
 
 from pathlib import Path

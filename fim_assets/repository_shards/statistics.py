@@ -7,15 +7,13 @@ import polars as pl
 
 from fim_assets.corpus.stage import Statistics
 from fim_assets.draws import named_seed
-from fim_assets.repository_shards.record import repository_frames
+from fim_assets.repository_shards.record import CHARS, repository_frames
 from fim_assets.statistics.counts import by_count
 from fim_assets.statistics.histograms import Lengths
 from fim_assets.statistics.name_samples import NameSample
 
-_CHARS = ("lead_chars", "header_chars", "chars", "tail_chars")
-
 _COLUMNS = ["line", "repository", "documents", "named", "copy", "place", "language"]
-_COLUMNS += ["depends_on", "unresolved", *_CHARS]
+_COLUMNS += ["depends_on", "unresolved", *CHARS]
 
 _SUMS = (
     *("files_without_repository", "repository_copies"),
@@ -42,7 +40,7 @@ def repository_statistics(parquet: Path) -> Statistics:
     found = [pl.DataFrame(schema=_REPOSITORIES)]
     for frame in repository_frames(parquet, _COLUMNS):
         rows = frame.with_columns(
-            pl.col("language").fill_null(""), size=pl.sum_horizontal(_CHARS)
+            pl.col("language").fill_null(""), size=pl.sum_horizontal(CHARS)
         ).with_columns(
             group=((pl.col("document") == 0) & (pl.col("file") == 0)).cum_sum(),
             number=(pl.col("file") == 0).cum_sum(),

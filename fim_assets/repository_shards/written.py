@@ -9,11 +9,9 @@ from fim_assets.io.parquet import TableReader
 from fim_assets.io.shard_writer import Line
 from fim_assets.raw_shards.documents import Document
 from fim_assets.raw_shards.shard_reader import ShardReader
-from fim_assets.recipe import Recipe
-from fim_assets.recipe.repositories import Repositories
-from fim_assets.repository_shards.group import File, Group
+from fim_assets.repository_shards.group import File, Group, group_of
 from fim_assets.repository_shards.members import member_lines
-from fim_assets.repository_shards.record import SCHEMA
+from fim_assets.repository_shards.record import CHARS, SCHEMA
 
 BLOCK_BYTES = 1 << 20
 
@@ -58,8 +56,7 @@ def _files(number: int, line: Line, text: str, rows: list[Row]) -> list[File]:
     if len(members) != len(rows):
         recorded = f"has {len(members):,} files, and {len(rows):,} rows of the parquet"
         raise ValueError(f"line {number} of the repository shard {recorded}")
-    parts = ("lead_chars", "header_chars", "chars", "tail_chars")
-    *begins, end = accumulate((row[part] for row in rows for part in parts), initial=0)
+    *begins, end = accumulate((row[part] for row in rows for part in CHARS), initial=0)
     if end != len(text):
         told = f"has {len(text):,} characters, and by its parquet {end:,}"
         raise ValueError(f"line {number} of the repository shard {told}")
@@ -80,7 +77,7 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
 
     A ValueError where they are not numbered, or come again.
     """
-    seen: set[Group] = set()
+    recipe, seen = partition.recipe, set[Group]()
     together: list[WrittenDocument] = []
     group: Group | None = None
     for written in written_documents(partition):
@@ -88,7 +85,7 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
         if row["document"] == 0:
             if together:
                 yield _complete(together)
-            group, together = group_of(row, partition.recipe), []
+            group, together = group_of(row["repository"], row["language"], recipe), []
             if group in seen:
                 raise ValueError(
                     f"line {written.number} of the repository shard: {row['id'][:200]!r} again"
@@ -104,7 +101,7 @@ def whole_repositories(partition: Finished) -> Iterator[list[WrittenDocument]]:
                 **{name: first[name] for name in ("documents", "repository", "named")},
             }
             refuse_other(written, numbered, same)
-            if group_of(numbered, partition.recipe) != group:
+            if group_of(numbered["repository"], numbered["language"], recipe) != group:
                 raise ValueError(f"{place_of(written, numbered)}: is of another repository")
         if len(together) > first["documents"]:
             raise ValueError(f"{place_of(written, row)}: more documents than recorded")
@@ -117,15 +114,6 @@ def _complete(together: list[WrittenDocument]) -> list[WrittenDocument]:
     if len(together) < row["documents"]:
         raise ValueError(f"{place_of(together[-1], row)}: fewer documents than recorded")
     return together
-
-
-def group_of(row: Row, recipe: Recipe) -> Group | None:
-    """What made the file of a row one of its document; None if it has no repository."""
-    if row["repository"] is None:
-        return None
-    section, language = recipe.repositories or Repositories(), row["language"]
-    key = recipe.raw.language_key(language) if language and section.by_language else None
-    return Group(row["repository"], key)
 
 
 def refuse_other(written: WrittenDocument, row: Row, expected: Row) -> None:

@@ -24,7 +24,9 @@ NOT_RUN_HERE = {
     "make bench": "its parts have tests of their own, and it takes minutes",
     'make bench ONLY="whole fim"': "as make bench",
     "make bench CORPUS=<folder>": "as make bench",
+    "make bench ONLY=regroup": "as make bench",
     "make bench-scale": "as make bench",
+    "make bench-imports": "as make bench",
     "make faults": "its short form is among the tests",
     "make dev": "it does not end: test_ui.py opens it",
 }

@@ -233,7 +233,7 @@ def test_starcoder2_joins_in_random_order_and_rearranges_a_quarter(tmp_path: Pat
 
 
 def test_qwen_rearranges_the_last_file_behind_its_path(tmp_path: Path) -> None:
-    found = join("qwen2_5_coder", tmp_path, repositories(1600, 2))
+    found = join("qwen2_5_coder", tmp_path, repositories(1100, 2))
     assert all(text.startswith("<|repo_name|>me/") for text in found.texts)
     last = pl.col("file") == 1
     assert set(found.rows.filter(~last)["reason"]) == {"not_last"}
@@ -246,7 +246,7 @@ def test_qwen_rearranges_the_last_file_behind_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "order"), [("deepseek_coder", "psm"), ("seed_coder", "spm")])
 def test_half_of_the_files_behind_what_they_import(tmp_path: Path, name: str, order: str) -> None:
-    lines = repositories(800, 2)
+    lines = repositories(550, 2)
     for line, other in zip(lines[::2], lines[1::2], strict=True):
         # The first in order of paths imports the second.
         line["text"] = f"from src import m1\n{line['text']}"
@@ -263,9 +263,11 @@ def test_half_of_the_files_behind_what_they_import(tmp_path: Path, name: str, or
 
 def test_tokens_of_the_hub_are_pinned() -> None:
     for name in ("starcoder2", "qwen2_5_coder", "deepseek_coder"):
-        tokenizer = load_recipe(name).tokens.tokenizer
-        assert tokenizer.revision is not None
-        assert "/" in tokenizer.name_or_path
+        tokens = load_recipe(name).tokens
+        assert tokens.tokenizer.revision is not None
+        assert "/" in tokens.tokenizer.name_or_path
+        # Qwen's alone normalizes text (NFC), and would be refused.
+        assert tokens.allow_lossy == (name == "qwen2_5_coder")
 
 
 def test_ast_fim_cuts_nine_of_ten_around_syntax() -> None:

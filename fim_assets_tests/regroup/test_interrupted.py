@@ -34,7 +34,7 @@ HIDDEN = Path("whole", ".repositories.regroup")
 def test_a_run_that_is_killed_at_any_step_is_gone_on_with(root: Path) -> None:
     write_inputs(root, 20)
     done = subprocess.run(
-        [sys.executable, "-m", killed_at_each_step.__name__, str(root), "3"],
+        [sys.executable, "-m", killed_at_each_step.__name__, str(root), "5"],
         cwd=REPOSITORY,
         env=environment(REPOSITORY, {"FIM_DATA_ROOT": str(root), "FIM_WORKERS": "1"}),
         capture_output=True,

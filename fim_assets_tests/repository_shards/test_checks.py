@@ -1,5 +1,6 @@
 """Each check of the stage passes what is right, and finds each kind of damage in real files."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from fim_assets.repository_shards.stage import REPOSITORY_SHARDS
-from fim_assets_tests.repository_shards.made import Shard, changed, checked, make, recipe
+from fim_assets_tests.repository_shards.made import Edit, Shard, changed, checked, make, recipe
 
 Lines = list[bytes]
 Rows = list[dict[str, Any]]
@@ -114,8 +115,13 @@ def test_a_missing_file_is_named_by_its_line(by_imports: Shard) -> None:
     )
 
 
-def turned_round(name: str) -> Any:
+def turned_round(name: str) -> Edit:
     """Put the files of a repository in the opposite order, in the line and in the parquet."""
+    return reordered(name, lambda ids: ids[::-1])
+
+
+def reordered(name: str, order: Callable[[list[str]], list[str]]) -> Edit:
+    """Put the files of a repository in another order of their ids, in line and parquet."""
 
     def edit(lines: Lines, rows: Rows) -> None:
         at = [n for n, row in enumerate(rows) if row["repository"] == name]
@@ -126,13 +132,14 @@ def turned_round(name: str) -> Any:
             begins.append(begins[-1] + sum(row[f"{n}chars"] for n in PARTS))
         texts = [text[b:e] for b, e in pairwise(begins)]
         members = orjson.loads(lines[number])["members"]
-        order = [*reversed(range(len(texts)))]
+        ids = [row["file_id"] for row in of_document]
+        places = [ids.index(one) for one in order([*ids])]
         lines[number] = changed(
             lines[number],
-            text="".join(texts[n] for n in order),
-            members=[members[n] for n in order],
+            text="".join(texts[n] for n in places),
+            members=[members[n] for n in places],
         )
-        rows[at[0] : at[-1] + 1] = [of_document[n] | {"file": f} for f, n in enumerate(order)]
+        rows[at[0] : at[-1] + 1] = [of_document[n] | {"file": f} for f, n in enumerate(places)]
 
     return edit
 
@@ -145,6 +152,19 @@ def test_an_import_that_stands_behind_is_found(by_imports: Shard) -> None:
     assert checked(by_imports, "order_valid").passed
     edit = turned_round("r/tree")
     assert "which it imports" in checked(by_imports, "order_valid", edit).description
+
+
+def test_an_order_that_breaks_ties_otherwise_is_found(by_imports: Shard) -> None:
+    """`config` and `helpers` import nothing: either can come first, and by their paths `config`."""
+
+    def swapped(ids: list[str]) -> list[str]:
+        first, second = (ids.index(f"r/tree:{name}.py") for name in ("config", "helpers"))
+        assert first < second < ids.index("r/tree:utils.py")
+        ids[first], ids[second] = ids[second], ids[first]
+        return ids
+
+    found = checked(by_imports, "order_valid", reordered("r/tree", swapped))
+    assert "by the order dependencies " in found.description
 
 
 @pytest.mark.parametrize(

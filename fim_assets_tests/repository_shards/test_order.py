@@ -1,5 +1,6 @@
 """The order of a repository's files."""
 
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fim_assets.repository_shards.order import PlacedFile, order_files
+from fim_assets.raw_shards.shard_reader import ShardReader
+from fim_assets.recipe import Recipe
+from fim_assets.repository_shards.order import (
+    PlacedFile,
+    UnusableFileError,
+    order_files,
+    read_imports,
+)
 from fim_assets_tests.repository_shards.shards import file_of, grouped
+
+IMPORTS = partial(read_imports, most_parsed=1 << 20)
 
 
 def ordered(
     lines: list[dict[str, Any]], order: Any, folder: Path, seed: int = 7
 ) -> list[PlacedFile]:
     [repository] = grouped(lines, folder)
-    return order_files(repository.files, order, seed, 1 << 20)
+    return order_files(repository.files, order, seed, IMPORTS)
 
 
 def paths(placed: list[PlacedFile]) -> list[str | None]:
@@ -81,6 +91,16 @@ def test_random_orders_are_drawn_by_repository(tmp_path: Path) -> None:
     """Of two files, each comes first in about half of 1,000 repositories."""
     [repository] = grouped(FILES[:2], tmp_path)
     first = [
-        order_files(repository.files, "random", seed, 0)[0].file.number for seed in range(1000)
+        order_files(repository.files, "random", seed, IMPORTS)[0].file.number
+        for seed in range(1000)
     ]
     assert 400 < np.equal(first, 1).sum() < 600
+
+
+def test_an_unusable_file_is_told_once_with_its_line(tmp_path: Path) -> None:
+    grouped(FILES, tmp_path)
+    shard = tmp_path / "raw.jsonl"
+    with ShardReader(shard, Recipe().raw) as reader:
+        assert sum(len(block.lines) for block in reader) == len(FILES)
+        error = UnusableFileError(3, "cannot be encoded", "take it out").in_shard(reader)
+    assert str(error) == f"{shard}: line 3: cannot be encoded; take it out"

@@ -39,12 +39,16 @@ CONTEXTS: dict[str, dict[str, Any] | None] = {
 
 
 @pytest.mark.parametrize(
-    ("layout", "files", "context", "paragraphs"),
-    [*product(REPOSITORY_LAYOUTS, ("each", "last"), CONTEXTS, (False, True))],
+    ("layout", "context", "files", "paragraphs"),
+    [
+        (layout, context, ("each", "last")[(n + m) % 2], bool((n // 2 + m) % 2))
+        for (n, layout), (m, context) in product(enumerate(REPOSITORY_LAYOUTS), enumerate(CONTEXTS))
+    ],
 )
 def test_all_checks_hold(
-    finish: Finish, layout: str, files: str, context: str, paragraphs: bool
+    finish: Finish, layout: str, context: str, files: str, paragraphs: bool
 ) -> None:
+    """Each layout with each context, and of all else every two values together."""
     names = {} if layout == "dolma" else {"names": 0.7}
     recipe = letters_recipe(
         fim={"files": files, "fim_rate": 0.7, "spm_format": "v2", "fim_end_token": "<end>"},
