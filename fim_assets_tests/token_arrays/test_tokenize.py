@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from fim_assets.corpus.staging import Staging
-from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
+from fim_assets.fim_shards.arrangements import BESIDE, PARTS, Lengths, Order
 from fim_assets.fim_shards.record import SCHEMA, WHOLE, FileRow, FimDocuments, record_metadata
 from fim_assets.fim_shards.segments import segments
 from fim_assets.io.hashing import HashingWriter
