@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -262,16 +262,18 @@ def split_files(text: str, files: list[FileRow], fim: Fim) -> Iterator[SplitFile
         ValueError: If the text is not as long as the rows say, or no separator is where they say.
     """
     at = 0
+    separator = fim.file_separator_token or ""
     for row in files:
         unchanged = row.order == "none"
         chars = row.chars if unchanged else arranged_chars(row.order, row.lengths, fim)
-        ends = [*accumulate((row.lead, row.header, chars, row.tail), initial=at)]
-        lead, header, of_file, tail = (text[begin:end] for begin, end in pairwise(ends))
-        separator = fim.file_separator_token or ""
-        if not lead.endswith(separator if row.lead else ""):
-            raise ValueError(f"{separator} expected before character {at + row.lead}")
-        yield SplitFile(row, of_file, Around(lead, header, tail))
-        at = ends[-1]
+        after_lead = at + row.lead
+        begin = after_lead + row.header
+        end = begin + chars
+        if row.lead and not text.endswith(separator, at, after_lead):
+            raise ValueError(f"{separator} expected before character {after_lead}")
+        around = Around(text[at:after_lead], text[after_lead:begin], text[end : end + row.tail])
+        yield SplitFile(row, text[begin:end], around)
+        at = end + row.tail
     if at != len(text):
         raise ValueError(f"the files end at character {at}, the text at {len(text)}")
 

@@ -98,8 +98,10 @@ class _InContext:
         frame = frame.with_columns(pl.col("language").fill_null(""), document=of_document)
         longer = frame.filter(pl.col("reason") == LONGER)
         self._counts["longer_files"].update(longer["language"])
+        # A joined document's files may be in several languages: it counts for the first of these.
+        documents = longer.unique("document", keep="first", maintain_order=True)
         # Two groups of rows may share a document.
-        documents = longer.unique("document").filter(pl.col("document") != self._last)
+        documents = documents.filter(pl.col("document") != self._last)
         self._counts["longer_documents"].update(documents["language"])
         if longer.height:
             self._last = longer["document"][-1]

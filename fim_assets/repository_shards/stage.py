@@ -97,7 +97,8 @@ class RepositoryShards(Stage):
             "repository_token": recipe.repository_token,
             "path_field": raw.path_field,
         }
-        if section.by_language and raw.schema_name is not None:
+        by_name = section.by_language and raw.schema_name is not None
+        if by_name or section.joined.paths == "comment":
             from fim_assets.languages.names import names_identity
 
             identity["language_names"] = names_identity()

@@ -43,17 +43,17 @@ class Controls(NamedTuple):
 
         They are where the layout puts them, and are not searched for: a name may hold either.
         """
-        contents: list[Content] = []
         token, separator = self.repository, self.separator
-        if token and text.startswith(token):
-            contents.append(self.boundary(token))
-            text = text.removeprefix(token)
+        if text == (separator or ""):  # what stands before most files
+            return [self.boundary(text)] if text else []
+        behind: list[Content] = []
+        # First the separator: it may begin as the token does.
         if separator and text.endswith(separator):
-            text = text.removesuffix(separator)
-            contents += [*filter(None, [text]), self.boundary(separator)]
-        elif text:
-            contents.append(text)
-        return contents
+            text, behind = text.removesuffix(separator), [self.boundary(separator)]
+        before: list[Content] = []
+        if token and text.startswith(token):
+            text, before = text.removeprefix(token), [self.boundary(token)]
+        return [*before, *filter(None, [text]), *behind]
 
     def all(self) -> Iterator[int]:
         """Every id that is placed."""

@@ -148,6 +148,19 @@ def test_documents_that_are_too_long_count_once(
     assert "pieces:C" not in counts
 
 
+def test_a_joined_document_that_is_too_long_counts_for_its_first_files_language(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        (*fim_row(line, file, "none", (0, 0, 0), line, "longer_than_context")[:-1], language)
+        for line in range(1, 501)
+        for file, language in enumerate(["Go", "C", "Rust"])
+    ]
+    counts = fim_statistics(write_rows(tmp_path / "a.parquet", FIM_SCHEMA, rows)).counts
+    assert counted(counts, "longer_documents") == {"Go": 500}
+    assert counted(counts, "longer_files") == {"Go": 500, "C": 500, "Rust": 500}
+
+
 def test_pieces_and_the_documents_they_are_of_are_counted_by_language(tmp_path: Path) -> None:
     schema = pa.schema([*FIM_SCHEMA, ("piece", pa.int64()), ("pieces", pa.int64())])
     rows = [

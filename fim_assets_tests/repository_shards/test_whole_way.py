@@ -245,3 +245,18 @@ def test_other_parts_of_the_recipe_that_decide_its_bytes() -> None:
             other, "repository_shards", "0"
         )
         assert same is not changes, part
+
+
+def test_the_table_of_languages_decides_the_bytes_of_paths_as_comments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A path is written as a comment of its file's language, by Linguist's names."""
+    layouts = ("deepseek-coder", "starcoder2")
+
+    def fingerprints() -> list[str]:
+        made = [recipe(layout=layout, order="path") for layout in layouts]
+        return [fingerprint(one, "repository_shards", "0") for one in made]
+
+    before = fingerprints()
+    monkeypatch.setattr("fim_assets.languages.names.names_identity", lambda: {"table": "other"})
+    assert [a != b for a, b in zip(before, fingerprints(), strict=True)] == [True, False]

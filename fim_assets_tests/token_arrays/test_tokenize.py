@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from fim_assets.corpus.staging import Staging
-from fim_assets.fim_shards.arrangements import PARTS, Lengths, Order
+from fim_assets.fim_shards.arrangements import BESIDE, PARTS, Lengths, Order
 from fim_assets.fim_shards.record import SCHEMA, WHOLE, FileRow, FimDocuments, record_metadata
 from fim_assets.fim_shards.segments import segments
 from fim_assets.io.hashing import HashingWriter
@@ -145,6 +145,21 @@ def test_repository_tokens_are_ids_where_the_tokenizer_has_them_else_text() -> N
     assert [segment.file for segment in found] == [
         *(0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<repo>r\n<repo>:", ["<repo>", "r\n", "<repo>:"]),
+        ("<repo>:", ["<repo>:"]),
+        ("<repo><repo>:<repo>:<repo>:", ["<repo>", "<repo>:<repo>:", "<repo>:"]),
+        ("", []),
+    ],
+)
+def test_what_stands_before_a_file_ends_with_the_separator(text: str, expected: list[str]) -> None:
+    """A separator may begin as the repository token does, and a name may hold either."""
+    controls = Controls({}, {}, None, EOS, separator="<repo>:", repository="<repo>")
+    assert controls.lead(text) == expected
 
 
 def test_a_repositorys_arrays_by_hand(tmp_path: Path) -> None:
@@ -499,7 +514,11 @@ def test_an_encoded_block_by_hand(tmp_path: Path) -> None:
     assert (found.documents.dtype, found.files.dtype) == (DOCUMENT, FILE)
     names = ["tokens", "files", "line", "shard_line", "literals", "changed"]
     assert found.documents[names].tolist() == [(9, 1, 7, 4, 0, False), (11, 1, 9, 5, 2, False)]
-    assert found.files.tolist() == [(1, 0, 8, 1, 3, 7, 8, 4, 6), (0, 0, 10, *[-1] * 6)]
+    beside = [-1] * 2 * len(BESIDE)
+    assert found.files.tolist() == [
+        (1, 0, 8, 1, 3, 7, 8, 4, 6, *beside),
+        (0, 0, 10, *[-1] * 6, *beside),
+    ]
 
 
 def test_an_empty_block_is_encoded_to_nothing() -> None:
