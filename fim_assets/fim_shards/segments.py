@@ -79,15 +79,17 @@ def unchanged_file(
     """
     yield from _lead(around.lead, controls, index)
     text = around.header + file + around.tail
-    pieces = [text] if joined else _at_tokens(text, fim)
-    for piece in pieces:
-        token = piece in fim.repository_tokens and not joined
+    if joined or not fim.repository_tokens:
+        yield Segment(text, index)
+        return
+    for piece in _at_tokens(text, fim):
+        token = piece in fim.repository_tokens
         yield Segment(controls.boundary(piece) if token else piece, index)
 
 
 def _lead(text: str, controls: Controls, index: int) -> Iterator[Segment]:
     """What stands before a file: the separator is its end, and all before that the name."""
-    contents = controls.lead(text)
+    contents = controls.lead(text) if text else ()
     for number, content in enumerate(contents, 1):
         yield Segment(content, index, "separator" if number == len(contents) else "name")
 
@@ -99,7 +101,5 @@ def content_of(piece: Piece, controls: Controls) -> Content:
 
 def _at_tokens(text: str, fim: Fim) -> list[str]:
     """A text cut around repository tokens."""
-    if not fim.repository_tokens:
-        return [text]
     pieces = re.split(f"({'|'.join(map(re.escape, fim.repository_tokens))})", text)
     return [*filter(None, pieces)] or [""]
