@@ -69,6 +69,8 @@ def transform_shard(
             try:
                 result = transform_block(block, seed, recipe, tokenizer)
             except DocumentError as error:
+                if parquet is not None:
+                    raise ShardError(f"{reader}, by lines of the raw shard: {error}") from error
                 path, line = reader.place(error.line)
                 raise ShardError(f"{path}: {DocumentError(line, error.why)}") from error
             writer.write(result.lines)

@@ -23,7 +23,7 @@ def is_repository_record(parquet: Path) -> bool:
     """Whether a parquet file is next to a repository shard; a ShardError if it cannot be read."""
     try:
         return FORMAT_KEY in read_metadata(parquet)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ShardError(f"cannot be read: {error}", location=parquet) from error
 
 

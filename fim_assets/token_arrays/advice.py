@@ -44,7 +44,7 @@ def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
         yield (
             f"OLMo-core: train with sequence_length {length}, or a multiple of it, on "
             "NumpyFSLDataset or ConcatAndChunkInstanceSource (source_group_size 1, the default): "
-            "the arrays are laid out for it, so that rearranged files are whole in its chunks"
+            "the arrays are laid out so that its chunks cut as few rearranged files as can be"
             f"{share('chunks', 'whole')}."
         )
     else:

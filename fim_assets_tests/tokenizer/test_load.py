@@ -66,7 +66,7 @@ def test_bundled_tokenizer_has_the_published_ids() -> None:
     table = loaded.vocabulary.token_bytes
     assert len(table) == 100_278
     assert loaded.controls == Controls(
-        {"prefix": 100258, "middle": 100259, "suffix": 100260}, {}, None, 100257
+        {"prefix": 100258, "middle": 100259, "suffix": 100260}, {}, None, 100257, "<|file_sep|>"
     )
     assert [table[number] for number in (100256, 100257, 100261, 100275, 100277)] == [
         b"<|extra_id_0|>",
@@ -323,7 +323,11 @@ def test_controls_are_those_that_the_recipe_names(tmp_path: Path) -> None:
 
     ends = controls(fim_end_token="<end>", repository_tokens=["<repo>", "<none>"])
     assert ends == Controls(
-        {"prefix": 2, "middle": 3, "suffix": 4, "end": 7}, {"<repo>": 6, "<sep>": 5}, None, 0
+        {"prefix": 2, "middle": 3, "suffix": 4, "end": 7},
+        {"<repo>": 6, "<sep>": 5},
+        None,
+        0,
+        "<sep>",
     )
     bare = controls(fim_middle_token=None, psm_spm_split=0.0, file_separator_token=None)
     assert bare == Controls({"prefix": 2, "suffix": 4}, {}, None, 0)

@@ -94,7 +94,12 @@ def _families(recipe: Recipe, section: Repositories) -> Iterator[Finding]:
     others = [f"{name} {given}" for name, (given, own) in asked.items() if given != own]
     if others:
         text = f"layout {section.layout} with {' and '.join(others)} of another family"
-        yield Finding("look", _PART, text, f"set fim.sentinels to {section.layout}")
+        yield Finding(
+            "look",
+            _PART,
+            text,
+            f"set fim.sentinels to {section.layout}, and a tokenizer that has them",
+        )
 
 
 def _unread(corpus: Corpus, sampled: Sequence[SampledShard]) -> Iterator[Finding]:
