@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 from fim_assets.cuts.base import Cuts
 from fim_assets.draws import UInts, document_keys
 
-MANY = 50_000
+MANY = 20_000
 
 Pairs = Counter[tuple[int, int]]
 
