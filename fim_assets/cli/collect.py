@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from fim_assets.cli.corpus import read_settings
-from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
-from fim_assets.corpus.groups import read_group_size
+from fim_assets.cli.terminal import (
+    command,
+    progress_bar,
+    read_size,
+    shown_path,
+    standard_output,
+)
 from fim_assets.corpus.keys import KEY_RULE, fits
 from fim_assets.errors import UserError
 from fim_assets.io.locations import Location, is_remote, is_url
@@ -29,14 +34,6 @@ if TYPE_CHECKING:
 _NAMES_SHOWN = 8
 _NAMED = ("unreadable", "outside")
 """Reasons for which files are told by name: a user can do something about them."""
-
-
-def read_size(_ctx: click.Context, _option: click.Parameter, value: str) -> int:
-    """What an option for a size says, in bytes."""
-    try:
-        return read_group_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _prefix(_ctx: click.Context, _option: click.Parameter, value: str) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fim_assets.cli.collect import read_size
 from fim_assets.cli.corpus import read_settings
-from fim_assets.cli.terminal import command, progress_bar, shown_path
+from fim_assets.cli.terminal import command, progress_bar, read_size, shown_path
 from fim_assets.corpus.sources import find_shards, refuse_outputs, would_match
 from fim_assets.errors import ShardError
 from fim_assets.io.locations import Location, is_url, parse_output_url

@@ -1,4 +1,4 @@
-"""How commands write: help's examples, every text in whatever encoding, colours and progress."""
+"""What commands share: sizes as options, help's examples, texts in any encoding, progress."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fim_assets.corpus.groups import read_group_size
 from fim_assets.errors import UserError
 from fim_assets.io.locations import Location
 from fim_assets.wording import escape_to_one_line
@@ -24,6 +25,14 @@ OnProgress = Callable[[str], None]  # takes what is being done, for a user who w
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command whose help ends with examples, which a test runs."""
     return click.command(epilog="\n  ".join(["\b\nExamples:", *examples]))
+
+
+def read_size(_ctx: click.Context, _option: click.Parameter, value: str) -> int:
+    """What an option for a size says, in bytes."""
+    try:
+        return read_group_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def show_every_character() -> None:

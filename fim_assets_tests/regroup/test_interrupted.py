@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,9 +78,9 @@ def count_tasks(patch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     for kind in (ReadTask, WriteTask):
 
-        def run(task: ReadTask | WriteTask, run: object = kind.run) -> object:
+        def run(task: Any, run: Callable[[Any], object] = kind.run) -> object:
             keys.append(task.key)
-            return run(task)  # type: ignore[operator]
+            return run(task)
 
         patch.setattr(kind, "run", run)
     return keys
