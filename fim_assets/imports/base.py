@@ -1,7 +1,7 @@
 """What a language's rules of importing are: the contract that each module of a language keeps.
 
 A language is a module here that defines one `ImportRules`, and a line of `registry`. Its `read`
-runs in the process that parses, its `resolve` in the pipeline's, with a `Repository` that holds the
+runs in the process that parses, its `resolve` in the pipeline's, with a `FileIndex` that holds the
 files of the language and nothing of the disk.
 """
 
@@ -66,7 +66,7 @@ class ImportRules:
 
     queries: Mapping[str, str]
     read: Callable[[Sequence[Match]], list[Import]]
-    resolve: Callable[["Repository", int, Sequence[Import]], Sequence[Collection[int] | None]]
+    resolve: Callable[["FileIndex", int, Sequence[Import]], Sequence[Collection[int] | None]]
     words: tuple[str, ...] = ()
     names: Callable[[bytes], tuple[str, ...]] | None = None
 
@@ -111,7 +111,7 @@ def folders_above(path: str) -> list[str]:
     return folders
 
 
-class Repository:
+class FileIndex:
     """The files of one language of a repository, by paths and declarations; all are indices.
 
     Every lookup gives files in the order of their paths, folder by folder, and all files of a path
@@ -133,7 +133,7 @@ class Repository:
         self._inside = [file for file in self._files if self._parts[file][0] != ".."]
         self._derived: dict[Callable[..., Any], Any] = {}
 
-    def of(self, derive: "Callable[[Repository], _Derived]") -> _Derived:
+    def of(self, derive: "Callable[[FileIndex], _Derived]") -> _Derived:
         """What a function makes of the repository, made once."""
         if derive not in self._derived:
             self._derived[derive] = derive(self)

@@ -12,10 +12,10 @@ import re
 from collections.abc import Collection, Sequence
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
     joined,
@@ -50,7 +50,7 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 class _Resolver:
     """Finds headers in a repository; what it found once, it keeps."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._from: dict[tuple[str, str], Sequence[int]] = {}
 
@@ -78,7 +78,7 @@ class _Resolver:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int]]:
     resolver = repository.of(_Resolver)
     return [resolver.meant(file, imported) for imported in imports]

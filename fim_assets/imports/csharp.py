@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
 )
 from fim_assets.imports.type_names import type_names
@@ -61,7 +61,7 @@ def _around(namespace: str) -> list[str]:
 class _Namespaces:
     """The types of a repository's namespaces, by their names."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._types: dict[str, dict[str, Sequence[int]]] = defaultdict(dict)
         self._in_folder: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -128,7 +128,7 @@ _RESOLVED = ("type", "namespace", "using", "global")
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int] | None]:
     return repository.of(_Namespaces).meant(file, imports)
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
-from fim_assets.imports.base import Import, ImportRules, Match, Repository, folder_of, joined
+from fim_assets.imports.base import FileIndex, Import, ImportRules, Match, folder_of, joined
 
 _QUERY = """
 (package_clause (package_identifier) @package)
@@ -45,7 +45,7 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 class _Resolver:
     """Finds the packages of a repository."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._packages: dict[str, list[int]] = {}
         self._modules: dict[str, list[str]] = {}
@@ -118,7 +118,7 @@ def _divided(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int] | None]:
     resolver = repository.of(_Resolver)
     return [None if i.kind == "package" else resolver.package(file, i.target) for i in imports]

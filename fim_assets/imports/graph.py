@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from fim_assets.imports.base import Import, ImportRules, Repository, normalised
+from fim_assets.imports.base import FileIndex, Import, ImportRules, normalised
 from fim_assets.imports.registry import rules_of
 from fim_assets.parsing.grammars import find_grammar, grammar_versions
 from fim_assets.parsing.parser_process import ParserError, ask
@@ -62,7 +62,7 @@ def dependency_graph(sources: Sequence[Source], max_bytes: int) -> Graph:
     paths, texts = [normalised(source.path) for source in sources], [s.text for s in sources]
     graph = Graph([[] for _ in sources], [0] * len(sources), reasons)
     for rules, of_language in imports.items():
-        repository = Repository(paths, texts, of_language)
+        repository = FileIndex(paths, texts, of_language)
         for file, found in of_language.items():
             resolved = rules.resolve(repository, file, found)
             meant = [files for files in resolved if files is not None]

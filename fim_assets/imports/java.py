@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
-from fim_assets.imports.base import Import, ImportRules, Match, Repository, folder_of
+from fim_assets.imports.base import FileIndex, Import, ImportRules, Match, folder_of
 from fim_assets.imports.type_names import type_names
 
 _QUERY = """
@@ -42,7 +42,7 @@ def _read(matches: Sequence[Match]) -> list[Import]:
 class _Packages:
     """The types of a repository's packages, by their names."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._types: dict[str, dict[str, list[int]]] = {}
         packages = {found[0].target for found in repository.imports.values() if found}
@@ -84,7 +84,7 @@ class _Packages:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int] | None]:
     return repository.of(_Packages).meant(file, imports)
 

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
     joined,
@@ -88,7 +88,7 @@ class _Resolver:
     Of packages of one name it knows the first below each folder.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._found: dict[tuple[str, bool, bool], Sequence[int]] = {}
         packages = repository.project_files("package.json").items()
@@ -238,7 +238,7 @@ def _dictionary(owner: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int]]:
     resolver = repository.of(_Resolver)
     return [resolver.meant(file, imported) for imported in imports]

@@ -13,10 +13,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
     joined,
@@ -109,12 +109,12 @@ def _whole(name: str, namespace: str, names: dict[str, str]) -> str:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int] | None]:
     return [_meant(repository, file, imported) for imported in imports]
 
 
-def _meant(repository: Repository, file: int, imported: Import) -> Collection[int] | None:
+def _meant(repository: FileIndex, file: int, imported: Import) -> Collection[int] | None:
     kind, target = imported.kind, imported.target
     if kind in {"class", "function"}:
         return None

@@ -19,10 +19,10 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
 )
@@ -82,7 +82,7 @@ class _Module(NamedTuple):
 class _Resolver:
     """Finds the modules of a repository; what it found once, it keeps."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         paths = (repository.paths[file] for file in repository.imports)
         self._names = {part.partition(".")[0] for path in paths for part in path.split("/")}
@@ -197,7 +197,7 @@ def _dotted(imported: Import) -> list[str]:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int]]:
     resolver = repository.of(_Resolver)
     return [resolver.meant(file, imported) for imported in imports]

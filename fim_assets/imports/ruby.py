@@ -10,10 +10,10 @@ framework loads by their names are not followed.
 from collections.abc import Collection, Sequence
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
     joined,
@@ -59,12 +59,12 @@ def _kind(method: str, name: str, start: str) -> str | None:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int]]:
     return [_meant(repository, file, imported) for imported in imports]
 
 
-def _meant(repository: Repository, file: int, imported: Import) -> Collection[int]:
+def _meant(repository: FileIndex, file: int, imported: Import) -> Collection[int]:
     path = repository.paths[file]
     name = imported.target if imported.target.endswith(".rb") else f"{imported.target}.rb"
     if imported.kind != "required":

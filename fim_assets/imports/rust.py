@@ -16,10 +16,10 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from fim_assets.imports.base import (
+    FileIndex,
     Import,
     ImportRules,
     Match,
-    Repository,
     folder_of,
     folders_above,
     joined,
@@ -112,7 +112,7 @@ def _plain(name: str) -> str:
 class _Resolver:
     """Finds the modules of a repository. A module is named by the folder of its children."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: FileIndex) -> None:
         self._repository = repository
         self._roots: dict[str, str] = {}
         self._crates: dict[str, list[str]] = {}
@@ -213,7 +213,7 @@ def _crates(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _resolve(
-    repository: Repository, file: int, imports: Sequence[Import]
+    repository: FileIndex, file: int, imports: Sequence[Import]
 ) -> Sequence[Collection[int]]:
     resolver = repository.of(_Resolver)
     return [resolver.meant(file, imported) for imported in imports]

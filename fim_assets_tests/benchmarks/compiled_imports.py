@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fim_assets.imports import c
-from fim_assets.imports.base import Repository
+from fim_assets.imports.base import FileIndex
 from fim_assets.imports.graph import Source, dependency_graph
 from fim_assets.imports.reading import Request, read_imports
 from fim_assets.parsing.grammars import GRAMMARS, find_grammar
@@ -107,7 +107,7 @@ def include_shares(files: dict[str, str]) -> Counter[str]:
         if grammar is not None and GRAMMARS[grammar].names[0] in _LANGUAGES["C, C++"]:
             answer = read_imports(Request(text.encode(), grammar))
             imports[number] = [] if isinstance(answer, str) else answer
-    repository = Repository([*files], [*files.values()], imports)
+    repository = FileIndex([*files], [*files.values()], imports)
     counts = Counter[str]()
     for file, found in imports.items():
         for each, meant in zip(found, c.RULES.resolve(repository, file, found), strict=True):

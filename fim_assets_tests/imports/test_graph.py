@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fim_assets.imports.base import Import, Repository, normalised
+from fim_assets.imports.base import FileIndex, Import, normalised
 from fim_assets.imports.graph import Graph, Source, dependency_graph, imports_identity
 from fim_assets.imports.order import order_by_dependencies
 from fim_assets_tests.imports.trees import MAX_BYTES, edges, graph
@@ -116,8 +116,8 @@ def test_a_path_is_normalised(path: str | None, expected: str) -> None:
     assert normalised(path) == expected
 
 
-def repository(*paths: str) -> Repository:
-    return Repository(paths, [""] * len(paths), {file: [] for file in range(len(paths))})
+def repository(*paths: str) -> FileIndex:
+    return FileIndex(paths, [""] * len(paths), {file: [] for file in range(len(paths))})
 
 
 def test_lookups_give_files_in_the_order_of_their_paths() -> None:
@@ -157,11 +157,11 @@ def test_the_nearest_shares_most_folders_and_comes_first_by_its_path() -> None:
 
 def test_declarations_and_project_files_are_found() -> None:
     imports = {0: [Import("package", "p")], 2: [Import("package", "p"), Import("import", "q")]}
-    found = Repository(["b.go", "go.mod", "../", "a/go.mod"], ["", "x", "", "y"], imports)
+    found = FileIndex(["b.go", "go.mod", "../", "a/go.mod"], ["", "x", "", "y"], imports)
     assert [*found.declaring("package", "p")] == [2, 0]
     assert found.project_files("go.mod") == {"": "x", "a": "y"}
     assert found.of(len_of_paths) == 4
 
 
-def len_of_paths(repository: Repository) -> int:
+def len_of_paths(repository: FileIndex) -> int:
     return len(repository.paths)
