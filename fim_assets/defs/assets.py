@@ -26,7 +26,7 @@ from fim_assets.defs.internals import (
     version_tags,
 )
 from fim_assets.defs.launcher import name_process
-from fim_assets.defs.metadata import report_metadata, stage_metadata
+from fim_assets.defs.metadata import DATA, report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, run_tasks, shard_partitions
 from fim_assets.defs.progress import progress
 from fim_assets.defs.specs import report_spec, stage_specs
@@ -127,6 +127,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
             for key in partition_keys
         ]
         log = _RunLog(context.log, graph)
+        log.records(context.instance, selected)
         tally = _Tally({asset: Verdict() for asset in checked})
         with ExitStack() as work:
             getattr(context.resources, _END_OF_RUN).callback(work.close)
@@ -227,6 +228,11 @@ class _RunLog:
                 if encoder not in self._logged and not encoder.startswith("python "):
                     self._log.info("%s: texts are encoded by %s", stage.asset, encoder)
                 self._logged.add(encoder)
+            if stage.replaced:
+                self._once(
+                    f"{stage.asset}: what another recipe had made is made again by this one, in "
+                    "its place; corpora of two recipes need a FIM_DATA_ROOT each"
+                )
         if outcome.interrupted:
             self._log.warning(
                 "%s: a worker process died while %s was being worked on; it was worked on again",
@@ -240,6 +246,27 @@ class _RunLog:
                 text = without_lines(text) if outcome.fault in self._logged else text
                 self._logged.add(outcome.fault)
             self._log.error("%s: %s", outcome.key, text)
+
+    def records(self, instance: dg.DagsterInstance, assets: Sequence[str]) -> None:
+        """Log whether Dagster has records of another corpus under the same keys."""
+        for asset in assets:
+            folder = self._graph.corpus.folder(asset)
+            event = instance.get_latest_materialization_event(self._graph.key(asset))
+            made = event.asset_materialization if event else None
+            where = made.metadata.get(DATA) if made else None
+            if where is not None and not str(where.value).startswith(f"{folder}"):
+                self._log.warning(
+                    "the records of this DAGSTER_HOME are of %s in %s too, and the UI shows both "
+                    "corpora as one: give each a DAGSTER_HOME or a key prefix of its own",
+                    asset,
+                    str(where.value),
+                )
+                return
+
+    def _once(self, warning: str) -> None:
+        if warning not in self._logged:
+            self._log.warning("%s", warning)
+        self._logged.add(warning)
 
     def end(self, tally: _Tally, *, complete: bool) -> None:
         """Log what is known of all partitions together; `complete`, if they are all there are."""

@@ -29,6 +29,9 @@ from fim_assets.wording import plural
 
 _INCOMPLETE_SHOWN = 100
 
+DATA = "dagster/uri"
+"""Names where a partition's data is."""
+
 
 def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     """Metadata of one materialized partition; none where it was not finished."""
@@ -61,7 +64,7 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "seed": result.seed,
         "fingerprint": result.fingerprint,
         "dagster/partition_row_count": result.documents,
-        "dagster/uri": _where(_data_file(corpus, result)),
+        DATA: _where(_data_file(corpus, result)),
         "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,

@@ -24,7 +24,7 @@ from polars.exceptions import PolarsError
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition import Partition
-from fim_assets.corpus.partition_files import ReceiptError
+from fim_assets.corpus.partition_files import PartitionFiles, ReceiptError
 from fim_assets.corpus.partition_lock import LOCKS, partition_lock
 from fim_assets.corpus.raw_shard import RawInput, fetched_names
 from fim_assets.corpus.receipts import Provenance, Receipt, Result, delete_receipt, read_receipt
@@ -92,7 +92,8 @@ class StageOutcome:
     """What became of one stage; its receipt is None where it was not made or a check failed.
 
     `preview` is a few of its documents as Markdown, where it was made and has any to show;
-    `skipped` says that it was complete and stayed as it is.
+    `skipped` says that it was complete and stayed as it is, `replaced` that it took the place of
+    what another recipe had made.
     """
 
     asset: str
@@ -100,6 +101,7 @@ class StageOutcome:
     checks: tuple[CheckOutcome, ...] = ()
     preview: str | None = None
     skipped: bool = False
+    replaced: bool = False
 
 
 @dataclass
@@ -228,12 +230,13 @@ def _is_shortage(error: BaseException) -> bool:
 
 
 def _run_stage(task: Task, stage: Stage, partition: Partition) -> StageOutcome:
-    files, made = partition.files(stage), stage.name in task.assets
+    files, made, replaced = partition.files(stage), stage.name in task.assets, False
     if made:
         if task.skip_complete and (complete := _complete(task, stage, partition)):
             # Left by a run that was killed right after its receipt was in place.
             shutil.rmtree(files.hidden, ignore_errors=True)
             return StageOutcome(stage.name, complete, skipped=True)
+        replaced = _is_of_another_recipe(files, task.corpus.fingerprint(stage.name))
         delete_receipt(files)
         receipt = _make(stage, partition)
     else:
@@ -251,7 +254,15 @@ def _run_stage(task: Task, stage: Stage, partition: Partition) -> StageOutcome:
     made_by = receipt.made.model_copy(update={"checks": tuple(check.name for check in checks)})
     receipt = receipt.model_copy(update={"made": made_by})
     write_receipt(files, receipt)
-    return StageOutcome(stage.name, receipt, checks, preview)
+    return StageOutcome(stage.name, receipt, checks, preview, replaced=replaced)
+
+
+def _is_of_another_recipe(files: PartitionFiles, fingerprint: str) -> bool:
+    try:
+        receipt = read_receipt(files)
+    except ReceiptError:
+        return False
+    return receipt is not None and receipt.result.fingerprint != fingerprint
 
 
 def _complete(task: Task, stage: Stage, partition: Partition) -> Receipt | None:

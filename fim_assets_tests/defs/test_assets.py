@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -324,6 +325,27 @@ def test_partitions_finished_in_a_failing_run_go_stale_with_the_recipe(root: Pat
     tags = record.asset_materialization.tags or {}
     receipt = json.loads((root / "fim_shards" / "a.json").read_bytes())["result"]
     assert tags["dagster/code_version"] == receipt["fingerprint"]
+
+
+def test_a_run_tells_of_what_it_replaces_and_of_another_corpus_records(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    instance = DagsterInstance.ephemeral()
+
+    def told(folder: Path, recipe: Recipe) -> tuple[int, int]:
+        capfd.readouterr()
+        built = build_definitions(recipe, Settings(folder, folder, "test", 1))
+        assert dg.materialize(assets_of(built)[:1], tags=RANGE, instance=instance).success
+        log = capfd.readouterr().err
+        return log.count("another recipe had made"), log.count("DAGSTER_HOME")
+
+    tolerant = Recipe(raw=TOLERANT)
+    assert told(root, tolerant) == (0, 0)
+    assert told(root, tolerant) == (0, 0)
+    assert told(root, tolerant.model_copy(update={"seed": 1})) == (2, 0)
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(root / "raw", other / "raw")
+    assert told(other, tolerant) == (0, 2), "the warning names it twice"
 
 
 def test_a_range_without_partitions_fails(root: Path) -> None:

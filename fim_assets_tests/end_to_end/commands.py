@@ -29,19 +29,22 @@ _SETTINGS = (
     "RAY_ADDRESS",
     "DAGSTER_HOME",
 )
-_STATE = {
-    ".git",
-    ".venv",
-    ".env",
-    "history",
-    "schedules",
-    "storage",
-    ".bench",
-    ".pytest_pictures",
-    "data",
-    "__pycache__",
-    ".mypy_cache",
+_PROJECT = {
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "dagster.yaml",
+    "deploy",
+    "docs",
+    "fim_assets",
+    "fim_assets_tests",
+    "pyproject.toml",
+    "requirements-dev.lock",
+    "requirements.lock",
+    "workspace.yaml",
 }
+"""What a checkout has, beside which people put data of theirs."""
 
 
 def copy_checkout(folder: Path) -> Path:
@@ -49,7 +52,7 @@ def copy_checkout(folder: Path) -> Path:
     shutil.copytree(
         REPOSITORY,
         folder,
-        ignore=lambda path, names: _STATE & set(names) if Path(path) == REPOSITORY else set(),
+        ignore=lambda path, names: set(names) - _PROJECT if Path(path) == REPOSITORY else set(),
     )
     (folder / ".venv").symlink_to(Path(sys.prefix))
     # Older than the environment's stamps: `make` would install the copy into it.

@@ -374,6 +374,11 @@ def test_another_recipe_is_noticed(tmp_path: Path) -> None:
     assert made_again(open_corpus(tmp_path, other)) == ["fim_shards", "token_arrays"]
     in_order = Recipe(fim=Fim(fim_rate=0.25), tokens=Tokens(shuffle=False))
     assert made_again(open_corpus(tmp_path, in_order)) == ["token_arrays"]
+    ((key, shard),) = find_shards(Recipe().raw.documents, tmp_path).items()
+    for replaced in (["fim_shards", "token_arrays"], []):
+        task = Task(open_corpus(tmp_path), key, shard, frozenset(ASSETS), ALL_CHECKS)
+        outcome = run_partition(task)
+        assert [stage.asset for stage in outcome.stages if stage.replaced] == replaced
 
 
 def test_what_was_not_checked_is_not_skipped_where_checks_are_asked_for(tmp_path: Path) -> None:
