@@ -87,7 +87,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def after_the_readme(checkout: Path) -> Path:
     for number in range(2):
-        write_shard(checkout / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
+        write_shard(checkout.parent / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
     (name, its), *_ = sessions()
     assert command_lines(its[0].code)[0] == "make demo"
     follow(name, its[:1], checkout, {})
@@ -163,7 +163,7 @@ def test_the_demo_leaves_what_it_says(after_the_readme: Path) -> None:
 
 
 def test_own_shards_are_arrays(after_the_readme: Path) -> None:
-    mine = after_the_readme / "mine"
+    mine = after_the_readme.parent / "mine"
     summary = json.loads((mine / "corpus_report" / "summary.json").read_bytes())
     assert summary["totals"]["documents"] == 80
     assert [array["partition"] for array in summary["arrays"]] == ["part-0", "part-1"]
@@ -184,7 +184,7 @@ def test_the_recipes_shown_are_recipes(checkout: Path) -> None:
     assert recipes["docs/tokenizers.md"][0].tokens.dtype == "uint16"
     assert len(recipes["docs/cookbook.md"]) > 2
     (checkout / "shown.yaml").write_text(shown["README.md"][0])
-    write_shard(checkout / "in" / "shards" / "a.jsonl.zst", [{"content": "some code"}])
+    write_shard(checkout / "in" / "raw" / "a.jsonl.zst", [{"content": "some code"}])
     settings = {"FIM_RECIPE": "shown.yaml", "FIM_INPUT_ROOT": "in", "FIM_DATA_ROOT": "out"}
     done = run("fim-assets keys", checkout, settings)
     assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
