@@ -1,8 +1,7 @@
 """A corpus as a component of anybody's project: what its defs.yaml may say, and how it is read."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -51,21 +50,17 @@ class _Scaffolder(dg.Scaffolder[Any]):
         (request.target_path / "defs.yaml").write_text(text, "utf-8")
 
 
-@contextmanager
-def _located(context: dg.ResolutionContext) -> Iterator[None]:
-    """Name file, line and field of a value that cannot be used, without a traceback."""
-    try:
-        yield
-    except USER_ERRORS as error:
-        where = ".".join(map(str, context.path))
-        if context.source_position_tree is not None:
-            position, _ = context.source_position_tree.lookup_closest_and_path(context.path, None)
-            where = f"{position}: {where}"
-        raise ResolutionException(f"{where}: {error}") from None
+def _refused(context: dg.ResolutionContext, error: Exception) -> ResolutionException:
+    """An error with file, line and field, where Dagster would put a traceback for one of ours."""
+    where = ".".join(map(str, context.path))
+    if context.source_position_tree is not None:
+        position, _ = context.source_position_tree.lookup_closest_and_path(context.path, None)
+        where = f"{position}: {where}"
+    return ResolutionException(f"{where}: {error}")
 
 
 def _text(context: dg.ResolutionContext, value: str) -> str:
-    """A text of the file with its template filled in; a ValueError if nothing is left."""
+    """A text of the file, its template filled in; a UserError if nothing is left of it."""
     filled = context.resolve_value(value)
     if filled is None or filled == "":
         raise UserError(f"{value}: is empty; is the variable set that it names?")
@@ -78,17 +73,21 @@ def _path(context: dg.ResolutionContext, text: str) -> str:
 
 
 def _read_location(context: dg.ResolutionContext, value: str) -> str:
-    with _located(context):
+    try:
         text = _text(context, value)
         return text if is_url(text) else _path(context, text)
+    except USER_ERRORS as error:
+        raise _refused(context, error) from None
 
 
 def _read_recipe(context: dg.ResolutionContext, value: _Recipe) -> _Recipe:
-    with _located(context):
+    try:
         if isinstance(value, str):
             value = _text(context, value)
             value = value if value in built_in_recipes() else _path(context, value)
         _load(value)
+    except USER_ERRORS as error:
+        raise _refused(context, error) from None
     return value
 
 
