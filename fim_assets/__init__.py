@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fim_assets.component import FimCorpus
     from fim_assets.fim_shards.restore import restore_shard
     from fim_assets.preview.notebook import TransformedText, transform_pieces, transform_text
     from fim_assets.recipe import Recipe, load_recipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fim_assets.tokenizer.load import load_tokenizer
 
 __all__ = [
+    "FimCorpus",
     "Recipe",
     "RecipeError",
     "TokenArray",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FimCorpus": "component",
     "Recipe": "recipe",
     "RecipeError": "recipe",
     "TokenArray": "token_arrays.reader",

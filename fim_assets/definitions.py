@@ -1,7 +1,8 @@
 """The whole graph: `build_definitions` of any recipe and settings, `defs` of the environment."""
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import click
 import dagster as dg
@@ -10,11 +11,12 @@ from fim_assets.corpus.corpus import list_shards
 from fim_assets.defs.assets import CorpusDefinition, build_assets
 from fim_assets.defs.automation import automation
 from fim_assets.defs.partitions import refuse_command
+from fim_assets.defs.specs import GROUP, Dep
 from fim_assets.errors import USER_ERRORS
 from fim_assets.nothing_found import nothing_found
 from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import Recipe, load_recipe
-from fim_assets.settings import Settings
+from fim_assets.settings import Settings, SettingsError
 from fim_assets.tokenizer.controls import refuse_missing_controls
 from fim_assets.tokenizer.find import TokenizerError, content_hash, find_tokenizer
 
@@ -25,22 +27,36 @@ def build_definitions(
     recipe: Recipe,
     settings: Settings,
     key_prefix: Sequence[str] = (),
-    executor: dg.ExecutorDefinition = dg.in_process_executor,
+    executor: dg.ExecutorDefinition | None = None,
+    group_name: str | None = None,
+    deps: Iterable[Dep] = (),
 ) -> dg.Definitions:
-    """Build the assets, checks and partitions of one corpus.
+    """Build the assets, checks, job and sensor of one corpus, to be merged with anybody's own.
 
     Args:
         recipe: What decides the bytes.
         settings: Where files are and how much runs at once.
-        key_prefix: Goes before asset keys and output folders, never into seeds, so that several
-            recipes can be in one code location.
-        executor: Runs the steps: by default one after the other in the run's process, since the
-            partitions' step brings its own workers.
+        key_prefix: Goes before asset keys and output folders, and into the names of job, sensor and
+            group, never into seeds, so that several corpora can be in one code location.
+        executor: Runs the steps of the whole code location; by default the location's own does.
+        group_name: By default the prefix, joined by `__`, or `fim_assets` where there is none.
+        deps: The assets that write the raw shards, on which `raw_shards` depends.
+
+    Raises:
+        UserError: If the recipe, the settings, the tokenizer or the shards cannot be used.
     """
-    return _definitions(_corpus(recipe, settings, key_prefix), executor)
+    graph = _corpus(recipe, settings, key_prefix, group_name, tuple(deps))
+    return _definitions(graph, executor)
 
 
-def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) -> CorpusDefinition:
+def _corpus(
+    recipe: Recipe,
+    settings: Settings,
+    key_prefix: Sequence[str] = (),
+    group_name: str | None = None,
+    deps: Sequence[Dep] = (),
+) -> CorpusDefinition:
+    _refuse_prefix(key_prefix)
     tokenizer = find_tokenizer(recipe.tokens.tokenizer)
     try:
         refuse_missing_controls(recipe, tokenizer)
@@ -50,10 +66,20 @@ def _corpus(recipe: Recipe, settings: Settings, key_prefix: Sequence[str] = ()) 
     shards = list_shards(corpus, settings.input_root)
     if not shards:
         log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
-    return CorpusDefinition(corpus, settings, shards)
+    group = group_name or "__".join(key_prefix) or GROUP
+    return CorpusDefinition(corpus, settings, shards, group, deps)
 
 
-def _definitions(graph: CorpusDefinition, executor: dg.ExecutorDefinition) -> dg.Definitions:
+def _refuse_prefix(key_prefix: Sequence[str]) -> None:
+    """Refuse what no op, job or sensor can be named after; a text would be a part a character."""
+    if isinstance(key_prefix, str):
+        raise SettingsError(f"key_prefix={key_prefix}: give a list of its parts")
+    if not all(re.fullmatch(r"\w+", part, re.ASCII) for part in key_prefix):
+        named = f"key_prefix={'/'.join(key_prefix)}"
+        raise SettingsError(f"{named}: jobs are named after it; give letters, digits and _ alone")
+
+
+def _definitions(graph: CorpusDefinition, executor: dg.ExecutorDefinition | None) -> dg.Definitions:
     assets = dg.Definitions(assets=build_assets(graph), executor=executor)
     return dg.Definitions.merge(assets, automation(graph.corpus))
 
@@ -68,6 +94,7 @@ def defs() -> dg.Definitions:
         if command := click.get_current_context(silent=True):
             given = (command.params.get(name) or "" for name in ("partition", "partition_range"))
             refuse_command(settings, graph.shards, *given)
+        # Its step brings workers of its own, and a process for each step would only cost time.
         return _definitions(graph, dg.in_process_executor)
     except USER_ERRORS as error:
         # Which click shows as one message, without a traceback.

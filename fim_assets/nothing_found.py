@@ -31,7 +31,7 @@ def nothing_found(documents: Sequence[str], settings: Settings) -> tuple[str, st
     if all(is_url(name) or name.startswith(("/", "~")) for name in documents):
         return f"no shard found: {listed}", "name other globs in the recipe"
     message = f"no shard found: {listed} below {root}"
-    advice = "set FIM_INPUT_ROOT or FIM_DATA_ROOT, or name other globs in the recipe"
+    advice = "set FIM_INPUT_ROOT, in a component input_root, or name other globs in the recipe"
     if is_remote(root):
         return message, advice
     if not root.is_dir():
@@ -53,10 +53,8 @@ def nothing_found(documents: Sequence[str], settings: Settings) -> tuple[str, st
         return message, advice_for(ending for _, ending in others)
     globs = [f"{glob.escape(folder)}/**/*{end}" if folder else f"*{end}" for folder, end in found]
     listed = json.dumps(globs, ensure_ascii=False)
-    return (
-        message,
-        f"write in the recipe, a YAML file that FIM_RECIPE names: raw: {{documents: {listed}}}",
-    )
+    where = "a YAML file that FIM_RECIPE or a component names"
+    return message, f"write in the recipe, {where}: raw: {{documents: {listed}}}"
 
 
 def _output_folders() -> set[str]:

@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,17 +18,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 """The folder that holds the package: the repository, unless fim_assets is installed without it."""
 
 _RECIPES = Path(__file__).parent / "recipe" / "built_in"
+_DEFAULT_RECIPE = "olmo_midtraining"
+
 Engine = Literal["local", "ray"]
+_Given = TypeVar("_Given")
 _Value = TypeVar("_Value")
 
 
 class SettingsError(UserError):
-    """A variable of the environment that cannot be used; the message names it and its value."""
+    """A setting that cannot be used; the message names it and its value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
-    """The variables that docs/running.md documents; relative paths start as `named_path` says.
+    """The variables that docs/running.md documents, and their values in Python.
 
     `engine` is the executor: processes of this machine, or a Ray cluster, whose CPUs then replace
     `workers`. Of a backfill, one run takes `partitions_per_run` partitions, by default all.
@@ -38,18 +41,48 @@ class Settings:
     input_root: Location
     recipe: str
     workers: int
-    engine: Engine = "local"
-    partitions_per_run: int | None = None
+    engine: Engine
+    partitions_per_run: int | None
+
+    def __init__(
+        self,
+        data_root: str | Location,
+        input_root: str | Location | None = None,
+        recipe: str = _DEFAULT_RECIPE,
+        workers: int | None = None,
+        engine: Engine = "local",
+        partitions_per_run: int | None = None,
+    ) -> None:
+        """Only the data root has no default. Relative paths start from the working folder.
+
+        Raises:
+            SettingsError: If a value cannot be used.
+        """
+        outputs = _converted("data_root", data_root, _output)
+        values = (
+            outputs,
+            outputs if input_root is None else _converted("input_root", input_root, _location),
+            recipe,
+            usable_cores() if workers is None else _converted("workers", workers, _count),
+            _converted("engine", engine, _engine),
+            None
+            if partitions_per_run is None
+            else _converted("partitions_per_run", partitions_per_run, _count),
+        )
+        for field, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the variables; one that is unset or empty takes its default."""
-        data_root = _read(environment, "FIM_DATA_ROOT", _output) or _default_data_root()
+        """Read the variables; one that is unset or empty takes its default.
+
+        Relative paths start as `named_path` says.
+        """
         return cls(
-            data_root=data_root,
-            input_root=_read(environment, "FIM_INPUT_ROOT", _location) or data_root,
-            recipe=_read(environment, "FIM_RECIPE", _recipe) or "olmo_midtraining",
-            workers=_read(environment, "FIM_WORKERS", _count) or usable_cores(),
+            data_root=_read(environment, "FIM_DATA_ROOT", _named_output) or _default_data_root(),
+            input_root=_read(environment, "FIM_INPUT_ROOT", _named_location),
+            recipe=_read(environment, "FIM_RECIPE", _recipe) or _DEFAULT_RECIPE,
+            workers=_read(environment, "FIM_WORKERS", _count),
             engine=_read(environment, "FIM_ENGINE", _engine) or "local",
             partitions_per_run=_read(environment, "FIM_PARTITIONS_PER_RUN", _count),
         )
@@ -59,18 +92,40 @@ def _read(
     environment: Mapping[str, str], name: str, convert: Callable[[str], _Value]
 ) -> _Value | None:
     value = environment.get(name)
+    return _converted(name, value, convert) if value else None
+
+
+def _converted(name: str, given: _Given, convert: Callable[[_Given], _Value]) -> _Value:
     try:
-        return convert(value) if value else None
+        return convert(given)
     except (ValueError, OSError) as error:
         raise SettingsError(f"{name}={error}") from error
 
 
-def _location(value: str) -> Location:
-    return parse_url(value) if is_url(value) else named_path(value)
+def _location(value: str | Location) -> Location:
+    if isinstance(value, str):
+        return parse_url(value) if is_url(value) else _path(value)
+    return value.absolute()
 
 
-def _output(value: str) -> Location:
-    return parse_output_url(value) if is_url(value) else named_path(value)
+def _output(value: str | Location) -> Location:
+    if isinstance(value, str) and is_url(value):
+        return parse_output_url(value)
+    return _location(value)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError(": name a folder or URL")
+    return expand_home(text).absolute()
+
+
+def _named_location(value: str) -> Location:
+    return _location(value if is_url(value) else named_path(value))
+
+
+def _named_output(value: str) -> Location:
+    return _output(value if is_url(value) else named_path(value))
 
 
 def _recipe(value: str) -> str:
@@ -80,10 +135,11 @@ def _recipe(value: str) -> str:
     return value if path == Path(value).absolute() else str(path)
 
 
-def _count(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise ValueError(f"{value}: give a whole number of at least 1")
-    return int(value)
+def _count(value: str | int) -> int:
+    text = str(value)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{text}: give a whole number of at least 1")
+    return int(text)
 
 
 def _engine(value: str) -> Engine:

@@ -116,7 +116,7 @@ def _next_steps(
         steps[f"fim-assets --key-prefix {shlex.quote(prefix)} summary"] = "another corpus"
     here = in_repository() and Path.cwd() == named_path("") and not corpus.prefix
     serve = "make dev" if here else f"dagster dev {corpus.definitions}"
-    author = "; FILE.py calls build_definitions" if corpus.prefix else ""
+    author = "; FILE.py calls build_definitions; of a component: dg dev" if corpus.prefix else ""
     steps[serve] = f"lineage, metadata and checks in a browser{author}"
     width = max(len(step) for step, why in steps.items() if why and len(step) < _NARROW)
     for number, (step, why) in enumerate(steps.items()):

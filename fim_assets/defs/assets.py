@@ -23,13 +23,15 @@ from fim_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
     RECORDED_BY_STEP,
+    InputVersions,
+    upstream_versions,
     version_tags,
 )
 from fim_assets.defs.launcher import name_process
 from fim_assets.defs.metadata import DATA, report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, run_tasks, shard_partitions
 from fim_assets.defs.progress import progress
-from fim_assets.defs.specs import report_spec, stage_specs
+from fim_assets.defs.specs import GROUP, Dep, report_spec, stage_specs
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.hashing import FileRecord
 from fim_assets.nothing_found import nothing_found
@@ -37,7 +39,8 @@ from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings
 from fim_assets.wording import plural
 
-_END_OF_RUN = "end_of_run"
+# In the name, since a location has one resource of a name.
+_END_OF_RUN = "fim_assets_end_of_run"
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -55,11 +58,16 @@ def _end_of_run() -> Iterator[ExitStack]:
 
 @dataclass(frozen=True)
 class CorpusDefinition:
-    """What the assets are made from; `shards` are the raw shards by partition key."""
+    """What the assets are made from; `shards` are the raw shards by partition key.
+
+    `deps` are the assets that write these.
+    """
 
     corpus: Corpus
     settings: Settings
     shards: dict[str, RawInput]
+    group_name: str = GROUP
+    deps: Sequence[Dep] = ()
 
     def key(self, asset: str) -> dg.AssetKey:
         """The asset's key, behind the prefix."""
@@ -95,7 +103,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in corpus.names}
-    specs = stage_specs(corpus, keys)
+    specs = stage_specs(corpus, keys, graph.group_name, graph.deps)
     specs_of_checks = check_specs(corpus, keys)
 
     @dg.multi_asset(
@@ -129,12 +137,13 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
         log = _RunLog(context.log, graph)
         log.records(context.instance, selected)
         tally = _Tally({asset: Verdict() for asset in checked})
+        upstream = upstream_versions(context.instance, [dep.asset_key for dep in specs[0].deps])
         with ExitStack() as work:
             getattr(context.resources, _END_OF_RUN).callback(work.close)
             advance = work.enter_context(progress(tasks, context))
             for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
                 log.outcome(outcome)
-                yield from _materializations(outcome, graph, selected, context.instance)
+                yield from _materializations(outcome, graph, selected, upstream, context.instance)
                 tally.add(outcome)
                 advance(outcome.key)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
@@ -278,7 +287,11 @@ class _RunLog:
 
 
 def _materializations(
-    outcome: Outcome, graph: CorpusDefinition, selected: list[str], instance: dg.DagsterInstance
+    outcome: Outcome,
+    graph: CorpusDefinition,
+    selected: list[str],
+    upstream: InputVersions,
+    instance: dg.DagsterInstance,
 ) -> Iterator[dg.AssetMaterialization]:
     """What Dagster records of a partition, as soon as it is done."""
     for stage in outcome.stages:
@@ -287,22 +300,24 @@ def _materializations(
                 graph.key(stage.asset),
                 partition=outcome.key,
                 metadata=stage_metadata(graph.corpus, stage),
-                tags=_versions(graph, stage.receipt.result, instance),
+                tags=_versions(graph, stage.receipt.result, upstream, instance),
             )
 
 
 def _versions(
-    graph: CorpusDefinition, result: Result, instance: dg.DagsterInstance
+    graph: CorpusDefinition, result: Result, inputs: InputVersions, instance: dg.DagsterInstance
 ) -> dict[str, str]:
-    """By what Dagster knows a stale partition: its fingerprint, its content and its input's."""
-    inputs: dict[str, tuple[str, int | None]] = {}
+    """By what Dagster knows a stale partition: its fingerprint, its content and its input's.
+
+    `inputs` are those of the first stage.
+    """
     before = graph.corpus.before(graph.corpus.stage(result.asset))
     if before:
         upstream = graph.key(before[-1].name)
         made = instance.get_latest_storage_id_by_partition(
             upstream, dg.DagsterEventType.ASSET_MATERIALIZATION, {result.key}
         )
-        inputs[upstream.to_user_string()] = result.input.blake2b, made.get(result.key)
+        inputs = {upstream.to_user_string(): (result.input.blake2b, made.get(result.key))}
     return version_tags(result.fingerprint, _content(result.outputs), inputs)
 
 
@@ -313,7 +328,7 @@ def _content(outputs: list[FileRecord]) -> str:
 def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
     last = graph.key(graph.corpus.names[-1])
     arrays = dg.AssetDep(last, partition_mapping=dg.AllPartitionMapping())
-    spec = report_spec(graph.corpus, graph.key(CORPUS_REPORT))
+    spec = report_spec(graph.corpus, graph.key(CORPUS_REPORT), graph.group_name)
 
     @dg.multi_asset(
         name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),

@@ -5,8 +5,13 @@ here first when Dagster is upgraded. Nothing else imports `dagster._core`, but `
 class is a run launcher of Dagster's own, and `failures.py`, for one error class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    DEFAULT_DATA_VERSION,
+    extract_data_version_from_entry,
+)
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
@@ -28,14 +33,30 @@ BY_AUTOMATION = AUTOMATION_CONDITION_TAG
 """Tag of runs that automation asked for. Without it they would make complete partitions again."""
 
 
-def version_tags(
-    code_version: str, data_version: str, inputs: Mapping[str, tuple[str, int | None]]
-) -> dict[str, str]:
+InputVersions = Mapping[str, tuple[str, int | None]]
+"""By the user string of a key, the version of what was read, and the number of the event that
+recorded it."""
+
+
+def upstream_versions(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> InputVersions:
+    """The versions of assets of others as they are now; one without a record has Dagster's default.
+
+    Without them the partitions that are made from these would be shown as out of date.
+    """
+    found: dict[str, tuple[str, int | None]] = {}
+    for key in keys:
+        record = instance.get_latest_data_version_record(key)
+        version = record and extract_data_version_from_entry(record.event_log_entry)
+        number = record.storage_id if record else None
+        found[key.to_user_string()] = (version or DEFAULT_DATA_VERSION).value, number
+    return found
+
+
+def version_tags(code_version: str, data_version: str, inputs: InputVersions) -> dict[str, str]:
     """Tags by which Dagster tells that a partition is out of date.
 
     Dagster writes them itself for what it records at a step's end, and not for what a step records.
-    Without them every partition would be shown as out of date. `inputs` holds, by the user string
-    of a key, the version of what was read and the number of the event that recorded it.
+    Without them every partition would be shown as out of date.
     """
     tags = {
         "dagster/code_version": code_version,

@@ -1,6 +1,6 @@
 """What Dagster's UI shows of an asset before it is made: description, columns, recipe, source."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import getsourcefile
 from typing import Any
 
@@ -13,27 +13,46 @@ from fim_assets.corpus_report.asset import ABOUT
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.defs.automation import FOLLOW
 
+GROUP = "fim_assets"
+"""The group of a corpus without a prefix."""
 
-def stage_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> list[dg.AssetSpec]:
-    """The definitions of the stages, each of which depends on the one before it."""
+Dep = str | Sequence[str] | dg.AssetKey | dg.AssetDep | dg.AssetSpec | dg.AssetsDefinition
+"""An asset, by all that `deps` of an asset of Dagster's may hold."""
+
+
+def stage_specs(
+    corpus: Corpus,
+    keys: Mapping[str, dg.AssetKey],
+    group_name: str = GROUP,
+    deps: Sequence[Dep] = (),
+) -> list[dg.AssetSpec]:
+    """The definitions of the stages, each of which depends on the one before it.
+
+    The first one depends on `deps`.
+    """
     specs: list[dg.AssetSpec] = []
-    before: list[dg.AssetKey] = []
+    before = deps
     for stage in corpus.stages:
         key = keys[stage.name]
         schema = stage.schema_of(corpus.recipe)
-        spec = _spec(stage.name, stage.about, schema, key, corpus)
+        spec = _spec(stage.name, stage.about, schema, key, corpus, group_name)
         specs.append(spec.replace_attributes(deps=before, tags=stage.tags(corpus.recipe)))
         before = [key]
     return specs
 
 
-def report_spec(corpus: Corpus, key: dg.AssetKey) -> dg.AssetSpec:
+def report_spec(corpus: Corpus, key: dg.AssetKey, group_name: str = GROUP) -> dg.AssetSpec:
     """The definition of `corpus_report`, without what it depends on."""
-    return _spec(CORPUS_REPORT, ABOUT, None, key, corpus)
+    return _spec(CORPUS_REPORT, ABOUT, None, key, corpus, group_name)
 
 
 def _spec(
-    asset: str, about: About, schema: pa.Schema | None, key: dg.AssetKey, corpus: Corpus
+    asset: str,
+    about: About,
+    schema: pa.Schema | None,
+    key: dg.AssetKey,
+    corpus: Corpus,
+    group_name: str,
 ) -> dg.AssetSpec:
     metadata: dict[str, Any] = {
         "dagster/uri": str(corpus.folder(asset)),
@@ -47,7 +66,7 @@ def _spec(
     return dg.AssetSpec(
         key,
         description=about.description.strip(),
-        group_name="fim_assets",
+        group_name=group_name,
         kinds=set(about.kinds),
         code_version=corpus.fingerprint(asset),
         automation_condition=FOLLOW,

@@ -5,6 +5,7 @@ import json
 import operator
 import os
 import reprlib
+from collections.abc import Mapping
 from hashlib import blake2b
 from importlib.resources import files
 from itertools import combinations
@@ -257,6 +258,11 @@ def parse_recipe(text: str, name: str) -> Recipe:
     if not isinstance(content, dict):
         got = _few_words.repr(content)
         raise RecipeError(f"recipe {name}: must be a mapping of fields, got {got}")
+    return recipe_of(content, name)
+
+
+def recipe_of(content: Mapping[str, Any], name: str) -> Recipe:
+    """Build a recipe from its fields; `name` stands in errors, which are those of `load_recipe`."""
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
