@@ -25,7 +25,7 @@ from fim_assets.defs.internals import (
     RECORDED_BY_STEP,
     version_tags,
 )
-from fim_assets.defs.launcher import name_process
+from fim_assets.defs.launcher import PARTITIONS_STEP, name_process
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, run_tasks, shard_partitions
 from fim_assets.defs.progress import progress
@@ -38,6 +38,14 @@ from fim_assets.settings import Settings
 from fim_assets.wording import plural
 
 _END_OF_RUN = "end_of_run"
+
+_PARTITIONS = """
+Takes each partition of the run through the selected stages and their checks, one partition
+independently of the others: `FIM_WORKERS` at a time. A partition that fails costs only its own
+later stages. Each is recorded when it is done; at the end the run fails if any did, and names each
+with its stage and the reason.
+"""
+_REPORT = "Adds up the receipts of all partitions: the report, the dataset card and the summary."
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -99,7 +107,8 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     specs_of_checks = check_specs(corpus, keys)
 
     @dg.multi_asset(
-        name="__".join([*corpus.prefix, "shards"]),
+        name="__".join([*corpus.prefix, PARTITIONS_STEP]),
+        description=_PARTITIONS,
         specs=specs,
         check_specs=list(specs_of_checks.values()),
         partitions_def=partitions,
@@ -290,6 +299,7 @@ def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),
+        description=_REPORT,
         specs=[spec.replace_attributes(deps=[arrays])],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

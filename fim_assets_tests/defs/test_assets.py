@@ -57,7 +57,7 @@ def materialize(
         tags=tags,
         instance=instance or DagsterInstance.ephemeral(),
         raise_on_error=False,
-        run_config={"ops": {"shards": {"config": config}}} if config else None,
+        run_config={"ops": {"raw_shards_to_token_arrays": {"config": config}}} if config else None,
     )
 
 
@@ -479,7 +479,7 @@ def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 def test_nothing_runs_by_itself_until_it_is_switched_on(root: Path) -> None:
     (sensor,) = definitions(root).sensors or []
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-    assert sensor.name == "follow_upstream"
+    assert sensor.name == "materialize_what_is_due"
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
 
 
@@ -545,7 +545,7 @@ def test_later_stages_follow_earlier_ones_and_new_shards_are_made(root: Path) ->
 def test_a_job_goes_the_whole_way_of_one_partition_or_of_all(
     root: Path, partition: str | None
 ) -> None:
-    job = definitions(root).resolve_job_def("whole_way")
+    job = definitions(root).resolve_job_def("raw_shards_to_corpus_report")
     instance = DagsterInstance.ephemeral()
     assert job.execute_in_process(partition_key=partition, instance=instance).success
     for asset in ASSETS:
