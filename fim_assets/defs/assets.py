@@ -121,22 +121,23 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
         name_process(context.instance, context.run)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
-        checked = [
-            asset
-            for asset, spec in specs_of_checks.items()
+        checks = {
+            name: spec.key
+            for name, spec in specs_of_checks.items()
             if spec.key in context.selected_asset_check_keys
-        ]
+        }
+        of_checks = {key.asset_key for key in checks.values()}
+        checked = [asset for asset, key in keys.items() if key in of_checks]
         partition_keys = _partition_keys(context, graph, partitions, checked)
         if not partition_keys:
             raise StepFailedError(_why_nothing(context, graph, checked))
-        checks = frozenset(c.name for asset in checked for c in corpus.stage(asset).checks)
         skips = config.skips(context.run)
         tasks = [
-            Task(corpus, key, graph.shards[key], frozenset(selected), checks, skips)
+            Task(corpus, key, graph.shards[key], frozenset(selected), frozenset(checks), skips)
             for key in partition_keys
         ]
         log = _RunLog(context.log, graph)
-        tally = _Tally({asset: Verdict() for asset in checked})
+        tally = _Tally({name: Verdict() for name in checks})
         with ExitStack() as work:
             getattr(context.resources, _END_OF_RUN).callback(work.close)
             advance = work.enter_context(progress(tasks, context))
@@ -146,16 +147,16 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
                 tally.add(outcome)
                 advance(outcome.key)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
-        for asset, verdict in tally.verdicts.items():
+        for name, verdict in tally.verdicts.items():
             if verdict.reached:
-                yield verdict.evaluation(keys[asset])
+                yield verdict.evaluation(checks[name])
         if tally.failed:
             raise StepFailedError(failure_message(tally.failed, len(tasks), corpus, selected))
         # Every partition was recorded above; these only satisfy the op's outputs.
         for asset in selected:
             yield dg.MaterializeResult(keys[asset], metadata=RECORDED_BY_STEP)
-        for asset in checked:
-            yield dg.Output(None, output_name=specs_of_checks[asset].get_python_identifier())
+        for name in checks:
+            yield dg.Output(None, output_name=specs_of_checks[name].get_python_identifier())
 
     return shards
 
@@ -196,7 +197,7 @@ def _no_shards(graph: CorpusDefinition) -> str:
 
 @dataclass
 class _Tally:
-    """What a run adds up over its partitions; `verdicts` are of each checked asset."""
+    """What a run adds up over its partitions; `verdicts` are by the checks' names."""
 
     verdicts: dict[str, Verdict]
     failed: list[Outcome] = field(default_factory=list)
@@ -208,8 +209,11 @@ class _Tally:
         for stage in outcome.stages:
             if stage.receipt is not None:
                 self.occurrences.add(stage.receipt.result.counts)
-            if stage.asset in self.verdicts:
-                self.verdicts[stage.asset].add(outcome.key, stage)
+                if stage.skipped:
+                    for name in self.verdicts.keys() & stage.receipt.made.checks:
+                        self.verdicts[name].add_passed_before()
+            for check in stage.checks:
+                self.verdicts[check.name].add(outcome.key, check)
         if outcome.failure:
             self.failed.append(outcome)
         else:
