@@ -16,7 +16,12 @@ from fim_assets.corpus.receipts import Result, keys_of_receipts
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
-from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
+from fim_assets.defs.failures import (
+    StepFailedError,
+    failure_message,
+    failure_metadata,
+    without_lines,
+)
 from fim_assets.defs.internals import (
     BY_AUTOMATION,
     PARTITION,
@@ -47,7 +52,7 @@ with its stage and the reason.
 """
 _REPORT = "Adds up the receipts of all partitions: the report, the dataset card and the summary."
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.resource(description="Ends the workers of a run, however it ends.")
@@ -144,6 +149,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
             for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
                 log.outcome(outcome)
                 yield from _materializations(outcome, graph, selected, context.instance)
+                yield from _failures(outcome, graph, selected, checked)
                 tally.add(outcome)
                 advance(outcome.key)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
@@ -274,6 +280,24 @@ def _materializations(
                 partition=outcome.key,
                 metadata=stage_metadata(graph.corpus, stage),
                 tags=_versions(graph, stage.receipt.result, instance),
+            )
+
+
+def _failures(
+    outcome: Outcome, graph: CorpusDefinition, selected: list[str], checked: list[str]
+) -> Iterator[dg.AssetObservation]:
+    """Why a partition failed, on the page of each of its assets that the run did not finish.
+
+    An observation without a version of data, which to Dagster makes nothing stale and nothing due.
+    """
+    finished = {stage.asset for stage in outcome.stages if stage.receipt is not None}
+    for asset in dict.fromkeys(selected + checked):
+        if outcome.failure is not None and asset not in finished:
+            yield dg.AssetObservation(
+                graph.key(asset),
+                partition=outcome.key,
+                description="Failed: not materialized, or its files did not pass a check.",
+                metadata=failure_metadata(outcome, graph.corpus, selected),
             )
 
 

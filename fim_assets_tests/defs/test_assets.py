@@ -75,6 +75,17 @@ def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict
     }
 
 
+def observed(instance: DagsterInstance, asset: str) -> list[tuple[str | None, dict[str, object]]]:
+    """Partition and metadata values of an asset's observations, the last first."""
+    records = instance.fetch_observations(dg.AssetKey(asset), limit=100).records
+    observations = [record.event_log_entry.asset_observation for record in records]
+    return [
+        (one.partition, {name: entry.value for name, entry in one.metadata.items()})
+        for one in observations
+        if one is not None
+    ]
+
+
 def evaluations(instance: DagsterInstance) -> list[tuple[str, str, bool]]:
     """Asset, check and verdict of all recorded evaluations, the last run's last."""
     return [
@@ -281,6 +292,10 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert "what the message names" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
+        ((partition, metadata),) = observed(instance, asset)
+        assert partition == "b"
+        assert str(metadata["failure"]).startswith(f"raw_shards: {damaged}: after line")
+        assert "what the message names" in str(metadata["what_to_do"])
     assert evaluations(instance) == ALL_PASSED
     assert {counted(verdict) for verdict in verdicts(instance)} == {(2, 0, 0)}
     assert materialized(instance, "corpus_report") == {}
@@ -356,6 +371,12 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     assert row["partition"] == "a"
     assert str(row["found"]).startswith(f"{root / 'fim_shards' / 'a.jsonl.zst'} and ")
     assert found["rates_within_bounds"].passed
+    assert observed(instance, "raw_shards") == []
+    for asset in ("fim_shards", "token_arrays"):
+        ((partition, metadata),) = observed(instance, asset)
+        assert partition == "a"
+        assert str(metadata["failure"]).startswith("fim_shards: check lossless failed: ")
+        assert "failure_lines" not in metadata
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()
@@ -385,6 +406,8 @@ def test_a_check_runs_alone(root: Path) -> None:
     one = {"dagster/partition": "a"}
     assert check_alone(root, "nothing_lost", instance, one).success, "the parquet is as it was"
     assert not check_alone(root, "one_eos_per_document", instance, one).success
+    ((partition, _),) = observed(instance, "token_arrays")
+    assert partition == "a"
     assert evaluations(instance)[before:] == [
         ("token_arrays", "nothing_lost", True),
         ("token_arrays", "one_eos_per_document", False),
@@ -590,3 +613,23 @@ def test_partitions_go_stale_with_the_recipe_and_with_what_they_are_made_of(root
     assert statuses(definitions(root), instance, "b") == fresh
     assert materialize(root, ["fim_shards"], key="b", instance=instance).success
     assert statuses(definitions(root), instance, "b") == fresh, "it is the same content"
+
+
+def test_a_reason_of_a_failure_makes_nothing_stale_and_nothing_due(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = DagsterInstance.ephemeral()
+    built = definitions(root)
+    assert materialize(root, ALL, tags=RANGE, instance=instance).success
+    asked, cursor = requested(built, instance)
+    before = statuses(built, instance, "b")
+    with monkeypatch.context() as patched:
+        patched.setattr("fim_assets.fim_shards.transform.arrange", lambda *_: "<|fim_prefix|>lost")
+        assert not materialize(root, ["fim_shards"], key="b", instance=instance).success
+    assert [partition for partition, _ in observed(instance, "fim_shards")] == ["b"]
+    assert statuses(built, instance, "b") == before == dict.fromkeys(ASSETS, StaleStatus.FRESH)
+    for _ in range(2):
+        asked, cursor = requested(built, instance, cursor)
+        assert asked == {}
+    assert materialize(root, ["fim_shards"], key="b", instance=instance).success
+    assert requested(built, instance, cursor)[0] == {"token_arrays": {"b"}}
