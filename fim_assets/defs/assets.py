@@ -16,7 +16,12 @@ from fim_assets.corpus.receipts import Result, keys_of_receipts
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.checks import Verdict, check_specs
-from fim_assets.defs.failures import StepFailedError, failure_message, without_lines
+from fim_assets.defs.failures import (
+    StepFailedError,
+    failure_message,
+    failure_metadata,
+    without_lines,
+)
 from fim_assets.defs.internals import (
     BY_AUTOMATION,
     PARTITION,
@@ -27,7 +32,7 @@ from fim_assets.defs.internals import (
     upstream_versions,
     version_tags,
 )
-from fim_assets.defs.launcher import name_process
+from fim_assets.defs.launcher import PARTITIONS_STEP, name_process
 from fim_assets.defs.metadata import DATA, report_metadata, stage_metadata
 from fim_assets.defs.partitions import backfill_policy, run_tasks, shard_partitions
 from fim_assets.defs.progress import progress
@@ -42,7 +47,15 @@ from fim_assets.wording import plural
 # In the name, since a location has one resource of a name.
 _END_OF_RUN = "fim_assets_end_of_run"
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+_PARTITIONS = """
+Takes each partition of the run through the selected stages and their checks, one partition
+independently of the others: `FIM_WORKERS` at a time. A partition that fails costs only its own
+later stages. Each is recorded when it is done; at the end the run fails if any did, and names each
+with its stage and the reason.
+"""
+_REPORT = "Adds up the receipts of all partitions: the report, the dataset card and the summary."
+
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.resource(description="Ends the workers of a run, however it ends.")
@@ -107,7 +120,8 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     specs_of_checks = check_specs(corpus, keys)
 
     @dg.multi_asset(
-        name="__".join([*corpus.prefix, "shards"]),
+        name="__".join([*corpus.prefix, PARTITIONS_STEP]),
+        description=_PARTITIONS,
         specs=specs,
         check_specs=list(specs_of_checks.values()),
         partitions_def=partitions,
@@ -120,23 +134,24 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
         name_process(context.instance, context.run)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
-        checked = [
-            asset
-            for asset, spec in specs_of_checks.items()
+        checks = {
+            name: spec.key
+            for name, spec in specs_of_checks.items()
             if spec.key in context.selected_asset_check_keys
-        ]
+        }
+        of_checks = {key.asset_key for key in checks.values()}
+        checked = [asset for asset, key in keys.items() if key in of_checks]
         partition_keys = _partition_keys(context, graph, partitions, checked)
         if not partition_keys:
             raise StepFailedError(_why_nothing(context, graph, checked))
-        checks = frozenset(c.name for asset in checked for c in corpus.stage(asset).checks)
         skips = config.skips(context.run)
         tasks = [
-            Task(corpus, key, graph.shards[key], frozenset(selected), checks, skips)
+            Task(corpus, key, graph.shards[key], frozenset(selected), frozenset(checks), skips)
             for key in partition_keys
         ]
         log = _RunLog(context.log, graph)
         log.records(context.instance, selected)
-        tally = _Tally({asset: Verdict() for asset in checked})
+        tally = _Tally({name: Verdict() for name in checks})
         upstream = upstream_versions(context.instance, [dep.asset_key for dep in specs[0].deps])
         with ExitStack() as work:
             getattr(context.resources, _END_OF_RUN).callback(work.close)
@@ -144,19 +159,20 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
             for outcome in work.enter_context(closing(run_tasks(tasks, graph.settings))):
                 log.outcome(outcome)
                 yield from _materializations(outcome, graph, selected, upstream, context.instance)
+                yield from _failures(outcome, graph, selected, checked)
                 tally.add(outcome)
                 advance(outcome.key)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
-        for asset, verdict in tally.verdicts.items():
+        for name, verdict in tally.verdicts.items():
             if verdict.reached:
-                yield verdict.evaluation(keys[asset])
+                yield verdict.evaluation(checks[name])
         if tally.failed:
             raise StepFailedError(failure_message(tally.failed, len(tasks), corpus, selected))
         # Every partition was recorded above; these only satisfy the op's outputs.
         for asset in selected:
             yield dg.MaterializeResult(keys[asset], metadata=RECORDED_BY_STEP)
-        for asset in checked:
-            yield dg.Output(None, output_name=specs_of_checks[asset].get_python_identifier())
+        for name in checks:
+            yield dg.Output(None, output_name=specs_of_checks[name].get_python_identifier())
 
     return shards
 
@@ -197,7 +213,7 @@ def _no_shards(graph: CorpusDefinition) -> str:
 
 @dataclass
 class _Tally:
-    """What a run adds up over its partitions; `verdicts` are of each checked asset."""
+    """What a run adds up over its partitions; `verdicts` are by the checks' names."""
 
     verdicts: dict[str, Verdict]
     failed: list[Outcome] = field(default_factory=list)
@@ -209,8 +225,11 @@ class _Tally:
         for stage in outcome.stages:
             if stage.receipt is not None:
                 self.occurrences.add(stage.receipt.result.counts)
-            if stage.asset in self.verdicts:
-                self.verdicts[stage.asset].add(outcome.key, stage)
+                if stage.skipped:
+                    for name in self.verdicts.keys() & stage.receipt.made.checks:
+                        self.verdicts[name].add_passed_before()
+            for check in stage.checks:
+                self.verdicts[check.name].add(outcome.key, check)
         if outcome.failure:
             self.failed.append(outcome)
         else:
@@ -304,6 +323,24 @@ def _materializations(
             )
 
 
+def _failures(
+    outcome: Outcome, graph: CorpusDefinition, selected: list[str], checked: list[str]
+) -> Iterator[dg.AssetObservation]:
+    """Why a partition failed, on the page of each of its assets that the run did not finish.
+
+    An observation without a version of data, which to Dagster makes nothing stale and nothing due.
+    """
+    finished = {stage.asset for stage in outcome.stages if stage.receipt is not None}
+    for asset in dict.fromkeys(selected + checked):
+        if outcome.failure is not None and asset not in finished:
+            yield dg.AssetObservation(
+                graph.key(asset),
+                partition=outcome.key,
+                description="Failed: not materialized, or its files did not pass a check.",
+                metadata=failure_metadata(outcome, graph.corpus, selected),
+            )
+
+
 def _versions(
     graph: CorpusDefinition, result: Result, inputs: InputVersions, instance: dg.DagsterInstance
 ) -> dict[str, str]:
@@ -332,6 +369,7 @@ def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),
+        description=_REPORT,
         specs=[spec.replace_attributes(deps=[arrays])],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

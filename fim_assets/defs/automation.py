@@ -29,16 +29,18 @@ def automation(corpus: Corpus) -> dg.Definitions:
     names = (*corpus.names, CORPUS_REPORT)
     assets = dg.AssetSelection.assets(*(dg.AssetKey([*corpus.prefix, name]) for name in names))
     job = dg.define_asset_job(
-        "__".join([*corpus.prefix, "whole_way"]),
+        "__".join([*corpus.prefix, "raw_shards_to_corpus_report"]),
         selection=assets,
-        description="From raw shards to token arrays and report.",
+        description="Takes raw shards through every stage to token arrays, then makes the "
+        "corpus report. Without a partition it takes all, and skips those that are complete.",
     )
     sensor = dg.AutomationConditionSensorDefinition(
-        "__".join([*corpus.prefix, "follow_upstream"]),
+        "__".join([*corpus.prefix, "materialize_what_is_due"]),
         target=assets,
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,
-        description="Makes the partitions of new shards, and later stages again whose earlier one "
-        "was made again; the report when all partitions are there.",
+        description="While switched on, materializes partitions that are missing, once; those of "
+        "new shards; a stage again whose earlier one was made again; and the report when all "
+        "partitions are there. It does not try again what failed.",
     )
     return dg.Definitions(jobs=[job], sensors=[sensor])

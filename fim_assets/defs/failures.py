@@ -1,15 +1,18 @@
 """What a run says of the partitions that failed: which, where, why, and what to do."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster_shared.error import SerializableErrorInfo
 
 from fim_assets.corpus.corpus import Corpus
+from fim_assets.defs.metadata import table
 from fim_assets.io.locations import is_remote
 from fim_assets.run.partition import Outcome
-from fim_assets.wording import plural
+from fim_assets.statistics.tables import Table
+from fim_assets.wording import escape_to_one_line, plural
 
 
 class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
@@ -36,6 +39,21 @@ def failure_message(
     heading = f"{len(failed):,} of {plural(partitions, 'partition')} failed:"
     listed = "\n".join([heading, *_listed(failed)])
     return "\n- ".join([f"{listed}\n\nWhat to do:", *advice])
+
+
+def failure_metadata(outcome: Outcome, corpus: Corpus, made: Collection[str]) -> dict[str, Any]:
+    """Why a partition failed and what to do, for its page; its names are no materialization's.
+
+    No Markdown: what failed may quote the shard.
+    """
+    failure = outcome.failure or ""
+    lines = [escape_to_one_line(line.strip()) for line in failure.splitlines()[1:]]
+    rows = Table({"line": "string"}, [{"line": line} for line in lines])
+    return {
+        "failure": escape_to_one_line(without_lines(failure)),
+        **({"failure_lines": table(rows)} if lines else {}),
+        "what_to_do": _advice(outcome, corpus, made),
+    }
 
 
 def without_lines(failure: str) -> str:

@@ -23,8 +23,11 @@ from filelock import FileLock, Timeout
 
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 
+PARTITIONS_STEP = "raw_shards_to_token_arrays"
+"""The step that takes partitions through the stages; with a prefix, behind it."""
+
 _HOST, _LOCK = "host", "process_lock"
-_STEPS = {"shards", CORPUS_REPORT}
+_STEPS = {PARTITIONS_STEP, CORPUS_REPORT}
 
 # A process names itself within a second or two of the run's start, and this is much more than a
 # slow machine needs. One that is killed before names nobody, and its log stays silent.

@@ -76,7 +76,7 @@ def materialize(
         assets_of(build_definitions(recipe, Settings(root, root, "r.yaml", workers=1))),
         instance=instance,
         tags=dict.fromkeys(ends, "a"),
-        run_config={"ops": {"shards": {"config": {"skip_complete": skip}}}},
+        run_config={"ops": {"raw_shards_to_token_arrays": {"config": {"skip_complete": skip}}}},
         raise_on_error=False,
     )
 

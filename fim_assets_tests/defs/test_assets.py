@@ -58,7 +58,7 @@ def materialize(
         tags=tags,
         instance=instance or DagsterInstance.ephemeral(),
         raise_on_error=False,
-        run_config={"ops": {"shards": {"config": config}}} if config else None,
+        run_config={"ops": {"raw_shards_to_token_arrays": {"config": config}}} if config else None,
     )
 
 
@@ -76,9 +76,23 @@ def materialized(instance: DagsterInstance, asset: str) -> dict[str | None, dict
     }
 
 
-def evaluations(instance: DagsterInstance) -> list[tuple[str, bool]]:
-    """Asset and verdict of all recorded evaluations, the last run's last."""
-    return [(verdict.asset_key.to_user_string(), verdict.passed) for verdict in verdicts(instance)]
+def observed(instance: DagsterInstance, asset: str) -> list[tuple[str | None, dict[str, object]]]:
+    """Partition and metadata values of an asset's observations, the last first."""
+    records = instance.fetch_observations(dg.AssetKey(asset), limit=100).records
+    observations = [record.event_log_entry.asset_observation for record in records]
+    return [
+        (one.partition, {name: entry.value for name, entry in one.metadata.items()})
+        for one in observations
+        if one is not None
+    ]
+
+
+def evaluations(instance: DagsterInstance) -> list[tuple[str, str, bool]]:
+    """Asset, check and verdict of all recorded evaluations, the last run's last."""
+    return [
+        (verdict.asset_key.to_user_string(), verdict.check_name, verdict.passed)
+        for verdict in verdicts(instance)
+    ]
 
 
 def verdicts(instance: DagsterInstance) -> list[dg.AssetCheckEvaluation]:
@@ -108,7 +122,14 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return failure.step_failure_data.error.message
 
 
-CHECKED = [asset for asset, names in CHECKS_OF.items() if names]
+CHECKS = [(asset, name) for asset, names in CHECKS_OF.items() for name in names]
+ALL_PASSED = [(asset, name, True) for asset, name in CHECKS]
+
+
+def counted(verdict: dg.AssetCheckEvaluation) -> tuple[object, ...]:
+    """Of how many partitions a verdict says that they passed, passed before, and failed."""
+    names = ("passed", "passed_before", "failed")
+    return tuple(verdict.metadata[name].value for name in names)
 
 
 def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
@@ -121,13 +142,12 @@ def test_graph_is_a_chain_of_four_described_assets(root: Path) -> None:
         assert len(node.description or "") > 100
         assert len(node.code_version or "") == 32
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
-    assert checks == {(asset, "sound") for asset in CHECKED}
-    graph_checks = {stage.name: stage.checks_of(Recipe()) for stage in STAGES}
+    assert checks == set(CHECKS)
+    described = {check.name: check.description for stage in STAGES for check in stage.checks}
     for key in graph.asset_check_keys:
         check = graph.get(key)
         assert check.blocking
-        for stage_check in graph_checks[key.asset_key.to_user_string()]:
-            assert f"**{stage_check.name}**: {stage_check.description}" in (check.description or "")
+        assert (check.description or "").startswith(described[key.name])
 
 
 @pytest.mark.parametrize("per_run", [None, 1, 7])
@@ -146,18 +166,17 @@ def test_one_partition(root: Path) -> None:
     for asset in ASSETS:
         assert list(materialized(instance, asset)) == ["b"]
         assert [p.name for p in (root / asset).glob("*.json")] == ["b.json"]
-    assert evaluations(instance) == [(asset, True) for asset in CHECKED]
+    assert evaluations(instance) == ALL_PASSED
     assert (root / "corpus_report" / "report.html").exists()
 
 
 def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, ALL, tags=RANGE, instance=instance, workers=2).success
-    assert evaluations(instance) == [(asset, True) for asset in CHECKED]
-    of_fim, of_tokens = verdicts(instance)
-    assert of_fim.description == of_tokens.description == "partitions that passed: 3"
-    looked_at = {row["check"]: row["looked_at"] for row in rows_of(of_fim.metadata["checks"])}
-    assert str(looked_at["lossless"]).startswith("documents: 180, ")
+    assert evaluations(instance) == ALL_PASSED
+    assert {counted(verdict) for verdict in verdicts(instance)} == {(3, 0, 0)}
+    of = {verdict.check_name: verdict.metadata for verdict in verdicts(instance)}
+    assert of["lossless"]["looked_at_documents"].value == 180
     for asset in ASSETS:
         found = materialized(instance, asset)
         assert set(found) == set(KEYS)
@@ -216,11 +235,9 @@ def test_a_range_again_makes_only_what_is_not_complete(root: Path) -> None:
     assert materialize(root, tags=RANGE, instance=instance).success
     assert made_now(instance) == set()
     assert times(root) == before
-    for made, again in zip(verdicts(instance)[:2], verdicts(instance)[2:], strict=True):
-        assert again.metadata["passed"] == made.metadata["passed"], "what was true stays"
-        counted = [(row["check"], row["passed"]) for row in rows_of(made.metadata["checks"])]
-        rows = rows_of(again.metadata["checks"])
-        assert [(row["check"], row["passed"]) for row in rows] == counted
+    assert evaluations(instance) == ALL_PASSED * 2
+    made = [counted(verdict) for verdict in verdicts(instance)]
+    assert made == [*[(3, 0, 0)] * len(CHECKS), *[(3, 3, 0)] * len(CHECKS)], "what was true stays"
     seeds = {metadata["seed"] for metadata in materialized(instance, "fim_shards").values()}
     assert len(seeds) == 3, "a skipped partition's metadata says what a made one's says"
     write_shard(root / "raw" / "b.jsonl.zst", documents(61, "b"))
@@ -261,7 +278,7 @@ def test_one_asset_of_a_range(root: Path) -> None:
     assert materialize(root, ["fim_shards"], tags=RANGE, instance=instance).success
     assert set(materialized(instance, "fim_shards")) == set(KEYS)
     assert not (root / "raw_shards").exists()
-    assert evaluations(instance) == [("fim_shards", True)]
+    assert evaluations(instance) == ALL_PASSED[: len(CHECKS_OF["fim_shards"])]
 
 
 def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -> None:
@@ -276,7 +293,12 @@ def test_failed_shard_is_named_and_the_finished_ones_stay_recorded(root: Path) -
     assert "what the message names" in message
     for asset in ASSETS:
         assert set(materialized(instance, asset)) == {"a", "c"}
-    assert [v.description for v in verdicts(instance)] == ["partitions that passed: 2"] * 2
+        ((partition, metadata),) = observed(instance, asset)
+        assert partition == "b"
+        assert str(metadata["failure"]).startswith(f"raw_shards: {damaged}: after line")
+        assert "what the message names" in str(metadata["what_to_do"])
+    assert evaluations(instance) == ALL_PASSED
+    assert {counted(verdict) for verdict in verdicts(instance)} == {(2, 0, 0)}
     assert materialized(instance, "corpus_report") == {}
     assert not (root / "corpus_report").exists()
 
@@ -363,59 +385,71 @@ def test_failed_check_stops_its_shard_and_fails_the_run(
     instance = DagsterInstance.ephemeral()
     result = materialize(root, key="a", instance=instance)
     assert not result.success
-    assert evaluations(instance) == [("fim_shards", False)]
-    (verdict,) = verdicts(instance)
-    assert verdict.description == "partitions that passed: 0; failed lossless: 1"
-    (row,) = rows_of(verdict.metadata["faults"])
-    assert (row["partition"], row["check"]) == ("a", "lossless")
+    found = {verdict.check_name: verdict for verdict in verdicts(instance)}
+    assert list(found) == list(CHECKS_OF["fim_shards"]), "no later stage was reached"
+    assert not found["lossless"].passed
+    assert counted(found["lossless"]) == (0, 0, 1)
+    (row,) = rows_of(found["lossless"].metadata["faults"])
+    assert row["partition"] == "a"
     assert str(row["found"]).startswith(f"{root / 'fim_shards' / 'a.jsonl.zst'} and ")
-    found = {
-        row["check"]: (row["passed"], row["failed"]) for row in rows_of(verdict.metadata["checks"])
-    }
-    assert found["lossless"] == (0, 1)
+    assert found["rates_within_bounds"].passed
+    assert observed(instance, "raw_shards") == []
+    for asset in ("fim_shards", "token_arrays"):
+        ((partition, metadata),) = observed(instance, asset)
+        assert partition == "a"
+        assert str(metadata["failure"]).startswith("fim_shards: check lossless failed: ")
+        assert "failure_lines" not in metadata
     assert set(materialized(instance, "raw_shards")) == {"a"}
     assert materialized(instance, "fim_shards") == {}
     assert not (root / "token_arrays").exists()
     assert not (root / "fim_shards" / "a.json").exists()
 
 
-def test_checks_run_alone(root: Path) -> None:
+def check_alone(
+    root: Path, name: str, instance: DagsterInstance, tags: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
+    """Run one check of the token arrays and nothing else."""
+    key = dg.AssetCheckKey(dg.AssetKey("token_arrays"), name)
+    return dg.materialize(
+        assets_of(definitions(root)),
+        selection=dg.AssetSelection.checks(key),
+        tags=tags,
+        instance=instance,
+        raise_on_error=False,
+    )
+
+
+def test_a_check_runs_alone(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     materialize(root, key="a", instance=instance)
     for path in (root / "token_arrays").glob("*.npy"):
         path.write_bytes(path.read_bytes()[:-8] + b"\0\0\0\0\0\0\0\0")
-    assets = assets_of(definitions(root))
-    result = dg.materialize(
-        assets,
-        selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("token_arrays"), "sound")),
-        tags={"dagster/partition": "a"},
-        instance=instance,
-        raise_on_error=False,
-    )
-    assert not result.success
-    assert evaluations(instance)[-1] == ("token_arrays", False)
-    assert "failed one_eos_per_document: 1" in (verdicts(instance)[-1].description or "")
+    before = len(verdicts(instance))
+    one = {"dagster/partition": "a"}
+    assert check_alone(root, "nothing_lost", instance, one).success, "the parquet is as it was"
+    assert not check_alone(root, "one_eos_per_document", instance, one).success
+    ((partition, _),) = observed(instance, "token_arrays")
+    assert partition == "a"
+    assert evaluations(instance)[before:] == [
+        ("token_arrays", "nothing_lost", True),
+        ("token_arrays", "one_eos_per_document", False),
+    ]
 
 
 def test_checks_alone_look_at_all_that_is_finished_or_at_a_range(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     for key in ("a", "c"):
         assert materialize(root, key=key, instance=instance).success
-    selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("token_arrays"), "sound"))
-    assets = assets_of(definitions(root))
-    assert dg.materialize(assets, selection=selection, instance=instance).success
-    assert verdicts(instance)[-1].description == "partitions that passed: 2"
-    found = dg.materialize(
-        assets, selection=selection, tags=RANGE, instance=instance, raise_on_error=False
-    )
-    assert not found.success, "b is not finished"
+    assert check_alone(root, "nothing_lost", instance).success
+    assert counted(verdicts(instance)[-1]) == (2, 0, 0)
+    assert not check_alone(root, "nothing_lost", instance, RANGE).success, "b is not finished"
     (root / "token_arrays" / "a.json").write_bytes(b"{")
-    found = dg.materialize(assets, selection=selection, instance=instance, raise_on_error=False)
-    assert verdicts(instance)[-1].description == "partitions that passed: 1"
+    found = check_alone(root, "nothing_lost", instance)
+    assert counted(verdicts(instance)[-1]) == (1, 0, 0)
     assert "a.json: not a receipt" in failure_of(found)
     for key in ("a", "c"):
         (root / "token_arrays" / f"{key}.json").unlink()
-    found = dg.materialize(assets, selection=selection, instance=instance, raise_on_error=False)
+    found = check_alone(root, "nothing_lost", instance)
     assert "no partition of token_arrays is finished" in failure_of(found)
 
 
@@ -501,7 +535,7 @@ def test_no_shard_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 def test_nothing_runs_by_itself_until_it_is_switched_on(root: Path) -> None:
     (sensor,) = definitions(root).sensors or []
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-    assert sensor.name == "follow_upstream"
+    assert sensor.name == "materialize_what_is_due"
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
 
 
@@ -567,7 +601,7 @@ def test_later_stages_follow_earlier_ones_and_new_shards_are_made(root: Path) ->
 def test_a_job_goes_the_whole_way_of_one_partition_or_of_all(
     root: Path, partition: str | None
 ) -> None:
-    job = definitions(root).resolve_job_def("whole_way")
+    job = definitions(root).resolve_job_def("raw_shards_to_corpus_report")
     instance = DagsterInstance.ephemeral()
     assert job.execute_in_process(partition_key=partition, instance=instance).success
     for asset in ASSETS:
@@ -601,3 +635,23 @@ def test_partitions_go_stale_with_the_recipe_and_with_what_they_are_made_of(root
     assert statuses(definitions(root), instance, "b") == fresh
     assert materialize(root, ["fim_shards"], key="b", instance=instance).success
     assert statuses(definitions(root), instance, "b") == fresh, "it is the same content"
+
+
+def test_a_reason_of_a_failure_makes_nothing_stale_and_nothing_due(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = DagsterInstance.ephemeral()
+    built = definitions(root)
+    assert materialize(root, ALL, tags=RANGE, instance=instance).success
+    asked, cursor = requested(built, instance)
+    before = statuses(built, instance, "b")
+    with monkeypatch.context() as patched:
+        patched.setattr("fim_assets.fim_shards.transform.arrange", lambda *_: "<|fim_prefix|>lost")
+        assert not materialize(root, ["fim_shards"], key="b", instance=instance).success
+    assert [partition for partition, _ in observed(instance, "fim_shards")] == ["b"]
+    assert statuses(built, instance, "b") == before == dict.fromkeys(ASSETS, StaleStatus.FRESH)
+    for _ in range(2):
+        asked, cursor = requested(built, instance, cursor)
+        assert asked == {}
+    assert materialize(root, ["fim_shards"], key="b", instance=instance).success
+    assert requested(built, instance, cursor)[0] == {"token_arrays": {"b"}}

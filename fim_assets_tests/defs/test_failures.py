@@ -3,7 +3,7 @@ from pathlib import Path
 from upath import UPath
 
 from fim_assets.corpus.stage import fault
-from fim_assets.defs.failures import failure_message
+from fim_assets.defs.failures import failure_message, failure_metadata
 from fim_assets.recipe import Recipe
 from fim_assets.run.partition import Outcome, StageOutcome
 from fim_assets.stages import ASSETS
@@ -63,6 +63,23 @@ def test_partitions_with_one_fault_are_told_together() -> None:
         *("a: raw_shards: a: rejected:", "  line 1"),
         "b: raw_shards: b: rejected",
     ]
+
+
+def test_the_reason_on_a_partitions_page_has_a_row_a_line_and_no_markup() -> None:
+    corpus = corpus_of(Recipe(), Path("data"))
+    hostile = "![x](http://x.invalid) \u202e"
+    failed = Outcome(
+        "a", failure=f"raw_shards: a.jsonl: 2 lines rejected:\n  line 1: x\n  {hostile}"
+    )
+    shown = failure_metadata(failed, corpus, ASSETS)
+    assert shown["failure"] == "raw_shards: a.jsonl: 2 lines rejected"
+    lines = [row.data["line"] for row in shown["failure_lines"].records]
+    assert lines == ["line 1: x", hostile.replace("\u202e", "‹U+202E›")]
+    assert isinstance(shown["what_to_do"], str)
+    refused = failure_metadata(REFUSED, corpus, ASSETS)
+    assert refused["failure"] == REFUSED.failure
+    assert "failure_lines" not in refused
+    assert "fim-assets restore" in refused["what_to_do"]
 
 
 def test_a_single_partition_is_no_range_and_object_storage_keeps_nothing() -> None:

@@ -88,7 +88,8 @@ def test_without_a_lock_a_run_works_and_is_left_alone(instance: DagsterInstance)
 
 
 @pytest.mark.parametrize(
-    ("step", "status"), [("b__shards", WorkerStatus.FAILED), ("others", WorkerStatus.RUNNING)]
+    ("step", "status"),
+    [("b__raw_shards_to_token_arrays", WorkerStatus.FAILED), ("others", WorkerStatus.RUNNING)],
 )
 def test_a_run_killed_before_it_names_its_process_is_told_by_its_silence(
     instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, step: str, status: WorkerStatus

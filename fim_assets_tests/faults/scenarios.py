@@ -134,7 +134,9 @@ def dead_run(corpus: FaultCorpus, times: int, seed: int) -> Finding:
         kill_a_command(home, root, f"{KEYS[0]}...{KEYS[-1]}", source.uniform(0, 0.5))
         settings = {"DAGSTER_HOME": str(home), "FIM_DATA_ROOT": str(root)}
         of_definitions = ["-m", "fim_assets.definitions"]
-        launch = shlex.join(["dagster", "job", "launch", *of_definitions, "-j", "whole_way"])
+        launch = shlex.join(
+            ["dagster", "job", "launch", *of_definitions, "-j", "raw_shards_to_corpus_report"]
+        )
         if run_command(launch, root, settings | {"PYTHONPATH": str(REPOSITORY)}).returncode:
             raise RuntimeError(launch)
         daemon = [str(Path(sys.prefix) / "bin" / "dagster-daemon"), "run", *of_definitions]

@@ -153,8 +153,10 @@ def materialize(definition: CorpusDefinition) -> dict[tuple[str, str], Metadata]
         )
         assert result.success
         events = result.get_asset_materialization_events()
-        verdicts = [e.passed for e in result.get_asset_check_evaluations()]
-        assert verdicts == [True] * 3
+        corpus = definition.corpus
+        checks = [c.name for stage in corpus.stages for c in stage.checks_of(corpus.recipe)]
+        verdicts = [(e.check_name, e.passed) for e in result.get_asset_check_evaluations()]
+        assert verdicts == [(name, True) for name in checks]
     made = [event.step_materialization_data.materialization for event in events]
     return {
         (one.asset_key.to_user_string(), one.partition): dict(one.metadata)

@@ -344,7 +344,7 @@ def test_steps_run_as_ray_jobs(cluster: Any, tmp_path: Path) -> None:
     command = "dagster asset materialize -f $PWD/on_ray.py --select raw_shards --partition a"
     done = run(command, tmp_path, settings | {"PYTHONPATH": str(REPOSITORY)}, seconds=100)
     assert done.returncode == 0, done.stderr
-    assert 'Executing step "shards" in Ray job dagster-step-' in done.stderr
+    assert 'Executing step "raw_shards_to_token_arrays" in Ray job dagster-step-' in done.stderr
     assert read_receipt(open_corpus(tmp_path / "data").files("raw_shards", "a")) is not None
 
 

@@ -38,7 +38,7 @@ def fits_context(partition: TokenPartition) -> CheckOutcome:
         f"{plural(rearranged, 'rearranged document')} of at most {limit:,} tokens; "
         f"{plural(pieces, 'piece')} of documents that do not fit."
     )
-    return passed(name, description, rearranged_documents=rearranged, pieces=pieces, tokens=limit)
+    return passed(name, description, rearranged_documents=rearranged, pieces=pieces, limit=limit)
 
 
 def is_aligned(recipe: Recipe) -> bool:

@@ -308,7 +308,7 @@ def test_what_has_to_fit_does(finish: Finish, longer: str) -> None:
     table = partition.table()
     rearranged = table.filter(pl.col("order") != "none")
     assert verdict.passed
-    assert verdict.numbers["tokens"] == LENGTH
+    assert verdict.numbers["limit"] == LENGTH
     assert verdict.numbers["rearranged_documents"] == rearranged.height
     divided = longer == "pieces"
     assert verdict.numbers["pieces"] == (table.height - len(ROWS) if divided else 0)
