@@ -135,7 +135,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
                 log.outcome(outcome)
                 yield from _materializations(outcome, graph, selected, context.instance)
                 tally.add(outcome)
-                advance(outcome.key)
+                advance(outcome)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
         for asset, verdict in tally.verdicts.items():
             if verdict.reached:
