@@ -6,24 +6,24 @@ READY_TO_TEST := .venv/ready-to-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # Dagster's settings and records lie here: `make dev` shows what `make demo` materialized.
-export DAGSTER_HOME := $(CURDIR)
+export DAGSTER_HOME ?= $(CURDIR)
+PORT = 3000
 # Nothing is compiled when it is installed: the first start keeps what it compiles, for all others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test dev check bench bench-scale bench-imports faults fuzz screenshots setup lock tokenizer languages clean
+.PHONY: demo test dev home check bench bench-scale bench-imports faults fuzz screenshots setup lock tokenizer languages clean
 .DEFAULT_GOAL := demo
 
-demo: $(READY)  ## everything, from sample shards to arrays and report
+demo: $(READY) home  ## everything, from sample shards to arrays and report
 	$(BIN)/fim-assets sample
-	$(BIN)/dagster asset materialize -m fim_assets.definitions --select '*' \
-		--partition-range "$$($(BIN)/fim-assets keys --range)"
+	$(BIN)/dg launch -m fim_assets.definitions --job whole_way
 	$(BIN)/fim-assets summary
 
 test: $(READY_TO_TEST)  ## every test, three files at a time: many wait for a browser, a server or a clock
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-dev: $(READY)  ## the UI, on this machine's loopback only
-	$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+dev: $(READY) home  ## the UI, on this machine's loopback only; PORT=3001
+	$(BIN)/dg dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 check: $(READY_TO_TEST)  ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
@@ -50,6 +50,11 @@ screenshots: $(READY_TO_TEST)  ## take the documentation's pictures again, in do
 	$(BIN)/python -m fim_assets_tests.end_to_end.screenshots
 
 setup: $(READY_TO_TEST)  ## the environment of all targets, in .venv
+
+# Without settings, Dagster sends statistics of its use, and opens a window about a newsletter.
+home:
+	@test -e "$$DAGSTER_HOME/dagster.yaml" \
+		|| { mkdir -p "$$DAGSTER_HOME" && cp -v dagster.yaml "$$DAGSTER_HOME"; }
 
 # Dagster reads it where a command runs, so that one in this folder needs no DAGSTER_HOME.
 .env:

@@ -161,7 +161,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
                 yield from _materializations(outcome, graph, selected, upstream, context.instance)
                 yield from _failures(outcome, graph, selected, checked)
                 tally.add(outcome)
-                advance(outcome.key)
+                advance(outcome)
         log.end(tally, complete=len(tasks) == len(graph.shards) and not tally.failed)
         for name, verdict in tally.verdicts.items():
             if verdict.reached:

@@ -15,23 +15,26 @@ import pytest
 from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.defs.progress import described, progress
 from fim_assets.recipe import Recipe
-from fim_assets.run.partition import Task
+from fim_assets.run.partition import Outcome, Task
 from fim_assets_tests.corpora import corpus_of, documents, write_shard
 from fim_assets_tests.end_to_end.commands import REPOSITORY, environment
 
 
 def test_the_time_left_is_told_by_bytes_once_there_is_something_to_tell_it_by() -> None:
-    told = described(done=25, of=1_000, share=0.2, seconds=50)
+    told = described(done=25, failed=0, of=1_000, share=0.2, seconds=50)
     assert told == "25 of 1,000 partitions in 50 s, about 200 s left"
-    assert described(1, 8, 0.2, 56) == "1 of 8 partitions in 56 s", "the workers' start is in it"
-    assert described(4, 4, 1.0, 8) == "4 of 4 partitions in 8 s"
-    assert described(1, 1, 1.0, 8) == "1 of 1 partition in 8 s"
+    assert described(1, 0, 8, 0.2, 56) == "1 of 8 partitions in 56 s", "the workers' start is in it"
+    assert described(4, 0, 4, 1.0, 8) == "4 of 4 partitions in 8 s"
+    assert described(1, 0, 1, 1.0, 8) == "1 of 1 partition in 8 s"
 
 
 def test_the_log_tells_every_ten_seconds_at_most_and_when_all_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It begins at 0 s; one partition of 4 bytes and three of 2 are done after 5, 11, 12 and 13."""
+    """It begins at 0 s; one partition of 4 bytes and three of 2 are done after 5, 11, 12 and 13.
+
+    The first of them fails.
+    """
     seconds = iter([0.0, 5.0, 11.0, 12.0, 13.0])
     clock = SimpleNamespace(monotonic=lambda: next(seconds))
     monkeypatch.setattr("fim_assets.defs.progress.time", clock)
@@ -42,10 +45,10 @@ def test_the_log_tells_every_ten_seconds_at_most_and_when_all_is_done(
     ]
     with progress(tasks, context) as advance:
         for task in tasks:
-            advance(task.key)
+            advance(Outcome(task.key, [], failure="why" if task.key == "a" else None))
     assert [call.args[0] for call in context.log.info.call_args_list] == [
-        "2 of 4 partitions in 11 s, about 7 s left",
-        "4 of 4 partitions in 13 s",
+        "1 of 4 partitions in 11 s, 1 failed, about 7 s left",
+        "3 of 4 partitions in 13 s, 1 failed",
     ]
 
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import sys
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -115,14 +114,14 @@ def dialogs_of(page: Page) -> list[str]:
 
 @contextmanager
 def dagster_ui(checkout: Path, settings: dict[str, str] | None = None) -> Iterator[str]:
-    """The UI and its daemon, as `make dev` starts them, on a free port; yields its URL.
+    """The UI and its daemon, by `make dev` on a free port; yields its URL.
 
     Args:
         checkout: The project, which is `DAGSTER_HOME` too and takes the server's log.
         settings: More variables of the environment.
     """
-    port = str(free_port())
-    command = [str(Path(sys.prefix) / "bin" / "dagster"), "dev", "-h", "127.0.0.1", "-p", port]
+    port = free_port()
+    command = ["make", "dev", f"PORT={port}"]
     variables = environment(checkout, {"DAGSTER_HOME": str(checkout)} | (settings or {}))
     # Asked to end, it takes a quarter of a minute, for nothing that is looked at.
     with running(command, checkout / "server.log", variables, checkout, stop=signal.SIGKILL):

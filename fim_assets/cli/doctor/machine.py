@@ -75,7 +75,9 @@ def dagster_finding(environment: Mapping[str, str]) -> Finding:
         return Finding("mend", "dagster", f"{text} {problem}", "Dagster refuses it: name another")
     file = home / "dagster.yaml"
     if not file.is_file():
-        return Finding("ok", "dagster", f"{text}, no dagster.yaml: SQLite in it")
+        settings = "a copy of this project's dagster.yaml, or `telemetry: {enabled: false}` in one"
+        text += ", no dagster.yaml: Dagster sends statistics of its use"
+        return Finding("look", "dagster", text, settings)
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -325,7 +325,7 @@ def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
         (None, "look", "no DAGSTER_HOME"),
         ("relative", "mend", "is no absolute path"),
         ("/nowhere/at/all", "mend", "is no folder"),
-        ("plain", "ok", "no dagster.yaml: SQLite in it"),
+        ("plain", "look", "no dagster.yaml"),
         ("postgres", "ok", "dagster.yaml with storage in postgres"),
         ("broken", "mend", "dagster.yaml: "),
     ],
