@@ -139,6 +139,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     empty: list[str] = []
     sums: Counter[str] = Counter()
     counts = Counts(recipe)
+    checks: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     seen_partitions, lengths = 0, sequence_lengths(recipe)
     histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
@@ -160,6 +161,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
                 names_in.add(result.names)
                 joined_documents += result.documents
         for receipt in receipts.values():
+            checks.update(receipt.made.checks)
             if is_seen(receipt.seen, lengths, joined=recipe.repositories is not None):
                 seen.update(receipt.seen)
                 seen_partitions += 1
@@ -177,6 +179,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         tokenizer_hash=corpus.tokenizer_hash,
         fingerprints={stage: corpus.fingerprint(stage) for stage in names},
         partitions=finished,
+        checks=dict(checks),
         totals=CorpusTotals(**sums),
         rates=counts.rates,
         rates_by_language=counts.rates_by_language,

@@ -158,6 +158,7 @@ class Summary(FrozenModel):
 
     Attributes:
         fingerprints: Which recipe and stage version made each asset.
+        checks: How many complete partitions passed each check, as their receipts say.
         rates: `fim_rate`, `psm_share` and what else the recipe asks for, over the whole corpus.
         rates_by_language: `fim_rate` and `psm_share` of each language.
         splits: Rearranged files by cut method.
@@ -184,6 +185,7 @@ class Summary(FrozenModel):
     tokenizer_hash: str
     fingerprints: dict[str, str]
     partitions: Partitions
+    checks: dict[str, int]
     totals: CorpusTotals
     rates: dict[str, Rate]
     rates_by_language: dict[str, dict[str, Rate]]
