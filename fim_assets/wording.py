@@ -10,10 +10,21 @@ NO_LANGUAGE = "(none named)"
 
 _NAME_CHARS = 60
 
+_UNITS = {"T": 10**12, "B": 10**9, "M": 10**6, "k": 10**3}
+"""Units of numbers that are shortened: thousands, millions, billions and trillions."""
+
+_SHORTENED = 10**6
+
 
 def plural(number: int, of: str) -> str:
     """A number of things: `1 document`, `1,024 documents`."""
     return f"{number:,} {of if number == 1 else several(of)}"
+
+
+def about(number: int, of: str) -> str:
+    """A number of things in few words: `1,888 documents`, `7.8 M tokens`."""
+    short = number >= _SHORTENED
+    return f"{short_number(number)} {several(of)}" if short else plural(number, of)
 
 
 def several(of: str) -> str:
@@ -25,6 +36,16 @@ def shortened(names: Collection[object], most: int = 8) -> str:
     """The first of several names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(str, islice(names, most))) + more
+
+
+def short_number(number: float) -> str:
+    """A number in three digits at most: 96, 1.5 k, 25 k, 1.6 M."""
+    for unit, size in _UNITS.items():
+        units = number / size
+        if round(units, 3) >= 1:
+            digits = f"{units:.1f}".removesuffix(".0") if units < 100 else f"{units:.0f}"
+            return f"{digits} {unit}"
+    return f"{number:g}"
 
 
 def file_size(count: float) -> str:

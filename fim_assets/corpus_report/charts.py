@@ -14,10 +14,10 @@ from fim_assets.corpus_report.drawing import (
     Plot,
     round_step,
     round_values,
-    short_number,
 )
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
+from fim_assets.wording import short_number
 
 _WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH, _SEQUENCES_WIDTH = 300, 960, 205, 240
 _SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150

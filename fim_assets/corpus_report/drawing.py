@@ -14,7 +14,6 @@ from markupsafe import Markup
 Ends = tuple[float, float]
 """Two positions on an axis, in the units of the data."""
 
-_UNITS = (("G", 10**9), ("M", 10**6), ("k", 10**3))
 _TRIANGLE = sqrt(3) / 2  # half the height of one whose side is 2
 
 
@@ -152,12 +151,3 @@ def round_values(low: float, high: float, step: float) -> list[float]:
     """The multiples of a step from `low` to `high`."""
     slack = 1e-9  # of divisions that come out even
     return [n * step for n in range(ceil(low / step - slack), floor(high / step + slack) + 1)]
-
-
-def short_number(number: float) -> str:
-    """A number in two or three digits: 96, 1.5k, 25k, 1.6M."""
-    for unit, size in _UNITS:
-        if number >= size:
-            units = number / size
-            return f"{units:.1f}{unit}".replace(".0", "") if units < 10 else f"{units:.0f}{unit}"
-    return f"{number:g}"

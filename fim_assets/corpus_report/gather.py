@@ -34,7 +34,12 @@ from fim_assets.statistics.histograms import Histogram, add_histograms
 from fim_assets.statistics.name_samples import NamesInSeveral
 from fim_assets.statistics.rates import Rate
 from fim_assets.token_arrays.arrays import id_dtype
-from fim_assets.token_arrays.effective_rate import EffectiveRates, is_seen, sequence_lengths
+from fim_assets.token_arrays.effective_rate import (
+    PSM_TOKENS,
+    EffectiveRates,
+    is_seen,
+    sequence_lengths,
+)
 from fim_assets.token_arrays.statistics import TRAINED_LENGTHS
 
 _ADDED_AT_ONCE = 256
@@ -139,8 +144,9 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
     empty: list[str] = []
     sums: Counter[str] = Counter()
     counts = Counts(recipe)
+    checks: Counter[str] = Counter()
     seen: Counter[str] = Counter()
-    seen_partitions, lengths = 0, sequence_lengths(recipe)
+    seen_partitions, lengths, every_order = 0, sequence_lengths(recipe), True
     histograms: defaultdict[str, list[Histogram]] = defaultdict(list)
     arrays: list[ListedArray] = []
     names_in, joined_documents = NamesInSeveral(), 0
@@ -160,9 +166,11 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
                 names_in.add(result.names)
                 joined_documents += result.documents
         for receipt in receipts.values():
+            checks.update(receipt.made.checks)
             if is_seen(receipt.seen, lengths, joined=recipe.repositories is not None):
                 seen.update(receipt.seen)
                 seen_partitions += 1
+                every_order &= PSM_TOKENS in receipt.seen
         arrays += _arrays(corpus, results[-1])
         if not totals.documents:
             empty.append(key)
@@ -177,6 +185,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         tokenizer_hash=corpus.tokenizer_hash,
         fingerprints={stage: corpus.fingerprint(stage) for stage in names},
         partitions=finished,
+        checks=dict(checks),
         totals=CorpusTotals(**sums),
         rates=counts.rates,
         rates_by_language=counts.rates_by_language,
@@ -192,6 +201,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         },
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
         context=_in_context(counts),
+        psm_tokens=seen[PSM_TOKENS] if every_order else None,
         effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
         repositories=None
         if recipe.repositories is None

@@ -3,8 +3,8 @@
 from collections import Counter
 from math import ceil
 
-from fim_assets.corpus_report.drawing import short_number
 from fim_assets.statistics.histograms import Histogram
+from fim_assets.wording import short_number
 
 _HEIGHT = 48
 _WIDTH = 240

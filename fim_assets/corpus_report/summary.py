@@ -158,6 +158,7 @@ class Summary(FrozenModel):
 
     Attributes:
         fingerprints: Which recipe and stage version made each asset.
+        checks: How many complete partitions passed each check, as their receipts say.
         rates: `fim_rate`, `psm_share` and what else the recipe asks for, over the whole corpus.
         rates_by_language: `fim_rate` and `psm_share` of each language.
         splits: Rearranged files by cut method.
@@ -172,6 +173,8 @@ class Summary(FrozenModel):
         longer: Documents with a rearranged file that have more tokens than a sequence length.
         context: Documents longer than the recipe's `context.tokens`, by language; left out of the
             file where there are none.
+        psm_tokens: Tokens of the files in PSM order, of `effective_rates.file_tokens`; left out of
+            the file where a receipt of an older version does not count them.
         effective_rates: What trainers see of the rearranged files whole, by their way of cutting.
         repositories: Left out of the file where the recipe joins no files.
         histograms: Distributions of lengths by name.
@@ -184,6 +187,7 @@ class Summary(FrozenModel):
     tokenizer_hash: str
     fingerprints: dict[str, str]
     partitions: Partitions
+    checks: dict[str, int]
     totals: CorpusTotals
     rates: dict[str, Rate]
     rates_by_language: dict[str, dict[str, Rate]]
@@ -196,6 +200,7 @@ class Summary(FrozenModel):
     cuts: dict[str, dict[int, int]]
     longer: dict[int, Longer]
     context: dict[str, InContext] = Field(default_factory=dict, exclude_if=operator.not_)
+    psm_tokens: int | None = Field(default=None, exclude_if=lambda tokens: tokens is None)
     effective_rates: EffectiveRates
     repositories: JoinedRepositories | None = Field(default=None, exclude_if=operator.not_)
     histograms: dict[str, Histogram]

@@ -166,7 +166,7 @@ def _picture(lengths: Histogram) -> dg.MarkdownMetadataValue:
     numbers = {
         "median": lengths.p50,
         "mean": round(lengths.sum / lengths.count) if lengths.count else None,
-        "95 % up to": lengths.p95,
+        "95 % up to": lengths.up_to,
         "max": lengths.max,
     }
     texts = [f"{name} {number:,}" for name, number in numbers.items() if number is not None]

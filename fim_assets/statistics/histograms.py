@@ -1,9 +1,11 @@
 """Distributions of lengths that add up over partitions."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from itertools import chain
+from itertools import accumulate, chain
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,17 @@ EDGES = [0, 1, *chain.from_iterable((1 << k, 3 << (k - 1)) for k in range(1, 40)
 """Lower edges of the histograms' bins: 0, 1, 2, 3, 4, 6, 8, 12, 16, … two a doubling."""
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95}
+
+
+class Quantile(NamedTuple):
+    """A quantile as far as a histogram tells: the least and the most that it can be.
+
+    `about` is where it would be, were the values of its bin evenly spread.
+    """
+
+    low: int
+    high: int
+    about: int
 
 
 class Histogram(FrozenModel):
@@ -31,6 +44,39 @@ class Histogram(FrozenModel):
     p50: int | None
     p95: int | None
     bins: dict[int, int]
+
+    def quantile(self, percent: int) -> Quantile | None:
+        """The least length that so many per cent of the values do not exceed; None without any."""
+        if self.min is None or self.max is None:
+            return None
+        rank, ends = _rank(percent, self.count), [*accumulate(self.bins.values())]
+        place = bisect_left(ends, rank)
+        edge, count = [*self.bins.items()][place]
+        low, high = max(edge, self.min), min(EDGES[EDGES.index(edge) + 1] - 1, self.max)
+        share = (rank - ends[place] + count - 0.5) / count
+        return Quantile(low, high, low + round((high - low) * share))
+
+    @property
+    def up_to(self) -> int | None:
+        """A length that 95 % of the values do not exceed, None without values.
+
+        It is `p95` where that does: it rounds down, and of three values is the second. Else it is
+        the end of the bin.
+        """
+        if (quantile := self.quantile(95)) is None:
+            return None
+        short = _lower_rank(0.95, self.count) < _rank(95, self.count)
+        return quantile.high if short or self.p95 is None else self.p95
+
+
+def _rank(percent: int, count: int) -> int:
+    """How many values are so many per cent of them at least."""
+    return max(-(-percent * count // 100), 1)
+
+
+def _lower_rank(share: float, count: int) -> int:
+    """Which of the values, ascending from 1, is the quantile that receipts hold."""
+    return floor(share * (count - 1)) + 1
 
 
 class Lengths:
@@ -53,7 +99,7 @@ class Lengths:
             return Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
         count, ends = int(counts.sum()), np.cumsum(counts)
         quantiles = {
-            name: int(values[np.searchsorted(ends, floor(share * (count - 1)), side="right")])
+            name: int(values[np.searchsorted(ends, _lower_rank(share, count))])
             for name, share in _QUANTILES.items()
         }
         edges, numbers = _summed(np.searchsorted(EDGES, values, side="right") - 1, counts)

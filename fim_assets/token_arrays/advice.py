@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from fim_assets.recipe import Recipe
 from fim_assets.token_arrays.effective_rate import EffectiveRates, chosen_length
 
+_OF = {"whole": "are whole", "discarded": "of all tokens"}
+"""What is said behind a share: of the rearranged files, or of the tokens."""
+
 Shares = Callable[[str, str], str]
 """A share of what a way of cutting does, as text in parentheses; '' where it is not known."""
 
@@ -19,17 +22,17 @@ def trainer_advice(recipe: Recipe, rates: EffectiveRates | None = None) -> list[
     def share(way: str, name: str) -> str:
         if rates is None or not rates.files:
             return ""
-        return f" ({rates.shares(rates.ways[way][length])[name]:.1%})"
+        return f" ({rates.shares(rates.ways[way][length])[name]:.1%} {_OF[name]})"
 
     length = chosen_length(recipe)
     sentences = [*_ABOUT.get(recipe.tokens.layout, _nothing)(recipe, length, share)]
     if recipe.context is None:
-        unknown = (
-            "The recipe does not say how long the trainer's sequences are: these numbers are for "
-            f"{length:,} tokens; context.tokens keeps documents that are longer from being cut in "
-            "their middles."
+        sentences.append(
+            f"The recipe names no sequence length; these numbers are for {length:,} tokens. "
+            "Longer documents are cut however they are packed, unless the recipe divides them into "
+            f"pieces that fit, each rearranged by itself: context: {{tokens: {length}, longer: "
+            "pieces}."
         )
-        sentences.append(unknown)
     return sentences
 
 
@@ -39,7 +42,8 @@ def _nothing(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
 
 
 def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
-    tokens = recipe.tokens
+    tokens, divided = recipe.tokens, recipe.piece_tokens is not None
+    strategy = "" if divided else " with long_doc_strategy fragment"
     if tokens.align:
         yield (
             f"OLMo-core: train with sequence_length {length}, or a multiple of it, on "
@@ -50,14 +54,14 @@ def _olmo_core(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
     else:
         yield (
             f"OLMo-core: train with sequence_length {length} on NumpyPackedFSLDataset or "
-            "PackingInstanceSource, which see rearranged files whole if they fit"
-            f"{share('truncated', 'whole')}; the chunks of NumpyFSLDataset cut anywhere"
-            f"{share('chunks', 'whole')}, unless tokens.align lays the arrays out for them."
+            f"PackingInstanceSource{strategy}, which see rearranged files whole if they fit"
+            f"{share('fragments', 'whole')} and discard nothing; the chunks of NumpyFSLDataset cut "
+            f"anywhere{share('chunks', 'whole')}, unless tokens.align lays the arrays out for them."
         )
-    if recipe.piece_tokens is None:
+    if not divided:
         yield (
-            "OLMo-core's packing discards what a document has beyond a sequence"
-            f"{share('truncated', 'discarded')}, unless long_doc_strategy is fragment."
+            "OLMo-core: its default where it packs, long_doc_strategy truncate, discards what a "
+            f"document has beyond a sequence{share('truncated', 'discarded')}."
         )
     if tokens.align == "pad":
         yield (
@@ -85,11 +89,12 @@ def _megatron(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
 
 
 def _datatrove(recipe: Recipe, length: int, share: Shares) -> Iterator[str]:
-    aligned = "are laid out for this length alone" if recipe.tokens.align else "cut anywhere"
-    what = "the arrays" if recipe.tokens.align else "its instances"
+    aligned = "the arrays are laid out for this length alone, to cut as few rearranged files as can"
+    anywhere = "its instances cut rearranged files anywhere"
     yield (
-        f"datatrove: DatatroveFolderDataset with seq_len {length}; {what} {aligned}, rearranged "
-        f"files are whole in instances{share('chunks_with_label', 'whole')}."
+        f"datatrove: DatatroveFolderDataset with seq_len {length}; "
+        f"{f'{aligned} be' if recipe.tokens.align else anywhere}"
+        f"{share('chunks_with_label', 'whole')}."
     )
 
 

@@ -49,6 +49,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
@@ -218,6 +219,9 @@ class Seen(FrozenModel):
     before_seen: int | None = Field(default=None, exclude_if=_is_none)
 
 
+PSM_TOKENS = "psm_tokens"
+"""What receipts of an older version do not count next to the rest."""
+
 _TOTALS = ("rearranged_files", "rearranged_tokens", "tokens")
 _BEFORE = ("before_tokens", "before_seen")
 
@@ -245,8 +249,8 @@ class Files(NamedTuple):
     """Rearranged files, a value each: tokens counted from the first of what is cut.
 
     `start` is a file's first token, `middle` its middle's, or where that would be, `last` the last
-    token of what ends it; `size` are the tokens of what is cut, and `document` is the first token
-    of the file's document.
+    token of what ends it; `size` are the tokens of what is cut, `document` is the first token of
+    the file's document, and `psm` whether it is in PSM order.
     """
 
     start: Ints
@@ -254,15 +258,16 @@ class Files(NamedTuple):
     last: Ints
     size: Ints
     document: Ints
+    psm: npt.NDArray[np.bool_]
 
 
 def count_seen(parquet: Path, lengths: Sequence[int]) -> dict[str, int]:
     """What trainers see of a partition's arrays, from their parquet: counts that add up.
 
-    `rearranged_files`, `rearranged_tokens` (of these files, what ends them included) and `tokens`
-    are what there is; `whole_files:chunks:2048`, `whole_tokens:…`, `lost_ends:…` and
-    `discarded_tokens:…` what becomes of it by way and length. So are `before_tokens:…` and
-    `before_seen:…` where a stage has joined files.
+    `rearranged_files`, `rearranged_tokens` (of these files, what ends them included), of these
+    `psm_tokens` (in PSM order), and `tokens` are what there is; `whole_files:chunks:2048`,
+    `whole_tokens:…`, `lost_ends:…` and `discarded_tokens:…` what becomes of it by way and length.
+    So are `before_tokens:…` and `before_seen:…` where a stage has joined files.
     """
     joined = "files.list.element.separator_start" in column_paths(parquet)
     arrays: dict[str, int] = {}
@@ -272,6 +277,7 @@ def count_seen(parquet: Path, lengths: Sequence[int]) -> dict[str, int]:
     sizes = np.array([*arrays.values()], np.int64)
     counts = Counter(dict.fromkeys(_names(lengths, joined=joined), 0))
     counts["tokens"] = int(sizes.sum())
+    counts[PSM_TOKENS] = 0
     _count_discarded(counts, "array", sizes, lengths)
     for frame in read_frames(parquet, ["array", "start", "end", "files"]):
         documents = (frame["end"] - frame["start"]).to_numpy()
@@ -298,8 +304,11 @@ def _rearranged(frame: pl.DataFrame, arrays: Mapping[str, int]) -> dict[str, Fil
     rearranged = files.with_columns(last=pl.Series(ends - 1)).filter(pl.col("file_order") != "none")
     names = ("file_start", "middle_start", "last", "size", "start", "end")
     start, middle, last, size, document, end = (rearranged[name].to_numpy() for name in names)
-    places = (place - document for place in (start, middle, last, end, document))
-    return {"array": Files(start, middle, last, size, document), "document": Files(*places)}
+    psm = (rearranged["file_order"] == "psm").to_numpy()
+    of_array = Files(start, middle, last, size, document, psm)
+    places = {"start": start, "middle": middle, "last": last, "size": end, "document": document}
+    of_document = of_array._replace(**{name: its - document for name, its in places.items()})
+    return {"array": of_array, "document": of_document}
 
 
 def _count_discarded(counts: Counter[str], cuts: str, sizes: Ints, lengths: Iterable[int]) -> None:
@@ -316,6 +325,7 @@ def _count_files(
     if cuts == "array":
         counts["rearranged_files"] += len(tokens)
         counts["rearranged_tokens"] += int(tokens.sum())
+        counts[PSM_TOKENS] += int(tokens[files.psm].sum())
     for way in WAYS:
         for length in lengths if way.cuts == cuts else ():
             ends = way.begin(files.last, files.size, length)
@@ -373,6 +383,11 @@ class EffectiveRates(FrozenModel):
             ways={way.name: {n: seen(way, n) for n in lengths} for way in WAYS},
         )
 
+    @property
+    def token_share(self) -> float:
+        """Tokens of rearranged files, what ends them included, of all tokens."""
+        return share(self.file_tokens, self.tokens)
+
     def shares(self, seen: Seen) -> dict[str, float]:
         """Shares of the rearranged files seen whole, of their middles, and of all tokens.
 
@@ -395,7 +410,8 @@ class EffectiveRates(FrozenModel):
         way = next((way for way in WAYS if way.layout == layout), WAYS[0])
         shares = self.shares(self.ways[way.name][self.chosen_length])
         names = ("effective_fim_rate", "lost_ends_share", "discarded_share", "before_seen_share")
-        return dict(zip(names, shares.values(), strict=False)) if self.files else {}
+        named = dict(zip(names, shares.values(), strict=False))
+        return {"fim_token_share": self.token_share, **named} if self.files else {}
 
     def table(self) -> Table:
         """A row a way: the share seen whole at each length, and what is lost at `chosen_length`.

@@ -1,6 +1,6 @@
 import pytest
 
-from fim_assets.corpus_report.drawing import Plot, round_step, round_values, short_number
+from fim_assets.corpus_report.drawing import Plot, round_step, round_values
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,6 @@ def test_round_values_have_both_ends_however_a_division_comes_out() -> None:
     assert round_values(0.1, 0.6, 0.2) == pytest.approx([0.2, 0.4, 0.6])
     assert round_values(0, 0.3, 0.1) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert round_values(1, 13, 5) == [5, 10]
-
-
-def test_short_numbers() -> None:
-    shown = [short_number(n) for n in (0, 0.5, 96, 1000, 1500, 25_000, 10_000_000, 1 << 30)]
-    assert shown == ["0", "0.5", "96", "1k", "1.5k", "25k", "10M", "1.1G"]
 
 
 def test_a_plot_is_as_large_as_its_margins_make_it_and_y_grows_upwards() -> None:

@@ -42,7 +42,7 @@ def test_no_value_no_bar() -> None:
 def test_labels_are_short() -> None:
     edges = [96, 1024, 3072, 16_384, 1 << 20, 1 << 30]
     shown = [drawn(of_bins({edge: 1}))[1] for edge in edges]
-    assert shown == [[(0, text)] for text in ("64", "1k", "2k", "16k", "1M", "1.1G")]
+    assert shown == [[(0, text)] for text in ("64", "1 k", "2 k", "16.4 k", "1 M", "1.1 B")]
 
 
 @pytest.mark.parametrize("last", [49, 50, len(EDGES)])

@@ -98,3 +98,30 @@ def test_the_sum_of_histograms_is_the_histogram_of_all(parts: list[list[int]]) -
     assert added == whole.model_copy(update={"p50": None, "p95": None})
     assert list(added.bins) == sorted(added.bins)
     assert sum(added.bins.values()) == added.count
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=60))
+def test_quantiles_are_between_their_bounds_and_none_rounds_down(values: list[int]) -> None:
+    found = histogram(pl.Series(values))
+    ordered = sorted(values)
+    for percent in (50, 95):
+        quantile = found.quantile(percent)
+        exact = ordered[(percent * len(values) + 99) // 100 - 1]
+        assert quantile is not None
+        assert quantile.low <= min(exact, quantile.about)
+        assert max(exact, quantile.about) <= quantile.high <= max(values)
+    for known in (found, add_histograms([found])):
+        assert known.up_to is not None
+        assert 100 * sum(value <= known.up_to for value in values) >= 95 * len(values)
+
+
+def test_quantiles_by_hand() -> None:
+    few = histogram(pl.Series([1, 5, 9]))
+    assert (few.p95, few.up_to) == (5, 9), "two of three values are no 95 %"
+    # 8 to 11 hold the third to the sixth of ten values, of which the median is the fifth.
+    many = histogram(pl.Series([1, 2, 8, 8, 9, 11, 20, 21, 22, 100]))
+    assert many.quantile(50) == (8, 11, 10)
+    assert histogram(pl.Series([7])).quantile(50) == (7, 7, 7)
+    nothing = histogram(pl.Series([], dtype=pl.Int64))
+    assert (nothing.quantile(50), nothing.up_to) == (None, None)

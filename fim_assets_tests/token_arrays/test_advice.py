@@ -30,8 +30,8 @@ def test_each_layout_names_its_trainer_and_the_length(layout: str, named: list[s
 
 
 def test_without_a_context_the_section_is_named() -> None:
-    assert "context.tokens" in said(Recipe())
-    assert "context.tokens" not in said(in_context())
+    assert "context: {tokens: 8192, longer: pieces}" in said(Recipe())
+    assert "context:" not in said(in_context())
 
 
 def test_what_the_recipe_asks_for_decides_what_is_said() -> None:
@@ -48,10 +48,19 @@ def test_numbers_are_those_of_the_way_that_the_trainer_cuts() -> None:
     recipe = in_context()
     nothing = EffectiveRates.of({}, recipe)
     seen = Seen(whole_files=3, whole_tokens=30, lost_ends=1, discarded_tokens=25)
-    ways = nothing.ways | {"truncated": {4096: seen}}
+    ways = nothing.ways | {"fragments": {4096: seen}, "truncated": {4096: seen}}
     rates = nothing.model_copy(update={"files": 4, "tokens": 100, "ways": ways})
     text = said(recipe, rates)
-    assert "(75.0%)" in text  # 3 of 4 files
-    assert "(25.0%)" in text  # 25 of 100 tokens
-    assert "(0.0%)" in text  # in chunks none
+    assert "(75.0% are whole)" in text  # 3 of 4 files
+    assert "(25.0% of all tokens)" in text  # 25 of 100 tokens
+    assert "(0.0% are whole)" in text  # in chunks none
     assert "%" not in said(recipe, nothing)
+
+
+def test_packing_is_advised_without_what_it_discards_by_default() -> None:
+    """Of the sample corpus it would be a third of all tokens."""
+    for recipe in (Recipe(), in_context()):
+        first, second, *_ = trainer_advice(recipe)
+        assert "long_doc_strategy fragment" in first
+        assert "long_doc_strategy truncate" in second
+    assert "longer: pieces" in said(Recipe())

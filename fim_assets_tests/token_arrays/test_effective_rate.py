@@ -250,7 +250,8 @@ def test_what_stands_between_files_of_a_repository_ends_none(finish: Finish) -> 
     )
     assert rates.shares(rates.ways["truncated"][8192])["before"] == 1.0
     assert rates.chosen("dolma").keys() == {
-        *("effective_fim_rate", "lost_ends_share", "discarded_share", "before_seen_share")
+        *("fim_token_share", "effective_fim_rate", "lost_ends_share", "discarded_share"),
+        "before_seen_share",
     }
     assert rates.table().columns["before_8192"] == "float"
 
@@ -325,6 +326,7 @@ def test_counts_of_partitions_add_up() -> None:
     for layout, way in (("dolma", "chunks"), ("megatron", "samples"), ("another", "chunks")):
         of_way = rates.shares(rates.ways[way][4096])
         assert rates.chosen(layout) == {
+            "fim_token_share": round(rates.file_tokens / rates.tokens, 6),
             "effective_fim_rate": of_way["whole"],
             "lost_ends_share": of_way["lost_ends"],
             "discarded_share": of_way["discarded"],
@@ -384,6 +386,18 @@ def test_what_is_seen_follows_from_the_ids(finish: Finish, name: str) -> None:
         known = {name: n for name, n in expected.items() if not name.startswith("before")}
         assert known.items() <= found.items()
         assert found["rearranged_files"] >= 10
+    files = {
+        (row["array"], its["file_start"]): its
+        for row in table.iter_rows(named=True)
+        for its in row["files"]
+    }
+    spans = [
+        (span, files[array, span.start])
+        for number, array in enumerate(arrays)
+        for span in spans_in(partition.ids(number), table.filter(pl.col("array") == array))
+    ]
+    psm = [span for span, its in spans if its["file_order"] == "psm"]
+    assert found["psm_tokens"] == sum(span.end - span.start for span in psm)
 
 
 def spans_in(ids: Any, rows: pl.DataFrame) -> Iterator[Span]:
