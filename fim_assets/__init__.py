@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fim_assets.component import FimCorpus
     from fim_assets.fim_shards.restore import restore_shard
-    from fim_assets.preview.notebook import TransformedText, transform_pieces, transform_text
+    from fim_assets.preview.notebook import (
+        TransformedText,
+        transform_pieces,
+        transform_text,
+        transform_texts,
+    )
     from fim_assets.recipe import Recipe, load_recipe
     from fim_assets.recipe.errors import RecipeError
     from fim_assets.token_arrays.reader import TokenArray
@@ -34,6 +39,7 @@ __all__ = [
     "restore_shard",
     "transform_pieces",
     "transform_text",
+    "transform_texts",
 ]
 
 _HOMES = {
@@ -47,6 +53,7 @@ _HOMES = {
     "restore_shard": "fim_shards.restore",
     "transform_pieces": "preview.notebook",
     "transform_text": "preview.notebook",
+    "transform_texts": "preview.notebook",
 }
 
 

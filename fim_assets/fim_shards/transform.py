@@ -1,7 +1,7 @@
 """Shard to FIM shard: the same documents in the same order, some of their files rearranged."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,8 +83,16 @@ def transform_shard(
 
 @dataclass(frozen=True)
 class TransformedBlock:
-    """One block's FIM lines, each made when it is taken; its rows for the parquet; code points."""
+    """What one block becomes.
 
+    Attributes:
+        documents: Its documents, or their pieces, rearranged; their lines are as they came.
+        lines: The FIM shard's lines, each made when it is taken.
+        rows: The parquet's rows, one for each file.
+        chars: Code points of all texts.
+    """
+
+    documents: Documents
     lines: Iterator[Line]
     rows: dict[str, np.ndarray | pa.Array | list[str | None]]
     chars: int
@@ -104,7 +112,7 @@ def transform_block(
     files, decisions = _decide(block, keys, recipe, tokenizer)
     changed = {n: block.texts[n] for n, piece in enumerate(pieces) if piece != WHOLE}
     changed |= dict(rearranged_texts(files, decisions, fim))
-    chars = sum(len(changed.get(n, text)) for n, text in enumerate(block.texts))
+    texts = [changed.get(n, text) for n, text in enumerate(block.texts)]
 
     first, second = decisions.cuts
     unchanged = decisions.orders == "none"
@@ -133,7 +141,8 @@ def transform_block(
         rows["path_chars"] = files.path_chars
     for name, values in zip(DocumentPiece._fields, zip(*pieces, strict=True), strict=False):
         rows[name] = np.array(values)[files.documents]
-    return TransformedBlock(_lines(block, changed, field), rows, chars)
+    documents, lines = replace(block, texts=texts), _lines(block, changed, field)
+    return TransformedBlock(documents, lines, rows, sum(map(len, texts)))
 
 
 def _lines(block: Documents, changed: Mapping[int, str], field: str) -> Iterator[Line]:
@@ -250,7 +259,7 @@ def _in_pieces(
     ]
     of_pieces = Documents(
         numbers=[block.numbers[owner] for owner in owners],
-        lines=[block.lines[owner] for owner in owners],
+        lines=[block.lines[owner] for owner in owners] if block.lines else [],
         ids=[block.ids[owner] for owner in owners],
         texts=[piece.text for texts in divided.values() for piece in texts],
         languages=[block.languages[owner] for owner in owners],

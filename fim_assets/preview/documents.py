@@ -5,10 +5,10 @@ What of it is shown stands in `view`.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice, pairwise, repeat
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -35,7 +35,6 @@ from fim_assets.fim_shards.segments import Segment, segments
 from fim_assets.fim_shards.transform import transform_block
 from fim_assets.io.parquet import TableReader
 from fim_assets.preview.repositories import joined_documents
-from fim_assets.raw_shards.documents import read_document
 from fim_assets.raw_shards.shard_files import ShardPaths
 from fim_assets.raw_shards.shard_reader import Documents, ShardReader
 from fim_assets.recipe import Recipe
@@ -119,25 +118,62 @@ class DocumentPreview:
         return self.orders != {"none"}
 
 
-def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
-    """Preview the documents of one block, or their pieces, in order; `seed` is the partition's.
+Method = tuple[str | None, str | None]
+"""A file's `split` and `reason`, see `FilePreview`."""
+
+
+class RecordedDocument(NamedTuple):
+    """A document as it stands in a FIM shard, or a piece of one, and what is recorded of its files.
+
+    `line` is the raw shard's, and `methods` are those of its files.
+    """
+
+    line: int
+    id: str | None
+    language: str | None
+    text: str
+    rows: list[FileRow]
+    methods: list[Method]
+    piece: DocumentPiece
+
+    def files(self, fim: Fim) -> tuple[FilePreview, ...]:
+        """Its files, their texts cut in parts."""
+        return tuple(_preview_files(self.text, self.rows, iter(self.methods), fim))
+
+
+def transformed_documents(
+    block: Documents, seed: int, recipe: Recipe
+) -> Iterator[RecordedDocument]:
+    """What becomes of the documents of one block, or of their pieces, in order.
+
+    `seed` is the partition's; lines are not needed.
 
     Raises:
         TokenizerError: If the recipe needs a tokenizer for this and it cannot be used.
+        DocumentError: If a document cannot be cut.
     """
     result = transform_block(block, seed, recipe, load_for_fim(recipe))
-    table = pa.Table.from_pydict(result.rows, record_schema(recipe))
-    rows, files = table.to_pylist(), file_rows(table.to_pydict(), recipe.fim)
-    methods = iter(rows)
-    raw = recipe.raw if recipe.repositories is None else recipe.raw.of_stage()
-    firsts = [number for number, row in enumerate(rows) if not row["file"]]
-    for line, (first, end) in zip(result.lines, pairwise([*firsts, len(rows)]), strict=True):
-        document = read_document(line, raw)
-        previews = tuple(_preview_files(document.text, files[first:end], methods, recipe.fim))
-        piece = DocumentPiece(*map(rows[first].get, DocumentPiece._fields, WHOLE))
-        yield DocumentPreview(
-            rows[first]["line"], document.id, document.language, document.text, previews, piece
-        )
+    table = pa.Table.from_pydict(result.rows, record_schema(recipe)).to_pydict()
+    rows = file_rows(table, recipe.fim)
+    methods = [*zip(table["split"], table["reason"], strict=True)]
+    firsts = [number for number, file in enumerate(table["file"]) if not file]
+    pieces: Iterable[DocumentPiece] = repeat(WHOLE, len(firsts))
+    if recipe.piece_tokens is not None:
+        columns = [table[name] for name in DocumentPiece._fields]
+        pieces = (DocumentPiece(*(column[first] for column in columns)) for first in firsts)
+    of = result.documents
+    about = zip(of.numbers, of.ids, of.languages, of.texts, strict=True)
+    spans = pairwise([*firsts, len(rows)])
+    for document, (first, end), piece in zip(about, spans, pieces, strict=True):
+        yield RecordedDocument(*document, rows[first:end], methods[first:end], piece)
+
+
+def preview_documents(block: Documents, seed: int, recipe: Recipe) -> Iterator[DocumentPreview]:
+    """Preview the documents of one block, or their pieces; see `transformed_documents`."""
+    for document in transformed_documents(block, seed, recipe):
+        line, identifier, language, text, *_, piece = document
+        files = document.files(recipe.fim)
+        yield DocumentPreview(line, identifier, language, text, files, piece)
 
 
 def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[DocumentPreview]:
@@ -151,7 +187,7 @@ def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[Docu
         TableReader(parquet, ["split", "reason"]) as table,
     ):
         for block in islice(reader, blocks):
-            methods = iter(table.take(sum(map(len, block.files))).to_pylist())
+            methods = zip(*table.take(sum(map(len, block.files))).to_pydict().values(), strict=True)
             rows = zip(block.raw_numbers, block.files, block.pieces, strict=True)
             for index, (line, files, piece) in enumerate(rows):
                 documents, text = block.documents, block.documents.texts[index]
@@ -161,15 +197,15 @@ def finished_documents(shard: Path, parquet: Path, blocks: int) -> Iterator[Docu
 
 
 def _preview_files(
-    text: str, files: list[FileRow], methods: Iterator[dict[str, Any]], fim: Fim
+    text: str, files: list[FileRow], methods: Iterator[Method], fim: Fim
 ) -> Iterator[FilePreview]:
-    """A document's files as they stand in a FIM shard; `methods` are their splits and reasons."""
+    """A document's files as they stand in a FIM shard; `methods` may go on with those of others."""
     for index, (row, file, around) in enumerate(split_files(text, files, fim)):
-        method = next(methods)
+        split, reason = next(methods)
         pieces: tuple[Piece, ...] = ()
         if row.order != "none":
             pieces = tuple(parse_arrangement(file, row.order, row.lengths, fim))
-        yield FilePreview(index, row, method["split"], method["reason"], file, pieces, around)
+        yield FilePreview(index, row, split, reason, file, pieces, around)
 
 
 def first_rearranged(shard: ShardPaths, seed: int, recipe: Recipe) -> DocumentPreview:

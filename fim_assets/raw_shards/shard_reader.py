@@ -39,7 +39,7 @@ from fim_assets.recipe.raw import Raw
 BLOCK_BYTES = 8 << 20
 """Decompressed bytes that are worked on at once; they decide memory and nothing else."""
 
-_BLOCK_LINES = 1 << 14
+BLOCK_LINES = 1 << 14
 """Lines that are worked on at once: of tiny documents, Python's objects outweigh the bytes."""
 
 
@@ -225,7 +225,7 @@ class ShardReader:
                     yield data
                     continue
                 lines = split(data)
-                while group := list(islice(lines, _BLOCK_LINES)):
+                while group := list(islice(lines, BLOCK_LINES)):
                     yield group
         except CompressionError as error:
             # A file that is no shard from its first byte on has no lines to name.
@@ -290,7 +290,7 @@ class ShardReader:
                 block.lines += lines[index : index + 1] if self._with_lines else ()
                 block.add(number, document)
                 size += len(block.lines[-1]) if self._with_lines else len(document.text)
-            if size >= self._block_bytes or number - self.lines >= _BLOCK_LINES:
+            if size >= self._block_bytes or number - self.lines >= BLOCK_LINES:
                 yield block
                 block, size = Documents(), 0
         yield block

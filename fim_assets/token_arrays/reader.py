@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import polars as pl
@@ -106,6 +106,8 @@ class TokenDocument:
 class TokenArray(Sequence[TokenDocument]):
     """An array's documents, in order; the ids are mapped into memory.
 
+    It is pickled as its path alone, so that each of torch's workers maps the array itself.
+
     Args:
         path: The array, in any layout, with the partition's parquet next to it.
 
@@ -119,7 +121,7 @@ class TokenArray(Sequence[TokenDocument]):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        path = Path(path).resolve()
+        self._path = path = Path(path).resolve()
         key = _key_of(path.name)
         if not path.is_file():
             raise ShardError(f"{path}: no such file")
@@ -150,6 +152,9 @@ class TokenArray(Sequence[TokenDocument]):
             problem = f"has {size:,} bytes, {stated}"
             raise ShardError(f"{path}: {problem}; materialize token_arrays again")
         self.ids: Ids = np.memmap(path, dtype, mode="r", offset=header)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self._path,)
 
     def __len__(self) -> int:
         return self._table.height

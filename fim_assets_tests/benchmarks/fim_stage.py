@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +14,13 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.parsing.grammars import GRAMMARS, find_grammar
 from fim_assets.parsing.tree import parse
+from fim_assets.preview.notebook import transform_texts
 from fim_assets.raw_shards.shard_reader import ShardReader
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim
 from fim_assets_tests.benchmarks.corpus import BenchCorpus
-from fim_assets_tests.benchmarks.floors import fim_floor
+from fim_assets_tests.benchmarks.floors import blocks, fim_floor
 from fim_assets_tests.benchmarks.measure import Row
 from fim_assets_tests.benchmarks.stage import (
     Run,
@@ -42,7 +44,11 @@ CONTEXT_TARGET = 1.5
 SYNTAX_TARGET = 1.3
 """Times `dolma` and tree-sitter's own parse of the chosen files."""
 
+TEXTS_TARGET = 0.5
+"""Times `dolma`: a script that reads the shard and writes nothing."""
+
 FLOOR = "floor: unpack, parse, pack"
+TEXTS = "transform_texts of lines read"
 PARSE = "tree-sitter's parse alone"
 BY_LENGTH = ("dolma", "uniform", "lines")
 IN_CONTEXT = {
@@ -55,7 +61,7 @@ _PARSED = ["syntax_errors", "no_node"]
 
 
 def fim_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
-    """The floor, the cut methods, and tree-sitter's parse of what `syntax` parses.
+    """The floor, the cut methods, their call for scripts, and tree-sitter's parse for `syntax`.
 
     Args:
         corpus: Its shards are worked on by as many processes as there are usable cores.
@@ -69,6 +75,7 @@ def fim_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
         runs: dict[str, tuple[Run, list[Path]]] = {
             FLOOR: (fim_floor, shards),
             **{name: (partial(make, FIM_SHARDS, it), shards) for name, it in pipelines.items()},
+            TEXTS: (partial(transform_lines, pipelines["dolma"]), shards),
             PARSE: (parse_files, list(folder.glob("*.parsed"))),
         }
         costs = take_turns(
@@ -83,9 +90,17 @@ def fim_rows(corpus: BenchCorpus, rounds: Iterable[object]) -> list[Row]:
         cost_row(FLOOR, costs, corpus.bytes),
         *by_length,
         *in_context,
+        cost_row(TEXTS, costs, corpus.bytes, ["dolma"], TEXTS_TARGET),
         cost_row(PARSE, costs, parsed),
         Row("syntax, × (dolma + parse)", syntax.numbers, syntax.remark),
     ]
+
+
+def transform_lines(pipeline: Corpus, shard: Path, _folder: Path) -> None:
+    """What a script does that needs the rearranged texts alone."""
+    texts = chain.from_iterable(texts for _, texts in blocks(shard))
+    documents = transform_texts(texts, pipeline.recipe, partition_key=key_of(shard))
+    assert all(document.text for document in documents)
 
 
 class ParsedFile(NamedTuple):

@@ -61,7 +61,7 @@ def medians(row: Row) -> list[float]:
 @pytest.mark.parametrize(
     ("rows_of", "count"),
     [
-        (fim_rows, 8),
+        (fim_rows, 9),
         (row_rows, 4),
         (token_rows, 3),
         (work_rows, 4 + sum(map(len, CHECKS_OF.values()))),

@@ -1,8 +1,10 @@
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import islice
@@ -13,11 +15,18 @@ import numpy as np
 import pytest
 
 import fim_assets
+from fim_assets.errors import ShardError
 from fim_assets.fim_shards.record import FimShardReader
 from fim_assets.fim_shards.restore import restore_shard
+from fim_assets.preview import notebook
 from fim_assets.preview.documents import finished_documents
-from fim_assets.preview.notebook import transform_pieces, transform_text
-from fim_assets.raw_shards.documents import RejectionError, read_document
+from fim_assets.preview.notebook import (
+    TransformedText,
+    transform_pieces,
+    transform_text,
+    transform_texts,
+)
+from fim_assets.raw_shards.documents import Document, RejectionError, read_document
 from fim_assets.recipe import Recipe, parse_recipe
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
@@ -59,6 +68,14 @@ def real_documents() -> list[dict[str, Any]]:
     ]
 
 
+def transformed(
+    documents: Sequence[Document], recipe: Recipe, key: str
+) -> Iterator[TransformedText]:
+    ids, texts, languages, paths = zip(*documents, strict=True)
+    about = {"document_ids": ids, "languages": languages, "paths": paths}
+    return transform_texts(texts, recipe, partition_key=key, **about)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) -> None:
     corpus = open_corpus(tmp_path, parse_recipe(RECIPES[name], name))
@@ -69,9 +86,10 @@ def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) ->
     shard, parquet = fim.file(".jsonl.zst"), fim.file(".parquet")
     tokenizer = load_tokenizer(recipe)
     written = finished_documents(shard, parquet, blocks=1000)
+    read = [read_document(line, recipe.raw) for line in raw.read_bytes().splitlines()]
+    together = transformed(read, recipe, "deep__shard")
     made = {}
-    for line in raw.read_bytes().splitlines():
-        document = read_document(line, recipe.raw)
+    for index, document in enumerate(read):
         ours = transform_text(
             document.text,
             recipe,
@@ -80,11 +98,13 @@ def test_every_document_is_what_the_pipeline_wrote(tmp_path: Path, name: str) ->
             language=document.language,
             path=document.path,
         )
-        theirs = next(written)
+        theirs, one_of_many = next(written), next(together)
         assert (ours.text, ours.files) == (theirs.text, theirs.files)
-        assert ours.restore() == document.text
-        made[theirs.line] = ours
-    assert next(written, None) is None
+        assert (one_of_many, one_of_many.files) == (ours, ours.files)
+        assert (one_of_many.index, ours.index) == (index, 0)
+        assert ours.restore() == one_of_many.restore() == document.text
+        made[theirs.line] = one_of_many
+    assert (next(written, None), next(together, None)) == (None, None)
     assert {file.order for ours in made.values() for file in ours.files} == {"none", "psm", "spm"}
 
     array = TokenArray(arrays / "deep__shard-00000.npy")
@@ -115,13 +135,16 @@ def test_every_piece_is_what_the_pipeline_wrote(tmp_path: Path) -> None:
     fim = corpus.files("fim_shards", "shard")
     written = finished_documents(fim.file(".jsonl.zst"), fim.file(".parquet"), blocks=1000)
     made = {}
-    for line, content in enumerate(raw.read_bytes().splitlines(), 1):
-        document = read_document(content, recipe.raw)
+    read = [read_document(line, recipe.raw) for line in raw.read_bytes().splitlines()]
+    together = transformed(read, recipe, "shard")
+    for line, document in enumerate(read, 1):
         about = {"document_id": document.id, "language": document.language, "path": document.path}
         pieces = transform_pieces(document.text, recipe, partition_key="shard", **about)
         for ours in pieces:
-            theirs = next(written)
+            theirs, one_of_many = next(written), next(together)
             assert (ours.text, ours.files, ours.piece) == (theirs.text, theirs.files, theirs.piece)
+            assert (one_of_many, one_of_many.files) == (ours, ours.files)
+            assert one_of_many.index == line - 1
             assert theirs.line == line
             made[line, ours.piece.piece] = ours
         if len(pieces) == 1:
@@ -131,7 +154,7 @@ def test_every_piece_is_what_the_pipeline_wrote(tmp_path: Path) -> None:
                 ValueError, match=f"divided in {len(pieces)}: take transform_pieces"
             ):
                 transform_text(document.text, recipe, partition_key="shard", **about)
-    assert next(written, None) is None
+    assert (next(written, None), next(together, None)) == (None, None)
     assert len(made) > 2 * len(rows)
     tokenizer, array = load_tokenizer(recipe), tmp_path / "token_arrays" / "shard-00000.npy"
     for stored in TokenArray(array):
@@ -153,12 +176,79 @@ def test_parts_are_named_and_add_up() -> None:
     assert document.restore() == "first file\n====ab"
 
 
-def test_a_text_that_no_shard_can_hold_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("reason", "of_one"),
+    [
+        ("empty", {"texts": ""}),
+        ("text_not_string", {"texts": None}),
+        ("text_not_string", {"texts": b"a"}),
+        ("id_not_string", {"document_ids": 1.0}),
+        ("id_not_string", {"document_ids": True}),
+        ("not_utf8", {"texts": "\ud800"}),
+        ("not_utf8", {"document_ids": "\udfff"}),
+        ("not_utf8", {"languages": "\ud800"}),
+        ("not_utf8", {"paths": "\ud800"}),
+    ],
+)
+def test_a_document_that_no_shard_can_hold_is_refused_by_its_index(
+    reason: str, of_one: dict[str, Any]
+) -> None:
+    lists: dict[str, Any] = {"texts": ["a", "b", "c"], "document_ids": ["1", "2", "3"]}
+    lists |= {"languages": [None, 2.5, None], "paths": [None] * 3}
+    assert len([*transform_texts(recipe=Recipe(), **lists)]) == 3
+    for name, value in of_one.items():
+        lists[name] = [*lists[name][:2], value]
+    with pytest.raises(RejectionError, match=re.escape("texts[2]: ")) as raised:
+        list(transform_texts(recipe=Recipe(), **lists))
+    assert raised.value.reason == reason
+
+
+def test_one_text_that_no_shard_can_hold_is_refused() -> None:
     with pytest.raises(RejectionError, match="text is empty"):
         transform_text("", Recipe())
-    for bad in ({"text": "\ud800"}, {"text": "a", "document_id": "\udfff"}):
-        with pytest.raises(RejectionError, match="no text that UTF-8 can hold"):
-            transform_text(recipe=Recipe(), **bad)
+    with pytest.raises(RejectionError, match="no text that UTF-8 can hold"):
+        transform_text("a", Recipe(), document_id="\udfff")
+
+
+def test_a_text_that_cannot_be_divided_is_named() -> None:
+    token = "漢é" * 100
+    fim, context = {"repository_tokens": [token]}, {"tokens": 64, "longer": "pieces"}
+    recipe = Recipe.model_validate({"fim": fim, "context": context})
+    texts = transform_texts(["short", f"{token}name"], recipe, document_ids=["x", "y"])
+    with pytest.raises(ShardError, match=re.escape("texts[1] (id 'y'): a part of it does not fit")):
+        list(texts)
+
+
+def test_each_text_has_an_id_or_none_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebook, "BLOCK_LINES", 1)
+    for ids, ended in ((["1"], "document_ids has 1 values"), (["1", "2", "3"], "texts has 2 val")):
+        documents = transform_texts(["a", "b"], Recipe(), document_ids=ids)
+        assert next(documents).text == "a"
+        with pytest.raises(ValueError, match=ended):
+            list(documents)
+    for given in ({"texts": "ab"}, {"texts": ["a", "b"], "languages": "Go"}):
+        with pytest.raises(TypeError, match="is one string"):
+            list(transform_texts(recipe=Recipe(), **given))
+    assert [*transform_texts([], Recipe(), document_ids=[])] == []
+
+
+def test_texts_are_read_as_results_are_taken_and_blocks_change_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, recipe = [f"{number} = 1\n" * number for number in range(1, 40)], Recipe()
+    numbers = range(39)
+    at_once = [*transform_texts(texts, recipe, document_ids=numbers)]
+    assert at_once == [*transform_texts(iter(texts), recipe, document_ids=map(str, numbers))], (
+        "an id is a number as it is written"
+    )
+    monkeypatch.setattr(notebook, "BLOCK_BYTES", 1000)
+    left = iter(texts)
+    documents = transform_texts(left, recipe, document_ids=np.arange(39))
+    first = next(documents)
+    assert next(left) == texts[17], "so many have 1,026 characters"
+    assert first == at_once[0]
+    left = iter(texts)
+    assert [*transform_texts(left, recipe, document_ids=numbers)] == at_once
 
 
 class Reader(HTMLParser):

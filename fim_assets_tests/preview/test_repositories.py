@@ -14,7 +14,7 @@ from fim_assets.preview.documents import (
     first_rearranged,
 )
 from fim_assets.preview.markdown import preview_markdown
-from fim_assets.preview.notebook import transform_text
+from fim_assets.preview.notebook import transform_texts
 from fim_assets.preview.terminal import render, render_document
 from fim_assets.token_arrays.reader import TokenArray
 from fim_assets.tokenizer.load import load_tokenizer
@@ -33,6 +33,7 @@ RECIPE = letters_recipe(
     repositories={"layout": "qwen2.5-coder", "order": "path"},
 )
 SEED = RECIPE.partition_seed("a")
+ENDINGS = (".jsonl.zst", ".parquet")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def printed(what: object) -> str:
 
 def test_a_preview_of_a_raw_shard_is_what_the_stages_write(root: Path) -> None:
     raw = root / "raw" / "a.jsonl"
-    shard, parquet = (root / "fim_shards" / f"a{end}" for end in (".jsonl.zst", ".parquet"))
+    shard, parquet = (root / "fim_shards" / f"a{end}" for end in ENDINGS)
     repository, alone = finished_documents(shard, parquet, blocks=1)
     assert [file.row.line for file in repository.files] == [3, 1]
     first = first_rearranged(raw, SEED, RECIPE)
@@ -72,7 +73,7 @@ def test_a_preview_of_a_raw_shard_is_what_the_stages_write(root: Path) -> None:
 
 def test_names_separators_and_paths_are_shown(root: Path) -> None:
     preview = first_rearranged(root / "raw" / "a.jsonl", SEED, RECIPE)
-    shard, parquet = (root / "fim_shards" / f"a{end}" for end in (".jsonl.zst", ".parquet"))
+    shard, parquet = (root / "fim_shards" / f"a{end}" for end in ENDINGS)
     terminal = printed(render(preview, RECIPE.fim))
     markdown = preview_markdown(shard, parquet, RECIPE, None)
     for shown in (terminal, markdown):
@@ -119,8 +120,13 @@ def test_a_mask_trains_on_what_ends_a_file_and_on_no_path(root: Path) -> None:
         assert trained <= {int(is_middle or is_eos)}
 
 
-def test_one_text_is_a_file_without_a_repository() -> None:
-    found = transform_text("abc def\n", RECIPE, path="p.py")
-    assert found.restore() == "abc def\n"
-    assert "<repo>" not in found.text
-    assert len(found.files) == 1
+def test_one_text_is_a_file_without_a_repository(root: Path) -> None:
+    shard, parquet = (root / "fim_shards" / f"a{end}" for end in ENDINGS)
+    _, alone = finished_documents(shard, parquet, blocks=1)
+    texts, ids = [row["text"] for row in ROWS], [row["id"] for row in ROWS]
+    found = [*transform_texts(texts, RECIPE, partition_key="a", document_ids=ids)]
+    assert [document.restore() for document in found] == texts
+    assert (found[1].text, len(found[1].files)) == (alone.text, 1)
+    [of_found], [file] = found[1].files, alone.files
+    assert of_found == file._replace(row=file.row._replace(line=1))
+    assert "<repo>" not in "".join(document.text for document in found)

@@ -1,4 +1,9 @@
+import pickle
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from copy import copy
+from multiprocessing import get_context
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +74,19 @@ def test_every_text_and_part_comes_back_from_the_arrays(tmp_path: Path, layout: 
         for number, (original, order) in enumerate(zip(originals, document.orders, strict=True)):
             names: tuple[Part | None, ...] = PARTS if order != "none" else (None,)
             assert "".join(parts[number, name] for name in names) == original
+
+
+def test_an_array_is_pickled_as_its_path_and_mapped_where_it_is_read(five: Path) -> None:
+    array = TokenArray(five)
+    assert len(pickle.dumps(array)) < 300 + len(str(five)) < array.ids.nbytes
+    again = copy(array)
+    assert isinstance(again.ids, np.memmap)
+    assert again.ids.ctypes.data != array.ids.ctypes.data
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found = pool.submit(itemgetter(4), array).result()
+    for read in (found, again[4]):
+        assert (read.line, read.orders) == (array[4].line, array[4].orders)
+        assert read.ids.tolist() == array[4].ids.tolist()
 
 
 def test_parts_of_a_rearranged_document_by_hand(tmp_path: Path) -> None:
