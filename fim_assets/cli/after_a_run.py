@@ -17,7 +17,10 @@ from fim_assets.cli.completion import complete_arrays, complete_shards
 from fim_assets.cli.corpus import list_some_shards, open_command_corpus, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
 from fim_assets.corpus.corpus import Corpus, list_shards
+from fim_assets.corpus.receipts import OTHER_RECIPE, RIGHT_RECIPE
+from fim_assets.errors import ShardError
 from fim_assets.io.locations import is_remote
+from fim_assets.nothing_found import nothing_found
 from fim_assets.settings import Settings, in_repository, named_path
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 from fim_assets.wording import escape_to_one_line, plural, shortened
@@ -99,11 +102,14 @@ def _next_steps(
         why = "  (not made yet, or not of these partitions)" if stale else ""
         yield "report", f"{shown_path(report)}{why}"
     steps = {}
+    replaces = any(OTHER_RECIPE in reason for reason in summary.partitions.incomplete.values())
+    if replaces:
+        steps[RIGHT_RECIPE] = ""
     if shutil.which("fim-assets") is None and Path(".venv/bin/activate").is_file():
         steps[". .venv/bin/activate"] = "puts fim-assets and dagster on the path"
     if summary.partitions.incomplete:
         every = f"{corpus.selection('*')} --partition-range {shlex.quote(key_range(shards))}"
-        steps[f"{materialize} {every}"] = ""
+        steps[f"{materialize} {every}"] = "replaces what another recipe made" if replaces else ""
     elif stale:
         steps[f"{materialize} {corpus.selection(CORPUS_REPORT)}"] = "makes the report"
     else:
@@ -149,7 +155,8 @@ def verify(keys: tuple[str, ...]) -> None:
     """Compare receipts with the files: sizes and hashes, of outputs and of the raw shards.
 
     KEYS are partitions; without any, all that have receipts are looked at, and files that no
-    receipt lists are faults too. What does not agree is printed, and the exit status is 1.
+    receipt lists are faults too. What does not agree is printed, and the exit status is 1. So it is
+    where another recipe than the present one made the files, and where no partition has a receipt.
     """
     from fim_assets.corpus_report.gather import build_summary
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
@@ -164,11 +171,22 @@ def verify(keys: tuple[str, ...]) -> None:
         verifying = verify_partitions(corpus, shards, chosen, settings.workers)
         verdicts = list(progress.track(verifying, len(chosen), description="verify"))
     faults = [fault for verdict in verdicts for fault in verdict.faults]
+    others = [verdict.key for verdict in verdicts if verdict.others]
     if not keys:
-        complete = build_summary(corpus, list(shards)).arrays
-        faults += [*unlisted_files(corpus, verdicts), *stale_report(corpus, complete)]
+        faults += unlisted_files(corpus, verdicts)
+        if not others:  # else the report may well be of theirs
+            faults += stale_report(corpus, build_summary(corpus, list(shards)).arrays)
+    if not faults and not any(verdict.receipts for verdict in verdicts):
+        if not shards:
+            raise ShardError(*nothing_found(corpus.recipe.raw.documents, settings))
+        named = f"no partition of {shortened(chosen)}" if keys else "no partition"
+        problem = f"{named} has a receipt, so that there is nothing to verify"
+        raise click.ClickException(f"{problem}; {some_keys(shards)}")
     for fault in faults:
         click.echo(f"fault  {escape_to_one_line(fault)}")
+    if others:
+        number = plural(len(others), "partition")
+        click.echo(f"recipe {number} {OTHER_RECIPE}: {shortened(others)}; {RIGHT_RECIPE}")
     # A partition whose shard is gone is a fault, and not one of those that there should be.
     expected = {*chosen} if keys else shards.keys()
     receipts = Counter(
@@ -180,9 +198,10 @@ def verify(keys: tuple[str, ...]) -> None:
         click.echo(f"{asset:<{width}} {receipts[asset]:,} of {partitions} with a receipt")
     files = plural(sum(verdict.files for verdict in verdicts), "file")
     size = sum(verdict.bytes for verdict in verdicts)
-    conclusion = plural(len(faults), "fault") if faults else "all agree"
+    agreement = "all agree" + (" with the receipts of another recipe" if others else "")
+    conclusion = plural(len(faults), "fault") if faults else agreement
     click.echo(f"read {files} with {size / 1e6:,.1f} MB: {conclusion}")
-    if faults:
+    if faults or others:
         sys.exit(1)
 
 

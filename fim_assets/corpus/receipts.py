@@ -23,6 +23,12 @@ from fim_assets.io.storage import names_in, read_bytes, remove
 from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.name_samples import NameSample
 
+OTHER_RECIPE = "made by another recipe"
+"""How the reason begins for which a partition is not complete though its files may be intact."""
+
+RIGHT_RECIPE = "set FIM_RECIPE to the recipe that made them, or FIM_DATA_ROOT to another folder"
+"""What to do with such files that are to be kept."""
+
 
 class Result(FrozenModel):
     """What was made of what: the same for the same input and recipe.
@@ -129,7 +135,7 @@ def why_incomplete(
     if (result.asset, result.key) != (files.folder.name, files.key):
         return f"{files.receipt} is the receipt of {result.asset} {result.key}"
     if result.fingerprint != fingerprint:
-        return f"made by another recipe (fingerprint {result.fingerprint}, now {fingerprint})"
+        return f"{OTHER_RECIPE} (fingerprint {result.fingerprint}, now {fingerprint})"
     if sizes is None and is_remote(files.folder):
         sizes = published_sizes(files.folder, files.outputs.folders, files.key)
     for output in result.outputs:

@@ -46,13 +46,20 @@ def find_shards(documents: Iterable[str], root: Location) -> dict[str, RawInput]
             two, a key holds what Dagster or a file name cannot carry, or a manifest is none.
     """
     shards: dict[str, RawInput] = {}
+    unmatched = []
     for pattern in documents:
-        for key, shard in _listed_by(pattern, root):
+        listed = list(_listed_by(pattern, root))
+        if not listed:
+            unmatched.append(pattern)
+        for key, shard in listed:
             known = shards.setdefault(key, shard)
             if [member.place for member in known.members] != [m.place for m in shard.members]:
                 raise ShardError(f"two shards have the key {key}: {known} and {shard}")
             if not known.members[0].pinned_by:
                 shards[key] = shard
+    if shards:  # where there is none at all, the caller says so
+        for pattern in unmatched:
+            log.warning("raw.documents: %s matches nothing below %s", pattern, root)
     shards = dict(sorted(shards.items()))
     _refuse_doubled(shards)
     return shards
@@ -105,8 +112,6 @@ def _listed_by(pattern: str, root: Location) -> Iterator[tuple[str, RawInput]]:
         yield from _objects(rest, start)
         return
     base, paths = _expand(rest, start)
-    if not paths:
-        log.warning("raw.documents: %s matches nothing below %s", pattern, root)
     _refuse_other_files(paths)
     for path in paths:
         yield _key(path, path.relative_to(base).as_posix()), RawShard(str(path))
@@ -138,8 +143,6 @@ def _objects(pattern: str, root: UPath) -> Iterator[tuple[str, RawShard]]:
     wild = _first_wild(parts)
     base, rest = root.joinpath(*parts[:wild]), "/".join(parts[wild:])
     matching = objects(base, rest)
-    if not matching:
-        log.warning("raw.documents: %s matches nothing", base / rest)
     _refuse_other_names(matching)
     for location, info in matching.items():
         key = _key(location, location.path.removeprefix(f"{base.path.rstrip('/')}/"))

@@ -22,10 +22,14 @@ from fim_assets.wording import plural
 
 @dataclass
 class Verdict:
-    """What is known of one partition: receipts by asset, faults, and the files that were hashed."""
+    """What is known of one partition: receipts by asset, faults, and the files that were hashed.
+
+    `others` are the assets that another recipe made, whose files are compared all the same.
+    """
 
     key: str
     receipts: dict[str, Receipt] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
@@ -34,7 +38,7 @@ class Verdict:
 def verify_partitions(
     corpus: Corpus, shards: Mapping[str, RawInput], keys: Iterable[str], workers: int
 ) -> Iterator[Verdict]:
-    """Compare each partition's receipts with the recipe, its raw shard and its files.
+    """Compare each partition's receipts with its files, its raw shard and the recipe.
 
     Verdicts come in the order of the keys; `workers` partitions are read at once.
     """
@@ -54,7 +58,10 @@ def _verify(corpus: Corpus, key: str, shard: RawInput | None) -> Verdict:
         if receipt is None:
             continue
         verdict.receipts[asset] = receipt
-        reason = why_incomplete(receipt, files, corpus.fingerprint(asset))
+        made_by = receipt.result.fingerprint
+        if made_by != corpus.fingerprint(asset):
+            verdict.others.append(asset)
+        reason = why_incomplete(receipt, files, made_by)
         if reason:
             verdict.faults.append(f"{files.receipt}: {reason}")
             continue
@@ -69,7 +76,8 @@ def _verify(corpus: Corpus, key: str, shard: RawInput | None) -> Verdict:
 
 
 def _verify_inputs(corpus: Corpus, verdict: Verdict, shard: RawInput) -> None:
-    receipts = verdict.receipts
+    # What another recipe made may have been made of other stages.
+    receipts = {a: made for a, made in verdict.receipts.items() if a not in verdict.others}
     of_raw_shard = set()
     for stage in corpus.stages:
         if stage.name not in receipts:

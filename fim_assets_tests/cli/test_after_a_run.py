@@ -90,6 +90,22 @@ def test_the_summary_names_what_to_do_next(root: Path, monkeypatch: pytest.Monke
     assert "next     open the report in a browser\n" in run("summary").stdout
 
 
+def test_the_summary_tells_the_right_recipe_before_the_command_that_replaces(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(open_corpus(root))
+    (root / "other.yaml").write_text("seed: 7")
+    monkeypatch.setenv("FIM_RECIPE", str(root / "other.yaml"))
+    done = run("summary")
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("next "))
+    assert lines[first].startswith("next     set FIM_RECIPE to the recipe that made them")
+    [replacing] = [n for n, line in enumerate(lines) if "dagster asset materialize" in line]
+    assert replacing > first
+    assert lines[replacing].endswith("   replaces what another recipe made")
+
+
 def test_the_summary_fits_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_all(open_corpus(root))
     for width, columns in ((40, 3), (120, 7)):

@@ -1,8 +1,9 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from fim_assets_tests.cli.running import make_fim_shard, run
+from fim_assets_tests.cli.running import PROGRAM, make_fim_shard, run
 from fim_assets_tests.corpora import open_corpus, run_all, write_shard
 
 
@@ -93,6 +94,15 @@ def test_keys_are_of_no_outputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     done = run("keys")
     assert done.exit_code == 1
     assert "a.jsonl.zst: raw.documents matches this output; narrow the glob" in done.stderr
+
+
+def test_that_no_shard_is_found_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
+    done = subprocess.run([*PROGRAM, "keys"], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("Error: no shard found: raw/**/*.json* below ")
 
 
 @pytest.mark.usefixtures("root")

@@ -157,13 +157,23 @@ def test_a_corpus_below_a_key_prefix(prefixed: Path, monkeypatch: pytest.MonkeyP
     assert "summary.json: lists other arrays than the complete ones" in verify("--")[1]
 
 
-def test_another_recipe(root: Path) -> None:
-    (root / "recipe.yaml").write_text(RECIPE_YAML + "fim: {fim_rate: 0.25}\n")
-    status, output = verify("a")
+@pytest.mark.parametrize("other", ["fim: {fim_rate: 0.25}", "repositories: {}"])
+def test_another_recipe_is_one_line_and_damage_is_told_all_the_same(root: Path, other: str) -> None:
+    """Its files are no faults; `raw_shards` are the recipe's too, and compared with the shard."""
+    _, own = verify()
+    (root / "recipe.yaml").write_text(f"{RECIPE_YAML}{other}\n")
+    status, output = verify()
     assert status == 1
-    assert "raw_shards/a.json: " not in output
-    assert f"{root}/fim_shards/a.json: made by another recipe" in output
-    assert f"{root}/token_arrays/a.json: made by another recipe" in output
+    assert "fault " not in output
+    [line] = [line for line in output.splitlines() if line.startswith("recipe ")]
+    assert line.startswith("recipe 2 partitions made by another recipe: a, b; set FIM_RECIPE to ")
+    [read, read_by_own] = [text.splitlines()[-1].partition(":")[0] for text in (output, own)]
+    assert read == read_by_own, "every file is read"
+    damaged = root / "token_arrays" / "b.parquet"
+    flip(damaged)
+    [fault] = [line for line in verify()[1].splitlines() if line.startswith("fault ")]
+    assert str(damaged) in fault
+    assert ("recipe 1 partition " in verify("a")[1], verify("a")[0]) == (True, 1)
 
 
 def test_arrays_of_another_fim_shard(root: Path) -> None:
@@ -195,6 +205,19 @@ def test_no_such_partition() -> None:
 def test_nothing_materialized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shard(tmp_path / "raw" / "a.jsonl", documents(1))
     monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
-    status, output = verify()
-    assert status == 0
-    assert "0 of 1 partition with a receipt" in output
+    for keys in ((), ("a",)):
+        status, output = verify(*keys)
+        assert status == 1
+        assert output.count("\n") == 1
+        assert output.startswith("Error: no partition ")
+        assert output.endswith("; keys: a\n")
+    (tmp_path / "token_arrays").mkdir()
+    left = tmp_path / "token_arrays" / "a-00000.npy"
+    left.touch()
+    assert f"fault  {left}: in no receipt" in verify()[1], "and not that there is nothing"
+    for nowhere in ("empty", "nowhere"):
+        monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path / nowhere))
+        status, output = verify()
+        assert (status, output.count("\n")) == (1, 1)
+        assert output.startswith("Error: no shard found: raw/**/*.json* below ")
+        (tmp_path / nowhere).mkdir(exist_ok=True)

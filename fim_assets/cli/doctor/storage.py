@@ -9,10 +9,15 @@ from tempfile import gettempdir
 from uuid import uuid4
 
 from fim_assets.cli.doctor.estimate import Estimate
-from fim_assets.cli.doctor.findings import Finding, error_finding
+from fim_assets.cli.doctor.findings import Finding, Mark, error_finding
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError
-from fim_assets.corpus.receipts import read_receipt, why_incomplete
+from fim_assets.corpus.receipts import (
+    OTHER_RECIPE,
+    RIGHT_RECIPE,
+    read_receipt,
+    why_incomplete,
+)
 from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.locks import why_no_locks
 from fim_assets.io.storage import REQUESTS_AT_ONCE, read_bytes, remove, write_bytes
@@ -35,17 +40,18 @@ def existing_outputs(corpus: Corpus, keys: Sequence[str]) -> Generator[Finding, 
         return 0.0
     complete = sum(set(state.values()) == {"complete"} for state in states)
     of = plural(len(chosen), "partition") + (" looked at" if step > 1 else "")
-    text = f"{complete:,} of {of} complete" if complete else "nothing is complete yet"
-    yield Finding("ok", "made", text)
-    for kind, problem, advice in (
-        ("other", "made by another recipe", "set another FIM_DATA_ROOT to keep them"),
+    texts, advice = [f"{complete:,} of {of} complete"], []
+    for kind, problem, what_to_do in (
+        ("other", OTHER_RECIPE, RIGHT_RECIPE),
         ("damaged", "not what their receipts say", f"{corpus.command} verify"),
     ):
         counts = Counter(asset for state in states for asset, name in state.items() if name == kind)
         if counts:
             assets = ", ".join(f"{count:,} of {asset}" for asset, count in counts.items())
-            text = f"{assets}: {problem}: a range makes them again, and replaces these files"
-            yield Finding("look", "made", text, advice)
+            texts.append(f"{assets}: {problem}, and a range replaces these files")
+            advice.append(what_to_do)
+    mark: Mark = "look" if advice else "ok"
+    yield Finding(mark, "made", "; ".join(texts), "; ".join(advice))
     return complete / len(chosen)
 
 
@@ -88,7 +94,7 @@ def storage_findings(
         scratch = estimate.scratch_bytes
     if is_remote(root):
         yield Finding("ok", "storage", f"{root}: written, read and deleted")
-        yield _space(Path(gettempdir()), scratch, "for scratch", "set TMPDIR")
+        yield _space(Path(gettempdir()), scratch, "for temporary files", "set TMPDIR")
         return
     if why_unlocked is not None:
         text = f"{root}: its file system has no locks ({why_unlocked})"

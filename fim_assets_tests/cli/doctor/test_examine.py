@@ -246,14 +246,17 @@ def test_what_another_recipe_made_or_is_damaged_is_counted(
 ) -> None:
     run_all(open_corpus(root))
     (root / "token_arrays" / "1-00000.npy").write_bytes(b"")
-    complete, damaged = found(examined(), "made")
-    assert complete.text == "2 of 3 partitions complete"
-    assert damaged.text.startswith("1 of token_arrays: not what their receipts say")
+    [damaged] = found(examined(), "made")
+    complete, _, of_assets = damaged.text.partition("; ")
+    assert complete == "2 of 3 partitions complete"
+    assert of_assets.startswith("1 of token_arrays: not what their receipts say")
     recipe(root, "seed: 7", monkeypatch)
     report = examined()
-    nothing, other = found(report, "made")
-    assert nothing.text == "nothing is complete yet"
-    assert other.text.startswith("3 of fim_shards, 3 of token_arrays: made by another recipe")
+    [other] = found(report, "made")
+    complete, _, of_assets = other.text.partition("; ")
+    assert complete == "0 of 3 partitions complete"
+    assert of_assets.startswith("3 of fim_shards, 3 of token_arrays: made by another recipe")
+    assert other.advice.startswith("set FIM_RECIPE to the recipe that made them")
     assert (other.mark, report.can_start) == ("look", True)
     assert found(report, "recipe")[0].text.endswith("differs in seed 7")
 
@@ -460,7 +463,7 @@ def test_object_storage_is_read_written_and_left_as_it_was(
     assert report.estimate.documents == 120
     written, scratch = found(report, "storage")
     assert written.text == f"s3://{BUCKET}/out: written, read and deleted"
-    assert "needed for scratch" in scratch.text
+    assert "needed for temporary files" in scratch.text
     assert file_system().find(BUCKET) == before
     file_system().pipe_file(f"{BUCKET}/raw/empty.jsonl.gz", b"")
     assert [(f.mark, "empty.jsonl.gz: 0 bytes" in f.text) for f in found(examined(), "shards")] == [
