@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(READY) home  ## everything, from sample shards to arrays and report
 	$(BIN)/fim-assets sample
-	$(BIN)/dg launch -m fim_assets.definitions --job whole_way
+	$(BIN)/dg launch -m fim_assets.definitions --job raw_shards_to_corpus_report
 	$(BIN)/fim-assets summary
 
 test: $(READY_TO_TEST)  ## every test, three files at a time: many wait for a browser, a server or a clock

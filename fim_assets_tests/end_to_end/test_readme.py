@@ -87,7 +87,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def after_the_readme(checkout: Path) -> Path:
     for number in range(2):
-        write_shard(checkout.parent / "my-shards" / f"part-{number}.jsonl.zst", documents(40, str(number)))
+        shard = checkout.parent / "my-shards" / f"part-{number}.jsonl.zst"
+        write_shard(shard, documents(40, str(number)))
     (name, its), *_ = sessions()
     assert command_lines(its[0].code)[0] == "make demo"
     follow(name, its[:1], checkout, {})
