@@ -109,7 +109,8 @@ def follow(
         promised = said(its, number)
         printed = do(block, checkout, variables, fails=promised.startswith("Error: "))
         exports = re.findall(r"^export (.*)$", block.code, re.MULTILINE)
-        variables |= dict(word.split("=") for line in exports for word in line.split())
+        words = [word for line in exports for word in line.replace("$PWD", str(checkout)).split()]
+        variables |= dict(word.split("=") for word in words)
         want, got = (without_numbers(text.replace("…", "...")) for text in (promised, printed))
         if promised:
             assert checker.check_output(want, got, same), f"{name}\n{promised}\nis not\n{printed}"
