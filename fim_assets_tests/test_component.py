@@ -44,7 +44,7 @@ def specs(component: FimCorpus) -> dict[str, dg.AssetSpec]:
 def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seed: 7")
     component = load(tmp_path, "data_root: ../out\ninput_root: in\nrecipe: mine.yaml")
-    assert Path(str(component.data_root)).resolve() == tmp_path.parent / "out"
+    assert component.data_root == str(tmp_path.parent / "out")
     assert component.input_root == str(tmp_path / "in")
     assert component.recipe == str(tmp_path / "mine.yaml")
 
