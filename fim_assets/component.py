@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Template
 from typing import Annotated, Any
 
 import dagster as dg
@@ -16,25 +17,25 @@ from fim_assets.settings import Engine, Settings
 
 _Recipe = str | dict[str, Any]
 
-_SCAFFOLD = """\
-type: {type_name}
+_SCAFFOLD = Template("""\
+type: $type_name
 
 attributes:
   # Folder or URL of all outputs. Relative paths start from this file's folder.
-  data_root: "{{{{ context.project_root }}}}/data"
+  data_root: "{{ context.project_root }}/data"
   # Folder or URL where the recipe's globs of raw shards start; by default the data root.
   # input_root: s3://my-corpus
 
   # A built-in recipe, the path of a YAML file, or the fields that differ from olmo_midtraining's:
-  # recipe: {{raw: {{documents: ["raw/**/*.parquet"]}}, fim: {{fim_rate: 0.9}}}}
+  # recipe: {raw: {documents: ["raw/**/*.parquet"]}, fim: {fim_rate: 0.9}}
   recipe: olmo_midtraining
 
   # Goes before asset keys and output folders, and names group, job and sensor.
-  key_prefix: {prefix}
+  key_prefix: $prefix
 
   # The assets that write the raw shards.
   # deps: [my_files]
-"""
+""")
 
 
 class _Scaffolder(dg.Scaffolder[Any]):
@@ -46,7 +47,7 @@ class _Scaffolder(dg.Scaffolder[Any]):
             dg.scaffold_component(request, {"data_root": "{{ context.project_root }}/data"})
             return
         prefix = re.sub(r"\W", "_", request.target_path.name, flags=re.ASCII)
-        text = _SCAFFOLD.format(type_name=request.type_name, prefix=prefix)
+        text = _SCAFFOLD.substitute(type_name=request.type_name, prefix=prefix)
         (request.target_path / "defs.yaml").write_text(text, "utf-8")
 
 
@@ -69,7 +70,7 @@ def _text(context: dg.ResolutionContext, value: str) -> str:
 
 def _path(context: dg.ResolutionContext, text: str) -> str:
     """A path that starts from the folder of the file that names it."""
-    return str(context.resolve_source_relative_path(".") / expand_home(text))
+    return str(context.resolve_source_relative_path(str(expand_home(text))))
 
 
 def _read_location(context: dg.ResolutionContext, value: str) -> str:

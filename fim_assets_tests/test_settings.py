@@ -1,6 +1,8 @@
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,34 @@ def test_defaults() -> None:
     )
     assert in_repository()
     assert usable_cores() >= 1
+
+
+def test_in_python_the_data_root_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(data_root="out")
+    assert settings == Settings(Path("out"), tmp_path / "out", "olmo_midtraining", usable_cores())
+    assert settings == Settings.from_environment({"FIM_DATA_ROOT": str(tmp_path / "out")})
+    assert replace(settings, workers=3) == Settings(tmp_path / "out", workers=3)
+    remote = Settings(data_root="s3://bucket/out/", input_root="in")
+    assert (str(remote.data_root), remote.input_root) == ("s3://bucket/out", tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"data_root": ""}, "data_root=: name a folder or URL"),
+        ({"data_root": "~nobody-here"}, "data_root=~nobody-here: "),
+        ({"data_root": f"hf://datasets/a/b@{'0' * 40}"}, "data_root=hf://"),
+        ({"data_root": "out", "input_root": "ftp://host/in"}, "input_root=ftp://host/in: "),
+        ({"data_root": "out", "workers": 0}, "workers=0: give a whole number"),
+        ({"data_root": "out", "workers": True}, "workers=True: give a whole number"),
+        ({"data_root": "out", "partitions_per_run": 0}, "partitions_per_run=0: give"),
+        ({"data_root": "out", "engine": "dask"}, "engine=dask: give local or ray"),
+    ],
+)
+def test_what_python_cannot_give_is_refused_by_name(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        Settings(**given)
 
 
 def test_an_empty_variable_takes_its_default() -> None:

@@ -110,7 +110,8 @@ def _folders(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple
     default="",
     callback=_folders,
     metavar="A/B",
-    help="The corpus that build_definitions made with this key_prefix; its recipe is FIM_RECIPE's.",
+    help="The corpus with this key_prefix, of a component or of build_definitions; its recipe is "
+    "FIM_RECIPE's.",
 )
 @click.version_option(package_name="fim_assets")
 def main(*, debug: bool, key_prefix: tuple[str, ...]) -> None:

@@ -34,6 +34,9 @@ NOT_RUN_HERE = {
 RUN_BY_TEST_RAY = "ray_executor"
 """The module of the page on clusters."""
 
+OF_A_PROJECT = "docs/your-project.md"
+"""The page that test_your_project.py follows, in projects of its own."""
+
 ONE_WORKER = {"FIM_WORKERS": "1"}
 """For all but the demo: a range of two small shards takes longer to start workers than to make."""
 
@@ -47,7 +50,7 @@ def sessions() -> list[tuple[str, list[Block]]]:
     found = [("README and running", [b for name in ONE_SHELL for b in runnable(name)])]
     for path in PAGES:
         name = relative(path)
-        if name not in ONE_SHELL:
+        if name not in {*ONE_SHELL, OF_A_PROJECT}:
             for section, its in groupby(runnable(name), lambda block: block.section):
                 found.append((f"{name}: {section}", list(its)))
     return [(name, its) for name, its in found if any(map(does_something, its))]
