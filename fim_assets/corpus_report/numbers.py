@@ -44,7 +44,7 @@ def length_of(title: str, unit: str, of: str, lengths: Histogram) -> Length:
     numbers = {
         "mean": f"{lengths.sum / lengths.count:,.0f}",
         "95 % up to": _about(most),
-        "longest": f"{lengths.max:,}",
+        "largest": f"{lengths.max:,}",
     }
     text = ", ".join([*map(" ".join, numbers.items()), f"of {plural(lengths.count, of)}"])
     return Length(title, unit, of, lengths, _about(median), text)

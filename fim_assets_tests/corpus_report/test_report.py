@@ -382,7 +382,7 @@ def test_one_of_a_kind_is_one(corpus: Corpus) -> None:
     page, card = read_page(corpus), (corpus.folder("corpus_report") / "README.md").read_text()
     assert "1 of 1 partition complete" in page
     assert "1 of 1 partition complete" in card
-    assert "- Documents: median 1; mean 1, 95 % up to 1, longest 1, of 1 document\n" in card
+    assert "- Documents: median 1; mean 1, 95 % up to 1, largest 1, of 1 document\n" in card
     assert not re.findall(
         r"\b1 (?:partition|document|file|character|line|language)s\b", page + card
     )
@@ -409,7 +409,7 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(
     page = read_page(reported_incomplete)
     elements = Elements(page)
     links = {
-        given[name] for _, given in elements.found for name in ("src", "href") if name in given
+        link for _, given in elements.found for name in ("src", "href") if (link := given.get(name))
     }
     places = {f"#{given['id']}" for _, given in elements.found if "id" in given}
     files = {link for link in links - {"data:,", *places} if not link.startswith("data:text/yaml")}
@@ -453,7 +453,7 @@ def test_a_length_has_its_median_as_a_number() -> None:
     lengths = Histogram(count=5, sum=40, min=3, max=17, p50=None, p95=None, bins=bins)
     shown = length_of("Files", "tokens", "file", lengths)
     assert shown.median == "about 7"
-    assert shown.text == "mean 8, 95 % up to about 16, longest 17, of 5 files"
+    assert shown.text == "mean 8, 95 % up to about 16, largest 17, of 5 files"
     one = Histogram(count=2, sum=14_000, min=7_000, max=7_000, p50=None, p95=None, bins={6144: 2})
     assert length_of("Files", "tokens", "file", one).median == "7,000"
     nothing = Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
