@@ -23,7 +23,7 @@ from fim_assets.io.locations import is_remote
 from fim_assets.nothing_found import nothing_found
 from fim_assets.settings import Settings, in_repository, named_path
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-from fim_assets.wording import escape_to_one_line, plural, shortened
+from fim_assets.wording import escape_to_one_line, file_size, plural, short_number, shortened
 
 if TYPE_CHECKING:
     from fim_assets.corpus_report.summary import CorpusTotals, Summary
@@ -44,6 +44,7 @@ def summary() -> None:
     from rich.text import Text
 
     from fim_assets.corpus_report.gather import gather
+    from fim_assets.corpus_report.verdict import verdict
 
     corpus, settings = open_command_corpus()
     shards = list(list_some_shards(corpus, settings))
@@ -54,8 +55,7 @@ def summary() -> None:
     joined = gathered.summary.repositories
     all_cells = _cells(totals, gathered.made.seconds, joined.repositories if joined else None)
     columns = [name for name in all_cells if console.width >= _NARROW or name in _IN_NARROW]
-    title = f"{complete:,} of {plural(len(shards), 'partition')} complete"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("partition", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -67,7 +67,7 @@ def summary() -> None:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
     table.add_row("total", *(all_cells[name] for name in columns), style="bold")
-    console.print(table)
+    console.print(verdict(gathered.summary), table, highlight=False)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
         click.echo(f"incomplete  {key}: {escape_to_one_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:
@@ -141,7 +141,7 @@ def _cells(
         "rearranged": _percent(totals.rearranged, totals.candidates),
         "PSM share": _percent(totals.psm, totals.rearranged),
         "tokens": f"{totals.tokens:,}",
-        "tokens/s": f"{totals.tokens / token_seconds / 1e6:.1f} M" if token_seconds else "–",
+        "tokens/s": short_number(totals.tokens / token_seconds) if token_seconds else "–",
     }
 
 
@@ -197,10 +197,10 @@ def verify(keys: tuple[str, ...]) -> None:
     for asset in corpus.names:
         click.echo(f"{asset:<{width}} {receipts[asset]:,} of {partitions} with a receipt")
     files = plural(sum(verdict.files for verdict in verdicts), "file")
-    size = sum(verdict.bytes for verdict in verdicts)
+    size = file_size(sum(verdict.bytes for verdict in verdicts))
     agreement = "all agree" + (" with the receipts of another recipe" if others else "")
     conclusion = plural(len(faults), "fault") if faults else agreement
-    click.echo(f"read {files} with {size / 1e6:,.1f} MB: {conclusion}")
+    click.echo(f"read {files} with {size}: {conclusion}")
     if faults or others:
         sys.exit(1)
 

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
-from typing import NamedTuple
+from itertools import count as powers
+from itertools import takewhile
+from math import ceil, log2
 
 from markupsafe import Markup
 from rich.cells import cell_len
@@ -19,14 +20,14 @@ from fim_assets.statistics.histograms import Histogram
 from fim_assets.statistics.rates import Rate
 from fim_assets.wording import short_number
 
-_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH, _SEQUENCES_WIDTH = 300, 960, 205, 240
+_WIDTH, _FULL_WIDTH, _LENGTHS_WIDTH, _SEQUENCES_WIDTH = 300, 960, 230, 290
 _SHARES_HEIGHT, _LENGTHS_HEIGHT, _CUTS_HEIGHT = 200, 140, 150
-_ROW, _ROWS_WIDTH, _TEXT_WIDTH_AT_MOST = 22, 600, 200
+_ROW, _ROWS_WIDTH, _NAMES_WIDTH_AT_MOST = 22, 600, 200
 _CELL = 8  # a letter's width, but for the widest
 _GAP = 0.06
-_BARS_FOR_FEW_LABELS = _PARTITIONS_ALL_LABELLED = 12
+_PARTITIONS_ALL_LABELLED = 12
+_BARS_FOR_EVERY_LABEL = 14
 _PARTITIONS_NARROW = 60
-_UNITS = ("", "k", "M", "G")
 
 
 def length_distribution(lengths: Histogram, unit: str, counted: str, longest: int = 0) -> Markup:
@@ -34,7 +35,7 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
 
     The two bins of a doubling are drawn as one: they are not alike in width there, so that bars of
     their own would rise and fall by turns. The axes are titled `unit` and `counted`; the horizontal
-    one reaches `longest` at least, so that several charts share it.
+    one reaches `longest` at least, so that several charts share it. A line stands at the median.
     """
     end = max(longest, lengths.max or 0).bit_length() + 1
     counts: Counter[int] = Counter()
@@ -42,6 +43,8 @@ def length_distribution(lengths: Histogram, unit: str, counted: str, longest: in
         counts[edge.bit_length()] += n
     plot = _counts_plot(_LENGTHS_WIDTH, _LENGTHS_HEIGHT, (0, end), counts.values(), counted)
     _add_bars(plot, counts, 1)
+    if median := lengths.quantile(50):
+        plot.rule(log2(median.about + 0.5) + 1)
     plot.x_axis(unit, _length_labels(end))
     return plot.svg()
 
@@ -69,7 +72,7 @@ def whole_shares(shares: Mapping[int, float], chosen: int) -> Markup:
         colour = "accent" if length == chosen else "band"
         plot.box((bar + _GAP, bar + 1 - _GAP), (0, share), colour, "accent")
         plot.text_above(bar + 0.5, share, _whole_percent(share))
-    plot.x_axis("sequence length", {n + 0.5: _binary(size) for n, size in enumerate(shares)})
+    plot.x_axis("sequence length", {n + 0.5: f"{size:,}" for n, size in enumerate(shares)})
     return plot.svg()
 
 
@@ -107,57 +110,24 @@ def _add_bars(
         plot.box((left + gap * width, left + width - gap * width), (0, count), "accent", "accent")
 
 
-class Amount(NamedTuple):
-    """A bar, with its name before it, text behind it, and one of the page's colours."""
-
-    name: str
-    size: int
-    text: str
-    colour: str = "accent"
-
-
-def amounts(bars: Sequence[Amount]) -> Markup:
-    """Draw some numbers as bars below one another, in order; the caller shortens names."""
-    longest = max((bar.size for bar in bars), default=0)
-    margins = Margins(right=_text_width([bar.text for bar in bars]), top=0, bottom=0)
-    plot = _rows_plot([bar.name for bar in bars], max(longest, 1), margins)
-    for row, (_, size, text, colour) in enumerate(bars):
-        plot.box((0, size), (row + 0.18, row + 0.82), colour, colour)
-        plot.text_behind(size, row + 0.5, text)
-    return plot.svg()
-
-
 def language_rates(rates: Sequence[tuple[str, Rate]]) -> Markup:
     """Draw each language's realised share on its accepted bounds, with a line at the asked one.
 
     Shares outside their bounds are triangles in another colour. The caller shortens the languages'
     names; all rates have trials.
     """
-    plot = _rows_plot([name for name, _ in rates], 1, Margins(right=22))
+    longest = max(cell_len(name) for name, _ in rates)
+    margins = Margins(left=min((longest + 1) * _CELL, _NAMES_WIDTH_AT_MOST), right=22)
+    width = _ROWS_WIDTH - margins.left - margins.right
+    plot = Plot(width, len(rates) * _ROW, (0, 1), (len(rates), 0), margins)
     shares = {value: _percent(value) for value in round_values(0, 1, 0.2)}
     plot.x_axis("share of files rearranged", shares, grid=True)
-    for row, (_, rate) in enumerate(rates):
+    for row, (name, rate) in enumerate(rates):
+        plot.text_before(0, row + 0.5, name)
         plot.box(rate.accepted or (0, 1), (row + 0.22, row + 0.78), "band", "accent")
         plot.line((rate.asked, rate.asked), (row, row + 1))
         plot.point(rate.realised or 0, row + 0.5, 55, alarm=not rate.within)
     return plot.svg()
-
-
-def _rows_plot(names: Sequence[str], end: float, margins: Margins) -> Plot:
-    """A plot from 0 to `end`, with a row of height 1 for each name, which stands before it."""
-    margins = margins._replace(left=_text_width(names))
-    rows = max(len(names), 1)
-    width = _ROWS_WIDTH - margins.left - margins.right
-    plot = Plot(width, rows * _ROW, (0, end), (rows, 0), margins)
-    for row, name in enumerate(names):
-        plot.text_before(0, row + 0.5, name)
-    return plot
-
-
-def _text_width(texts: Sequence[str]) -> int:
-    """Pixels for the longest of some texts beside a plot."""
-    longest = max(map(cell_len, texts), default=0)
-    return min((longest + 1) * _CELL, _TEXT_WIDTH_AT_MOST)
 
 
 def is_wide(partitions: int) -> bool:
@@ -212,12 +182,10 @@ def _percent(share: float) -> str:
 
 
 def _length_labels(bars: int) -> dict[float, str]:
-    """Labels by the left end of the bars that have one: bar k begins at 2 ** (k - 1)."""
-    step = 2 if bars <= _BARS_FOR_FEW_LABELS else 4
-    return {bar: _binary(1 << (bar - 1)) for bar in range(1, bars + 1, step)}
+    """Labels at 1, 10, 100, …: the bar of a length k begins at log2(k) + 1, if it is whole.
 
-
-def _binary(length: int) -> str:
-    """A power of two in a few characters: 4096 is 4k."""
-    power = min((length.bit_length() - 1) // 10, len(_UNITS) - 1)
-    return f"{length >> (10 * power)}{_UNITS[power]}"
+    Where there are many bars, only at 1, 100, 10,000, ….
+    """
+    step = 10 if bars <= _BARS_FOR_EVERY_LABEL else 100
+    values = takewhile(lambda value: value <= 1 << bars, (step**power for power in powers()))
+    return {log2(value) + 1: short_number(value) for value in values if log2(value) + 1 <= bars}

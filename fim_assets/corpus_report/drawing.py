@@ -21,7 +21,7 @@ class Margins(NamedTuple):
     """Pixels around a plot; by default there is room for axes."""
 
     left: int = 60
-    right: int = 14
+    right: int = 20
     top: int = 8
     bottom: int = 42
 
@@ -62,6 +62,11 @@ class Plot:
         dashes = "4 3" if dashed else "none"
         self._line(x1, y1, x2, y2, "fg", stroke_width="1.5", stroke_dasharray=dashes)
 
+    def rule(self, x: float) -> None:
+        """Add a dashed line from bottom to top."""
+        left = self._x(x)
+        self._line(left, 0, left, self._height, "fg", stroke_dasharray="3 3")
+
     def point(self, x: float, y: float, size: float, *, alarm: bool) -> None:
         """Add a dot, or a triangle in another colour, as wide as the root of `size`."""
         left, top, radius = self._x(x), self._y(y), sqrt(size) / 2
@@ -76,10 +81,6 @@ class Plot:
     def text_before(self, x: float, y: float, text: str) -> None:
         """Add a text that ends left of a position."""
         self._text(self._x(x) - 8, self._y(y) + 4, text, 12, "fg", "end")
-
-    def text_behind(self, x: float, y: float, text: str) -> None:
-        """Add a text that begins right of a position."""
-        self._text(self._x(x) + 6, self._y(y) + 4, text, 12, "muted", "start")
 
     def text_above(self, x: float, y: float, text: str) -> None:
         """Add a text in the middle above a position, clear of the lines behind it."""

@@ -201,7 +201,7 @@ def gather(corpus: Corpus, keys: Sequence[str], shown: int = 0) -> Gathered:
         },
         longer={length: _longer(numbers, length) for length in TRAINED_LENGTHS},
         context=_in_context(counts),
-        psm_tokens=seen[PSM_TOKENS] if every_order else None,
+        psm_tokens=seen[PSM_TOKENS] if seen_partitions and every_order else None,
         effective_rates=EffectiveRates.of(seen, recipe, seen_partitions),
         repositories=None
         if recipe.repositories is None

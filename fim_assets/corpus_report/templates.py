@@ -1,10 +1,9 @@
 """Jinja as both templates need it: what it escapes, and how numbers and recipes are written."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fim_assets.recipe import built_in_name, harmless_yaml, recipe_yaml
@@ -25,6 +24,7 @@ def load_template(
         )
 
     environment = Environment(
+        loader=PackageLoader("fim_assets.corpus_report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -36,6 +36,7 @@ def load_template(
         "number": "{:,}".format,
         "plural": plural,
         "percent": percent,
+        "span": _span,
         "duration": _duration,
         "language": shown_language,
         "name": shown_name,
@@ -44,12 +45,17 @@ def load_template(
         "differing_fields": recipe_yaml,
         **filters,
     }
-    return environment.from_string((files(__package__) / name).read_text("utf-8"))
+    return environment.get_template(name)
 
 
 def percent(share: float | None) -> str:
     """A share in per cent, a dash for none."""
     return "–" if share is None else f"{share:.2%}"
+
+
+def _span(shares: tuple[float, float] | None) -> str:
+    """Two shares in per cent, from the less to the more, a dash for none."""
+    return "–" if shares is None else "–".join(f"{100 * share:.2f}" for share in shares) + "%"
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,8 @@ def verdict(summary: Summary) -> str:
     complete = f"{partitions.complete:,} of {plural(partitions.total, 'partition')} complete"
     if not partitions.complete:
         return f"{complete}, so that there is nothing to count."
-    held = f"{about(totals.documents, 'document')} and {about(totals.tokens, 'token')}"
+    joined = f", {totals.joined_documents:,} when joined," if totals.joined else ""
+    held = f"{about(totals.documents, 'document')}{joined} and {about(totals.tokens, 'token')}"
     if totals.rejected:
         held += f", {totals.rejected / (totals.lines - totals.blank):.2%} of the lines rejected"
     if partitions.incomplete:

@@ -4,28 +4,38 @@ Numbers come from `gather`. Nothing is drawn or escaped here.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
-from fim_assets.corpus_report.repositories import ADVICE, in_several_text
+from fim_assets.corpus_report.heading import Heading, make_heading
+from fim_assets.corpus_report.links import Link, corpus_links
+from fim_assets.corpus_report.numbers import (
+    LANGUAGES_SHOWN,
+    Counted,
+    Length,
+    counted_of,
+    length_of,
+)
+from fim_assets.corpus_report.repositories_view import RepositoriesView, repositories_view
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
 from fim_assets.cuts.bounded import BOUNDED_TEXT
 from fim_assets.cuts.registry import CUTS
-from fim_assets.fim_shards.arrangements import REARRANGED, layout
+from fim_assets.fim_shards.arrangements import PARTS, REARRANGED, layout
 from fim_assets.fim_shards.decisions import unchanged_meanings
 from fim_assets.fim_shards.rates import RATE_ERROR
 from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.raw_shards.rejections import REJECTION_MEANINGS
 from fim_assets.recipe.fim import Fim
-from fim_assets.repository_shards.record import PLACES
-from fim_assets.statistics.histograms import EDGES, Histogram
-from fim_assets.statistics.rates import Rate
+from fim_assets.statistics.histograms import Histogram
+from fim_assets.statistics.rates import TOO_FEW, Rate, verdict
+from fim_assets.statistics.tables import share
 from fim_assets.token_arrays.advice import trainer_advice
 from fim_assets.token_arrays.arrays import id_dtype
 from fim_assets.token_arrays.effective_rate import (
@@ -33,16 +43,18 @@ from fim_assets.token_arrays.effective_rate import (
     EffectiveRates,
     Way,
 )
-from fim_assets.wording import plural
+from fim_assets.wording import plural, short_number
 
 ROWS_SHOWN = 1000
 """Partitions in each of the page's tables and charts; the summary has no such bound."""
 
-LANGUAGES_SHOWN = 50
-
-_LENGTHS = ("document", "prefix", "middle", "suffix")
-_LENGTH_TITLES = ("Documents", "Prefixes", "Middles", "Suffixes")
-"""The histograms that are shown, in characters and in tokens."""
+_LENGTHS = {
+    "document": "Documents",
+    "prefix": "Prefixes",
+    "middle": "Middles",
+    "suffix": "Suffixes",
+}
+"""The histograms that are shown, in characters and in tokens, by name."""
 
 SEEN_SHARES = {
     "Rearranged files seen whole": "whole",
@@ -67,15 +79,6 @@ dagster asset materialize {corpus.definitions} --select {selection} \\
 """
 
 
-class Counted(NamedTuple):
-    """Something that is counted, and its share of all."""
-
-    name: str
-    number: int
-    share: float
-    meaning: str
-
-
 class Language(NamedTuple):
     """A language's documents and tokens, and its share of all tokens."""
 
@@ -85,14 +88,14 @@ class Language(NamedTuple):
     share: float
 
 
-class Length(NamedTuple):
-    """A distribution of lengths: of what, in which unit, and its numbers as text."""
+class Rearranged(NamedTuple):
+    """Files in an order, and their tokens; None where no receipt counts these."""
 
-    title: str
-    unit: str
-    of: str
-    lengths: Histogram
-    text: str
+    order: str
+    files: int
+    share: float
+    tokens: int | None
+    token_share: float | None
 
 
 class LongDocuments(NamedTuple):
@@ -112,30 +115,6 @@ class SeenWhole(NamedTuple):
     shares: dict[int, dict[str, float]]
 
 
-class LanguageFiles(NamedTuple):
-    """A language's files in repositories' documents, and their imports of one another."""
-
-    name: str
-    files: int
-    share: float
-    imports: int
-
-
-class RepositoriesView(NamedTuple):
-    """What became of repositories: numbers by title, and where files stand.
-
-    `in_several` says how many have files in several partitions; `advice` what to do if some do.
-    """
-
-    numbers: dict[str, int]
-    names: Rate
-    in_several: str
-    advice: str | None
-    places: list[Counted]
-    languages: list[LanguageFiles]
-    lengths: list[Length]
-
-
 class StageTime(NamedTuple):
     """What a stage took."""
 
@@ -150,12 +129,17 @@ class ReportView:
     """What page and card show.
 
     Attributes:
+        links: To files about the whole corpus.
         rows: The first complete partitions.
         rates: The tested shares of all files by title.
         languages: Those with most documents.
+        judged: The tested rates of those of them that have enough files to be outside bounds;
+            `too_few` are those of the others.
+        rearranged: Files and tokens in PSM order, in SPM order, and both.
         orders: Files by what became of them.
         lengths: Distributions by group.
-        seen: What trainers see of the rearranged files, where that is known of any.
+        seen: What trainers see of the rearranged files, where that is known of any: those that
+            read the recipe's layout first, of which there are `own_ways`.
         advice: What to set in which trainer, a sentence each.
         repositories: What became of repositories, where the recipe joins their files.
         versions: Of each library, and how many receipts name them, most first.
@@ -167,11 +151,16 @@ class ReportView:
     """
 
     summary: Summary
+    heading: Heading
+    links: list[Link]
     rows: list[Partition]
     made: RunStatistics
     examples: Examples
     rates: dict[str, Rate]
     languages: list[Language]
+    judged: dict[str, dict[str, Rate]]
+    too_few: dict[str, dict[str, Rate]]
+    rearranged: list[Rearranged]
     orders: list[Counted]
     splits: list[Counted]
     fallbacks: list[Counted]
@@ -179,11 +168,12 @@ class ReportView:
     lengths: dict[str, list[Length]]
     longer: list[LongDocuments]
     seen: list[SeenWhole]
+    own_ways: int
     advice: list[str]
     stages: list[StageTime]
     versions: dict[str, list[tuple[str, int]]]
     dropped: list[Counted]
-    repositories: "RepositoriesView | None"
+    repositories: RepositoriesView | None
     dtype: str
     header_bytes: int
     loading: str
@@ -200,28 +190,37 @@ def build_view(
     summary, made = gathered.summary, gathered.made
     tokens, totals, titles = summary.recipe.tokens, summary.totals, rate_titles()
     header_bytes = LAYOUTS[tokens.layout].header_bytes
+    tested = dict(islice(summary.tested_languages.items(), LANGUAGES_SHOWN))
+    own_ways = [way for way in WAYS if way.layout == tokens.layout] or [*WAYS]
+    others = [way for way in WAYS if way not in own_ways]
     path = json.dumps("/".join([*corpus.prefix, CORPUS_REPORT, "summary.json"]))
     return ReportView(
         summary=summary,
+        heading=make_heading(corpus, summary, datetime.now(UTC)),
+        links=[*corpus_links(summary)],
         rows=gathered.partitions,
         made=made,
         examples=examples,
         rates={titles[name]: summary.rates[name] for name in titles if name in summary.rates},
         languages=list(_languages(summary)),
+        judged={name: its for name, its in tested.items() if verdict(*its.values()) != TOO_FEW},
+        too_few={name: its for name, its in tested.items() if verdict(*its.values()) == TOO_FEW},
+        rearranged=list(_rearranged(summary)),
         orders=_orders(summary),
-        splits=_counted(summary.splits, totals.rearranged, _cut_texts(summary.recipe.fim)),
-        fallbacks=_counted(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
-        rejections=_counted(summary.rejections, totals.lines, REJECTION_MEANINGS),
+        splits=counted_of(summary.splits, totals.rearranged, _cut_texts(summary.recipe.fim)),
+        fallbacks=counted_of(summary.fallbacks, totals.rearranged, CUTS.reason_texts()),
+        rejections=counted_of(summary.rejections, totals.lines, REJECTION_MEANINGS),
         lengths=_lengths(summary.histograms),
         longer=list(_longer(summary)),
-        seen=list(_seen(summary.effective_rates)),
+        seen=[*_seen(summary.effective_rates, own_ways), *_seen(summary.effective_rates, others)],
+        own_ways=len(own_ways),
         advice=trainer_advice(summary.recipe, summary.effective_rates),
         stages=list(_stages(gathered)),
         versions={
             library: made.versions[library].most_common() for library in sorted(made.versions)
         },
-        dropped=_counted(summary.dropped, totals.documents, {}),
-        repositories=_repositories(summary),
+        dropped=counted_of(summary.dropped, totals.documents, {}),
+        repositories=repositories_view(summary),
         dtype=id_dtype(tokens).name,
         header_bytes=header_bytes,
         loading=_LOADING.format(path, f", offset={header_bytes}" if header_bytes else ""),
@@ -251,6 +250,19 @@ def _cut_texts(fim: Fim) -> dict[str, str]:
     }
 
 
+def _rearranged(summary: Summary) -> Iterator[Rearranged]:
+    totals, rates = summary.totals, summary.effective_rates
+    psm = summary.psm_tokens if rates.tokens else None
+    rows: dict[str, tuple[int, int | None]] = {
+        "PSM": (totals.psm, psm),
+        "SPM": (totals.spm, None if psm is None else rates.file_tokens - psm),
+        "both": (totals.rearranged, rates.file_tokens if rates.tokens else None),
+    }
+    for order, (files, tokens) in rows.items():
+        token_share = None if tokens is None else share(tokens, rates.tokens)
+        yield Rearranged(order, files, share(files, totals.files), tokens, token_share)
+
+
 def _orders(summary: Summary) -> list[Counted]:
     """Files by what became of them; of an order that is asked for, how it lays out the parts."""
     totals, fim = summary.totals, summary.recipe.fim
@@ -262,13 +274,7 @@ def _orders(summary: Summary) -> list[Counted]:
         for order in REARRANGED
         if asked[order]
     }
-    return _counted(counts, totals.files, meanings | unchanged_meanings(fim))
-
-
-def _counted(counts: Mapping[str, int], total: int, meanings: Mapping[str, str]) -> list[Counted]:
-    return [
-        Counted(name, n, _share(n, total), meanings.get(name, "")) for name, n in counts.items()
-    ]
+    return counted_of(counts, totals.files, meanings | unchanged_meanings(fim))
 
 
 def _languages(summary: Summary) -> Iterator[Language]:
@@ -276,66 +282,21 @@ def _languages(summary: Summary) -> Iterator[Language]:
     others = dict.fromkeys(summary.tokens_by_language.keys() - summary.languages.keys(), 0)
     for name, documents in islice((summary.languages | others).items(), LANGUAGES_SHOWN):
         tokens = summary.tokens_by_language.get(name, 0)
-        yield Language(name, documents, tokens, _share(tokens, summary.totals.tokens))
+        yield Language(name, documents, tokens, share(tokens, summary.totals.tokens))
 
 
 def _lengths(histograms: Mapping[str, Histogram]) -> dict[str, list[Length]]:
     groups = {"In characters": ("chars", "characters"), "In tokens": ("tokens", "tokens")}
-    shown: dict[str, list[Length]] = {}
-    for group, (suffix, unit) in groups.items() if histograms else ():
-        for name, title in zip(_LENGTHS, _LENGTH_TITLES, strict=True):
-            of = "document" if name == "document" else "file"
-            lengths = histograms[f"{name}_{suffix}"]
-            length = Length(title, unit, of, lengths, describe(lengths, of))
-            shown.setdefault(group, []).append(length)
-    return shown
-
-
-_OF_REPOSITORIES = {
-    "repository_document_files": ("Documents by files", "files", "document"),
-    "repository_document_chars": ("Documents by characters", "characters", "document"),
-    "repository_files": ("Repositories by files", "files", "repository"),
-}
-"""The histograms that only repositories have: title, unit, and of what."""
-
-
-def _repositories(summary: Summary) -> RepositoriesView | None:
-    joined = summary.repositories
-    if joined is None:
-        return None
-    numbers = {
-        "documents of the raw shards": summary.totals.documents,
-        "of these, without a repository": joined.files_without_repository,
-        "documents that they were joined to": joined.documents,
-        "repositories, once in each partition": joined.repositories,
-        "repositories divided for their size": joined.divided_repositories,
-        "documents of divided repositories": joined.documents_of_divided,
-        "exact copies within a repository": joined.copies,
-        "imports of files of the same repository": joined.import_edges,
-        "of these, within cycles": joined.cycle_edges,
-        "files in cycles": joined.cycle_files,
-        "imports of nothing in the repository": joined.unresolved_imports,
+    return {
+        group: [
+            length_of(
+                title, unit, "file" if name in PARTS else name, histograms[f"{name}_{suffix}"]
+            )
+            for name, title in _LENGTHS.items()
+        ]
+        for group, (suffix, unit) in groups.items()
+        if histograms
     }
-    total = sum(joined.files_by_language.values())
-    languages = [
-        LanguageFiles(name, files, _share(files, total), joined.imports_by_language.get(name, 0))
-        for name, files in islice(joined.files_by_language.items(), LANGUAGES_SHOWN)
-    ]
-    lengths = [
-        Length(title, unit, of, found, describe(found, of))
-        for name, (title, unit, of) in _OF_REPOSITORIES.items()
-        if (found := summary.histograms.get(name))
-    ]
-    several = joined.in_several
-    return RepositoriesView(
-        numbers=numbers,
-        names=joined.names,
-        in_several=in_several_text(several),
-        advice=ADVICE if several.in_several else None,
-        places=_counted(joined.places, total, PLACES),
-        languages=languages,
-        lengths=lengths,
-    )
 
 
 def _longer(summary: Summary) -> Iterator[LongDocuments]:
@@ -346,11 +307,11 @@ def _longer(summary: Summary) -> Iterator[LongDocuments]:
             yield LongDocuments(sequence, longer.documents, share, longer.tokens, token_share)
 
 
-def _seen(rates: EffectiveRates) -> Iterator[SeenWhole]:
-    for way in WAYS if rates.files else ():
+def _seen(rates: EffectiveRates, ways: Iterable[Way]) -> Iterator[SeenWhole]:
+    for way in ways if rates.files else ():
         shares = {
             length: rates.shares(seen)
-            | {"whole_tokens": _share(seen.whole_tokens, rates.file_tokens)}
+            | {"whole_tokens": share(seen.whole_tokens, rates.file_tokens)}
             for length, seen in rates.ways[way.name].items()
         }
         yield SeenWhole(way, shares)
@@ -362,28 +323,7 @@ def _stages(gathered: Gathered) -> Iterator[StageTime]:
     *_, last = made.seconds
     for stage, seconds in made.seconds.items():
         count, unit = (totals.tokens, "tokens") if stage == last else (totals.chars, "characters")
-        rate = f"{count / seconds:,.0f} {unit} a second" if seconds else "–"
+        rate = f"{short_number(count / seconds)} {unit} a second" if seconds else "–"
         engines = made.engines[stage].most_common()
         named = [f"{e} ({plural(n, 'partition')})" if len(engines) > 1 else e for e, n in engines]
         yield StageTime(stage, seconds, rate, named)
-
-
-def _share(part: int, total: int) -> float:
-    return part / total if total else 0.0
-
-
-def describe(lengths: Histogram, of: str) -> str:
-    """Count, mean, the median's bin and the largest of a distribution `of` things, as text."""
-    if lengths.max is None or lengths.min is None:
-        return f"no {of}"
-    rank = (lengths.count - 1) // 2
-    low = high = below = 0
-    for edge, n in lengths.bins.items():
-        low, high = edge, EDGES[EDGES.index(edge) + 1] - 1
-        below += n
-        if below > rank:
-            break
-    low, high = max(low, lengths.min), min(high, lengths.max)
-    median = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    mean = f"{lengths.sum / lengths.count:,.0f}"
-    return f"{plural(lengths.count, of)}; mean {mean}, median {median}, longest {lengths.max:,}"

@@ -47,11 +47,15 @@ class Rate(FrozenModel):
         return verdict(self)
 
 
+TOO_FEW = "too few files"
+"""The verdict where nothing could be refused."""
+
+
 def verdict(*tested: Rate) -> str:
     """What the tests of some rates say: `within`, `outside`, or `too few files` to say anything."""
     if not all(rate.within for rate in tested):
         return "outside"
-    return "within" if any(rate.can_fail for rate in tested) else "too few files"
+    return "within" if any(rate.can_fail for rate in tested) else TOO_FEW
 
 
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:

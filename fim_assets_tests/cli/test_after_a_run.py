@@ -9,6 +9,7 @@ from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus_report.summary import CorpusTotals
 from fim_assets.corpus_report.write import write_report
 from fim_assets.token_arrays.reader import TokenArray
+from fim_assets.wording import short_number
 from fim_assets_tests.cli.running import ROWS, run
 from fim_assets_tests.corpora import json_lines, open_corpus, run_all, write_shard
 from fim_assets_tests.tokenizer.small_tokenizers import CODE, byte_level_bpe, save
@@ -60,7 +61,7 @@ def test_the_summarys_numbers_are_those_of_the_receipts(root: Path) -> None:
     receipts = [read_receipt(corpus.files("token_arrays", key)) for key in ("a", "c__d")]
     tokens = sum(receipt.result.tokens or 0 for receipt in receipts if receipt)
     seconds = sum(receipt.made.seconds for receipt in receipts if receipt)
-    assert total[5:] == [f"{tokens:,}", f"{tokens / seconds / 1e6:.1f}", "M"]
+    assert total[5:] == [f"{tokens:,}", *short_number(tokens / seconds).split()]
 
 
 def test_the_summary_names_partitions_without_a_document(root: Path) -> None:
@@ -124,7 +125,7 @@ def test_verify_names_a_hostile_file_on_one_line(root: Path) -> None:
     assert done.exit_code == 1
     [fault] = [line for line in done.stdout.splitlines() if line.startswith("fault")]
     assert fault.endswith("evil␛[31m‹U+202E›↵fault  other: in no receipt")
-    assert done.stdout.endswith(" MB: 1 fault\n")
+    assert done.stdout.endswith(" kB: 1 fault\n")
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 import re
+from math import log2
 from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
 
 from fim_assets.corpus_report.charts import (
-    Amount,
-    amounts,
     cut_positions,
     language_rates,
     length_distribution,
@@ -53,19 +52,31 @@ def test_one_bar_a_doubling_with_heights_in_proportion() -> None:
     assert bars == pytest.approx([bars[0], 4 * bars[0], 2 * bars[0]], rel=0.001)
 
 
-def test_lengths_are_labelled_by_powers_of_16() -> None:
+def test_lengths_are_labelled_by_powers_of_100() -> None:
     chart = length_distribution(lengths(0, 100_000), "code points", "files")
-    assert across(chart) == ["files", "1", "16", "256", "4k", "64k", "code points"]
+    assert across(chart) == ["files", "1", "100", "10 k", "code points"]
 
 
 def test_short_lengths_get_more_labels() -> None:
-    chart = length_distribution(lengths(3, 20), "tokens", "files")
-    assert across(chart) == ["files", "1", "4", "16", "tokens"]
+    chart = length_distribution(lengths(3, 120), "tokens", "files")
+    assert across(chart) == ["files", "1", "10", "100", "tokens"]
 
 
 def test_longest_makes_charts_share_an_axis() -> None:
     chart = length_distribution(lengths(3), "tokens", "files", longest=100_000)
-    assert across(chart) == ["files", "1", "16", "256", "4k", "64k", "tokens"]
+    assert across(chart) == ["files", "1", "100", "10 k", "tokens"]
+
+
+def test_labels_and_the_median_stand_where_the_bars_do() -> None:
+    """On an axis of 8 bars, 230 wide: of 0, 1, 2 to 3, …, 64 to 127."""
+    chart = length_distribution(lengths(64, 64, 64), "tokens", "files", longest=127)
+    (bar,) = filled(chart, "--accent")
+    left, right = float(bar[1:].split()[0]), float(bar.partition("H")[2].partition("V")[0])
+    assert (left, right) == pytest.approx((230 * 7.06 / 8, 230 * 7.94 / 8), abs=0.1)
+    (rule,) = [e for e in ET.fromstring(chart).iter() if e.get("stroke-dasharray") == "3 3"]
+    assert left - 3 < float(rule.attrib["d"][1:].split()[0]) < right
+    marks = {text.text: float(text.attrib["x"]) for text in ET.fromstring(chart).iter(f"{SVG}text")}
+    assert marks["10"] == pytest.approx(230 * (log2(10) + 1) / 8, abs=1)
 
 
 def test_no_lengths_give_an_empty_chart() -> None:
@@ -138,7 +149,7 @@ def test_shares_seen_whole_are_bars_in_proportion_under_their_numbers() -> None:
     chart = whole_shares(shares, 8192)
     labels = [text for text in texts(chart) if "%" in text]
     assert labels[-5:] == ["0%", "<1%", "50%", ">99%", "100%"]
-    lengths = ["2k", "4k", "8k", "16k", "32k"]
+    lengths = ["2,048", "4,096", "8,192", "16,384", "32,768"]
     assert across(chart) == ["share of files", *labels[-5:], *lengths, "sequence length"]
     (chosen,) = heights(chart)
     *_, whole = heights(whole_shares(shares, 32768))
@@ -146,16 +157,9 @@ def test_shares_seen_whole_are_bars_in_proportion_under_their_numbers() -> None:
     assert len(filled(chart, "--band")) == 4
 
 
-def test_amounts_have_their_words_on_both_sides() -> None:
-    chart = amounts([Amount(HOSTILE, 20, "20 files"), Amount(HOSTILE, 5, "5 files", "second")])
-    assert sorted(texts(chart)) == sorted([HOSTILE, HOSTILE, "20 files", "5 files"])
-    assert len(filled(chart, "--accent")) == len(filled(chart, "--second")) == 1
-    assert "<script" not in chart
-
-
 def test_names_of_whatever_script_and_length_leave_room_for_the_bars() -> None:
     for name in ("", "C", "日本語" * 7, "‹U+202E›" * 20):
-        (bar,) = filled(amounts([Amount(name, 3, "3 files")]), "--accent")
+        (bar,) = filled(language_rates([(name, binomial_rate(1, 2, 0.5, 1e-9))]), "--band")
         assert float(bar.partition("H")[2].partition("V")[0]) > 200
 
 
@@ -179,7 +183,6 @@ def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
         length_distribution(lengths(1, 2, 3), "tokens", "files"),
         realised_shares([Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9)]),
         language_rates([("C", Rate.of(hits=5, trials=10, asked=0.5, low=1, high=9))]),
-        amounts([Amount("C", 1, "1", "second")]),
         cut_positions({0: 1}, 1),
         partition_tokens([1, 2]),
         whole_shares({2048: 0.5, 4096: 1.0}, 4096),
@@ -187,7 +190,6 @@ def test_charts_load_nothing_and_take_all_colours_from_the_page() -> None:
         assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg)) <= {
             "none",
             *(f"var(--{name})" for name in ("accent", "band", "bg", "fg", "grid", "muted")),
-            "var(--second)",
         }
         assert "href=" not in svg
         assert "style" not in svg

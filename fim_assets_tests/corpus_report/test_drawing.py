@@ -23,5 +23,5 @@ def test_a_plot_is_as_large_as_its_margins_make_it_and_y_grows_upwards() -> None
     plot = Plot(300, 200, (0, 10), (0, 4))
     plot.box((5, 10), (0, 1), "accent", "band")
     svg = plot.svg()
-    assert 'width="374" height="250" viewBox="-60 -8 374 250"' in svg
+    assert 'width="380" height="250" viewBox="-60 -8 380 250"' in svg
     assert 'd="M150 200H300V150H150z"' in svg

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
@@ -20,8 +21,10 @@ from fim_assets.corpus.raw_shard import RawShard
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus_report.card import _size_category
 from fim_assets.corpus_report.gather import build_summary
+from fim_assets.corpus_report.heading import recipe_name
+from fim_assets.corpus_report.numbers import length_of
 from fim_assets.corpus_report.summary import ListedArray, Summary
-from fim_assets.corpus_report.view import describe
+from fim_assets.corpus_report.verdict import verdict
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.context import Context
@@ -360,22 +363,18 @@ def test_page_shows_how_to_read_the_arrays(
     assert names["ids"][-1] == eos
 
 
-def test_few_partitions_are_named_in_the_chart_of_their_tokens(
+def test_only_many_partitions_have_a_chart_of_their_tokens(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = ["a" * 15 + "b" * 15, "evil\u202e"]
-    write_report(corpus, materialize(corpus, dict.fromkeys(keys, SHARDS["a"])))
-    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
-    assert re.findall("<text[^>]*>(.*?)</text>", chart) == [
-        f"{'a' * 10}…{'b' * 9}",
-        "evil‹U+202E›",
-        "4",
-        "4",
-    ]
-    monkeypatch.setattr("fim_assets.corpus_report.figures.PARTITIONS_NAMED", 1)
-    write_report(corpus, keys)
-    chart = read_page(corpus).partition("Tokens a partition")[2].partition("</svg>")[0]
-    assert "partition, in the table&#39;s order" in chart.replace("'", "&#39;")
+    assert "Tokens a partition" not in read_page(corpus_with_report(corpus))
+    monkeypatch.setattr("fim_assets.corpus_report.figures._PARTITIONS_DRAWN", 2)
+    chart = read_page(corpus_with_report(corpus)).partition("Tokens a partition")[2]
+    assert "partition, in the table's order" in unescape(chart.partition("</svg>")[0])
+
+
+def corpus_with_report(corpus: Corpus) -> Corpus:
+    write_report(corpus, ["a", "b"])
+    return corpus
 
 
 def test_one_of_a_kind_is_one(corpus: Corpus) -> None:
@@ -383,7 +382,7 @@ def test_one_of_a_kind_is_one(corpus: Corpus) -> None:
     page, card = read_page(corpus), (corpus.folder("corpus_report") / "README.md").read_text()
     assert "1 of 1 partition complete" in page
     assert "1 of 1 partition complete" in card
-    assert "- Documents: 1 document; mean 1," in card
+    assert "- Documents: median 1; mean 1, 95 % up to 1, largest 1, of 1 document\n" in card
     assert not re.findall(
         r"\b1 (?:partition|document|file|character|line|language)s\b", page + card
     )
@@ -410,10 +409,17 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_style_alone(
     page = read_page(reported_incomplete)
     elements = Elements(page)
     links = {
-        given[name] for _, given in elements.found for name in ("src", "href") if name in given
+        link for _, given in elements.found for name in ("src", "href") if (link := given.get(name))
     }
     places = {f"#{given['id']}" for _, given in elements.found if "id" in given}
-    assert links <= {"data:,", *places}
+    files = {link for link in links - {"data:,", *places} if not link.startswith("data:text/yaml")}
+    assert files == {
+        *("summary.json", "README.md", "../token_arrays/mix.txt", "../token_arrays/"),
+        *("../fim_shards/", "../fim_shards/b.jsonl.zst", "../token_arrays/b-00000.npy"),
+        "../token_arrays/b.json",
+    }
+    folder = Path(str(reported_incomplete.folder("corpus_report")))
+    assert all((folder / link).exists() for link in files)
     assert "#incomplete" in links
     assert not [given for _, given in elements.found if "style" in given]
     policy = next(given["content"] for tag, given in elements.found if "http-equiv" in given)
@@ -441,11 +447,17 @@ def test_long_tables_say_what_they_leave_out(
     assert '<th scope="row">b</th>' not in page
 
 
-def test_page_words_the_median_as_its_bin() -> None:
-    lengths = Histogram(
-        count=5, sum=40, min=3, max=17, p50=None, p95=None, bins={3: 1, 6: 2, 8: 1, 16: 1}
-    )
-    assert describe(lengths, "file") == "5 files; mean 8, median 6–7, longest 17"
+def test_a_length_has_its_median_as_a_number() -> None:
+    """The third of five values is 6 or 7; the last one alone is exact."""
+    bins = {3: 1, 6: 2, 8: 1, 16: 1}
+    lengths = Histogram(count=5, sum=40, min=3, max=17, p50=None, p95=None, bins=bins)
+    shown = length_of("Files", "tokens", "file", lengths)
+    assert shown.median == "about 7"
+    assert shown.text == "mean 8, 95 % up to about 16, largest 17, of 5 files"
+    one = Histogram(count=2, sum=14_000, min=7_000, max=7_000, p50=None, p95=None, bins={6144: 2})
+    assert length_of("Files", "tokens", "file", one).median == "7,000"
+    nothing = Histogram(count=0, sum=0, min=None, max=None, p50=None, p95=None, bins={})
+    assert length_of("Files", "tokens", "file", nothing)[-2:] == ("–", "no file")
 
 
 def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
@@ -465,7 +477,8 @@ def test_laws_fallbacks_and_languages_are_shown(tmp_path: Path) -> None:
     assert summary.rates["document_rate"].trials == 400
     assert summary.rates_by_language["C"]["fim_rate"].realised == 1.0
     page = unescape(read_page(made))
-    assert f"<dt>Rearranged share</dt><dd>{1 - totals.gate / 400:.2%}</dd><dd>asked 50.00%" in page
+    share = f"{1 - totals.gate / 400:.2%}"
+    assert f"<dd>{share}</dd><dd>{share} if long enough, asked 50.00%" in page
     assert (
         f'<th scope="row">one_line</th><td class="number">{summary.fallbacks["one_line"]}' in page
     )
@@ -540,7 +553,8 @@ def test_what_trainers_see_adds_up_over_partitions(tmp_path: Path) -> None:
     cells = re.findall(
         r'<th scope="row">First tokens</th>((?:<td class="number">[^<]*</td>)+)', page
     )
-    whole = [re.findall("[0-9.]+%", row) for row in cells]
+    chosen, *whole = [re.findall("[0-9.]+%", row) for row in cells]
+    assert chosen == ["100.00%", "100.00%", "0.00%", "0.00%"]
     discarded = first.discarded_tokens / tokens
     assert [row[0] for row in whole] == [
         "50.00%",
@@ -578,6 +592,42 @@ def test_receipts_of_an_older_version_do_not_say_what_trainers_see(tmp_path: Pat
     assert "Known for 0 of 2 complete partitions" in page
     assert "Middles that lose their end" not in page
     assert "seen whole" not in read_card(corpus)
+
+
+def test_the_share_of_tokens_is_that_of_the_rearranged_files_with_what_ends_them(
+    tmp_path: Path,
+) -> None:
+    """Of each order too, unless a receipt of an older version does not count it."""
+    corpus = corpus_at(tmp_path, Recipe(fim=Fim(fim_rate=0.5)))
+    lines = [{"id": str(n), "text": f"{TEXT}# {n}"} for n in range(60)]
+    keys = materialize(corpus, {"a": "".join(json.dumps(line) + "\n" for line in lines)})
+    summary = write_report(corpus, keys)
+    table = pl.read_parquet(tmp_path / "token_arrays" / "a.parquet")
+    psm, spm = (
+        sum(table.filter(pl.col("order") == order)["tokens"].to_list()) for order in ("psm", "spm")
+    )
+    assert min(psm, spm) > 0
+    assert (summary.psm_tokens, summary.effective_rates.file_tokens) == (psm, psm + spm)
+    shares = [f"{its / summary.totals.tokens:.2%}" for its in (psm, spm, psm + spm)]
+    assert fim_shares(corpus) == shares
+    path = Path(str(corpus.files("token_arrays", "a").receipt))
+    receipt = json.loads(path.read_bytes())
+    del receipt["seen"]["psm_tokens"]
+    path.write_text(json.dumps(receipt))
+    assert write_report(corpus, keys).psm_tokens is None
+    assert fim_shares(corpus) == ["–", "–", shares[2]]
+    del receipt["seen"]
+    path.write_text(json.dumps(receipt))
+    write_report(corpus, keys)
+    assert fim_shares(corpus) == ["–", "–", "–"]
+
+
+def fim_shares(corpus: Corpus) -> list[str]:
+    """The last column of the table of FIM shares, of which the card has the last row."""
+    table = read_page(corpus).partition('aria-label="FIM share"')[2].partition("</table>")[0]
+    shares = re.findall(r">([^<>]*)</td></tr>", table)
+    assert f"| their share of all tokens | {shares[-1]} |" in read_card(corpus)
+    return shares
 
 
 @pytest.mark.parametrize("longer", ["unchanged", "pieces"])
@@ -722,6 +772,42 @@ def test_the_recipe_is_shown_and_gives_itself_again(tmp_path: Path) -> None:
     whole, commands = re.findall(r"```\w+\n(.*?)```", read_card(corpus), re.DOTALL)
     assert parse_recipe(whole, "card") == load_recipe("ast_fim")
     assert "export FIM_RECIPE=ast_fim" in commands
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "olmo_midtraining"),
+        ({"raw": {"documents": ["mine/*.jsonl"]}}, "olmo_midtraining"),
+        ({"fim": {"fim_rate": 0.7}}, "olmo_midtraining with other fim.fim_rate"),
+        (
+            {"seed": 1, "fim": {"fim_rate": {"C": 1, "default": 0}}, "context": {"tokens": 512}}
+            | {"tokens": {"tokenizer": {"bos_token_id": 2}}},
+            "olmo_midtraining with other seed, fim.fim_rate, context and 1 more",
+        ),
+        (
+            load_recipe("ast_fim").model_dump() | {"seed": 1},
+            "ast_fim with other seed",
+        ),
+    ],
+)
+def test_a_recipe_is_named_after_the_nearest_that_is_built_in(
+    fields: dict[str, Any], name: str
+) -> None:
+    assert recipe_name(Recipe.model_validate(fields)) == name
+
+
+def test_page_and_card_begin_with_the_corpus_its_recipe_and_its_verdict(
+    reported: Corpus, reported_incomplete: Corpus
+) -> None:
+    # They were made without checks.
+    for corpus, keys in ((reported, ["a", "b"]), (reported_incomplete, ["a", "b", "missing"])):
+        said = verdict(build_summary(corpus, keys))
+        page, card = unescape(read_page(corpus)), read_card(corpus)
+        assert "<title>root: corpus report</title>" in page
+        assert "<h1>Corpus report: root</h1>" in page
+        assert f'<span aria-hidden="true">▲</span> {said}</p>' in page
+        assert f"\n{said} Tokenizer `allenai/dolma2-tokenizer`; recipe olmo\\_midtraining" in card
 
 
 def test_commands_and_places_are_those_of_the_key_prefix(corpus: Corpus) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 from fim_assets.corpus_report.write import write_report
+from fim_assets.recipe import load_recipe
 from fim_assets_tests.corpora import (
     HOSTILE_KEY,
     documents,
@@ -121,6 +123,7 @@ def open_report(report: str, visit_page: Visit) -> Visit:
 
 def test_every_chart_is_drawn(open_report: Visit) -> None:
     with open_report("report-charts") as page:
+        page.evaluate("document.querySelectorAll('details').forEach(its => its.open = true)")
         figures = page.locator("figure:has(svg)")
         assert figures.count() >= 8
         assert figures.evaluate_all(UNPAINTED_FIGURES) == []
@@ -135,7 +138,7 @@ def test_hostile_names_are_shown_and_do_nothing(open_report: Visit) -> None:
         assert page.evaluate("window.forged") is None
         assert page.locator("script, iframe, img, [onload], [onerror], b").count() == 0
         links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
-        assert all(link.startswith(("file:", "https://")) for link in links)
+        assert all(link.startswith(("file:", "data:text/yaml")) for link in links)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -149,10 +152,43 @@ def test_text_stands_out_from_its_background(
         assert page.evaluate(PALE_TEXTS) == {}
 
 
-def test_a_narrow_page_does_not_scroll_sideways(open_report: Visit) -> None:
+def test_it_fits_wide_and_narrow_screens(open_report: Visit) -> None:
     with open_report("report-narrow") as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == 1440
+        left, right = (box["y"] for box in boxes(page, "#files .pair > div"))
+        assert left == right, "two columns"
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        upper, lower = (box["y"] for box in boxes(page, "#files .pair > div"))
+        assert upper < lower, "one column"
+        # What is wider than the screen scrolls by itself, and all else is seen whole.
+        partitions = page.locator("#partitions .scroll")
+        assert partitions.evaluate("its => (its.scrollLeft = 9999, its.scrollLeft)") > 100
+        outside = page.locator("main *:not(.scroll *, figure *, pre *, details *)")
+        ends = outside.evaluate_all("all => all.map(its => its.getBoundingClientRect().right)")
+        assert max(ends) <= 390
+
+
+def boxes(page: Page, selector: str) -> list[FloatRect]:
+    found = (its.bounding_box() for its in page.locator(selector).all())
+    return [box for box in found if box]
+
+
+def test_folded_tables_open_and_links_lead_to_files(open_report: Visit) -> None:
+    with open_report("report-folded") as page:
+        table = page.get_by_role("region", name="Languages with too few files to judge")
+        expect(table).to_be_hidden()
+        page.get_by_text("with too few files to judge").first.click()
+        expect(table.get_by_role("rowheader").first).to_be_visible()
+        links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
+        files = {unquote(urlsplit(link).path) for link in links if link.startswith("file:")}
+        assert len(files) > 10
+        assert all(Path(file).exists() for file in files)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="recipe.yaml").click()
+        assert download.value.suggested_filename == "recipe.yaml"
+        assert load_recipe(download.value.path()).raw.max_rejected_share == 1
 
 
 def test_it_prints_dark_on_white(open_report: Visit, pictures: Path) -> None:
@@ -160,6 +196,10 @@ def test_it_prints_dark_on_white(open_report: Visit, pictures: Path) -> None:
         page.emulate_media(color_scheme="dark", media="print")
         assert background(page) == "rgb(255, 255, 255)"
         assert page.evaluate(PALE_TEXTS) == {}
+        # What is folded is printed too.
+        folded = boxes(page, "details:not([open]) .scroll")
+        assert folded
+        assert all(box["height"] > 30 for box in folded)
         printed = page.pdf(path=pictures / "report.pdf", format="A4")
         assert printed.startswith(b"%PDF-")
         assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 40

@@ -10,6 +10,7 @@ from fim_assets.corpus_report.write import write_report
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.tokens import Tokens
 from fim_assets.stages import ASSETS
+from fim_assets.wording import file_size
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
 MASKED = Recipe(tokens=Tokens(max_size=4000, label_mask="middle"))
@@ -56,7 +57,7 @@ def test_what_agrees(root: Path) -> None:
     raw = sum(path.stat().st_size for path in (root / "raw").iterdir())
     assert output.splitlines() == [
         *(f"{asset:<14} 2 of 2 partitions with a receipt" for asset in ASSETS),
-        f"read {len(files) + 2} files with {(size + raw) / 1e6:,.1f} MB: all agree",
+        f"read {len(files) + 2} files with {file_size(size + raw)}: all agree",
     ]
 
 
