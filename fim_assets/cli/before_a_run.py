@@ -131,9 +131,9 @@ def doctor(*, as_json: bool) -> None:
     """Look before a long run whether all is in order, and estimate what it will take.
 
     Recipe, shards, tokenizer, storage, executor and Dagster's settings are looked at, and every
-    stage is really run on some lines of a few shards, in a temporary folder. What must be mended
-    before a run gives the exit status 1; a warning does not. Nothing is kept but the proof of the
-    tokenizer's encoder, which the run would make too.
+    stage is really run on some lines of a few shards, as many as 20 seconds allow, in a temporary
+    folder. What must be mended before a run gives the exit status 1; a warning does not. Nothing is
+    kept but the proof of the tokenizer's encoder, which the run would make too.
     """
     import orjson
 

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from fim_assets.io.locations import Location, is_remote, is_url
 from fim_assets.wording import (
     escape_to_one_line,
     file_size,
+    plural,
     shortened,
     shown_language,
     shown_name,
@@ -87,7 +89,7 @@ def collect(
     path in the repository, the repository's name and that of its licence's file. The default recipe
     reads them. Left out, and counted, is what .gitignore ignores, what Linguist or .gitattributes
     calls vendored or generated, binary, empty and larger files, what is neither UTF-8 nor UTF-16
-    with a byte-order mark, and links.
+    with a byte-order mark, links, and archives that are not named as SOURCES themselves.
 
     Shards are <prefix>-00000.jsonl.zst and on, each of at most --shard-size of text, and always
     the same bytes. They are in their places once all are whole. The exit status is 1 if there is no
@@ -107,7 +109,7 @@ def collect(
     from fim_assets.collect.shards import new_shards
 
     settings, folder = read_settings(quiet=True), Path(output)
-    taken, left_out = Taken(), LeftOutFiles()
+    taken, left_out = Taken(), LeftOutFiles(sources)
     with new_shards(folder, prefix, shard_size, overwrite=overwrite) as shards:
         files = collect_files(sources, folder, max_file_size)
         with progress_bar() as progress:
@@ -154,15 +156,27 @@ class Taken:
 class LeftOutFiles:
     """What is left out, counted by reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sequence[Path]) -> None:
         self.counts: Counter[str] = Counter()
         self.named: dict[str, list[str]] = {reason: [] for reason in _NAMED}
+        self._sources = {path.resolve() for path in sources}
+        self._archives: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, file: "LeftOut") -> None:
         """Count a file."""
         self.counts[file.reason] += 1
         if file.reason in self.named:
             self.named[file.reason].append(escape_to_one_line(file.name))
+        if file.reason == "archive":
+            self._add_archive(Path(file.name))
+
+    def _add_archive(self, path: Path) -> None:
+        """Remember an archive in a folder, which could be a source; in an archive, none can."""
+        from fim_assets.collect.sources import ending_of_archive
+
+        if path.parent.is_dir() and path.resolve() not in self._sources:
+            glob = path.parent / f"*{ending_of_archive(path.name)}"
+            self._archives[str(glob)].append(str(path))
 
     def show(self) -> None:
         """Print a table of reasons, and the names of files that a user may want to see to."""
@@ -186,6 +200,11 @@ class LeftOutFiles:
         for named, names in self.named.items():
             if names:
                 click.echo(f"{named:<11}{shortened(names, _NAMES_SHOWN)}")
+        if self._archives:
+            number = plural(sum(map(len, self._archives.values())), "archive")
+            globs = [glob if len(of) > 1 else of[0] for glob, of in self._archives.items()]
+            shown = shortened([*map(escape_to_one_line, globs)], _NAMES_SHOWN)
+            click.echo(f"warning    {number} not opened; name as sources those to collect: {shown}")
 
 
 def _next_step(folder: Path, prefix: str, input_root: Location) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fim_assets.collect.judge import Document, Reason, judge, reason_of_path
-from fim_assets.collect.sources import Source, archive_ending, open_source
+from fim_assets.collect.sources import Source, archive_ending, ending_of_archive, open_source
 from fim_assets.collect.walk import File, walk
 from fim_assets.errors import UserError
 
@@ -69,4 +69,7 @@ def _judged(source: Source, file: File, most: int) -> Document | Reason:
         content = source.read(file.place, most)
     except PermissionError:
         return "unreadable"
-    return "too_large" if content is None else judge(file, content)
+    judged = "too_large" if content is None else judge(file, content)
+    if not isinstance(judged, Document) and ending_of_archive(os.fsdecode(file.path)):
+        return "archive"
+    return judged

@@ -85,6 +85,11 @@ class Source(Protocol):
         """A file's content, None if it holds more bytes; a PermissionError if it is not to read."""
 
 
+def ending_of_archive(name: str) -> str:
+    """How the name of an archive ends, '' for another name."""
+    return next((name[-len(end) :] for end in ARCHIVES if name.lower().endswith(end)), "")
+
+
 def archive_ending(path: Path) -> str | None:
     """How an archive's name ends, None for a folder; a UserError if a source is neither."""
     if path.is_dir():

@@ -50,9 +50,8 @@ def render_tokens(encoded: Sequence[EncodedSegment], tokenizer: LoadedTokenizer)
     """A document's tokens for the terminal: ids and what they stand for, controls by name."""
     total = sum(len(segment.ids) for segment in encoded)
     controls = sum(segment.control for segment in encoded)
-    rows: list[RenderableType] = [
-        Text.assemble((plural(total, "token"), "bold"), f", {controls:,} of them placed by id")
-    ]
+    placed = f", {controls:,} of them sentinels, EOS and other controls, placed by id"
+    rows: list[RenderableType] = [Text.assemble((plural(total, "token"), "bold"), placed)]
     for segment in encoded[:_SEGMENTS]:
         if segment.control:
             token = segment.ids[0]
@@ -181,7 +180,9 @@ def render_document(
     if document.pieces > 1:
         line += f", piece {document.piece + 1:,} of {document.pieces:,}"
     tokens_at = f"tokens {document.start:,} to {document.end:,}"
-    orders = ", ".join(document.orders).upper()
+    orders = ", ".join(
+        "not rearranged" if order == "none" else order.upper() for order in document.orders
+    )
     heading = _Heading(f"document {number:,}", document.id, line, tokens_at, orders)
     rows: list[RenderableType] = [heading]
     for part in document.parts:

@@ -32,9 +32,13 @@ NO_NUMBERS = (
 CARRIAGE_RETURNS = (
     r"its lines end in CR alone, and those of a shard in LF: convert it, as `tr '\r' '\n'` does"
 )
+NORMAL_EMPTY_SHARE = 0.1
+"""A share of empty texts that code may well have, as empty `__init__.py`."""
+
 EMPTY_TEXTS = (
-    "where empty texts are normal, raw.max_empty_share lets them pass and no broken line: 0.1 "
-    "allows one in ten"
+    "empty files are normal in code: write `raw: {max_empty_share: "
+    f"{NORMAL_EMPTY_SHARE}}}` in the recipe; they are left out and counted, and broken lines still "
+    "stop the run"
 )
 MORE_EMPTY_TEXTS = "raise raw.max_empty_share, if so many empty texts are meant to be there"
 NOT_EXPLAINED = "mend the shard, or raise raw.max_rejected_share"
@@ -157,8 +161,11 @@ class Rejections:
         if len(first) < REJECTED_SHOWN:
             first.append(replace(line, content=b""))
 
-    def excess(self, lines: int) -> Excess | None:
-        """What exceeds the recipe's bounds, by the number of lines that are not blank."""
+    def excess(self, lines: int, of: str = "line") -> Excess | None:
+        """What exceeds the recipe's bounds, by the number of lines that are not blank.
+
+        `of` is what the lines are called: not all of them may have been read.
+        """
         counted = Counter(self.reasons)
         share, empty_share = self.raw.max_rejected_share, self.raw.max_empty_share
         empty = counted.pop("empty", 0) if empty_share is not None else 0
@@ -175,7 +182,7 @@ class Rejections:
             explanation = MORE_EMPTY_TEXTS
         else:
             return None
-        text = f"{number:,} of {plural(lines, 'line')} {what}, {bound}"
+        text = f"{number:,} of {plural(lines, of)} {what}, {bound}"
         return Excess(number, exceeded, text, first, explanation)
 
     def _explanation(self, rejected: int, lines: int) -> str:

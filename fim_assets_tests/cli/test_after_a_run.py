@@ -148,6 +148,9 @@ def test_show_decodes_a_document_of_an_array(array: Path) -> None:
     assert "100258" not in shown.stdout
     with_ids = run("show", str(array), "--document", str(number), "--tokens").stdout
     assert "100258 <|fim_prefix|>" in with_ids
+    number = next(n for n, document in enumerate(documents_of_it) if document.orders == ("none",))
+    unchanged = run("show", str(array), "--document", str(number)).stdout.splitlines()
+    assert unchanged[0].endswith(" · not rearranged")
 
 
 def test_show_of_a_partition_is_of_its_first_array(root: Path, array: Path) -> None:

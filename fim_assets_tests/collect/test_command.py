@@ -78,6 +78,35 @@ def test_a_checkout_becomes_shards_and_says_what_is_left_out(tmp_path: Path) -> 
     assert names_in(tmp_path / "mine" / "raw") == {"collected-00000.jsonl.zst"}
 
 
+def test_archives_in_a_source_are_not_opened_and_how_to_name_them_is_told(tmp_path: Path) -> None:
+    """One that holds text is a document; one in an archive, or named besides, needs no name."""
+    code = write_tree(tmp_path / "code", {"a.py": "import this\n", "note.zip": "a text\n"})
+    tree = write_tree(tmp_path / "tree", {"b.py": "import that\n"})
+    for name in ("1.zip", "2.ZIP", "3.zip", "deep/4.zip"):
+        (code / name).parent.mkdir(exist_ok=True)
+        write_zip(code / name, tree)
+    (code / "large.tgz").write_bytes(bytes(1001))
+    (code / "none.tar.gz").touch()
+
+    def warning(*sources: Path) -> tuple[int, str]:
+        done = collect(*sources, "-o", tmp_path / "out", "--max-file-size", "1kB", "--overwrite")
+        assert done.exit_code == 0, done.output
+        warned = re.findall(r"^warning    (.*)$", done.stdout, re.MULTILINE)
+        return reasons(done)["archive"], "".join(warned)
+
+    others = [f"{code}/{name}" for name in ("2.ZIP", "deep/4.zip", "large.tgz", "none.tar.gz")]
+    counted, told = warning(code)
+    number, _, listed = told.partition(" archives not opened; name as sources those to collect: ")
+    assert (counted, number) == (6, "6")
+    assert {*listed.split(", ")} == {f"{code}/*.zip", *others}
+    _, told = warning(code, code / "1.zip", code / "3.zip")
+    assert told.startswith("4 archives not opened; ")
+    assert told.endswith(f": {', '.join(others)}")
+    assert {d["text"] for d in read_shards(tmp_path / "out")} >= {"a text\n", "import that\n"}
+    write_zip(tmp_path / "code.zip", code)
+    assert warning(tmp_path / "code.zip") == (6, "")
+
+
 def test_the_same_files_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

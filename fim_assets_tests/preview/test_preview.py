@@ -280,7 +280,7 @@ def test_tokens_by_hand(tokenizer: LoadedTokenizer) -> None:
     preview = document(file_preview("psm", Parts("a", " b", "")))
     shown = printed(render_tokens(encode_document(preview, FIM, tokenizer), tokenizer))
     assert [line.strip() for line in shown.splitlines()] == [
-        "6 tokens, 4 of them placed by id",
+        "6 tokens, 4 of them sentinels, EOS and other controls, placed by id",
         "100258 <|fim_prefix|>",
         "64 a",
         "100260 <|fim_suffix|>",
@@ -292,7 +292,7 @@ def test_tokens_by_hand(tokenizer: LoadedTokenizer) -> None:
     literal = document(file_preview("none", Parts("<|fim_prefix|>", "", "")))
     shown = printed(render_tokens(encode_document(literal, FIM, tokenizer), tokenizer))
     assert "100258" not in shown
-    assert "1 of them placed by id" in shown
+    assert ", 1 of them sentinels, EOS" in shown
 
 
 def test_many_tokens_are_shortened(tokenizer: LoadedTokenizer) -> None:

@@ -12,7 +12,6 @@ from fim_assets.open_corpus import open_corpus
 from fim_assets.recipe import load_recipe
 from fim_assets.recipe.errors import RecipeError
 from fim_assets.settings import Settings, SettingsError, unnamed_data_root
-from fim_assets.token_arrays.advice import trainer_advice
 
 
 def examine(
@@ -36,7 +35,7 @@ def examine(
         yield error_finding("recipe", error)
         return
     yield inputs.recipe_finding(recipe, settings)
-    yield Finding("ok", "trainer", " ".join(trainer_advice(recipe)))
+    yield inputs.trainer_finding(recipe)
     on_progress("verifying the tokenizer: some seconds when it is first met …")
     # The sample takes any number of rejected lines, so that all of them can be reported.
     lenient_raw = recipe.raw.model_copy(update={"max_rejected_share": 1.0, "max_empty_share": None})

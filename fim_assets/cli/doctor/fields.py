@@ -19,6 +19,7 @@ from fim_assets.cli.doctor.findings import Finding
 from fim_assets.languages.names import canonical
 from fim_assets.parsing.grammars import find_grammar
 from fim_assets.raw_shards.documents import MAX_DEPTH
+from fim_assets.raw_shards.rejections import NORMAL_EMPTY_SHARE
 from fim_assets.recipe.raw import Raw
 from fim_assets.recipe.values import field_names, field_path
 from fim_assets.wording import plural, shortened, shown_name
@@ -102,8 +103,13 @@ def fields_finding(
     if not any(guesses.values()) and "text_field" in fitting:
         return Finding("ok", "fields", text)
     clear = {part: names[0] for part, names in guesses.items() if len(names) == 1}
-    if schema := matching_schema(fitting | clear, schemas):
-        return Finding("look", "fields", text, _WRITE, _section(raw, {"schema": schema}))
+    named = fitting | clear
+    empty = _empty_texts(fields, raw, named.get("text_field"))
+    bounds = {"max_empty_share": NORMAL_EMPTY_SHARE} if empty else {}
+    of_empty = f"{plural(empty, 'empty text')}, which raw.max_empty_share lets pass"
+    write = f"{of_empty}: {_WRITE}" if empty else _WRITE
+    if schema := matching_schema(named, schemas):
+        return Finding("look", "fields", text, write, _section(raw, {"schema": schema} | bounds))
     advice = [
         f"which field is raw.{part} is not clear: {shortened([*map(shown_name, names)])}"
         for part, names in guesses.items()
@@ -113,12 +119,18 @@ def fields_finding(
         advice.append("no field holds a text of several lines in most of them")
     if not clear:
         return Finding("look", "fields", text, "; ".join(advice))
-    return Finding(
-        "look", "fields", text, "; ".join([*advice, _WRITE]), _section(raw, fitting | clear)
-    )
+    section = _section(raw, named | bounds)
+    return Finding("look", "fields", text, "; ".join([*advice, write]), section)
 
 
-def _section(raw: Raw, named: Mapping[str, str]) -> dict[str, Any]:
+def _empty_texts(fields: Fields, raw: Raw, text_field: str | None) -> int:
+    """How many empty texts there are, where a run would refuse them and code may well have them."""
+    empty = fields.values.get(text_field or "", []).count("")
+    refused = raw.max_empty_share is None and empty > raw.max_rejected_share * fields.lines
+    return empty if refused and empty <= NORMAL_EMPTY_SHARE * fields.lines else 0
+
+
+def _section(raw: Raw, named: Mapping[str, Any]) -> dict[str, Any]:
     """A section `raw` that names fields as it should, and is else as it was."""
     defaults = Raw()
     others = raw.model_dump(mode="json", exclude_defaults=True, exclude={"schema_name", *_GUESSES})

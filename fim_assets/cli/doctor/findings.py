@@ -93,7 +93,8 @@ def render_finding(finding: Finding, in_columns: bool) -> Table | Text | Group:
     mark = Text(f"{sign} {finding.mark:<4}", colour)
     advice = finding.advice if finding.mark != "ok" else ""
     if not in_columns:
-        line = f"{finding.text}  → {advice}" if advice else finding.text
+        line = finding.text.replace(":\n", ": ").replace("\n", "; ")
+        line += f"  → {advice}" if advice else ""
         if finding.recipe:
             line += f" {_yaml(finding.recipe, on_one_line=True)[1:-1]}"
         return Text.assemble(mark, f"  {finding.part:<10} {escape_to_one_line(line)}")
@@ -118,20 +119,24 @@ def _yaml(recipe: Mapping[str, Any], *, on_one_line: bool = False) -> str:
 def render_estimate(estimate: Estimate) -> Table:
     """An estimate for the terminal, with its basis."""
     disk = ", ".join(f"{asset} {file_size(size)}" for asset, size in estimate.disk_bytes.items())
-    minutes = humanize.precisedelta(round(estimate.seconds), minimum_unit="seconds", format="%.0f")
+    minutes = humanize.precisedelta(
+        60 * round(estimate.seconds / 60), minimum_unit="minutes", format="%.0f"
+    )
+    duration = f"about {minutes}" if estimate.seconds >= 60 else "under a minute"
     workers = plural(estimate.workers, "worker")
     rows = {
         "documents": f"{estimate.documents:,}, {file_size(estimate.text_bytes)} of text",
         "tokens": f"{estimate.tokens:,}",
         "disk": f"{file_size(sum(estimate.disk_bytes.values()))}: {disk}",
-        "scratch": f"{file_size(estimate.scratch_bytes)} while it runs",
-        "time": f"{minutes} with {workers}",
+        "scratch": f"{file_size(estimate.scratch_bytes)} of temporary files while it runs",
+        "time": f"{duration} with {workers}",
     }
     if estimate.bytes_per_second is not None:
         rows["time"] += f" of {file_size(estimate.bytes_per_second)} of text a second"
         if estimate.largest_share * estimate.workers > 1.5:
             part = f"{estimate.largest_share:.0%}, which one worker does alone"
             rows["time"] += f"; the largest shard holds {part}: cut it in several"
+            rows["time"] += " (where collect wrote it: by a smaller --shard-size)"
     rough = estimate.of_documents < min(FEW_DOCUMENTS, estimate.documents)
     kind = "Rough estimate" if rough else "Estimate"
     sample = f"{plural(estimate.of_documents, 'document')} of {plural(estimate.of_shards, 'shard')}"

@@ -14,6 +14,7 @@ from fim_assets.corpus.keys import shard_ending
 from fim_assets.corpus.raw_shard import RawInput
 from fim_assets.errors import USER_ERRORS
 from fim_assets.io.compression import FAILED_DOWNLOAD, NOTHING_COMPRESSED
+from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.nothing_found import nothing_found
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
@@ -29,7 +30,8 @@ def recipe_finding(recipe: Recipe, settings: Settings) -> Finding:
     """Say how the recipe cuts, and in which fields it differs from the default."""
     weights = recipe.fim.weights.items()
     methods = " + ".join(name if part == 1 else f"{part:.0%} {name}" for name, part in weights)
-    changed = _differences(recipe.model_dump(), Recipe().model_dump(), "")
+    given = recipe.model_dump(exclude_defaults=True)  # and not what follows from it
+    changed = _differences(given, Recipe().model_dump(), "")
     fields = ", ".join(f"{name} {value}" for name, value in changed)
     compared = f"differs in {fields}" if fields else "all fields at their defaults"
     text = f"{settings.recipe}: cuts by {methods}, seed {recipe.seed}; {compared}"
@@ -43,6 +45,18 @@ def _differences(value: Any, default: Any, path: str) -> Iterator[tuple[str, str
             yield from _differences(inner, default.get(name), f"{path}.{name}" if path else name)
     elif value != default:
         yield path, orjson.dumps(value).decode()
+
+
+def trainer_finding(recipe: Recipe) -> Finding:
+    """Say which trainer reads the arrays, and what becomes of documents longer than a sequence."""
+    layout, context = LAYOUTS[recipe.tokens.layout], recipe.context
+    length = (
+        "no context.tokens: it cuts documents that are longer than its sequences"
+        if context is None
+        else f"sequences of {context.tokens:,} tokens"
+    )
+    advice = "what to set there is in the report and in docs/arrays.md"
+    return Finding("ok", "trainer", f"{layout.trainer} reads {layout.name}; {length}; {advice}")
 
 
 def list_and_judge_shards(
@@ -71,7 +85,8 @@ def list_and_judge_shards(
     )
     pinned = "".join(f"; {rows:,} pinned by {name}" for name, rows in manifests.items())
     grouped = f" in {plural(len(keys), 'partition')}" if len(members) > len(keys) else ""
-    text = f"{len(members):,}{grouped}, {size} ({kinds}), {keys[0]} … {keys[-1]}{pinned}"
+    named = " … ".join(dict.fromkeys((keys[0], keys[-1])))
+    text = f"{len(members):,}{grouped}, {size} ({kinds}), {named}{pinned}"
     yield Finding("ok", "shards", text)
     yield from _empty_shards(shards)
     return shards

@@ -9,7 +9,13 @@ from fim_assets.cli.doctor.fields import fields_finding, read_fields
 from fim_assets.cli.doctor.findings import Finding, error_finding
 from fim_assets.cli.doctor.inputs import NAMES_SHOWN
 from fim_assets.cli.doctor.repositories import repository_findings
-from fim_assets.cli.doctor.sample import SampledShard, run_sample, seconds_of_a_partition
+from fim_assets.cli.doctor.sample import (
+    SECONDS,
+    SampledShard,
+    choose,
+    run_sample,
+    seconds_of_a_partition,
+)
 from fim_assets.cli.terminal import OnProgress
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.raw_shard import RawInput
@@ -49,11 +55,13 @@ def run_and_judge_sample(
     """
     assets = corpus.names if corpus.tokenizer_hash else _without_tokenizer(corpus)
     sampled: list[SampledShard] = []
+    not_begun = len(choose({key: shard.size for key, shard in shards.items()}))
     with working_folder() as folder:
         trial = replace(
             corpus, recipe=_of_lines(corpus.recipe), data_root=folder / "out", prefix=()
         )
         for shard in run_sample(trial, shards, folder, assets, recipe.raw):
+            not_begun -= 1
             if isinstance(shard, SampledShard):
                 sampled.append(shard)
                 on_progress(f"running lines of shards: {len(sampled)} …")
@@ -63,7 +71,7 @@ def run_and_judge_sample(
         fields = read_fields(shard.excerpt.path for shard in sampled)
         finding = fields_finding(fields, recipe.raw, _SCHEMAS)
         named = finding is not None and bool(finding.recipe)
-        yield from _judge(sampled, shards, _of_lines(recipe), fields_are_named=named)
+        yield from _judge(sampled, not_begun, shards, _of_lines(recipe), fields_are_named=named)
         if finding is not None:
             yield finding
         yield from repository_findings(trial, recipe, sampled, fields)
@@ -91,6 +99,7 @@ def _of_lines(recipe: Recipe) -> Recipe:
 
 def _judge(
     sampled: Sequence[SampledShard],
+    not_begun: int,
     shards: Mapping[str, RawInput],
     recipe: Recipe,
     *,
@@ -98,7 +107,8 @@ def _judge(
 ) -> Iterator[Finding]:
     """Say what the sample holds, and what a run would refuse of it.
 
-    `fields_are_named`: whether it is told besides which fields the recipe should name.
+    `not_begun`: how many shards there was no time for; `fields_are_named`: whether it is told
+    besides which fields the recipe should name.
     """
     raw = [shard.results[RAW_SHARDS.name] for shard in sampled if RAW_SHARDS.name in shard.results]
     fim = [shard.results[FIM_SHARDS.name] for shard in sampled if FIM_SHARDS.name in shard.results]
@@ -125,13 +135,18 @@ def _judge(
     fallbacks = Counter(counted(counts, "fallback"))
     all_through = all(len(shard.results) == len(stages_of(recipe)) for shard in sampled)
     through = " came through all stages and checks" if all_through else ""
+    through += " without these lines" if through and refused else ""
+    late, in_all = plural(not_begun, "more shard"), " in all" if refused else ""
+    rearranged = counts["psm"] + counts["spm"]
+    of_cuts = f"{fallbacks.total() / max(rearranged, 1):.1%} of the cuts are by the fallback"
     parts = [
         f"{plural(documents, 'document')} of {plural(len(raw), 'shard')}{through}",
-        f"{plural(rejected, 'line')} rejected" if rejected else "no line rejected",
+        f"{late} not begun after {SECONDS:.0f} seconds" if not_begun else "",
+        f"{plural(rejected, 'line')} rejected{in_all}" if rejected else "no line rejected",
         f"{plural(counts['too_short'], 'file')} too short to cut" if counts["too_short"] else "",
         f"{plural(without_id, 'document')} without id" if without_id else "",
         f"languages {_shares(languages)}",
-        f"cut by the fallback {_shares(fallbacks)}" if fallbacks else "",
+        f"{of_cuts} ({_shares(fallbacks)})" if fallbacks else "",
     ]
     if recipe.fim.repository_tokens and not counts["repository"]:
         parts.append("no file with a repository token")
@@ -146,7 +161,6 @@ def _judge(
     warnings = unmatched_names(recipe, occurrences, complete=complete)
     for warning in warnings:
         yield Finding("look", "sample", warning, "name in the recipe what the data have")
-    rearranged = counts["psm"] + counts["spm"]
     if fallbacks.total() > rearranged / 2 and not warnings:
         files = plural(rearranged, "rearranged file")
         text = f"{fallbacks.total():,} of {files} cut by the fallback"
@@ -158,10 +172,10 @@ def _refused(
     sampled: SampledShard, shard: RawInput, recipe: Recipe, fields_are_named: bool
 ) -> Iterator[Finding]:
     """What a run would fail with in this shard."""
-    lines_of = f"some lines of {shard}"
     if sampled.outcome.failure:
         # An outcome holds its error as text alone, which names the file that was run.
-        failure = sampled.outcome.failure.replace(str(sampled.excerpt.path), lines_of)
+        excerpt = str(sampled.excerpt.path)
+        failure = sampled.outcome.failure.replace(excerpt, f"some lines of {shard}")
         yield Finding("mend", "sample", f"{sampled.key}: {failure}")
     result = sampled.results.get(RAW_SHARDS.name)
     if result is None:
@@ -170,12 +184,13 @@ def _refused(
     with ShardReader(sampled.excerpt.path, recipe.raw) as reader:
         for _ in reader:
             pass
-    excess = reader.rejections.excess(lines)
+    complete = sampled.excerpt.complete
+    excess = reader.rejections.excess(lines, "line" if complete else "sampled line")
     if excess is None:
         return
-    complete, text = sampled.excerpt.complete, f"{lines_of}: {excess.text}"
+    text = f"{shard}: {excess.text}"
     if complete:
-        text = f"{shard}: {excess.text}; {excess.first[0]}"
+        text += f"; {excess.first[0]}"
     certain = complete or excess.lines > binomial_rate(0, lines, excess.share, _CERTAIN).high
     advice = excess.explanation or (NOT_EXPLAINED if result.documents else _NOT_READ)
     [(reason, _)] = reader.rejections.reasons.most_common(1)

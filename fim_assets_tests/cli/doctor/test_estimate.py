@@ -325,6 +325,15 @@ def test_one_worker_does_the_largest_shard_alone() -> None:
         assert found.seconds == pytest.approx(dagster + seconds)
 
 
+def test_a_time_is_told_in_minutes() -> None:
+    """What is measured on the same data differs by seconds."""
+    for seconds, told in ((59.0, "under a minute"), (100.0, "2 minutes"), (9000.0, "2 hours and")):
+        few = Estimate(1, 1, 1, {}, 1, seconds, 1, None, 1.0, 1, 1, 1)
+        time = str([*render_estimate(few).columns[1].cells][-1])
+        assert told in time
+        assert "second" not in time
+
+
 def test_a_speed_is_told_only_where_the_texts_took_time() -> None:
     for seconds, speed in ((1.1, 10_000), (0.11, None), (0.09, None)):
         found = estimate([sampled_whole(1000, 10_000, 4000, seconds)], [1000], 0.1, 1, remote=False)

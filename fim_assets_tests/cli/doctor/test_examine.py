@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from fim_assets.cli.doctor import machine, storage
+from fim_assets.cli.doctor import machine, sample, storage
 from fim_assets.cli.doctor.estimate import Estimate
 from fim_assets.cli.doctor.examine import examine
 from fim_assets.cli.doctor.findings import Finding, Report, render_estimate
@@ -259,6 +259,9 @@ def test_what_another_recipe_made_or_is_damaged_is_counted(
     assert other.advice.startswith("set FIM_RECIPE to the recipe that made them")
     assert (other.mark, report.can_start) == ("look", True)
     assert found(report, "recipe")[0].text.endswith("differs in seed 7")
+    recipe(root, "fim: {split: {syntax: 0.9, uniform: 0.1}}", monkeypatch)
+    told = found(examined(), "recipe")[0].text
+    assert told.endswith('differs in fim.split {"uniform":0.1,"syntax":0.9}')
 
 
 @pytest.mark.parametrize(
@@ -398,6 +401,48 @@ def test_syntax_without_languages_is_told(root: Path, monkeypatch: pytest.Monkey
     _, fallback = found(examined(), "sample")
     assert fallback.mark == "look"
     assert "cut by the fallback" in fallback.text
+
+
+def test_the_fallbacks_share_is_of_all_cuts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 of Python and 60 of a language without a grammar, all cut: 75.0 % by the fallback."""
+    for path in (root / "raw").iterdir():
+        path.unlink()
+    rows = [
+        {"id": str(n), "text": f"def f():\n    return {n}\n", "metadata": {"language": language}}
+        for n, language in enumerate(["Python", *["Lua"] * 3] * 20)
+    ]
+    write_shard(root / "raw" / "a.jsonl", rows)
+    recipe(root, "fim: {split: syntax, fim_rate: 1}", monkeypatch)
+    sample = found(examined(), "sample")[0]
+    assert "75.0% of the cuts are by the fallback (no_grammar 100%)" in sample.text
+    [shards] = found(examined(), "shards")
+    assert shards.text.endswith("(1 .jsonl), a"), "one shard is named once"
+
+
+def test_a_sample_of_fewer_shards_says_that_time_was_over(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "SECONDS", 0.001)
+    report = examined()
+    assert "40 documents of 1 shard " in found(report, "sample")[0].text
+    assert "2 more shards not begun" in found(report, "sample")[0].text
+    assert root.is_dir()
+
+
+def test_lines_of_a_part_of_a_shard_are_no_whole_shard(root: Path) -> None:
+    """And what is rejected of them contradicts nothing that came through."""
+    rows = [{"id": str(n), "text": f"{n} = 1\n" * 2000} for n in range(2000)]
+    rows[::5] = [{"text": ""}] * 400
+    write_shard(root / "raw" / "0.jsonl", rows)
+    (root / "raw" / "0.jsonl.zst").unlink()
+    refused, came_through = found(examined(), "sample")
+    assert " sampled lines rejected (empty " in refused.text
+    assert "came through all stages and checks without these lines; " in came_through.text
+    assert " lines rejected in all; " in came_through.text
+    piped = next(line for line in run().stdout.splitlines() if line.startswith("✓ ok    fields"))
+    assert " lines: text: string, " in piped
+    assert "; id: string, " in piped
+    assert "↵" not in piped
 
 
 def test_a_language_that_no_document_has_is_told(

@@ -238,6 +238,30 @@ def test_fields_that_no_schema_names_are_written_in_its_place(tmp_path: Path) ->
     assert (written.language_field, written.path_field) == ("lang", "file_path")
 
 
+@pytest.mark.parametrize(
+    ("empty", "raw", "share"),
+    [
+        (0, {}, None),
+        (1, {}, 0.1),
+        (10, {}, 0.1),
+        (11, {}, None),
+        (1, {"max_rejected_share": 0.01}, None),
+        (2, {"max_rejected_share": 0.01}, 0.1),
+        (2, {"max_empty_share": 0.0}, 0.0),
+    ],
+)
+def test_empty_texts_that_a_run_would_refuse_are_in_what_is_to_be_written(
+    tmp_path: Path, empty: int, raw: dict[str, float], share: float | None
+) -> None:
+    """Of 100 lines, up to 10 of them empty; and as well next to a schema."""
+    rows = [row | ({"content": ""} if n < empty else {}) for n, row in enumerate(the_stack(100))]
+    for schemas in ({}, SCHEMAS):
+        finding = fields_finding(fields_of(tmp_path, rows), Raw.model_validate(raw), schemas)
+        assert finding is not None
+        assert ("schema" in finding.recipe["raw"]) == bool(schemas)
+        assert finding.recipe["raw"].get("max_empty_share") == share
+
+
 def test_one_part_alone_is_of_no_schema() -> None:
     blobs = SCHEMAS["blobs"]
     for part, name in blobs.items():
