@@ -19,8 +19,8 @@ demo: $(READY) home  ## everything, from sample shards to arrays and report
 	$(BIN)/dg launch -m fim_assets.definitions --job raw_shards_to_corpus_report
 	$(BIN)/fim-assets summary
 
-test: $(READY_TO_TEST)  ## every test, three files at a time: many wait for a browser, a server or a clock
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: $(READY_TO_TEST)  ## every test, four files at a time: many wait for a browser, a server or a clock
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 dev: $(READY) home  ## the UI, on this machine's loopback only; PORT=3001
 	$(BIN)/dg dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)

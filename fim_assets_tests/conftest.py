@@ -1,3 +1,5 @@
+"""For all tests: in which order their files begin, how many examples, where caches are."""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,25 @@ settings.load_profile("short")
 settings.register_profile(
     "long", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+LONGEST = (
+    "faults/test_faults.py",
+    "end_to_end/test_readme.py",
+    "run/test_on_ray.py",
+    "end_to_end/test_ui.py",
+    "end_to_end/test_command_line.py",
+    "end_to_end/test_object_storage.py",
+    "test_stored_outputs.py",
+    "benchmarks/test_benchmarks.py",
+)
+"""Files that take a minute or more, in this order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: one that began last would be waited for alone."""
+    tests = Path(__file__).parent
+    first = {tests / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(autouse=True, scope="session")

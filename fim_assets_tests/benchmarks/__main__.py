@@ -23,6 +23,7 @@ from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.tables import console as terminal
 from fim_assets_tests.benchmarks.tables import print_rows
 from fim_assets_tests.benchmarks.token_stage import token_rows
+from fim_assets_tests.benchmarks.ui import ui_rows
 
 _LIBRARIES = (
     "dagster",
@@ -54,10 +55,11 @@ PARTS = {
     "memory": _Part("peak memory, one process each", lambda corpus, _: memory_rows(corpus)),
     "gigabyte": _Part("the same, of 1 GB of Parquet", lambda corpus, _: gigabyte_rows(corpus)),
     "regroup": _Part("fim-assets regroup", lambda corpus, _: regroup_rows(corpus)),
+    "ui": _Part("eight small partitions in the UI, in seconds", lambda _, rounds: ui_rows(rounds)),
 }
 """What is measured, in this order; memory once, all else in rounds."""
 
-_IF_NAMED = {"gigabyte", "regroup"}
+_IF_NAMED = {"gigabyte", "regroup", "ui"}
 """What takes minutes, and is measured only where it is asked for."""
 
 

@@ -28,6 +28,7 @@ from fim_assets_tests.benchmarks.regroup import regroup_rows
 from fim_assets_tests.benchmarks.rows import row_rows
 from fim_assets_tests.benchmarks.stage import Cost
 from fim_assets_tests.benchmarks.token_stage import token_rows
+from fim_assets_tests.benchmarks.ui import Times, parts_of
 from fim_assets_tests.corpora import CHECKS_OF, write_shard
 
 
@@ -190,3 +191,10 @@ def test_shares_are_of_the_cpu_time_of_each_round() -> None:
     shares = [row.numbers["CPU %"] for row in (a, b, together)]
     assert shares == [(37.5, 25, 50), (62.5, 50, 75), (100, 100, 100)]
     assert together.numbers["CPU s"] == (6, 4, 8)
+
+
+def test_the_parts_of_a_click_add_up_to_its_time() -> None:
+    runs = [Times(10, 12, 15, 30), Times(40, 41, 43, 44)]
+    wall, *parts = parts_of(4, runs, 70).values()
+    assert parts == [(10 - 4) + (40 - 30), 2 + 1, 3 + 2, 15 + 1, 70 - 44]
+    assert wall == sum(parts) == 66

@@ -300,32 +300,33 @@ def ids_touched(text: str, first: int, second: int) -> int:
 LINES = ["a\nbb\n\ncccc\nd\n", "a\nb", "\n\n\n\n", "é\n🚀🚀🚀🚀 long\nx\nyy\r\nz"]
 
 
+def pairs_asked(text: str, bound: Bound) -> Pairs:
+    """Ids of two bytes: those of a part are never more than those of the file that it touches."""
+    pairs = fitting_pairs(text, bound)
+    if bound.unit == "tokens":
+        return Counter(pair for pair in pairs if ids_touched(text, *pair) <= bound.most)
+    return pairs
+
+
 @pytest.mark.parametrize("text", LINES)
 @pytest.mark.parametrize("unit", ["chars", "lines", "tokens"])
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
-def test_pairs_of_line_starts_that_fit_are_as_likely(text: str, unit: Unit, most: int) -> None:
-    """Ids of two bytes: those of a part are never more than those of the file that it touches."""
+def test_each_pair_of_line_starts_that_fits_has_one_draw(
+    text: str, unit: Unit, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many numbers as there are pairs, evenly spaced: all pairs are as likely."""
     bound = bound_of(unit, most)
-    asked = fitting_pairs(text, bound)
-    if unit == "tokens":
-        asked = Counter(pair for pair in asked if ids_touched(text, *pair) <= most)
-    found = drawn("lines", text, bound, 20_000)
-    if asked:
-        assert_follows(found, asked)
-    else:
-        assert found == {"no_lines_fit": 20_000}
-
-
-@pytest.mark.parametrize(("unit", "most"), [("chars", 4), ("lines", 2), ("tokens", 3)])
-def test_each_pair_has_one_draw(unit: Unit, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "a\nbb\n\ncccc\nd\n"
-    count = len(drawn("lines", text, bound_of(unit, most), 2000))
+    asked = pairs_asked(text, bound)
+    count = len(asked) or 5
     monkeypatch.setattr(draws, "uniforms", lambda keys, *_: (np.arange(len(keys)) + 0.5) / count)
-    found = drawn("lines", text, bound_of(unit, most), count)
-    asked = fitting_pairs(text, bound_of(unit, most))
-    assert found == {
-        pair: 1 for pair in asked if unit != "tokens" or ids_touched(text, *pair) <= most
-    }
+    assert drawn("lines", text, bound, count) == (asked or {"no_lines_fit": count})
+
+
+@pytest.mark.parametrize(("unit", "most"), [("chars", 5), ("lines", 3), ("tokens", 5)])
+def test_keyed_draws_of_line_starts_follow_the_law(unit: Unit, most: int) -> None:
+    for text in LINES[::3]:
+        bound = bound_of(unit, most)
+        assert_follows(drawn("lines", text, bound), pairs_asked(text, bound))
 
 
 def test_lines_that_do_not_fit_alone_are_drawn_again_and_then_given_up() -> None:

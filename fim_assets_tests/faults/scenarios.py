@@ -613,7 +613,7 @@ def worker_killed(corpus: FaultCorpus, times: int, *, again: bool) -> Finding:
     return Finding(f"{name}, each time" if again else name, times, damage, seen, unnoticed)
 
 
-_GO_FILES = 3
+_GO_FILES = 2
 """In a shard: each is tried in three processes."""
 
 

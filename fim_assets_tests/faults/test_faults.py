@@ -85,7 +85,7 @@ def test_a_broken_shard(corpus: FaultCorpus, name: str) -> None:
 
 
 def test_a_grammar_that_crashes_its_process(tmp_path: Path) -> None:
-    assert_nothing_happened(scenarios.grammar_crashes(tmp_path), 9)
+    assert_nothing_happened(scenarios.grammar_crashes(tmp_path), 6)
 
 
 def test_hostile_texts_crash_no_grammar_and_are_cut_alike(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ from fim_assets_tests.faults.scenarios import (
     told_run,
     wait_for_partitions,
 )
+from fim_assets_tests.faults.told import MADE
 from fim_assets_tests.regroup.corpora import files, write_inputs
 from fim_assets_tests.s3_server import BUCKET, file_system, s3_server
 
@@ -135,14 +136,13 @@ def materialize(
     return dg.materialize(assets, selection=select, tags=RANGE, raise_on_error=False)
 
 
-def tasks_of(root: Path) -> list[Task]:
+def materialize_on_ray(root: Path, assets: Sequence[str] = ASSETS) -> dict[str, Outcome]:
     corpus = open_corpus(root)
-    shards = list_shards(corpus, root).items()
-    return [Task(corpus, key, path, frozenset(ASSETS), ALL_CHECKS) for key, path in shards]
-
-
-def materialize_on_ray(root: Path) -> dict[str, Outcome]:
-    return {outcome.key: outcome for outcome in run_on_ray(tasks_of(root))}
+    tasks = [
+        Task(corpus, key, path, frozenset(assets), ALL_CHECKS)
+        for key, path in list_shards(corpus, root).items()
+    ]
+    return {outcome.key: outcome for outcome in run_on_ray(tasks)}
 
 
 def left_over(root: Path) -> list[Path]:
@@ -328,7 +328,7 @@ def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, ask: signal.Si
     assert 0 < len(made) < TINY_SHARDS
     assert {key for _, key in recorded(tmp_path)} <= made
     assert [path for path in left_over(tmp_path) if path.name.startswith("ray-")] == []
-    materialize_on_ray(tmp_path)
+    materialize_on_ray(tmp_path, MADE)
     assert left_over(tmp_path) == []
 
 
