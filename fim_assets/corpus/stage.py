@@ -171,9 +171,13 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a stage shows of a partition, the headline first, next to what every stage shows."""
+    """What a stage shows of a partition, next to what every stage shows.
 
-    headline: dict[str, int | float] = field(default_factory=dict)
+    `first` names the numbers that matter most, in the order of reading: its own or those that every
+    stage shows.
+    """
+
+    first: tuple[str, ...] = ()
     tables: "dict[str, Table]" = field(default_factory=dict)
     numbers: dict[str, int | float | str] = field(default_factory=dict)
 

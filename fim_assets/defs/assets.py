@@ -39,6 +39,7 @@ from fim_assets.defs.progress import progress
 from fim_assets.defs.specs import GROUP, Dep, report_spec, stage_specs
 from fim_assets.fim_shards.unmatched import Occurrences, unmatched_names
 from fim_assets.io.hashing import FileRecord
+from fim_assets.io.storage import read_bytes
 from fim_assets.nothing_found import nothing_found
 from fim_assets.run.partition import Outcome, Task
 from fim_assets.settings import Settings
@@ -336,7 +337,7 @@ def _failures(
             yield dg.AssetObservation(
                 graph.key(asset),
                 partition=outcome.key,
-                description="Failed: not materialized, or its files did not pass a check.",
+                description="Not finished: the run failed on this partition.",
                 metadata=failure_metadata(outcome, graph.corpus, selected),
             )
 
@@ -378,6 +379,7 @@ def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
         if not graph.shards:
             raise StepFailedError(_no_shards(graph))
         summary = write_report(graph.corpus, list(graph.shards))
-        return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary))
+        card = read_bytes(graph.corpus.folder(CORPUS_REPORT) / "README.md").decode()
+        return dg.MaterializeResult(metadata=report_metadata(graph.corpus, summary, card))
 
     return corpus_report

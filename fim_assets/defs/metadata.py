@@ -1,9 +1,10 @@
 """Receipts to Dagster metadata: what, how many, and how sure, under stable names.
 
 The UI shows entries in the order of the dictionaries here, Markdown and JSON in place if they have
-less than a thousand characters, and every number as a plot over the partitions. Texts of a shard,
-such as languages, are in tables and JSON alone, which the UI shows as text; in tables without the
-characters that would change the direction of a line.
+less than a thousand characters, every number as a plot over the partitions. Of a window of 1,440
+pixels a partition's tables get 550 and the report's 350; what is wider hides to the right. Texts of
+a shard, such as languages, are in tables and JSON alone, which the UI shows as text; in tables
+without the characters that would change the direction of a line.
 """
 
 from base64 import b64encode
@@ -19,8 +20,10 @@ from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
-from fim_assets.fim_shards.rate_tables import rates_by_language_table, rates_table, realised_shares
+from fim_assets.corpus_report.verdict import verdict
+from fim_assets.fim_shards.rate_tables import plotted_rates, totals_table
 from fim_assets.io.locations import Location, is_remote
+from fim_assets.preview.markdown import Preview
 from fim_assets.run.partition import StageOutcome
 from fim_assets.statistics.counts import counted
 from fim_assets.statistics.histograms import Histogram
@@ -44,14 +47,8 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         checks = [(name, "yes", "when it was made") for name in made.checks]
     columns = dict.fromkeys(("check", "passed", "found"), "string")
     check_table = Table(columns, [dict(zip(columns, row, strict=True)) for row in checks])
-    return {
-        **({"skipped": True} if stage.skipped else {}),
+    numbers: dict[str, Any] = {
         "documents": result.documents,
-        **own.headline,
-        **_tables(own.tables),
-        **_pictures(result.histograms),
-        **({} if stage.preview is None else {"preview": dg.MetadataValue.md(stage.preview)}),
-        **_tables({"checks": check_table}),
         **own.numbers,
         **{f"dropped_{reason}": n for reason, n in counted(result.counts, "dropped").items()},
         **_lengths(result.histograms),
@@ -60,15 +57,23 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "rejected_lines": result.rejected,
         "chars": result.chars,
         "seconds": made.seconds,
+        "output_bytes": sum(output.bytes for output in result.outputs),
+        **({"input_shards": len(result.members)} if result.members else {}),
+    }
+    return {
+        **({"skipped": True} if stage.skipped else {}),
+        **{name: numbers.pop(name) for name in ("documents", *own.first) if name in numbers},
+        **_preview(stage.preview),
+        **_tables(own.tables | {"checks": check_table}),
+        **_pictures(result.histograms),
+        **numbers,
         "engine": made.engine,
         "seed": result.seed,
         "fingerprint": result.fingerprint,
         "dagster/partition_row_count": result.documents,
         DATA: _where(_data_file(corpus, result)),
-        "output_bytes": sum(output.bytes for output in result.outputs),
         "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
         "input_blake2b": result.input.blake2b,
-        **({"input_shards": len(result.members)} if result.members else {}),
         "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
             stage.receipt.model_dump(
@@ -78,39 +83,45 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
     }
 
 
-def report_metadata(corpus: Corpus, summary: Summary) -> dict[str, Any]:
-    """Metadata of the corpus's report."""
+def _preview(preview: Preview | None) -> dict[str, dg.MarkdownMetadataValue]:
+    """A document, shown in place, and several behind a button."""
+    if preview is None:
+        return {}
+    return {
+        "preview": dg.MetadataValue.md(preview.example),
+        "preview_documents": dg.MetadataValue.md(preview.documents),
+    }
+
+
+def report_metadata(corpus: Corpus, summary: Summary, card: str) -> dict[str, Any]:
+    """Metadata of the corpus's report; `card` is the data-set card that was written."""
     folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
+        "verdict": verdict(summary),
+        **_tables({"warnings": warnings_table(summary.warnings)}),
+        # The front matter is for the Hub, which reads it.
+        "card_text": dg.MetadataValue.md(card.split("---\n", 2)[2]),
         "report": _where(folder / "report.html"),
         "card": _where(folder / "README.md"),
         "summary": _where(folder / "summary.json"),
         "partitions_complete": partitions.complete,
         "partitions_incomplete": len(partitions.incomplete),
-        "partitions_empty": len(partitions.empty),
-        **({"incomplete": dg.MetadataValue.json(incomplete)} if incomplete else {}),
         "documents": totals.documents,
         "files": totals.files,
         "tokens": totals.tokens,
-        "tokens_per_document": mean(totals.tokens, totals.joined_documents),
         "arrays": totals.arrays,
-        **({} if summary.repositories is None else _repositories(summary.repositories)),
+        "tokens_per_document": mean(totals.tokens, totals.joined_documents),
+        **summary.effective_rates.chosen(summary.recipe.tokens.layout),
+        **_tables({"rates": totals_table(summary.rates, summary.tested_languages)}),
+        **({"incomplete": dg.MetadataValue.json(incomplete)} if incomplete else {}),
+        "partitions_empty": len(partitions.empty),
+        **plotted_rates(summary.rates, summary.tested_languages),
         "rejected_lines": totals.rejected,
         "rejected_share": share(totals.rejected, totals.lines - totals.blank),
-        **_tables(
-            {"warnings": warnings_table(summary.warnings), "rates": rates_table(summary.rates)}
-        ),
-        **realised_shares(summary.rates),
-        **summary.effective_rates.chosen(summary.recipe.tokens.layout),
-        **_tables({"effective_rates": summary.effective_rates.table()}),
+        **({} if summary.repositories is None else _repositories(summary.repositories)),
         "fallback_share": share(sum(summary.fallbacks.values()), totals.rearranged),
-        **_tables(
-            {
-                "rates_by_language": rates_by_language_table(summary.tested_languages),
-                "languages": languages({"documents": summary.languages}),
-            }
-        ),
+        **_tables({"languages": languages({"documents": summary.languages})}),
         **_pictures(summary.histograms),
         "chars": totals.chars,
         "text_bytes": totals.bytes,

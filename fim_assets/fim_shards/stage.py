@@ -172,17 +172,24 @@ class FimShards(Stage):
         occurrences.add(counts)
         fallbacks = counted(counts, "fallback")
         fell_back = sum(fallbacks.values())
-        headline = {"files": result.files or 0, **rate_tables.realised_shares(tested)}
-        headline["fallback_share"] = share(fell_back, counts["psm"] + counts["spm"])
+        first = (
+            *("documents", "files", "psm", "spm", "too_short"),
+            *("fim_rate_realised", "fim_rate_deviation"),
+            *("psm_share_realised", "psm_share_deviation", "fallback_share"),
+        )
         tables = {
             "warnings": warnings_table(unmatched_names(recipe, occurrences, complete=False)),
-            "rates": rate_tables.rates_table(tested),
+            "rates": rate_tables.rates_table(tested, by_language),
             "rates_by_language": rate_tables.rates_by_language_table(by_language),
         }
         for of, parts in (("longer_documents", "longer_files"), ("divided_documents", "pieces")):
             if documents := counted(counts, of):
                 tables[of] = languages({of: documents, parts: counted(counts, parts)})
-        numbers: dict[str, int | float | str] = {}
+        numbers: dict[str, int | float | str] = {
+            "files": result.files or 0,
+            "fallback_share": share(fell_back, counts["psm"] + counts["spm"]),
+            **rate_tables.plotted_rates(tested, by_language),
+        }
         for name, rate in tested.items():
             numbers[f"{name}_asked"] = round(rate.asked, 6)
             numbers[f"{name}_accepted"] = f"{rate.low:,} to {rate.high:,} of {rate.trials:,}"
@@ -191,7 +198,7 @@ class FimShards(Stage):
         numbers["fallbacks"] = fell_back
         numbers |= {f"fallback_{reason}": n for reason, n in fallbacks.items()}
         numbers["chars_per_second"] = receipt.per_second(result.chars)
-        return Facts(headline, tables, numbers)
+        return Facts(first, tables, numbers)
 
 
 FIM_SHARDS = FimShards()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from fim_assets.fim_shards.arrangements import REARRANGED, Piece
 from fim_assets.fim_shards.segments import segments
@@ -21,10 +22,20 @@ from fim_assets.preview.view import Limits, ShownFile, show_files, token_text
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.fim import Fim
 from fim_assets.tokenizer.load import LoadedTokenizer
-from fim_assets.wording import plural, shown_name
+from fim_assets.wording import one_line, plural, shown_name
 
 MARKDOWN_BYTES = 12_000
 """What a preview takes at most in a partition's metadata."""
+
+OPEN_CHARS = 1000
+"""The UI shows Markdown of fewer UTF-16 code units without a click."""
+
+_OPEN_WIDTH = 60
+_OPEN_SIZES = (
+    *((Limits(files=1, lines=lines, chars=chars), 12) for lines, chars in ((8, 200), (4, 120))),
+    *((Limits(files=1, lines=4, chars=chars), 4) for chars in (60, 20)),
+    (Limits(files=1, lines=4, chars=2), 0),
+)
 
 _SIZES = (
     *((Limits(files=4, lines=16, chars=chars), 40) for chars in (1200, 600, 300)),
@@ -40,9 +51,16 @@ _ENCODED_CHARS = 1 << 16
 _SQUARES = {"prefix": "🟦", "middle": "🟧", "suffix": "🟩", "unchanged": "⬜"}
 
 
+class Preview(NamedTuple):
+    """A few documents as Markdown, and the first of them in fewer than `OPEN_CHARS`."""
+
+    example: str
+    documents: str
+
+
 def preview_markdown(
     shard: Path, parquet: Path, recipe: Recipe, tokenizer: LoadedTokenizer | None
-) -> str:
+) -> Preview:
     """Three documents as Markdown: the first in PSM order, the first other in SPM, one unchanged.
 
     Of the FIM shard the first few MB are read. First tokens are shown with a tokenizer. The result
@@ -61,7 +79,7 @@ def preview_markdown(
             break
     chosen = [firsts[order] for order in (*REARRANGED, "none") if order in firsts]
     tokens = [first_tokens(preview, recipe.fim, tokenizer) for preview in chosen if tokenizer]
-    return to_markdown(chosen, tokens)
+    return Preview(to_open_markdown(chosen, tokens), to_markdown(chosen, tokens))
 
 
 def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
@@ -78,6 +96,32 @@ def to_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]]
         if len(markdown.encode()) < MARKDOWN_BYTES:
             break
     return markdown
+
+
+def to_open_markdown(previews: Sequence[DocumentPreview], tokens: Sequence[list[str]] = ()) -> str:
+    """The first document in fewer than `OPEN_CHARS`: a file of it, and with `tokens` its first."""
+    if not previews:
+        return to_markdown(previews)
+    markdown = ""
+    for limits, most in _OPEN_SIZES:
+        shown, _ = show_files(previews[0].files, limits)
+        (file,) = shown
+        kind = "Unchanged" if file.file.order == "none" else file.file.order.upper()
+        parts = [
+            f"**{kind}**, {previews[0].name}, {file.about}",
+            *_file_markdown(file, _OPEN_WIDTH),
+        ]
+        if tokens and most:
+            parts += ["**First tokens**", fenced(_token_lines(tokens[0][:most], 4))]
+        markdown = "\n\n".join(parts) + "\n"
+        if utf16_units(markdown) < OPEN_CHARS:
+            break
+    return markdown
+
+
+def utf16_units(text: str) -> int:
+    """How long a browser finds a text."""
+    return len(text.encode("utf-16-le")) // 2
 
 
 def first_tokens(preview: DocumentPreview, fim: Fim, tokenizer: LoadedTokenizer) -> list[str]:
@@ -118,12 +162,16 @@ def _document_markdown(
             yield f"**File {shown_file.file.file}**"
         yield from _file_markdown(shown_file)
     if tokens:
-        lines = [" │ ".join(tokens[at : at + 8]) for at in range(0, len(tokens), 8)]
         yield f"**First {plural(len(tokens), 'token')}**"
-        yield fenced("\n".join(lines))
+        yield fenced(_token_lines(tokens, 8))
 
 
-def _file_markdown(shown: ShownFile) -> Iterator[str]:
+def _token_lines(tokens: Sequence[str], of: int) -> str:
+    return "\n".join(" │ ".join(tokens[at : at + of]) for at in range(0, len(tokens), of))
+
+
+def _file_markdown(shown: ShownFile, width: int | None = None) -> Iterator[str]:
+    """A file's sentinels and parts; with `width`, no line of these is longer."""
     before, behind = shown.beside
     label = "".join(f" {code(text)}" for text in before)
     for piece in shown.pieces:
@@ -131,7 +179,8 @@ def _file_markdown(shown: ShownFile) -> Iterator[str]:
             label += f" {code(piece.text)}"
             continue
         yield f"{_SQUARES[piece.name]}{label} {piece.name}"
-        yield fenced("\n".join(piece.excerpt.lines))
+        lines = piece.excerpt.lines
+        yield fenced("\n".join(lines if width is None else (one_line(n, width) for n in lines)))
         label = ""
     label += "".join(f" {code(text)}" for text in behind)
     if label:

@@ -99,17 +99,22 @@ class RawShards(Stage):
         from fim_assets.statistics.tables import languages, share
 
         result, counts = receipt.result, receipt.result.counts
-        headline = {"rejected_share": share(result.rejected, result.lines - result.blank)}
+        first = (
+            *("documents", "lines", "rejected_lines", "rejected_share", "blank_lines"),
+            *("text_bytes", "document_chars_p50", "document_chars_p95", "document_chars_max"),
+            "documents_with_sentinel_literals",
+        )
         by_language = {name: counted(counts, name) for name in LANGUAGE_MEASURES}
         reasons = counted(counts, "rejected")
         numbers: dict[str, int | float | str] = {
+            "rejected_share": share(result.rejected, result.lines - result.blank),
             **{f"rejected_{reason}": n for reason, n in reasons.items()},
             "text_bytes": counts["bytes"],
             "sentinel_literals": counts["sentinel_literals"],
             "documents_with_sentinel_literals": counts["documents_with_sentinel_literals"],
             "chars_per_second": receipt.per_second(result.chars),
         }
-        return Facts(headline, {"languages": languages(by_language)}, numbers)
+        return Facts(first, {"languages": languages(by_language)}, numbers)
 
 
 RAW_SHARDS = RawShards()

@@ -37,12 +37,11 @@ def repository_facts(recipe: Recipe, receipt: "Receipt") -> Facts:
     result, counts = receipt.result, receipt.result.counts
     rate, files = named_rate(counts, recipe), result.files or 0
     with_repository = files - counts["files_without_repository"]
-    headline: dict[str, int | float] = {
-        "files": files,
-        "repositories": counts["repositories"],
-        "files_per_repository": mean(with_repository, counts["repositories"]),
-        "copies_share": share(counts["repository_copies"], files),
-    }
+    first = (
+        *("documents", "files", "repositories", "files_per_repository", "divided_repositories"),
+        *("files_without_repository", "repository_copies", "copies_share", "import_edges"),
+        "repository_document_chars_p50",
+    )
     of_files, edges = (counted(counts, name) for name in ("repository_files", "import_edges"))
     by_language = {"files": of_files, "imports": {n: edges.get(n, 0) for n in of_files}}
     tables = {
@@ -51,12 +50,16 @@ def repository_facts(recipe: Recipe, receipt: "Receipt") -> Facts:
         "languages": languages(by_language),
     }
     numbers: dict[str, int | float | str] = {
+        "files": files,
+        "repositories": counts["repositories"],
+        "files_per_repository": mean(with_repository, counts["repositories"]),
+        "copies_share": share(counts["repository_copies"], files),
         "names_asked": rate.asked,
         "names_accepted": f"{rate.low:,} to {rate.high:,} of {rate.trials:,}",
         **{name: counts[name] for name in _NUMBERS},
         "chars_per_second": receipt.per_second(result.chars),
     }
-    return Facts(headline, tables, numbers)
+    return Facts(first, tables, numbers)
 
 
 def _sizes(lengths: Histogram) -> Table:

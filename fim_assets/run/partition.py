@@ -34,7 +34,7 @@ from fim_assets.errors import USER_ERRORS, ShardError
 from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.machine_folders import working_folder
 from fim_assets.preview.joined_files import repositories_markdown
-from fim_assets.preview.markdown import preview_markdown
+from fim_assets.preview.markdown import Preview, preview_markdown
 from fim_assets.tokenizer.encoders import is_panic
 from fim_assets.tokenizer.load import load_tokenizer
 
@@ -99,7 +99,7 @@ class StageOutcome:
     asset: str
     receipt: Receipt | None
     checks: tuple[CheckOutcome, ...] = ()
-    preview: str | None = None
+    preview: Preview | None = None
     skipped: bool = False
     replaced: bool = False
 
@@ -304,7 +304,7 @@ def _make(stage: Stage, partition: Partition) -> Receipt:
     return Receipt(result=result, made=clock.provenance(), seen=stage.seen(corpus.recipe, parquet))
 
 
-def _preview(stage: Stage, partition: Partition) -> str | None:
+def _preview(stage: Stage, partition: Partition) -> Preview | None:
     """A few documents as Markdown; with tokens where these are made."""
     if stage.preview is None:
         return None

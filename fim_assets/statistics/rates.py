@@ -58,6 +58,16 @@ def verdict(*tested: Rate) -> str:
     return "within" if any(rate.can_fail for rate in tested) else TOO_FEW
 
 
+def deviation(*tested: Rate) -> float | None:
+    """How many standard deviations more hits some rates have together than they are asked to have.
+
+    None where there cannot be more or fewer.
+    """
+    expected = sum(rate.trials * rate.asked for rate in tested)
+    variance = sum(rate.trials * rate.asked * (1 - rate.asked) for rate in tested)
+    return (sum(rate.hits for rate in tested) - expected) / sqrt(variance) if variance else None
+
+
 def binomial_rate(hits: int, trials: int, asked: float, error: float) -> Rate:
     """Test a share with the exact two-sided binomial test.
 

@@ -43,16 +43,16 @@ def language_table(columns: Mapping[str, str], rows: Mapping[str, Record]) -> Ta
 
 def languages(measures: Mapping[str, Mapping[str, int]]) -> Table:
     """Languages in the order of their first measure, with their share of it."""
-    (first, numbers), *_ = measures.items()
+    numbers, *_ = measures.values()
     total = sum(numbers.values())
     rows: dict[str, Record] = {
         language: {
             **{measure: counts[language] for measure, counts in measures.items()},
-            f"share_of_{first}": round(count / total, 4),
+            "share": round(count / total, 4),
         }
         for language, count in sorted(numbers.items(), key=lambda entry: -entry[1])
     }
-    columns = {**dict.fromkeys(measures, "int"), f"share_of_{first}": "float"}
+    columns = {**dict.fromkeys(measures, "int"), "share": "float"}
     return language_table(columns, rows)
 
 

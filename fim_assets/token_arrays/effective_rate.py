@@ -414,21 +414,21 @@ class EffectiveRates(FrozenModel):
         return {"fim_token_share": self.token_share, **named} if self.files else {}
 
     def table(self) -> Table:
-        """A row a way: the share seen whole at each length, and what is lost at `chosen_length`.
-
-        No row without files.
-        """
-        others_of = next(iter(self.ways.values()))[self.chosen_length]
-        _, *named = self.shares(others_of)
-        lost = tuple(f"{name}_{self.chosen_length}" for name in named)
-        lengths = [length for of_way in self.ways.values() for length in of_way]
-        whole = {length: f"whole_{length}" for length in sorted({*lengths})}
+        """A row a way: what is seen whole, and lost, at `chosen_length`, if there are files."""
+        columns = {"way": "string"}
         rows: list[Record] = []
         for way, of_way in self.ways.items():
-            shares = {length: self.shares(seen) for length, seen in of_way.items()}
-            _, *others = shares[self.chosen_length].values()
-            row: Record = {"way": way}
-            row |= {name: shares[length]["whole"] for length, name in whole.items()}
-            rows.append(row | dict(zip(lost, others, strict=True)))
-        columns = {"way": "string"} | dict.fromkeys((*whole.values(), *lost), "float")
+            whole, *others = self.shares(of_way[self.chosen_length]).items()
+            named = {f"whole_{self.chosen_length}": whole[1], **dict(others)}
+            rows.append({"way": way, **{name: round(share, 4) for name, share in named.items()}})
+            columns |= dict.fromkeys(named, "float")
+        return Table(columns, rows if self.files else [])
+
+    def by_length(self) -> Table:
+        """A row a way: the share seen whole at lengths that are common, if there are files."""
+        columns = {"way": "string"} | dict.fromkeys(map(str, TRAINED_LENGTHS), "float")
+        rows: list[Record] = []
+        for way, of_way in self.ways.items():
+            whole = {str(n): self.shares(of_way[n])["whole"] for n in TRAINED_LENGTHS}
+            rows.append({"way": way, **{n: round(share, 3) for n, share in whole.items()}})
         return Table(columns, rows if self.files else [])

@@ -191,17 +191,21 @@ class TokenArrays(Stage):
         longer = counted(counts, "rearranged_longer")
         effective = EffectiveRates.of(receipt.seen, recipe)
         return Facts(
+            (
+                *("documents", "tokens", "arrays", "tokens_per_document", "document_tokens_p50"),
+                *("document_tokens_max", "chars_per_token", "effective_fim_rate"),
+                *("lost_ends_share", "discarded_share"),
+            ),
+            {
+                "effective_rates": effective.table(),
+                "whole_by_length": effective.by_length(),
+                "languages": languages({"tokens": counted(counts, "tokens")}),
+            },
             {
                 "tokens": tokens,
                 "tokens_per_document": mean(tokens, result.documents),
                 "tokens_per_second": receipt.per_second(tokens),
                 **effective.chosen(recipe.tokens.layout),
-            },
-            {
-                "effective_rates": effective.table(),
-                "languages": languages({"tokens": counted(counts, "tokens")}),
-            },
-            {
                 "arrays": counts["arrays"],
                 "layout": recipe.tokens.layout,
                 "chars_per_token": share(result.chars, tokens),

@@ -185,7 +185,10 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
             assert metadata["seed"] == receipt["seed"]
             assert metadata["fingerprint"] == receipt["fingerprint"]
             assert metadata["dagster/partition_row_count"] == 60
-            assert metadata["input_blake2b"] == receipt["input"]["blake2b"]
+            assert (
+                json.loads(json.dumps(metadata["receipt_json"]))["result"]["input"]
+                == receipt["input"]
+            )
             assert metadata["dagster/uri"] == str(root / asset / f"{key}{DATA[asset]}")
             assert metadata["rejected_lines"] == (0 if asset == "token_arrays" else 1)
     fim = materialized(instance, "fim_shards")["a"]
@@ -208,13 +211,15 @@ def test_range_is_one_run_with_each_partitions_own_metadata(root: Path) -> None:
 def test_a_preview_stands_in_the_metadata_with_tokens_where_they_are_made(root: Path) -> None:
     instance = DagsterInstance.ephemeral()
     assert materialize(root, key="a", instance=instance).success
-    fim = str(materialized(instance, "fim_shards")["a"]["preview"])
-    tokens = str(materialized(instance, "token_arrays")["a"]["preview"])
+    fim = str(materialized(instance, "fim_shards")["a"]["preview_documents"])
+    tokens = str(materialized(instance, "token_arrays")["a"]["preview_documents"])
     assert [kind in fim for kind in ("### PSM", "### SPM", "### Unchanged")] == [True] * 3
     assert "<|fim_middle|>" in fim
     assert "100259 <|fim_middle|>" not in fim
     assert "100259 <|fim_middle|>" in tokens
     assert "preview" not in materialized(instance, "raw_shards")["a"]
+    assert "100259 <|fim_middle|>" not in str(materialized(instance, "fim_shards")["a"]["preview"])
+    assert str(materialized(instance, "token_arrays")["a"]["preview"]).startswith("**PSM**, line ")
 
 
 def made_now(instance: DagsterInstance) -> set[tuple[str, str | None]]:

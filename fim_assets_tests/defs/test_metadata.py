@@ -1,5 +1,6 @@
 import re
 from base64 import b64decode
+from math import sqrt
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,7 +11,8 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Receipt
-from fim_assets.corpus_report.gather import build_summary
+from fim_assets.corpus_report.summary import Summary
+from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.fim_shards.rates import rates, rates_by_language
 from fim_assets.recipe import Recipe
@@ -81,6 +83,36 @@ def test_every_entry_is_one_that_dagster_takes(made: Provenance, asset: str, key
     assert metadata["documents"] == (60 if key == "a" else 0)
 
 
+FIRST = {
+    "raw_shards": (
+        *("documents", "lines", "rejected_lines", "rejected_share", "blank_lines"),
+        *("text_bytes", "document_chars_p50", "document_chars_p95", "document_chars_max"),
+        "documents_with_sentinel_literals",
+    ),
+    "fim_shards": (
+        *("documents", "files", "psm", "spm", "too_short"),
+        *("fim_rate_realised", "fim_rate_deviation"),
+        *("psm_share_realised", "psm_share_deviation", "fallback_share"),
+    ),
+    "token_arrays": (
+        *("documents", "tokens", "arrays", "tokens_per_document", "document_tokens_p50"),
+        *("document_tokens_max", "chars_per_token", "effective_fim_rate"),
+        *("lost_ends_share", "discarded_share"),
+    ),
+}
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_a_page_begins_with_ten_numbers_and_a_preview(made: Provenance, asset: str) -> None:
+    names = list(metadata_of(made, asset))
+    first = FIRST[asset]
+    assert names[:10] == list(first)
+    if asset != "raw_shards":
+        assert names[10:12] == ["preview", "preview_documents"]
+    numbers = [metadata_of(made, asset)[name] for name in first]
+    assert all(isinstance(number, int | float) for number in numbers)
+
+
 @pytest.mark.parametrize("asset", ASSETS)
 def test_each_histogram_is_a_picture_with_its_numbers_in_words(
     made: Provenance, asset: str
@@ -113,8 +145,12 @@ def test_rates_stand_between_what_is_accepted(made: Provenance) -> None:
         low, high = map(float, rows[name]["accepted"].split("–"))
         assert low == round(rate.low / rate.trials, 4) < high == round(rate.high / rate.trials, 4)
         assert low <= rows[name]["realised"] <= high
-        assert (rows[name]["verdict"], rows[name]["hits"]) == ("within", rate.hits)
+        assert (rows[name]["verdict"], rows[name]["of"]) == ("within", rate.trials)
         assert metadata[f"{name}_realised"] == round(rate.hits / rate.trials, 6)
+        deviation = rate.hits - rate.trials * rate.asked
+        deviation /= sqrt(rate.trials * rate.asked * (1 - rate.asked))
+        assert metadata[f"{name}_deviation"] == round(deviation, 2)
+        assert rows[name]["deviation"] == f"{deviation:+.1f} σ".replace("-", "−")
     by_language = rows_of(metadata["rates_by_language"])
     files = [row["files"] for row in by_language]
     assert files == sorted(files, reverse=True)
@@ -151,17 +187,18 @@ def test_what_trainers_see_is_a_table_and_three_numbers(made: Provenance) -> Non
     metadata = metadata_of(made, "token_arrays")
     by_way = {row.pop("way"): row for row in rows_of(metadata["effective_rates"])}
     assert len(by_way) == 6
-    lengths = [2048, 4096, 8192, 16384, 32768, 65536]
-    columns = [*(f"whole_{n}" for n in lengths), "lost_ends_8192", "discarded_8192"]
+    columns = ["whole_8192", "lost_ends", "discarded"]
     assert all([*row] == columns for row in by_way.values())
+    by_length = {row.pop("way"): row for row in rows_of(metadata["whole_by_length"])}
+    lengths = ["2048", "4096", "8192", "16384", "32768", "65536"]
+    assert all([*row] == lengths for row in by_length.values())
     # No document has 65,536 tokens; the array has fewer, so that no chunk of them is full.
-    assert by_way["truncated"]["whole_65536"] == 1
-    assert by_way["chunks"]["whole_65536"] == 0
+    assert by_length["truncated"]["65536"] == 1
+    assert by_length["chunks"]["65536"] == 0
     files = receipt.seen["rearranged_files"]
     whole = receipt.seen["whole_files:chunks:2048"]
-    assert by_way["chunks"]["whole_2048"] == round(whole / files, 6)
-    chosen = ("whole_8192", "lost_ends_8192", "discarded_8192")
-    assert [metadata[name] for name in names] == [by_way["chunks"][name] for name in chosen]
+    assert by_length["chunks"]["2048"] == round(whole / files, 3)
+    assert [round(metadata[name], 4) for name in names] == [*by_way["chunks"].values()]
     # Of no document, and of a receipt that an older version wrote, nothing is known.
     older = StageOutcome("token_arrays", receipt.model_copy(update={"seen": {}}))
     for nothing in (metadata_of(made, "token_arrays", "none"), stage_metadata(made[0], older)):
@@ -190,8 +227,8 @@ def test_counts_by_reason_and_language_are_shown_where_a_receipt_has_them(made: 
     tokens = with_counts("token_arrays", counts)
     assert tokens["rearranged_longer_2048"] == 2
     assert rows_of(tokens["languages"]) == [
-        {"language": "(none named)", "tokens": 3, "share_of_tokens": 0.75},
-        {"language": "C", "tokens": 1, "share_of_tokens": 0.25},
+        {"language": "(none named)", "tokens": 3, "share": 0.75},
+        {"language": "C", "tokens": 1, "share": 0.25},
     ]
 
 
@@ -218,7 +255,7 @@ def test_text_of_a_shard_is_never_markdown(made: Provenance) -> None:
     ]
     for asset in ASSETS:
         for name, value in metadata_of(made, asset).items():
-            if isinstance(value, dg.MarkdownMetadataValue) and name != "preview":
+            if isinstance(value, dg.MarkdownMetadataValue) and "preview" not in name:
                 picture_in(value)
             if isinstance(value, str):
                 assert HOSTILE not in value
@@ -248,7 +285,9 @@ def test_a_skipped_partition_says_what_a_made_one_says(made: Provenance, asset: 
         passed = [{**row, "found": "when it was made"} for row in rows_of(found["checks"])]
         assert rows_of(skipped.pop("checks")) == passed
     assert skipped == {
-        name: its for name, its in found.items() if name not in ("checks", "preview")
+        name: its
+        for name, its in found.items()
+        if name not in ("checks", "preview", "preview_documents")
     }
 
 
@@ -260,10 +299,23 @@ def test_checks_say_what_they_found(made: Provenance) -> None:
     assert "checks" not in metadata_of(made, "raw_shards")
 
 
+def card_of(corpus: Corpus, keys: list[str]) -> tuple[Summary, str]:
+    """The report's summary, and the card that was written."""
+    summary = write_report(corpus, keys)
+    return summary, Path(str(corpus.folder("corpus_report")), "README.md").read_text("utf-8")
+
+
 def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance) -> None:
     corpus, _ = made
     keys = ["a", "none", *(f"missing-{number:03}" for number in range(150))]
-    metadata = report_metadata(corpus, build_summary(corpus, keys))
+    summary, card = card_of(corpus, keys)
+    metadata = report_metadata(corpus, summary, card)
+    assert next(iter(metadata.items())) == (
+        "verdict",
+        "2 of 152 partitions complete; all rates within bounds",
+    )
+    assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays\n")
+    assert card.endswith(metadata["card_text"].value)
     assert (metadata["partitions_complete"], metadata["partitions_incomplete"]) == (2, 150)
     incomplete = metadata["incomplete"].data
     assert len(incomplete) == 100, "no page of a hundred thousand"
@@ -273,12 +325,14 @@ def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance)
         assert metadata[name] == getattr(of_stages.result, name)
     of_partition = metadata_of(made, "token_arrays")
     assert metadata["effective_fim_rate"] == of_partition["effective_fim_rate"]
-    assert rows_of(metadata["effective_rates"]) == rows_of(of_partition["effective_rates"])
-    assert {row["rate"] for row in rows_of(metadata["rates"])} >= {"fim_rate", "psm_share"}
-    assert SHOWN in [row["language"] for row in rows_of(metadata["languages"])]
+    rows = {row["rate"]: row for row in rows_of(metadata["rates"])}
+    assert rows.keys() >= {"fim_rate", "psm_share"}
+    realised, *deviation = rows["fim_rate"]["realised"].split()
+    assert float(realised) == round(metadata["fim_rate_realised"], 4)
+    assert deviation == [f"{metadata['fim_rate_deviation']:+.1f}".replace("-", "−"), "σ"]
     for name, value in metadata.items():
         if name.endswith("_histogram"):
             picture_in(value)
     dg.AssetMaterialization("corpus_report", metadata=metadata)
-    whole = report_metadata(corpus, build_summary(corpus, ["a", "none"]))
+    whole = report_metadata(corpus, *card_of(corpus, ["a", "none"]))
     assert "incomplete" not in whole

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from fim_assets.preview.joined_files import repositories_markdown
-from fim_assets.preview.markdown import MARKDOWN_BYTES
+from fim_assets.preview.markdown import MARKDOWN_BYTES, OPEN_CHARS, Preview, utf16_units
 from fim_assets.repository_shards.record import SCHEMA
 from fim_assets_tests.corpora import HOSTILE, write_rows
 from fim_assets_tests.repository_shards.test_statistics import rows
 
 
 def shown(folder: Path, *several: dict[str, Any]) -> str:
+    return both(folder, *several).documents
+
+
+def both(folder: Path, *several: dict[str, Any]) -> Preview:
     return repositories_markdown(write_rows(folder / "a.parquet", SCHEMA, rows(*several)))
 
 
@@ -51,7 +55,7 @@ def test_documents_of_different_repositories_by_hand(tmp_path: Path) -> None:
 def test_no_name_breaks_out_and_many_are_left_out(tmp_path: Path) -> None:
     """Outside of code spans nothing of a name stands, and a row is one line."""
     hostile = [*HOSTILE, "`` ` ``", "|x|", "\u202e" * 200, "\x00" * 200]
-    text = shown(
+    example, text = both(
         tmp_path,
         *(
             {"file": number, "repository": name, "id": name, "path": name, "language": name}
@@ -60,9 +64,11 @@ def test_no_name_breaks_out_and_many_are_left_out(tmp_path: Path) -> None:
         ),
     )
     assert len(text.encode()) < MARKDOWN_BYTES
-    assert "files not shown" in text
-    outside = re.sub(r"(`+) ?.*?(?<!`)\1(?!`)", "", text)
-    assert not re.search(r"[<>\[\]!]|forged|\u202e", outside)
+    assert utf16_units(example) < OPEN_CHARS
+    for markdown in (example, text):
+        assert "files not shown" in markdown
+        outside = re.sub(r"(`+) ?.*?(?<!`)\1(?!`)", "", markdown)
+        assert not re.search(r"[<>\[\]!]|forged|\u202e", outside)
     for line in text.splitlines():
         assert re.match(r"(### |\| |\d+ files? not shown|$)", line)
 

@@ -33,9 +33,12 @@ from fim_assets.preview.documents import (
 )
 from fim_assets.preview.markdown import (
     MARKDOWN_BYTES,
+    OPEN_CHARS,
     first_tokens,
     preview_markdown,
     to_markdown,
+    to_open_markdown,
+    utf16_units,
 )
 from fim_assets.preview.terminal import render, render_document, render_tokens
 from fim_assets.raw_shards.shard_reader import ShardReader
@@ -461,7 +464,10 @@ def finished_markdown(shard: Path, recipe: Recipe, tokenizer: LoadedTokenizer | 
     with Staging(place) as staging:
         transform_shard(shard, SEED, recipe, staging)
         staging.publish()
-    return preview_markdown(place.file(".jsonl.zst"), place.file(".parquet"), recipe, tokenizer)
+    shard, parquet = place.file(".jsonl.zst"), place.file(".parquet")
+    example, shown = preview_markdown(shard, parquet, recipe, tokenizer)
+    assert utf16_units(example) < OPEN_CHARS
+    return shown
 
 
 def test_three_documents_in_markdown(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
@@ -512,6 +518,8 @@ def test_no_text_breaks_out_of_the_markdown(text: str, identifier: str, language
     headings, fences = structure(to_markdown([preview]))
     assert headings == 1
     assert len(fences) == 4
+    headings, fences = structure(to_open_markdown([preview]))
+    assert (headings, len(fences)) == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -540,6 +548,27 @@ def test_markdown_is_small_and_safe(text: str, files: int, tokenizer: LoadedToke
     headings, fences = structure(markdown)
     assert headings == 3
     assert len(fences) >= 12
+    example = to_open_markdown([preview], [first_tokens(preview, FIM, tokenizer)])
+    assert utf16_units(example) < OPEN_CHARS
+    headings, fences = structure(example)
+    assert (headings, len(fences)) in {(0, 3), (0, 4)}
+
+
+def test_an_example_that_is_shown_without_a_click(tokenizer: LoadedTokenizer) -> None:
+    """Of a document the first file that is rearranged, in narrow lines, with its first tokens."""
+    parts = Parts("# a comment\n" + "x" * 99 + "\n", "def f", "(): pass\n")
+    files = [file_preview("none", parts), file_preview("spm", parts, number=1)]
+    markdown = to_open_markdown(
+        [preview := document(*files)], [first_tokens(preview, FIM, tokenizer)]
+    )
+    assert markdown.startswith("**SPM**, line 3, cut by ")
+    assert [line for line in markdown.splitlines() if line[0:1] in "🟦🟧🟩" and line] == [
+        "🟩 `<|fim_suffix|>` suffix",
+        "🟦 `<|fim_prefix|>` prefix",
+        "🟧 `<|fim_middle|>` middle",
+    ]
+    assert "x" * 60 + "…" in markdown.splitlines()
+    assert utf16_units("🟦a") == 3
 
 
 def test_a_shard_of_no_documents_says_why(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_names_separators_and_paths_are_shown(root: Path) -> None:
     preview = first_rearranged(root / "raw" / "a.jsonl", SEED, RECIPE)
     shard, parquet = (root / "fim_shards" / f"a{end}" for end in ENDINGS)
     terminal = printed(render(preview, RECIPE.fim))
-    markdown = preview_markdown(shard, parquet, RECIPE, None)
+    markdown = preview_markdown(shard, parquet, RECIPE, None).documents
     for shown in (terminal, markdown):
         assert [shown.count(text) for text in ("<repo>", "p.py", "q.py")] == [1, 1, 1]
         assert shown.count("<sep>") == 2

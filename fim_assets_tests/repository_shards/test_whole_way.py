@@ -111,6 +111,11 @@ def test_a_partition_shows_its_repositories(
     corpus: Corpus, made: dict[tuple[str, str], dict[str, Any]]
 ) -> None:
     shown = made["repository_shards", "b"]
+    assert list(shown)[:12] == [
+        *("documents", "files", "repositories", "files_per_repository", "divided_repositories"),
+        *("files_without_repository", "repository_copies", "copies_share", "import_edges"),
+        *("repository_document_chars_p50", "preview", "preview_documents"),
+    ]
     assert (shown["documents"].value, shown["repositories"].value) == (11, 9)
     preview = shown["preview"].value
     assert isinstance(preview, str)

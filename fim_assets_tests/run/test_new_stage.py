@@ -106,7 +106,7 @@ class EverySecond(Stage):
 
     @override
     def facts(self, recipe: Recipe, receipt: Receipt) -> Facts:
-        return Facts({"dropped_documents": receipt.result.counts["dropped:even"]})
+        return Facts(numbers={"dropped_documents": receipt.result.counts["dropped:even"]})
 
 
 EVERY_SECOND = EverySecond()

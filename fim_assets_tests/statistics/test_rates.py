@@ -1,5 +1,7 @@
 """Bounds are those of the exact test, by hand and against SciPy's distributions."""
 
+from math import sqrt
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -7,6 +9,7 @@ from scipy.stats import binom
 from fim_assets.statistics.rates import (
     Rate,
     binomial_rate,
+    deviation,
     sum_rates,
     uniform_bound,
     uniform_distance,
@@ -77,6 +80,18 @@ def test_uniform_values_stay_within_their_bound() -> None:
     samples = np.random.default_rng(1).random((2000, 200))
     beyond = sum(uniform_distance(sample) > uniform_bound(200, 0.01) for sample in samples)
     assert 0 < beyond <= 2000 * 0.01 + 15
+
+
+def test_a_deviation_is_in_standard_deviations_of_the_hits() -> None:
+    """104 of 233 at 0.5: 12.5 fewer than 116.5, whose standard deviation is sqrt(233) / 2 = 7.632.
+
+    1 of 2 at 0.5 and 4 of 6 at 0.9 are together 1.4 fewer, with a variance of 0.5 + 0.54.
+    """
+    assert deviation(binomial_rate(104, 233, 0.5, 1e-9)) == pytest.approx(-1.638, abs=1e-3)
+    together = deviation(binomial_rate(1, 2, 0.5, 1e-9), binomial_rate(4, 6, 0.9, 1e-9))
+    assert together == pytest.approx(-1.4 / sqrt(1.04))
+    assert [deviation(binomial_rate(0, n, 0.0, 1e-9)) for n in (0, 5)] == [None, None]
+    assert deviation() is None
 
 
 def test_sums_of_rates_by_hand() -> None:

@@ -253,7 +253,7 @@ def test_what_stands_between_files_of_a_repository_ends_none(finish: Finish) -> 
         *("fim_token_share", "effective_fim_rate", "lost_ends_share", "discarded_share"),
         "before_seen_share",
     }
-    assert rates.table().columns["before_8192"] == "float"
+    assert rates.table().columns["before"] == "float"
 
 
 def test_powers_of_2_by_hand() -> None:
@@ -331,17 +331,15 @@ def test_counts_of_partitions_add_up() -> None:
             "lost_ends_share": of_way["lost_ends"],
             "discarded_share": of_way["discarded"],
         }
-    table = rates.table()
-    assert [row["way"] for row in table.rows] == [way.name for way in WAYS]
-    assert [*table.columns] == [*table.rows[0]]
-    for row in table.rows:
-        shares = {
-            length: rates.shares(seen) for length, seen in rates.ways[str(row["way"])].items()
+    table, by_length = rates.table(), rates.by_length()
+    assert [*table.columns] == ["way", "whole_4096", "lost_ends", "discarded"]
+    assert [*by_length.columns] == ["way", *map(str, TRAINED_LENGTHS)]
+    for row, whole, way in zip(table.rows, by_length.rows, rates.ways, strict=True):
+        shares = {length: rates.shares(seen) for length, seen in rates.ways[way].items()}
+        assert list(row.values()) == [way, *(round(n, 4) for n in shares[4096].values())]
+        assert whole == {"way": way} | {
+            str(length): round(shares[length]["whole"], 3) for length in TRAINED_LENGTHS
         }
-        for length in TRAINED_LENGTHS:
-            assert row[f"whole_{length}"] == shares[length]["whole"]
-        assert row["lost_ends_4096"] == shares[4096]["lost_ends"]
-        assert row["discarded_4096"] == shares[4096]["discarded"]
 
 
 def test_a_recipes_own_length_is_one_of_those_that_are_counted() -> None:
