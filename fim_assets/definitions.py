@@ -8,8 +8,9 @@ import click
 import dagster as dg
 
 from fim_assets.corpus.corpus import list_shards
-from fim_assets.defs.assets import CorpusDefinition, build_assets
+from fim_assets.defs.assets import build_assets
 from fim_assets.defs.automation import automation
+from fim_assets.defs.corpus_definition import CorpusDefinition
 from fim_assets.defs.partitions import refuse_command
 from fim_assets.defs.specs import GROUP, Dep
 from fim_assets.errors import USER_ERRORS
@@ -92,8 +93,11 @@ def defs() -> dg.Definitions:
         graph = _corpus(load_recipe(settings.recipe), settings)
         # `dagster` and `dg` are click's, which knows what this command was given.
         if command := click.get_current_context(silent=True):
-            given = (command.params.get(name) or "" for name in ("partition", "partition_range"))
-            refuse_command(settings, graph.shards, *given)
+            given = [command.params.get(name) for name in ("partition", "partition_range")]
+            if "" in given and not graph.shards:
+                # Of `--partition-range "$(fim-assets keys --range)"`, which has failed.
+                raise SettingsError(graph.no_shards)
+            refuse_command(settings, graph.shards, *(name or "" for name in given))
         # Its step brings workers of its own, and a process for each step would only cost time.
         return _definitions(graph, dg.in_process_executor)
     except USER_ERRORS as error:

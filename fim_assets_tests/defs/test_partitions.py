@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import click
 import pytest
 
+from fim_assets.definitions import defs
 from fim_assets.defs.partitions import refuse_command
 from fim_assets.settings import Settings, SettingsError
 
@@ -44,6 +46,17 @@ def test_a_partition_that_there_is_not_is_named(
 )
 def test_other_commands_are_left_to_dagster(partition: str, partition_range: str) -> None:
     assert refused(partition, partition_range) == ""
+
+
+def test_an_empty_range_of_no_shards_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `--partition-range "$(fim-assets keys --range)"`, whose command has failed."""
+    monkeypatch.setenv("FIM_DATA_ROOT", str(tmp_path))
+    command = click.Context(click.Command("materialize"))
+    command.params = {"partition": None, "partition_range": ""}
+    with command, pytest.raises(click.ClickException, match="no shard found: "):
+        defs()
 
 
 def test_a_range_that_is_split_into_runs_is_refused() -> None:

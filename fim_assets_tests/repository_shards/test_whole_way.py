@@ -11,7 +11,8 @@ from fim_assets.corpus.corpus import Corpus, list_shards
 from fim_assets.corpus.manifest import COLUMNS as MANIFEST
 from fim_assets.corpus.receipts import read_receipt
 from fim_assets.corpus_report.write import write_report
-from fim_assets.defs.assets import CorpusDefinition, build_assets
+from fim_assets.defs.assets import build_assets
+from fim_assets.defs.corpus_definition import CorpusDefinition
 from fim_assets.io.hashing import record_file
 from fim_assets.recipe import Recipe
 from fim_assets.repository_shards.record import COLUMNS

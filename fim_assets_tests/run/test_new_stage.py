@@ -28,7 +28,8 @@ from fim_assets.corpus.stage import (
 )
 from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.write import write_report
-from fim_assets.defs.assets import CorpusDefinition, build_assets
+from fim_assets.defs.assets import build_assets
+from fim_assets.defs.corpus_definition import CorpusDefinition
 from fim_assets.io.parquet import TableWriter
 from fim_assets.io.shard_writer import ShardWriter
 from fim_assets.raw_shards.shard_reader import ShardReader
