@@ -2,7 +2,9 @@
 
 Each was tried with the version that `requirements.lock` pins, and is tested through real runs; look
 here first when Dagster is upgraded. Nothing else imports `dagster._core`, but `launcher.py`, whose
-class is a run launcher of Dagster's own, and `failures.py`, for one error class.
+class is a run launcher of Dagster's own, and `failures.py`, for one error class. `component.py`
+relies on how Dagster says where a value of a YAML file stands, and on the error that it shows
+without a traceback.
 """
 
 from collections.abc import Iterable, Mapping

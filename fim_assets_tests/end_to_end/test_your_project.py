@@ -11,9 +11,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster._core.launcher import WorkerStatus
 from dagster_dg_cli.cli import cli
 
 from fim_assets.component import FimCorpus
+from fim_assets.defs.launcher import LocalRunLauncher
 from fim_assets.recipe import load_recipe
 from fim_assets_tests.corpora import corpus_of, file_bytes, run_all
 from fim_assets_tests.end_to_end.commands import ask, run
@@ -113,10 +115,14 @@ def test_merged_with_an_executor_it_is_the_projects_own_that_runs(project: Path)
     used = executor()
     assert isinstance(used, dg.ExecutorDefinition)
     assert used.name == "multiprocess"
+    launcher = LocalRunLauncher()
     with dg.DagsterInstance.get() as instance:
+        launcher.register_instance(instance)
         for run in instance.get_runs():
             events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_WORKER_STARTED)
             assert events, "a process a step"
+            health = launcher.check_run_worker_health(run)
+            assert health.status == WorkerStatus.RUNNING, "though the step's process has gone"
 
 
 def test_merged_without_an_executor_there_is_none(project: Path) -> None:
