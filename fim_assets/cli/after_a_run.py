@@ -17,7 +17,6 @@ from fim_assets.cli.completion import complete_arrays, complete_shards
 from fim_assets.cli.corpus import list_some_shards, open_command_corpus, some_keys
 from fim_assets.cli.terminal import command, progress_bar, shown_path, standard_output
 from fim_assets.corpus.corpus import Corpus, list_shards
-from fim_assets.corpus.receipts import OTHER_RECIPE, RIGHT_RECIPE
 from fim_assets.errors import ShardError
 from fim_assets.io.locations import is_remote
 from fim_assets.nothing_found import nothing_found
@@ -87,6 +86,7 @@ def summary() -> None:
 def _next_steps(
     settings: Settings, corpus: Corpus, summary: "Summary", shards: list[str], first: str | None
 ) -> Iterator[tuple[str, str]]:
+    from fim_assets.corpus.receipts import OTHER_RECIPE, RIGHT_RECIPE
     from fim_assets.corpus_report.summary import CORPUS_REPORT
     from fim_assets.run.verify import other_prefixes, stale_report
 
@@ -158,6 +158,7 @@ def verify(keys: tuple[str, ...]) -> None:
     receipt lists are faults too. What does not agree is printed, and the exit status is 1. So it is
     where another recipe than the present one made the files, and where no partition has a receipt.
     """
+    from fim_assets.corpus.receipts import OTHER_RECIPE, RIGHT_RECIPE
     from fim_assets.corpus_report.gather import build_summary
     from fim_assets.run.verify import begun_keys, stale_report, unlisted_files, verify_partitions
 
