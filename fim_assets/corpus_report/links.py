@@ -8,9 +8,8 @@ from fim_assets.corpus_report.gather import Partition
 from fim_assets.corpus_report.summary import Summary
 from fim_assets.fim_shards.stage import FIM_SHARDS
 from fim_assets.layouts.registry import LAYOUTS
-from fim_assets.recipe import Recipe, recipe_yaml
+from fim_assets.recipe import recipe_yaml
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
-from fim_assets.wording import plural
 
 
 class Link(NamedTuple):
@@ -22,35 +21,27 @@ class Link(NamedTuple):
 
 
 def corpus_links(summary: Summary) -> Iterator[Link]:
-    """Files about the whole corpus."""
+    """Files about the whole corpus, the recipe, which no file holds, and folders that are there."""
+    recipe, arrays = summary.recipe, TOKEN_ARRAYS.name
+    content = f"data:text/yaml;charset=utf-8,{quote(recipe_yaml(recipe))}"
     yield Link("summary.json", "summary.json", "all numbers of this page, and every array")
     yield Link("README.md", "README.md", "the corpus as a data-set card")
-    if LAYOUTS[summary.recipe.tokens.layout].has_mix:
-        yield Link(f"../{TOKEN_ARRAYS.name}/mix.txt", "mix.txt", "the arrays as an OLMo-core mix")
-    yield Link(
-        f"../{TOKEN_ARRAYS.name}/", f"{TOKEN_ARRAYS.name}/", "the arrays, with their indexes"
-    )
-    yield Link(f"../{FIM_SHARDS.name}/", f"{FIM_SHARDS.name}/", "the documents as JSON lines")
-    yield Link(recipe_link(summary.recipe), "recipe.yaml", "what differs from the default recipe")
-
-
-def recipe_link(recipe: Recipe) -> str:
-    """The recipe itself: no file holds it."""
-    return f"data:text/yaml;charset=utf-8,{quote(recipe_yaml(recipe))}"
+    yield Link(content, "recipe.yaml", "what differs from the default recipe")
+    if LAYOUTS[recipe.tokens.layout].has_mix:
+        yield Link(f"../{arrays}/mix.txt", "mix.txt", "the arrays as an OLMo-core mix")
+    if summary.partitions.complete:
+        yield Link(f"../{arrays}/", f"{arrays}/", "the arrays, with their indexes")
+        yield Link(f"../{FIM_SHARDS.name}/", f"{FIM_SHARDS.name}/", "the documents as JSON lines")
 
 
 def partition_links(row: Partition) -> Iterator[Link]:
-    """A partition's FIM shard, its first array, and the receipt of its arrays."""
+    """A partition's FIM shard, its array, the first of several, and the receipt of its arrays."""
+    arrays, number = TOKEN_ARRAYS.name, row.totals.arrays
     yield Link(_href(FIM_SHARDS.name, f"{row.key}{FIM_SHARDS.shard}"), "shard")
-    receipt = row.receipts[TOKEN_ARRAYS.name]
-    names = {output.name for output in receipt.result.outputs}
-    array = f"{row.key}{TOKEN_ARRAYS.data_ending(row.counts.recipe)}"
-    if array in names:
-        number = row.totals.arrays
-        yield Link(
-            _href(TOKEN_ARRAYS.name, array), plural(number, "array") if number > 1 else "array"
-        )
-    yield Link(_href(TOKEN_ARRAYS.name, f"{row.key}.json"), "receipt")
+    if number:
+        array = f"{row.key}{TOKEN_ARRAYS.data_ending(row.counts.recipe)}"
+        yield Link(_href(arrays, array), "array" if number == 1 else f"{number:,} arrays")
+    yield Link(_href(arrays, f"{row.key}.json"), "receipt")
 
 
 def _href(asset: str, name: str) -> str:

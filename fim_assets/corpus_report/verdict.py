@@ -21,7 +21,7 @@ def verdict(summary: Summary) -> str:
         clauses = [f"only {complete}, so far {held}", *faults(summary)]
     else:
         clauses = [*faults(summary), f"{complete}, {held}"]
-    text = "; ".join([*clauses, *_passed(summary)])
+    text = "; ".join(filter(None, [*clauses, " and ".join(_passed(summary))]))
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -46,16 +46,13 @@ def faults(summary: Summary) -> Iterator[str]:
 
 
 def _passed(summary: Summary) -> Iterator[str]:
-    """What is right, as one clause or none."""
+    """What is right, in a few words each."""
     checks, languages = summary.checks, summary.rates_by_language.values()
     rates = [*summary.rates.values(), *chain.from_iterable(its.values() for its in languages)]
-    right = []
     if checks and min(checks.values()) == summary.partitions.complete:
         where = " in these" if summary.partitions.incomplete else ""
-        right.append(f"all {plural(len(checks), 'check')} passed{where}")
+        yield f"all {plural(len(checks), 'check')} passed{where}"
     if not any(rate.can_fail for rate in rates):
-        right.append("there are too few files to judge a rate")
+        yield "there are too few files to judge a rate"
     elif all(rate.within for rate in rates):
-        right.append("each realised rate lies within its bounds")
-    if right:
-        yield " and ".join(right)
+        yield "each realised rate lies within its bounds"

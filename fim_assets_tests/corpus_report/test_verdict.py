@@ -72,6 +72,12 @@ def test_incomplete_partitions_come_before_all_else(nothing: Summary) -> None:
     )
 
 
+def test_documents_are_counted_before_and_after_they_are_joined(nothing: Summary) -> None:
+    joined = {"totals": CorpusTotals(lines=100, documents=100, joined=90, tokens=5)}
+    said = verdict(nothing.model_copy(update=FINE | joined))
+    assert "complete, 100 documents, 10 when joined, and 5 tokens; all" in said
+
+
 def test_few_files_judge_nothing(nothing: Summary) -> None:
     few = {"rates": {"fim_rate": FEW}, "rates_by_language": {}}
     said = verdict(nothing.model_copy(update=FINE | few))

@@ -186,7 +186,7 @@ def test_folded_tables_open_and_links_lead_to_files(open_report: Visit) -> None:
         assert len(files) > 10
         assert all(Path(file).exists() for file in files)
         with page.expect_download() as download:
-            page.get_by_role("link", name="recipe.yaml").click()
+            page.get_by_role("link", name="recipe.yaml").first.click()
         assert download.value.suggested_filename == "recipe.yaml"
         assert load_recipe(download.value.path()).raw.max_rejected_share == 1
 
