@@ -307,8 +307,8 @@ def test_a_failed_check_is_told(server: str, visit_page: Visit) -> None:
     with visit_page("ui-failed-check") as page:
         page.goto(f"{server}/assets/fim_shards?view=checks")
         for name in CHECKS_OF["fim_shards"]:
-            expect(page.get_by_role("link", name=name)).to_be_visible()
-        page.get_by_role("link", name="rates_within_bounds").click()
+            expect(page.get_by_text(name, exact=True).first).to_be_visible()
+        page.get_by_text("rates_within_bounds", exact=True).first.click()
         page.get_by_role("tab", name="Execution history").click()
         row = page.get_by_role("row").filter(has_text="1 failed")
         expect(row).to_contain_text("Failed")
