@@ -19,7 +19,7 @@ from fim_assets_tests.end_to_end.browser import dagster_ui
 from fim_assets_tests.end_to_end.commands import copy_checkout, run
 
 _PARTITIONS = 8
-_COMMAND = "dg launch -m fim_assets.definitions --job whole_way"
+_COMMAND = "dg launch -m fim_assets.definitions --job raw_shards_to_corpus_report"
 _REPOSITORY = {"repositoryLocationName": "fim_assets", "repositoryName": "__repository__"}
 _EVERYTHING = [*ASSETS, "corpus_report"]
 
@@ -90,7 +90,10 @@ def _round(checkout: Path, url: str, keys: Sequence[str]) -> Iterator[tuple[str,
     yield "command", {"wall s": time.monotonic() - begin}
     _clear(checkout)
     asked = time.time()
-    job = {"selector": {"pipelineName": "whole_way", **_REPOSITORY}, "mode": "default"}
+    job = {
+        "selector": {"pipelineName": "raw_shards_to_corpus_report", **_REPOSITORY},
+        "mode": "default",
+    }
     run_id = _ask(url, _LAUNCH_RUN, job)["launchRun"]["run"]["id"]
     runs = _ended_runs(checkout, RunsFilter(run_ids=[run_id]))
     yield "job in the launchpad", parts_of(asked, runs, runs[-1].ended)
