@@ -21,6 +21,7 @@ from fim_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
     RECORDED_BY_STEP,
+    show_in_overview,
     upstream_versions,
 )
 from fim_assets.defs.launcher import PARTITIONS_STEP, name_process
@@ -103,7 +104,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
     ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
-        name_process(context.instance, context.run)
+        _begin(context)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checks = {
             name: spec.key
@@ -147,6 +148,13 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
             yield dg.Output(None, output_name=specs_of_checks[name].get_python_identifier())
 
     return shards
+
+
+def _begin(context: dg.AssetExecutionContext) -> None:
+    """Make the run known to the UI and to the launcher, where there is a record of it."""
+    if not context.instance.is_ephemeral:
+        show_in_overview(context.instance, context.run)
+        name_process(context.instance, context.run)
 
 
 def _partition_keys(
@@ -216,7 +224,7 @@ def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def corpus_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        name_process(context.instance, context.run)
+        _begin(context)
         if not graph.shards:
             raise StepFailedError(graph.no_shards)
         summary = write_report(graph.corpus, list(graph.shards))

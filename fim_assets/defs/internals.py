@@ -15,7 +15,14 @@ from dagster._core.definitions.data_version import (
     extract_data_version_from_entry,
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
+
+from fim_assets.settings import in_repository
 
 RECORDED_BY_STEP = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output that tells Dagster that the step has recorded its materializations itself.
@@ -24,6 +31,8 @@ Dagster calls it a temporary workaround (`execute_step.py`). The step records ea
 is done, so that a long run shows how far it is, and one that is killed keeps what it finished.
 Without it Dagster would record every partition of the range again at the end, without metadata.
 """
+
+_OWN_DEFINITIONS = "fim_assets.definitions"
 
 PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
@@ -69,3 +78,18 @@ def version_tags(code_version: str, data_version: str, inputs: InputVersions) ->
         tags[f"dagster/input_data_version/{name}"] = version
         tags[f"dagster/input_event_pointer/{name}"] = "NULL" if event is None else str(event)
     return tags
+
+
+def show_in_overview(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Name the code location of a run of this package's own definitions, if a command began it.
+
+    The UI's Overview shows no run without one, and a command's has none. The location is that of
+    `workspace.yaml`, or where there is no repository, of `dagster dev -m fim_assets.definitions`.
+    """
+    code = run.job_code_origin
+    module = getattr(code and code.repository_origin.code_pointer, "module", None)
+    if run.remote_job_origin is not None or module != _OWN_DEFINITIONS:
+        return
+    location = RegisteredCodeLocationOrigin("fim_assets" if in_repository() else module)
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    instance.run_storage.replace_job_origin(run, RemoteJobOrigin(repository, run.job_name))

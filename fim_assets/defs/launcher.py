@@ -43,8 +43,6 @@ _EVENTS = {
 
 def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Write to a run's log which process works on it, for `LocalRunLauncher`."""
-    if instance.is_ephemeral:
-        return
     host = socket.gethostname()
     named = {_HOST: host}
     # Where no file can be written or locked, the run works, and counts until it says that it ended.
