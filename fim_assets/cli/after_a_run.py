@@ -43,6 +43,7 @@ def summary() -> None:
     from rich.text import Text
 
     from fim_assets.corpus_report.gather import gather
+    from fim_assets.corpus_report.verdict import corpus_verdict
 
     corpus, settings = open_command_corpus()
     shards = list(list_some_shards(corpus, settings))

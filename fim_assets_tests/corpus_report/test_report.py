@@ -24,6 +24,7 @@ from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.heading import recipe_name
 from fim_assets.corpus_report.numbers import length_of
 from fim_assets.corpus_report.summary import ListedArray, Summary
+from fim_assets.corpus_report.verdict import corpus_verdict
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.context import Context
