@@ -66,7 +66,9 @@ def _corpus(
     corpus = open_corpus(recipe, settings, key_prefix, content_hash(tokenizer))
     shards = list_shards(corpus, settings.input_root)
     if not shards:
-        log.warning("%s; %s", *nothing_found(recipe.raw.documents, settings))
+        # A project whose asset writes the shards begins without.
+        tell = log.info if deps else log.warning
+        tell("%s; %s", *nothing_found(recipe.raw.documents, settings))
     group = group_name or "__".join(key_prefix) or GROUP
     return CorpusDefinition(corpus, settings, shards, group, deps)
 
@@ -94,9 +96,10 @@ def defs() -> dg.Definitions:
         # `dagster` and `dg` are click's, which knows what this command was given.
         if command := click.get_current_context(silent=True):
             given = [command.params.get(name) for name in ("partition", "partition_range")]
-            if "" in given and not graph.shards:
+            if "" in given:
                 # Of `--partition-range "$(fim-assets keys --range)"`, which has failed.
-                raise SettingsError(graph.no_shards)
+                empty = "an empty partition or range; `fim-assets keys` prints all partitions"
+                raise SettingsError(empty if graph.shards else graph.no_shards)
             refuse_command(settings, graph.shards, *(name or "" for name in given))
         # Its step brings workers of its own, and a process for each step would only cost time.
         return _definitions(graph, dg.in_process_executor)

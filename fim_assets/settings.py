@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 """The folder that holds the package: the repository, unless fim_assets is installed without it."""
 
 _RECIPES = Path(__file__).parent / "recipe" / "built_in"
-_DEFAULT_RECIPE = "olmo_midtraining"
+DEFAULT_RECIPE = "olmo_midtraining"
 
 Engine = Literal["local", "ray"]
 _Given = TypeVar("_Given")
@@ -48,7 +48,7 @@ class Settings:
         self,
         data_root: str | Location,
         input_root: str | Location | None = None,
-        recipe: str = _DEFAULT_RECIPE,
+        recipe: str = DEFAULT_RECIPE,
         workers: int | None = None,
         engine: Engine = "local",
         partitions_per_run: int | None = None,
@@ -81,7 +81,7 @@ class Settings:
         return cls(
             data_root=_read(environment, "FIM_DATA_ROOT", _named_output) or _default_data_root(),
             input_root=_read(environment, "FIM_INPUT_ROOT", _named_location),
-            recipe=_read(environment, "FIM_RECIPE", _recipe) or _DEFAULT_RECIPE,
+            recipe=_read(environment, "FIM_RECIPE", _recipe) or DEFAULT_RECIPE,
             workers=_read(environment, "FIM_WORKERS", _count),
             engine=_read(environment, "FIM_ENGINE", _engine) or "local",
             partitions_per_run=_read(environment, "FIM_PARTITIONS_PER_RUN", _count),
@@ -161,7 +161,11 @@ def named_path(text: str) -> Path:
     Raises:
         FileNotFoundError: If it begins with a home folder that is not known.
     """
-    return (REPOSITORY if in_repository() else Path.cwd()) / expand_home(text)
+    start, path = REPOSITORY if in_repository() else Path.cwd(), expand_home(text)
+    # So that no record and no page shows a way down and up again.
+    while path.parts[:1] == ("..",):
+        start, path = start.parent, Path(*path.parts[1:])
+    return start / path
 
 
 @cache

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 
 from fim_assets.corpus.corpus import Corpus
-from fim_assets.corpus.partition_files import ReceiptError, published_sizes
+from fim_assets.corpus.partition_files import FAILED, ReceiptError, published_sizes
 from fim_assets.corpus.receipts import Receipt, Result, read_receipt, why_incomplete
 from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.corpus_report.summary import (
@@ -318,7 +318,9 @@ def _read_receipts(corpus: Corpus, key: str, sizes: Mapping[str, Mapping[str, in
         files = corpus.files(name, key)
         receipt = read_receipt(files)
         if receipt is None:
-            raise ReceiptError(f"{name}: not materialized")
+            failed = not is_remote(files.folder) and files.file(FAILED).is_file()
+            why = f"; {key}{FAILED} holds the lines that were rejected" if failed else ""
+            raise ReceiptError(f"{name}: not materialized{why}")
         reason = why_incomplete(receipt, files, corpus.fingerprint(name), sizes.get(name))
         if reason:
             raise ReceiptError(f"{name}: {reason}")

@@ -10,6 +10,7 @@ from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.summary import Summary
 from fim_assets.corpus_report.verdict import corpus_verdict, faults
 from fim_assets.recipe import Recipe, built_in_recipes, load_recipe
+from fim_assets.settings import DEFAULT_RECIPE
 from fim_assets.wording import shortened, shown_name
 
 SECTIONS = ("raw", "repositories", "fim", "tokens", "tokenizer")
@@ -48,7 +49,7 @@ def make_heading(corpus: Corpus, summary: Summary, written: datetime) -> Heading
 
 
 def recipe_name(recipe: Recipe) -> str:
-    """The built-in recipe that it is, or is nearest to, and the fields in which it differs from it.
+    """The built-in recipe that it is or nearly is, else the default, and the fields that differ.
 
     Where its shards are, which changes no byte, does not count.
     """
@@ -56,12 +57,14 @@ def recipe_name(recipe: Recipe) -> str:
     nearest = min(others, key=lambda name: len(others[name]))
     if not others[nearest]:
         return nearest
-    return f"{nearest} with other {shortened(others[nearest], _FIELDS_NAMED)}"
+    named = nearest if len(others[nearest]) <= _FIELDS_NAMED else DEFAULT_RECIPE
+    return f"{named} with other {shortened(others[named], _FIELDS_NAMED)}"
 
 
 def _differing(recipe: BaseModel, other: BaseModel, section: str) -> Iterator[str]:
     for field in type(recipe).model_fields:
-        value, its, name = getattr(recipe, field), getattr(other, field), f"{section}{field}"
+        value, its = getattr(recipe, field), getattr(other, field)
+        name = f"{section}{type(recipe).model_fields[field].alias or field}"
         if field in SECTIONS and isinstance(value, BaseModel) and type(value) is type(its):
             yield from _differing(value, its, f"{name}.")
         elif value != its and name != "raw.documents":

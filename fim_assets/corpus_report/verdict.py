@@ -15,8 +15,14 @@ def corpus_verdict(summary: Summary) -> str:
         return f"{complete}, so that there is nothing to count."
     joined = f", {totals.joined_documents:,} when joined," if totals.joined else ""
     held = f"{about(totals.documents, 'document')}{joined} and {about(totals.tokens, 'token')}"
-    if totals.rejected:
-        held += f", {totals.rejected / (totals.lines - totals.blank):.2%} of the lines rejected"
+    lines = totals.lines - totals.blank
+    # A recipe that bounds them apart takes them for normal.
+    apart = summary.recipe.raw.max_empty_share is not None
+    empty = summary.rejections.get("empty", 0) if apart else 0
+    if empty:
+        held += f", {empty / lines:.2%} of the lines left out as empty"
+    if rejected := totals.rejected - empty:
+        held += f", {rejected / lines:.2%} of the lines rejected"
     if partitions.incomplete:
         clauses = [f"only {complete}, so far {held}", *faults(summary)]
     else:

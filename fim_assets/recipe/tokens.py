@@ -97,7 +97,10 @@ class Tokens(Section):
         marks = {self.tokenizer.bos_token_id, self.tokenizer.eos_token_id}
         problem = ""
         if self.align and not layout.keeps_order:
-            problem = f"{layout.trainer} has an order of its own for the documents of {self.layout}"
+            problem = (
+                f"{layout.trainer} has an order of its own for the documents of {self.layout}; "
+                "leave align out, or take another layout"
+            )
         elif self.align == "pad" and not layout.has_gaps:
             problem = f"padding would belong to a document in the index of {self.layout}"
         elif self.align == "pad" and self.label_mask is None:
