@@ -43,7 +43,7 @@ def summary() -> None:
     from rich.text import Text
 
     from fim_assets.corpus_report.gather import gather
-    from fim_assets.corpus_report.verdict import verdict
+    from fim_assets.corpus_report.verdict import corpus_verdict
 
     corpus, settings = open_command_corpus()
     shards = list(list_some_shards(corpus, settings))
@@ -66,7 +66,7 @@ def summary() -> None:
         table.add_row(f"… {complete - _ROWS_SHOWN:,} more")
     table.add_section()
     table.add_row("total", *(all_cells[name] for name in columns), style="bold")
-    console.print(verdict(gathered.summary), table, highlight=False)
+    console.print(corpus_verdict(gathered.summary), table, highlight=False)
     for key, reason in islice(incomplete.items(), _ROWS_SHOWN):
         click.echo(f"incomplete  {key}: {escape_to_one_line(reason)}")
     if len(incomplete) > _ROWS_SHOWN:

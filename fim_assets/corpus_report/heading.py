@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.summary import Summary
-from fim_assets.corpus_report.verdict import faults, verdict
+from fim_assets.corpus_report.verdict import corpus_verdict, faults
 from fim_assets.recipe import Recipe, built_in_recipes, load_recipe
 from fim_assets.wording import shortened, shown_name
 
@@ -42,7 +42,7 @@ def make_heading(corpus: Corpus, summary: Summary, written: datetime) -> Heading
         recipe=recipe_name(corpus.recipe),
         tokenizer=corpus.recipe.tokens.tokenizer.name_or_path,
         written=f"{written:%Y-%m-%d %H:%M} UTC",
-        verdict=verdict(summary),
+        verdict=corpus_verdict(summary),
         wrong=not complete or any(faults(summary)),
     )
 

@@ -7,7 +7,7 @@ from fim_assets.corpus_report.summary import Summary
 from fim_assets.wording import about, plural
 
 
-def verdict(summary: Summary) -> str:
+def corpus_verdict(summary: Summary) -> str:
     """How much of the corpus is complete, what it holds, and whether it is as the recipe asks."""
     partitions, totals = summary.partitions, summary.totals
     complete = f"{partitions.complete:,} of {plural(partitions.total, 'partition')} complete"

@@ -20,7 +20,7 @@ from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.repositories import JoinedRepositories
 from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
-from fim_assets.corpus_report.verdict import verdict
+from fim_assets.corpus_report.verdict import corpus_verdict
 from fim_assets.fim_shards.rate_tables import plotted_rates, totals_table
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.preview.markdown import Preview
@@ -98,7 +98,7 @@ def report_metadata(corpus: Corpus, summary: Summary, card: str) -> dict[str, An
     folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
-        "verdict": verdict(summary),
+        "verdict": corpus_verdict(summary),
         **_tables({"warnings": warnings_table(summary.warnings)}),
         # The front matter is for the Hub, which reads it.
         "card_text": dg.MetadataValue.md(card.split("---\n", 2)[2]),

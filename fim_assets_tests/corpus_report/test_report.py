@@ -24,7 +24,7 @@ from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.heading import recipe_name
 from fim_assets.corpus_report.numbers import length_of
 from fim_assets.corpus_report.summary import ListedArray, Summary
-from fim_assets.corpus_report.verdict import verdict
+from fim_assets.corpus_report.verdict import corpus_verdict
 from fim_assets.corpus_report.write import FILES, _mix, write_report
 from fim_assets.recipe import Recipe, load_recipe, parse_recipe
 from fim_assets.recipe.context import Context
@@ -802,7 +802,7 @@ def test_page_and_card_begin_with_the_corpus_its_recipe_and_its_verdict(
 ) -> None:
     # They were made without checks.
     for corpus, keys in ((reported, ["a", "b"]), (reported_incomplete, ["a", "b", "missing"])):
-        said = verdict(build_summary(corpus, keys))
+        said = corpus_verdict(build_summary(corpus, keys))
         page, card = unescape(read_page(corpus)), read_card(corpus)
         assert "<title>root: corpus report</title>" in page
         assert "<h1>Corpus report: root</h1>" in page

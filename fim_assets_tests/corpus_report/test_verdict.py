@@ -6,7 +6,7 @@ import pytest
 
 from fim_assets.corpus_report.gather import build_summary
 from fim_assets.corpus_report.summary import CorpusTotals, Partitions, Summary
-from fim_assets.corpus_report.verdict import faults, verdict
+from fim_assets.corpus_report.verdict import corpus_verdict, faults
 from fim_assets.recipe import Recipe
 from fim_assets.statistics.rates import binomial_rate
 from fim_assets_tests.corpora import corpus_of
@@ -30,11 +30,13 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 
 
 def test_without_a_complete_partition_there_is_nothing_to_count(nothing: Summary) -> None:
-    assert verdict(nothing) == "0 of 0 partitions complete, so that there is nothing to count."
+    assert (
+        corpus_verdict(nothing) == "0 of 0 partitions complete, so that there is nothing to count."
+    )
 
 
 def test_what_is_right_is_said_with_what_there_is(nothing: Summary) -> None:
-    assert verdict(nothing.model_copy(update=FINE)) == (
+    assert corpus_verdict(nothing.model_copy(update=FINE)) == (
         "8 of 8 partitions complete, 1,888 documents and 7.8 M tokens; "
         "all 2 checks passed and each realised rate lies within its bounds."
     )
@@ -54,7 +56,7 @@ def test_what_is_wrong_comes_first(nothing: Summary, what: dict[str, Any], found
     summary = nothing.model_copy(update=FINE | what)
     [fault] = faults(summary)
     assert fault.startswith(found)
-    said = verdict(summary)
+    said = corpus_verdict(summary)
     assert said.startswith(found if found[0] != "n" else "No check")
     assert "8 of 8 partitions complete, 1,888 documents" in said
     assert ("passed" in said) == ("checks" not in what)
@@ -66,7 +68,7 @@ def test_incomplete_partitions_come_before_all_else(nothing: Summary) -> None:
     totals = CorpusTotals(lines=210, blank=10, rejected=50, documents=150, tokens=1)
     update = {"partitions": partitions, "totals": totals, "checks": {"rates": 2}}
     outside = {"rates": {"fim_rate": OUTSIDE}}
-    assert verdict(nothing.model_copy(update=FINE | update | outside)) == (
+    assert corpus_verdict(nothing.model_copy(update=FINE | update | outside)) == (
         "Only 2 of 3 partitions complete, so far 150 documents and 1 token, "
         "25.00% of the lines rejected; 1 of 1 rate outside its bounds; all 1 check passed in these."
     )
@@ -74,11 +76,11 @@ def test_incomplete_partitions_come_before_all_else(nothing: Summary) -> None:
 
 def test_documents_are_counted_before_and_after_they_are_joined(nothing: Summary) -> None:
     joined = {"totals": CorpusTotals(lines=100, documents=100, joined=90, tokens=5)}
-    said = verdict(nothing.model_copy(update=FINE | joined))
+    said = corpus_verdict(nothing.model_copy(update=FINE | joined))
     assert "complete, 100 documents, 10 when joined, and 5 tokens; all" in said
 
 
 def test_few_files_judge_nothing(nothing: Summary) -> None:
     few = {"rates": {"fim_rate": FEW}, "rates_by_language": {}}
-    said = verdict(nothing.model_copy(update=FINE | few))
+    said = corpus_verdict(nothing.model_copy(update=FINE | few))
     assert said.endswith("all 2 checks passed and there are too few files to judge a rate.")

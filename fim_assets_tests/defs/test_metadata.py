@@ -12,6 +12,7 @@ import pytest
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Receipt
 from fim_assets.corpus_report.summary import Summary
+from fim_assets.corpus_report.verdict import corpus_verdict
 from fim_assets.corpus_report.write import write_report
 from fim_assets.defs.metadata import report_metadata, stage_metadata
 from fim_assets.fim_shards.rates import rates, rates_by_language
@@ -310,11 +311,8 @@ def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance)
     keys = ["a", "none", *(f"missing-{number:03}" for number in range(150))]
     summary, card = card_of(corpus, keys)
     metadata = report_metadata(corpus, summary, card)
-    assert next(iter(metadata.items())) == (
-        "verdict",
-        "2 of 152 partitions complete; all rates within bounds",
-    )
-    assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays\n")
+    assert next(iter(metadata.items())) == ("verdict", corpus_verdict(summary))
+    assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays: ")
     assert card.endswith(metadata["card_text"].value)
     assert (metadata["partitions_complete"], metadata["partitions_incomplete"]) == (2, 150)
     incomplete = metadata["incomplete"].data
