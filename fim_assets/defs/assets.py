@@ -88,11 +88,11 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in corpus.names}
-    specs = stage_specs(corpus, keys, graph.group_name, graph.deps)
-    specs_of_checks = check_specs(corpus, keys)
+    specs = stage_specs(graph)
+    specs_of_checks = check_specs(graph)
 
     @dg.multi_asset(
-        name="__".join([*corpus.prefix, PARTITIONS_STEP]),
+        name=graph.named(PARTITIONS_STEP),
         description=_PARTITIONS,
         specs=specs,
         check_specs=list(specs_of_checks.values()),
@@ -213,14 +213,10 @@ class _Tally:
 
 
 def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
-    last = graph.key(graph.corpus.names[-1])
-    arrays = dg.AssetDep(last, partition_mapping=dg.AllPartitionMapping())
-    spec = report_spec(graph.corpus, graph.key(CORPUS_REPORT), graph.group_name)
-
     @dg.multi_asset(
-        name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),
+        name=graph.named(CORPUS_REPORT),
         description=_REPORT,
-        specs=[spec.replace_attributes(deps=[arrays])],
+        specs=[report_spec(graph)],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def corpus_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
