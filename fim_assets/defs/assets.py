@@ -45,7 +45,7 @@ with its stage and the reason.
 """
 _REPORT = "Adds up the receipts of all partitions: the report, the dataset card and the summary."
 
-Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+_Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.resource(description="Ends the workers of a run, however it ends.")
@@ -103,7 +103,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
-    ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
+    ) -> Iterator[_Event | dg.MaterializeResult[None] | dg.Output[None]]:
         _begin(context)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checks = {
