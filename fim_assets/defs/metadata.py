@@ -94,7 +94,7 @@ def _preview(preview: Preview | None) -> dict[str, dg.MarkdownMetadataValue]:
 
 
 def report_metadata(corpus: Corpus, summary: Summary, card: str) -> dict[str, Any]:
-    """Metadata of the corpus's report; `card` is the data-set card that was written."""
+    """Metadata of the corpus's report; `card` is the dataset card that was written."""
     folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
