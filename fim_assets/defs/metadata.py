@@ -72,8 +72,6 @@ def stage_metadata(corpus: Corpus, stage: StageOutcome) -> dict[str, Any]:
         "fingerprint": result.fingerprint,
         "dagster/partition_row_count": result.documents,
         DATA: _where(_data_file(corpus, result)),
-        "output_blake2b": dg.MetadataValue.json({o.name: o.blake2b for o in result.outputs}),
-        "input_blake2b": result.input.blake2b,
         "receipt": _where(corpus.files(result.asset, result.key).receipt),
         "receipt_json": dg.MetadataValue.json(
             stage.receipt.model_dump(

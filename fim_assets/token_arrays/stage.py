@@ -193,7 +193,7 @@ class TokenArrays(Stage):
         return Facts(
             (
                 *("documents", "tokens", "arrays", "tokens_per_document", "document_tokens_p50"),
-                *("document_tokens_max", "chars_per_token", "effective_fim_rate"),
+                *("chars_per_token", "fim_token_share", "effective_fim_rate"),
                 *("lost_ends_share", "discarded_share"),
             ),
             {

@@ -97,7 +97,7 @@ FIRST = {
     ),
     "token_arrays": (
         *("documents", "tokens", "arrays", "tokens_per_document", "document_tokens_p50"),
-        *("document_tokens_max", "chars_per_token", "effective_fim_rate"),
+        *("chars_per_token", "fim_token_share", "effective_fim_rate"),
         *("lost_ends_share", "discarded_share"),
     ),
 }
