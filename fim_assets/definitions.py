@@ -10,9 +10,8 @@ import dagster as dg
 from fim_assets.corpus.corpus import list_shards
 from fim_assets.defs.assets import build_assets
 from fim_assets.defs.automation import automation
-from fim_assets.defs.corpus_definition import CorpusDefinition
+from fim_assets.defs.corpus_definition import CorpusDefinition, Dep
 from fim_assets.defs.partitions import refuse_command
-from fim_assets.defs.specs import GROUP, Dep
 from fim_assets.errors import USER_ERRORS
 from fim_assets.nothing_found import nothing_found
 from fim_assets.open_corpus import open_corpus
@@ -69,8 +68,7 @@ def _corpus(
         # A project whose asset writes the shards begins without.
         tell = log.info if deps else log.warning
         tell("%s; %s", *nothing_found(recipe.raw.documents, settings))
-    group = group_name or "__".join(key_prefix) or GROUP
-    return CorpusDefinition(corpus, settings, shards, group, deps)
+    return CorpusDefinition(corpus, settings, shards, group_name, deps)
 
 
 def _refuse_prefix(key_prefix: Sequence[str]) -> None:
@@ -84,7 +82,7 @@ def _refuse_prefix(key_prefix: Sequence[str]) -> None:
 
 def _definitions(graph: CorpusDefinition, executor: dg.ExecutorDefinition | None) -> dg.Definitions:
     assets = dg.Definitions(assets=build_assets(graph), executor=executor)
-    return dg.Definitions.merge(assets, automation(graph.corpus))
+    return dg.Definitions.merge(assets, automation(graph))
 
 
 @dg.definitions

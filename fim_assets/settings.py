@@ -33,8 +33,8 @@ class SettingsError(UserError):
 class Settings:
     """The variables that docs/running.md documents, and their values in Python.
 
-    `engine` is the executor: processes of this machine, or a Ray cluster, whose CPUs then replace
-    `workers`. Of a backfill, one run takes `partitions_per_run` partitions, by default all.
+    `engine` is who works on partitions: processes of this machine, or a Ray cluster, whose CPUs
+    then replace `workers`. Of a backfill, one run takes `partitions_per_run`, by default all.
     """
 
     data_root: Location

@@ -10,7 +10,7 @@ import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 
 from fim_assets.component import FimCorpus
-from fim_assets_tests.corpora import documents, write_shard
+from fim_assets_tests.corpora import CHECKS_OF, documents, write_shard
 
 KEYS = {"raw_shards", "fim_shards", "token_arrays", "corpus_report"}
 
@@ -92,7 +92,7 @@ def test_several_have_keys_group_job_and_sensor_of_their_own(tmp_path: Path) -> 
     ]
     both = dg.Definitions.merge(build(first), build(second))
     graph = both.resolve_asset_graph()
-    assert len(graph.asset_check_keys) == 4
+    assert len(graph.asset_check_keys) == 2 * sum(map(len, CHECKS_OF.values()))
     assert len({job.name for job in both.jobs or []}) == 2
     assert len({sensor.name for sensor in both.sensors or []}) == 2
     assert {n.partitions_def for n in graph.asset_nodes if n.is_partitioned} == {

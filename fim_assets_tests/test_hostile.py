@@ -114,5 +114,5 @@ def test_outputs_take_the_place_of_links_and_do_not_follow_them(tmp_path: Path) 
 
 
 def test_the_ui_listens_on_loopback_alone() -> None:
-    (command,) = re.findall(r"\$\(BIN\)/dagster dev (.*)", (REPOSITORY / "Makefile").read_text())
-    assert command == "-h 127.0.0.1 -p 3000"
+    (command,) = re.findall(r"\$\(BIN\)/dg dev (.*)", (REPOSITORY / "Makefile").read_text())
+    assert command == "-w workspace.yaml -h 127.0.0.1 -p $(PORT)"

@@ -1,4 +1,4 @@
-"""The corpus as a data-set card: Markdown behind YAML."""
+"""The corpus as a dataset card: Markdown behind YAML."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def render_card(view: ReportView) -> str:
 
 
 def _front_matter(view: ReportView) -> dict[str, Any]:
-    """The fields of Hugging Face's data-set cards that are known to be true."""
+    """The fields of Hugging Face's dataset cards that are known to be true."""
     fields: dict[str, Any] = {
         "license": "unknown",
         "pretty_name": "Fill-in-the-middle token arrays",

@@ -1,7 +1,7 @@
 """Marks and axes as an SVG element whose colours are the page's CSS variables.
 
 One SVG serves light and dark: the page that holds it defines `--accent`, `--alarm`, `--band`,
-`--bg`, `--fg`, `--grid`, `--muted` and `--second`.
+`--bg`, `--fg`, `--grid` and `--muted`.
 """
 
 from collections.abc import Mapping

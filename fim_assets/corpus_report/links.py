@@ -25,7 +25,7 @@ def corpus_links(summary: Summary) -> Iterator[Link]:
     recipe, arrays = summary.recipe, TOKEN_ARRAYS.name
     content = f"data:text/yaml;charset=utf-8,{quote(recipe_yaml(recipe))}"
     yield Link("summary.json", "summary.json", "all numbers of this page, and every array")
-    yield Link("README.md", "README.md", "the corpus as a data-set card")
+    yield Link("README.md", "README.md", "the corpus as a dataset card")
     yield Link(content, "recipe.yaml", "what differs from the default recipe")
     if LAYOUTS[recipe.tokens.layout].has_mix:
         yield Link(f"../{arrays}/mix.txt", "mix.txt", "the arrays as an OLMo-core mix")

@@ -15,13 +15,7 @@ from fim_assets.corpus_report.examples import Examples
 from fim_assets.corpus_report.gather import Gathered, Partition, RunStatistics
 from fim_assets.corpus_report.heading import Heading, make_heading
 from fim_assets.corpus_report.links import Link, corpus_links
-from fim_assets.corpus_report.numbers import (
-    LANGUAGES_SHOWN,
-    Counted,
-    Length,
-    counted_of,
-    length_of,
-)
+from fim_assets.corpus_report.numbers import LANGUAGES_SHOWN, Counted, Length, counted_of, length_of
 from fim_assets.corpus_report.repositories_view import RepositoriesView, repositories_view
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.cuts.base import UNCHANGED
@@ -38,11 +32,7 @@ from fim_assets.statistics.rates import TOO_FEW, Rate, verdict
 from fim_assets.statistics.tables import share
 from fim_assets.token_arrays.advice import trainer_advice
 from fim_assets.token_arrays.arrays import id_dtype
-from fim_assets.token_arrays.effective_rate import (
-    WAYS,
-    EffectiveRates,
-    Way,
-)
+from fim_assets.token_arrays.effective_rate import WAYS, EffectiveRates, Way
 from fim_assets.wording import plural, short_number
 
 ROWS_SHOWN = 1000

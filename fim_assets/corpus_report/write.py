@@ -1,4 +1,4 @@
-"""The corpus's report: a page, a data-set card, the summary, and OLMo-core's mix.
+"""The corpus's report: a page, a dataset card, the summary, and OLMo-core's mix.
 
 The summary is the same for same receipts. Page and card also say how the partitions were made, and
 show a few documents.
@@ -15,7 +15,7 @@ from fim_assets.layouts.registry import LAYOUTS
 from fim_assets.token_arrays.stage import TOKEN_ARRAYS
 
 FILES = ("report.html", "README.md", "summary.json")
-"""The files of `corpus_report`: page, data-set card and summary."""
+"""The files of `corpus_report`: page, dataset card and summary."""
 
 _NO_FOLDER = "fim"
 """The label, in a mix, of arrays whose shard is in no folder below its glob's fixed part."""

@@ -45,7 +45,7 @@ with its stage and the reason.
 """
 _REPORT = "Adds up the receipts of all partitions: the report, the dataset card and the summary."
 
-Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+_Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.resource(description="Ends the workers of a run, however it ends.")
@@ -88,11 +88,11 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     corpus = graph.corpus
     partitions = shard_partitions(graph.shards)
     keys = {asset: graph.key(asset) for asset in corpus.names}
-    specs = stage_specs(corpus, keys, graph.group_name, graph.deps)
-    specs_of_checks = check_specs(corpus, keys)
+    specs = stage_specs(graph)
+    specs_of_checks = check_specs(graph)
 
     @dg.multi_asset(
-        name="__".join([*corpus.prefix, PARTITIONS_STEP]),
+        name=graph.named(PARTITIONS_STEP),
         description=_PARTITIONS,
         specs=specs,
         check_specs=list(specs_of_checks.values()),
@@ -103,7 +103,7 @@ def _partitioned_assets(graph: CorpusDefinition) -> dg.AssetsDefinition:
     )
     def shards(
         context: dg.AssetExecutionContext, config: RunConfig
-    ) -> Iterator[Event | dg.MaterializeResult[None] | dg.Output[None]]:
+    ) -> Iterator[_Event | dg.MaterializeResult[None] | dg.Output[None]]:
         _begin(context)
         selected = [asset for asset, key in keys.items() if key in context.selected_asset_keys]
         checks = {
@@ -213,14 +213,10 @@ class _Tally:
 
 
 def _report_asset(graph: CorpusDefinition) -> dg.AssetsDefinition:
-    last = graph.key(graph.corpus.names[-1])
-    arrays = dg.AssetDep(last, partition_mapping=dg.AllPartitionMapping())
-    spec = report_spec(graph.corpus, graph.key(CORPUS_REPORT), graph.group_name)
-
     @dg.multi_asset(
-        name="__".join([*graph.corpus.prefix, CORPUS_REPORT]),
+        name=graph.named(CORPUS_REPORT),
         description=_REPORT,
-        specs=[spec.replace_attributes(deps=[arrays])],
+        specs=[report_spec(graph)],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def corpus_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus_report.summary import CORPUS_REPORT
+from fim_assets.defs.corpus_definition import CorpusDefinition
 
 _DUE = dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
 _HANDLED = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
@@ -21,21 +21,20 @@ asked for and failed is not asked for again until what it is made from is made a
 """
 
 
-def automation(corpus: Corpus) -> dg.Definitions:
+def automation(graph: CorpusDefinition) -> dg.Definitions:
     """The job of all assets, and the sensor that asks for what `FOLLOW` says is due.
 
     The sensor is switched off until somebody switches it on in the UI.
     """
-    names = (*corpus.names, CORPUS_REPORT)
-    assets = dg.AssetSelection.assets(*(dg.AssetKey([*corpus.prefix, name]) for name in names))
+    assets = dg.AssetSelection.assets(*map(graph.key, (*graph.corpus.names, CORPUS_REPORT)))
     job = dg.define_asset_job(
-        "__".join([*corpus.prefix, "raw_shards_to_corpus_report"]),
+        graph.named("raw_shards_to_corpus_report"),
         selection=assets,
         description="Takes raw shards through every stage to token arrays, then makes the "
         "corpus report. Without a partition it takes all, and skips those that are complete.",
     )
     sensor = dg.AutomationConditionSensorDefinition(
-        "__".join([*corpus.prefix, "materialize_what_is_due"]),
+        graph.named("materialize_what_is_due"),
         target=assets,
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,

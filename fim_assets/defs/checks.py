@@ -6,15 +6,14 @@ partition passed is in its materialization's metadata and in its receipt.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.stage import CheckOutcome
 from fim_assets.cuts.registry import CUTS
+from fim_assets.defs.corpus_definition import CorpusDefinition
 from fim_assets.defs.metadata import table
 from fim_assets.statistics.tables import Record, Table
 from fim_assets.wording import plural
@@ -49,7 +48,7 @@ and no later stage sees it. Then:
 """
 
 
-def check_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> dict[str, dg.AssetCheckSpec]:
+def check_specs(graph: CorpusDefinition) -> dict[str, dg.AssetCheckSpec]:
     """The blocking checks that apply to the recipe, by name, in the order of running.
 
     The assets' own step runs them and stops a shard whose check fails: over a range, Dagster by
@@ -58,12 +57,12 @@ def check_specs(corpus: Corpus, keys: Mapping[str, dg.AssetKey]) -> dict[str, dg
     return {
         check.name: dg.AssetCheckSpec(
             check.name,
-            asset=keys[stage.name],
+            asset=graph.key(stage.name),
             description=f"{check.description}\n{_IF_IT_FAILS}",
             blocking=True,
         )
-        for stage in corpus.stages
-        for check in stage.checks_of(corpus.recipe)
+        for stage in graph.corpus.stages
+        for check in stage.checks_of(graph.corpus.recipe)
     }
 
 

@@ -21,7 +21,7 @@ def materializations(
     upstream: InputVersions,
     instance: dg.DagsterInstance,
 ) -> Iterator[dg.AssetMaterialization]:
-    """What Dagster records of a partition, as soon as it is done."""
+    """A materialization of each asset of a partition that was made or is complete."""
     for stage in outcome.stages:
         if stage.asset in selected and stage.receipt is not None:
             yield dg.AssetMaterialization(

@@ -18,9 +18,9 @@ import dagster as dg
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import Result
 from fim_assets.corpus_report.repositories import JoinedRepositories
-from fim_assets.corpus_report.sparkline import sparkline
 from fim_assets.corpus_report.summary import CORPUS_REPORT, Summary
 from fim_assets.corpus_report.verdict import corpus_verdict
+from fim_assets.defs.sparkline import sparkline
 from fim_assets.fim_shards.rate_tables import plotted_rates, totals_table
 from fim_assets.io.locations import Location, is_remote
 from fim_assets.preview.markdown import Preview
@@ -92,7 +92,7 @@ def _preview(preview: Preview | None) -> dict[str, dg.MarkdownMetadataValue]:
 
 
 def report_metadata(corpus: Corpus, summary: Summary, card: str) -> dict[str, Any]:
-    """Metadata of the corpus's report; `card` is the data-set card that was written."""
+    """Metadata of the corpus's report; `card` is the dataset card that was written."""
     folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {

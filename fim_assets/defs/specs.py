@@ -7,53 +7,39 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.stage import About
 from fim_assets.corpus_report.asset import ABOUT
 from fim_assets.corpus_report.summary import CORPUS_REPORT
 from fim_assets.defs.automation import FOLLOW
-
-GROUP = "fim_assets"
-"""The group of a corpus without a prefix."""
-
-Dep = str | Sequence[str] | dg.AssetKey | dg.AssetDep | dg.AssetSpec | dg.AssetsDefinition
-"""An asset, by all that `deps` of an asset of Dagster's may hold."""
+from fim_assets.defs.corpus_definition import CorpusDefinition, Dep
 
 
-def stage_specs(
-    corpus: Corpus,
-    keys: Mapping[str, dg.AssetKey],
-    group_name: str = GROUP,
-    deps: Sequence[Dep] = (),
-) -> list[dg.AssetSpec]:
-    """The definitions of the stages, each of which depends on the one before it.
-
-    The first one depends on `deps`.
-    """
+def stage_specs(graph: CorpusDefinition) -> list[dg.AssetSpec]:
+    """The definitions of the stages, each of which depends on the one before it."""
     specs: list[dg.AssetSpec] = []
-    before = deps
-    for stage in corpus.stages:
-        key = keys[stage.name]
-        schema = stage.schema_of(corpus.recipe)
-        spec = _spec(stage.name, stage.about, schema, key, corpus, group_name)
-        specs.append(spec.replace_attributes(deps=before, tags=stage.tags(corpus.recipe)))
-        before = [key]
+    recipe, before = graph.corpus.recipe, graph.deps
+    for stage in graph.corpus.stages:
+        spec = _spec(graph, stage.name, stage.about, before, stage.schema_of(recipe))
+        specs.append(spec.replace_attributes(tags=stage.tags(recipe)))
+        before = [spec.key]
     return specs
 
 
-def report_spec(corpus: Corpus, key: dg.AssetKey, group_name: str = GROUP) -> dg.AssetSpec:
-    """The definition of `corpus_report`, without what it depends on."""
-    return _spec(CORPUS_REPORT, ABOUT, None, key, corpus, group_name)
+def report_spec(graph: CorpusDefinition) -> dg.AssetSpec:
+    """The definition of `corpus_report`, which depends on all partitions of the last stage."""
+    last = graph.key(graph.corpus.names[-1])
+    arrays = dg.AssetDep(last, partition_mapping=dg.AllPartitionMapping())
+    return _spec(graph, CORPUS_REPORT, ABOUT, [arrays])
 
 
 def _spec(
+    graph: CorpusDefinition,
     asset: str,
     about: About,
-    schema: pa.Schema | None,
-    key: dg.AssetKey,
-    corpus: Corpus,
-    group_name: str,
+    deps: Sequence[Dep],
+    schema: pa.Schema | None = None,
 ) -> dg.AssetSpec:
+    corpus = graph.corpus
     metadata: dict[str, Any] = {
         "dagster/uri": str(corpus.folder(asset)),
         "dagster/code_references": _code_references(about),
@@ -64,9 +50,10 @@ def _spec(
         section = corpus.recipe.model_dump(mode="json")[about.section]
         metadata["recipe"] = dg.MetadataValue.json({about.section: section})
     return dg.AssetSpec(
-        key,
+        graph.key(asset),
+        deps=deps,
         description=about.description.strip(),
-        group_name=group_name,
+        group_name=graph.group,
         kinds=set(about.kinds),
         code_version=corpus.fingerprint(asset),
         automation_condition=FOLLOW,

@@ -12,13 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
-from fim_assets.imports.base import (
-    FileIndex,
-    Import,
-    ImportRules,
-    Match,
-    folder_of,
-)
+from fim_assets.imports.base import FileIndex, Import, ImportRules, Match, folder_of
 from fim_assets.imports.type_names import type_names
 
 _KINDS = ("class", "struct", "interface", "enum", "record", "delegate")

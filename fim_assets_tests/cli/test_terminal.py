@@ -69,6 +69,7 @@ def test_every_command_works_in_every_encoding(root: Path) -> None:
 
 def test_doctor_in_a_terminal_of_ascii(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(root))
+    (root / "dagster.yaml").write_text("telemetry: {enabled: false}")
     done = run("ascii", "doctor")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(r"\u2713 ok ")

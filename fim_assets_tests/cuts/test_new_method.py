@@ -27,7 +27,7 @@ from fim_assets.recipe.raw import Raw
 from fim_assets.settings import Settings
 from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import fingerprint, open_corpus, run_all, write_shard
-from fim_assets_tests.defs.test_assets import assets_of, made_now, materialized, rows_of, verdicts
+from fim_assets_tests.defs.test_assets import assets_of, made_now, materialized, verdicts
 
 
 def cut_at_spaces(files: Files, rows: Ints) -> Attempt:
@@ -117,14 +117,12 @@ def test_a_new_method_goes_the_whole_way(
         share = rates(counts, recipe)["words_share"]
         assert (share.hits, share.trials, share.within) == (drawn, len(table), True)
         assert 0.5 < drawn / len(table) < 0.7
-    looked_at = {
-        row["check"]: str(row["looked_at"])
-        for verdict in verdicts(instance)
-        if verdict.asset_key == dg.AssetKey("fim_shards")
-        for row in rows_of(verdict.metadata["checks"])
-    }
-    assert f"files cut by uniform: {len(table) - len(by_words)}" in looked_at["split_law"]
-    assert looked_at["split_law"].endswith(f": {len(by_words)}")
+    [split_law] = [v.metadata for v in verdicts(instance) if v.check_name == "split_law"]
+    ways = ("uniform", "their_content")
+    assert [split_law[f"looked_at_files_cut_by_{way}"].value for way in ways] == [
+        len(table) - len(by_words),
+        len(by_words),
+    ]
     assert materialized(instance, "fim_shards")["a"]["fallback_few_words"] == len(fallen)
 
     # The report.

@@ -312,7 +312,7 @@ def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance)
     summary, card = card_of(corpus, keys)
     metadata = report_metadata(corpus, summary, card)
     assert next(iter(metadata.items())) == ("verdict", corpus_verdict(summary))
-    assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays")
+    assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays: ")
     assert card.endswith(metadata["card_text"].value)
     assert (metadata["partitions_complete"], metadata["partitions_incomplete"]) == (2, 150)
     incomplete = metadata["incomplete"].data

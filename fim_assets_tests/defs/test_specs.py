@@ -9,12 +9,14 @@ import pytest
 
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.receipts import read_receipt
+from fim_assets.defs.corpus_definition import CorpusDefinition
 from fim_assets.defs.specs import report_spec, stage_specs
 from fim_assets.recipe import Recipe
 from fim_assets.recipe.context import Context
 from fim_assets.recipe.fim import Fim
 from fim_assets.recipe.repositories import Repositories
 from fim_assets.recipe.tokens import Tokens
+from fim_assets.settings import Settings
 from fim_assets.stages import ASSETS
 from fim_assets_tests.corpora import documents, open_corpus, run_all, write_shard
 
@@ -34,10 +36,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def specified(asset: str, corpus: Corpus) -> dg.AssetSpec:
-    keys = {name: dg.AssetKey(name) for name in (*corpus.names, "corpus_report")}
-    specs = {spec.key: spec for spec in stage_specs(corpus, keys)}
-    specs[keys["corpus_report"]] = report_spec(corpus, keys["corpus_report"])
-    return specs[keys[asset]]
+    graph = CorpusDefinition(corpus, Settings(corpus.data_root), {})
+    specs = {spec.key: spec for spec in (*stage_specs(graph), report_spec(graph))}
+    return specs[graph.key(asset)]
 
 
 def names(schema: pa.Schema) -> Iterator[str]:

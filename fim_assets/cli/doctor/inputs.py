@@ -55,8 +55,9 @@ def trainer_finding(recipe: Recipe) -> Finding:
         if context is None
         else f"sequences of {context.tokens:,} tokens"
     )
+    reads = f"{layout.trainer} reads the array layout {layout.name}"
     advice = "what to set there is in the report and in docs/arrays.md"
-    return Finding("ok", "trainer", f"{layout.trainer} reads {layout.name}; {length}; {advice}")
+    return Finding("ok", "trainer", f"{reads}; {length}; {advice}")
 
 
 def list_and_judge_shards(

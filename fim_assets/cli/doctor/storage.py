@@ -12,12 +12,7 @@ from fim_assets.cli.doctor.estimate import Estimate
 from fim_assets.cli.doctor.findings import Finding, Mark, error_finding
 from fim_assets.corpus.corpus import Corpus
 from fim_assets.corpus.partition_files import ReceiptError
-from fim_assets.corpus.receipts import (
-    OTHER_RECIPE,
-    RIGHT_RECIPE,
-    read_receipt,
-    why_incomplete,
-)
+from fim_assets.corpus.receipts import OTHER_RECIPE, RIGHT_RECIPE, read_receipt, why_incomplete
 from fim_assets.io.locations import Location, StorageError, is_remote
 from fim_assets.io.locks import why_no_locks
 from fim_assets.io.storage import REQUESTS_AT_ONCE, read_bytes, remove, write_bytes

@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 import polars as pl
 import pytest
 
-from fim_assets.corpus_report.sparkline import sparkline
+from fim_assets.defs.sparkline import sparkline
 from fim_assets.statistics.histograms import EDGES, Histogram, histogram
 
 SVG = "{http://www.w3.org/2000/svg}"
