@@ -5,8 +5,9 @@ READY := .venv/ready
 READY_TO_TEST := .venv/ready-to-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# Dagster's settings and records lie here: `make dev` shows what `make demo` materialized.
-export DAGSTER_HOME ?= $(CURDIR)
+# Dagster's settings and records lie here, also where it is set to nothing, as Dagster reads it:
+# `make dev` shows what `make demo` materialized.
+export DAGSTER_HOME := $(or $(DAGSTER_HOME),$(CURDIR))
 PORT = 3000
 # Nothing is compiled when it is installed: the first start keeps what it compiles, for all others.
 unexport PYTHONDONTWRITEBYTECODE

@@ -64,7 +64,8 @@ def _text(context: dg.ResolutionContext, value: str) -> str:
     """A text of the file, its template filled in; a UserError if nothing is left of it."""
     filled = context.resolve_value(value)
     if filled is None or filled == "":
-        raise UserError(f"{value}: is empty; is the variable set that it names?")
+        problem = f"{value}: is empty; is the variable set that it names?"
+        raise UserError(problem if value else "is empty")
     return str(filled)
 
 
@@ -73,7 +74,9 @@ def _path(context: dg.ResolutionContext, text: str) -> str:
     return str(context.resolve_source_relative_path(str(expand_home(text))))
 
 
-def _read_location(context: dg.ResolutionContext, value: str) -> str:
+def _read_location(context: dg.ResolutionContext, value: str | None) -> str | None:
+    if value is None:
+        return None
     try:
         text = _text(context, value)
         return text if is_url(text) else _path(context, text)
@@ -90,6 +93,22 @@ def _read_recipe(context: dg.ResolutionContext, value: _Recipe) -> _Recipe:
     except USER_ERRORS as error:
         raise _refused(context, error) from None
     return value
+
+
+def _read_prefix(context: dg.ResolutionContext, value: str) -> str:
+    """Not taken for none where a variable is not set: outputs would be mixed with another's."""
+    try:
+        return value and _text(context, value)
+    except USER_ERRORS as error:
+        raise _refused(context, error) from None
+
+
+def _read_deps(context: dg.ResolutionContext, value: Any) -> list[dg.AssetKey] | None:
+    """Dagster lets a text pass for the template of a list, and would take a key a letter of it."""
+    keys: Any = context.resolve_value(value)
+    if isinstance(keys, str):
+        raise _refused(context, UserError(f"{keys}: give a list of keys"))
+    return keys and [dg.AssetKey.from_user_string(key) for key in keys]
 
 
 def _load(recipe: _Recipe) -> Recipe:
@@ -139,7 +158,9 @@ class FimCorpus(dg.Component, dg.Resolvable):
     ] = "olmo_midtraining"
     key_prefix: Annotated[
         str,
-        dg.Resolver.default(
+        dg.Resolver(
+            _read_prefix,
+            inject_before_resolve=False,
             description="Parts joined by /, of letters, digits and _. They go before asset keys "
             "and output folders, and into the names of job, sensor and group.",
             examples=["code", "ablation/rate_90"],
@@ -153,8 +174,11 @@ class FimCorpus(dg.Component, dg.Resolvable):
         ),
     ] = None
     deps: Annotated[
-        Sequence[dg.ResolvedAssetKey] | None,
-        dg.Resolver.default(
+        Sequence[dg.AssetKey] | None,
+        dg.Resolver(
+            _read_deps,
+            model_field_type=list[str] | None,
+            inject_before_resolve=False,
             description="Keys of the assets that write the raw shards; raw_shards depends on them.",
             examples=[["my_files"]],
         ),
@@ -189,10 +213,10 @@ class FimCorpus(dg.Component, dg.Resolvable):
                 engine=self.engine,
                 partitions_per_run=self.partitions_per_run,
             )
-            prefix = str(self.key_prefix).split("/") if self.key_prefix else ()
+            prefix = self.key_prefix.split("/") if self.key_prefix else ()
             recipe = _load(self.recipe)
             return build_definitions(
                 recipe, settings, prefix, group_name=self.group_name, deps=self.deps or ()
             )
-        except USER_ERRORS as error:
+        except (*USER_ERRORS, dg.DagsterInvalidDefinitionError) as error:
             raise dg.DagsterInvalidDefinitionError(f"{context.path}: {error}") from None

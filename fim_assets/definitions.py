@@ -45,6 +45,8 @@ def build_definitions(
     Raises:
         UserError: If the recipe, the settings, the tokenizer or the shards cannot be used.
     """
+    if isinstance(deps, str):
+        raise SettingsError(f"deps={deps}: give a list of keys")
     graph = _corpus(recipe, settings, key_prefix, group_name, tuple(deps))
     return _definitions(graph, executor)
 

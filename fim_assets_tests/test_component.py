@@ -1,5 +1,6 @@
 """What a defs.yaml may say of a corpus, and what it is told."""
 
+import dataclasses
 import re
 from pathlib import Path
 from textwrap import indent
@@ -58,6 +59,13 @@ def test_a_home_a_url_and_a_name_stand_for_themselves(
     assert (component.input_root, component.recipe) == ("s3://bucket/in", "ast_fim")
 
 
+def test_no_value_is_the_default(tmp_path: Path) -> None:
+    names = [field.name for field in dataclasses.fields(FimCorpus) if field.default is None]
+    nothing = "".join(f"\n{name}:" for name in names)
+    assert load(tmp_path, f"data_root: /out{nothing}") == FimCorpus(data_root="/out")
+    assert "input_root" in names
+
+
 def test_variables_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUT", "/out")
     monkeypatch.setenv("WORKERS", "3")
@@ -108,8 +116,14 @@ def test_several_have_keys_group_job_and_sensor_of_their_own(tmp_path: Path) -> 
             "data_root: out\n\nrecipe:\n  fim: {rate: 1}",
             r":5: attributes\.recipe: recipe in place: fim\.rate: unknown .* mean fim_rate\?",
         ),
+        ('data_root: ""', r":3: attributes\.data_root: is empty$"),
+        (
+            "data_root: out\nkey_prefix: '{{ env.NOT_SET }}'",
+            r":4: attributes\.key_prefix: .* empty",
+        ),
         ('data_root: "{{ env.NOT_SET }}"', r":3: attributes\.data_root: \{\{ env\.NOT_SET \}\}: "),
         ("data_root: ~nobody-here", r":3: attributes\.data_root: ~nobody-here: no home folder"),
+        ("data_root: out\ndeps: mine", r":4: attributes\.deps: mine: give a list"),
         ("input_root: in", r"data_root"),
         ("data_rot: out", r"data_rot"),
         ("data_root: out\nworkers: [1]", r"attributes\.workers"),
@@ -133,6 +147,7 @@ def test_what_cannot_be_read_is_refused_with_its_place(
         (FimCorpus(data_root="out", workers=0), "workers=0: "),
         (FimCorpus(data_root="out", key_prefix="a-b"), "key_prefix=a-b: "),
         (FimCorpus(data_root="out", key_prefix="a/"), "key_prefix=a/: "),
+        (FimCorpus(data_root="out", group_name="a b"), '"a b" is not a valid'),
         (FimCorpus(data_root="out", recipe={"seed": "x"}), 'seed = "x": '),
     ],
 )

@@ -28,3 +28,9 @@ def test_a_folder_of_ones_own_takes_the_projects_settings_unless_it_has_some(
     done = run("make -s home", REPOSITORY, {"DAGSTER_HOME": str(home)})
     assert (done.returncode, done.stdout) == (0, "")
     assert settings.read_text() == "telemetry: {enabled: true}\n"
+
+
+def test_a_home_that_is_set_to_nothing_is_the_repository() -> None:
+    """It has settings, which stay."""
+    done = run("make -s home", REPOSITORY, {"DAGSTER_HOME": ""})
+    assert (done.returncode, done.stdout) == (0, "")

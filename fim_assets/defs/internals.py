@@ -85,11 +85,13 @@ def show_in_overview(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
     The UI's Overview shows no run without one, and a command's has none. The location is that of
     `workspace.yaml`, or where there is no repository, of `dagster dev -m fim_assets.definitions`.
+    Dagster writes the whole run again: as it is recorded, which may have got tags since its start.
     """
-    code = run.job_code_origin
+    recorded = instance.get_run_by_id(run.run_id) or run
+    code = recorded.job_code_origin
     module = getattr(code and code.repository_origin.code_pointer, "module", None)
-    if run.remote_job_origin is not None or module != _OWN_DEFINITIONS:
+    if recorded.remote_job_origin is not None or module != _OWN_DEFINITIONS:
         return
     location = RegisteredCodeLocationOrigin("fim_assets" if in_repository() else module)
     repository = RemoteRepositoryOrigin(location, "__repository__")
-    instance.run_storage.replace_job_origin(run, RemoteJobOrigin(repository, run.job_name))
+    instance.run_storage.replace_job_origin(recorded, RemoteJobOrigin(repository, run.job_name))

@@ -103,6 +103,11 @@ def test_a_prefix_that_nothing_can_be_named_after_is_refused(
         build_definitions(Recipe(), Settings(data_root=tmp_path), prefix)
 
 
+def test_deps_are_no_single_text(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^deps=upstream: "):
+        build_definitions(Recipe(), Settings(data_root=tmp_path), deps="upstream")
+
+
 def test_the_graph_goes_from_their_asset_to_theirs(merged: dg.Definitions) -> None:
     graph = merged.resolve_asset_graph()
     chain = ["upstream", *ALL, "downstream"]
