@@ -86,7 +86,11 @@ def show_in_overview(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     The UI's Overview shows no run without one, and a command's has none. The location is that of
     `workspace.yaml`, or where there is no repository, of `dagster dev -m fim_assets.definitions`.
     Dagster writes the whole run again: as it is recorded, which may have got tags since its start.
+    By the location Dagster would also find what to run again, where it retries failed runs: there a
+    command's stays without one.
     """
+    if instance.run_retries_enabled:
+        return
     recorded = instance.get_run_by_id(run.run_id) or run
     code = recorded.job_code_origin
     module = getattr(code and code.repository_origin.code_pointer, "module", None)
