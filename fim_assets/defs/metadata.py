@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from itertools import islice
+from textwrap import wrap
 from typing import Any
 
 import dagster as dg
@@ -31,6 +32,7 @@ from fim_assets.statistics.tables import Table, languages, mean, share, warnings
 from fim_assets.wording import plural
 
 _INCOMPLETE_SHOWN = 100
+_LINE = 40
 
 DATA = "dagster/uri"
 """Names where a partition's data is."""
@@ -96,7 +98,8 @@ def report_metadata(corpus: Corpus, summary: Summary, card: str) -> dict[str, An
     folder, totals, partitions = corpus.folder(CORPUS_REPORT), summary.totals, summary.partitions
     incomplete = dict(islice(partitions.incomplete.items(), _INCOMPLETE_SHOWN))
     return {
-        "verdict": corpus_verdict(summary),
+        # In lines, since a long path below widens the column beyond the page.
+        "verdict": dg.MetadataValue.md("  \n".join(wrap(corpus_verdict(summary), _LINE))),
         **_tables({"warnings": warnings_table(summary.warnings)}),
         # The front matter is for the Hub, which reads it.
         "card_text": dg.MetadataValue.md(card.split("---\n", 2)[2]),

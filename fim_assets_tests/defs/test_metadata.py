@@ -311,7 +311,10 @@ def test_the_report_tells_which_partitions_are_missing_and_why(made: Provenance)
     keys = ["a", "none", *(f"missing-{number:03}" for number in range(150))]
     summary, card = card_of(corpus, keys)
     metadata = report_metadata(corpus, summary, card)
-    assert next(iter(metadata.items())) == ("verdict", corpus_verdict(summary))
+    name, shown = next(iter(metadata.items()))
+    lines = shown.value.split("  \n")
+    assert (name, " ".join(lines)) == ("verdict", corpus_verdict(summary))
+    assert max(map(len, lines)) <= 40, "what the page shows of a column that a path has widened"
     assert metadata["card_text"].value.startswith("\n# Fill-in-the-middle token arrays: ")
     assert card.endswith(metadata["card_text"].value)
     assert (metadata["partitions_complete"], metadata["partitions_incomplete"]) == (2, 150)
